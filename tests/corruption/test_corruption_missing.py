@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elision.corruption.missing import generator, lnln_rates, missing, uniforms
+
+IDS = [f"clip {i}" for i in range(40)]
+
+
+def draw(ids=IDS, modality="audio", seed=1, stream="test", length=20):
+    return uniforms(seed=seed, stream=stream, ids=ids, lengths=np.full(len(ids), length), modality=modality)
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_masks_are_nested_across_rates(first, second):
+    low, high = sorted((first, second))
+    uniform = draw(ids=IDS[:5])
+    assert (missing(uniform, low) <= missing(uniform, high)).all()
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_the_share_of_missing_positions_is_the_rate(rate):
+    uniform = draw(length=500)
+    deviation = np.sqrt(rate * (1 - rate) / len(uniform))
+    assert abs(missing(uniform, rate).mean() - rate) < 4 * deviation
+
+
+def test_nothing_is_missing_at_rate_0_and_everything_at_rate_1():
+    assert not missing(draw(), 0.0).any()
+    assert missing(draw(), 1.0).all()
+
+
+def test_the_ends_of_a_text_are_never_missing():
+    lost = missing(draw(modality="text"), 1.0).reshape(len(IDS), -1)
+    assert not lost[:, [0, -1]].any()
+    assert lost[:, 1:-1].all()
+
+
+def test_a_draw_belongs_to_the_sample_and_not_to_its_place():
+    forward = draw().reshape(len(IDS), -1)
+    backward = draw(ids=IDS[::-1]).reshape(len(IDS), -1)
+    assert np.array_equal(forward, backward[::-1])
+    assert np.array_equal(forward[3], draw(ids=IDS[3:4]))
+
+
+def test_a_longer_sample_begins_with_the_same_numbers():
+    assert np.array_equal(draw(ids=IDS[:1], length=30)[:20], draw(ids=IDS[:1], length=20))
+
+
+@pytest.mark.parametrize("change", [{"seed": 2}, {"stream": "train 1"}, {"modality": "vision"}, {"ids": [*IDS[1:], "new"]}])
+def test_streams_of_other_keys_are_independent(change):
+    correlation = np.corrcoef(draw(length=200), draw(length=200, **change))[0, 1]
+    assert abs(correlation) < 0.05
+
+
+def test_the_generator_gives_known_numbers():
+    """Masks of published results must not change with a release of NumPy or of ours."""
+    drawn = generator(1111, "test", "audio", "video_1").random(3, dtype=np.float32)
+    assert drawn.tolist() == [0.5198713541030884, 0.6072609424591064, 0.5314146876335144]
+
+
+def test_half_of_the_samples_are_complete_in_each_modality():
+    rates = lnln_rates(seed=3, stream="train 1", ids=IDS)
+    assert rates.shape == (40, 3)
+    assert ((rates == 0).sum(0) == 20).all()
+    assert not np.array_equal(rates[:, 0] == 0, rates[:, 1] == 0)
+
+
+def test_rates_of_incomplete_samples_are_uniform():
+    rates = lnln_rates(seed=3, stream="train 1", ids=[str(i) for i in range(2000)])
+    drawn = np.sort(rates[rates > 0])
+    assert np.abs(drawn - np.linspace(0, 1, len(drawn))).max() < 0.04
+    assert abs(rates.mean() - 0.25) < 0.02
+
+
+def test_rates_belong_to_the_ids_and_not_to_their_order():
+    rates = lnln_rates(seed=3, stream="train 1", ids=IDS)
+    assert np.array_equal(rates[::-1], lnln_rates(seed=3, stream="train 1", ids=IDS[::-1]))

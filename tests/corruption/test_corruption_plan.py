@@ -1,0 +1,65 @@
+import numpy as np
+
+from elision.corruption.plan import conditions, draw, read, write
+from elision.params import Corruption
+from elision.store import Store
+
+
+def test_all_subsets_of_the_modalities_are_absent_once():
+    listed = [c for c in conditions(Corruption(), ("text", "audio", "vision")) if c.protocol == "absent"]
+    assert [c.modalities for c in listed] == [
+        (),
+        ("text",),
+        ("audio",),
+        ("vision",),
+        ("text", "audio"),
+        ("text", "vision"),
+        ("audio", "vision"),
+    ]
+    assert listed[4].rates().tolist() == [1.0, 1.0, 0.0]
+    assert listed[0].rates().tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_modality_that_the_dataset_lacks_is_in_no_condition():
+    listed = conditions(Corruption(random=[0.0, 0.5]), ("audio", "vision"))
+    assert [(c.protocol, c.level, c.modalities) for c in listed] == [
+        ("random", 0.0, ()),
+        ("random", 0.5, ("audio", "vision")),
+        ("absent", 0.0, ()),
+        ("absent", 1.0, ("audio",)),
+        ("absent", 1.0, ("vision",)),
+    ]
+
+
+def test_only_the_test_split_is_drawn(store):
+    _, drawn = draw(store, Corruption())
+    rows = store.rows("test")
+    assert {name: len(values) for name, values in drawn.items()} == {
+        name: int(store.modalities[name].lengths[rows].sum()) for name in ("text", "audio", "vision")
+    }
+
+
+def test_draws_do_not_depend_on_the_other_samples(store):
+    _, drawn = draw(store, Corruption())
+    kept = store.rows("test")[2:]
+    smaller = Store(
+        store.samples.iloc[kept].reset_index(drop=True),
+        {
+            name: type(sequences).of([sequences[i] for i in kept], sequences.header)
+            for name, sequences in store.modalities.items()
+        },
+        store.provenance,
+    )
+    _, fewer = draw(smaller, Corruption())
+    for name in drawn:
+        assert np.array_equal(drawn[name][-len(fewer[name]) :], fewer[name])
+
+
+def test_what_is_written_is_read_back(store, tmp_path):
+    paths = tmp_path / "draws.safetensors", tmp_path / "draws.json"
+    write(store, Corruption(random=[0.0, 0.3]), *paths, {"identity": "x"})
+    plan = read(*paths)
+    listed, drawn = draw(store, Corruption(random=[0.0, 0.3]))
+    assert plan.conditions == listed
+    assert plan.provenance == {"identity": "x"}
+    assert all(np.array_equal(plan.uniforms[name], drawn[name]) for name in drawn)

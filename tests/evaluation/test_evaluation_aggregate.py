@@ -1,0 +1,208 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from elision.errors import ElisionError
+from elision.evaluation.aggregate import aggregate, confusions, statistics, summary
+from elision.evaluation.metrics import FAMILIES, confusion_matrix, score
+from elision.training.selection import ORACLE_METRICS
+
+RATES = (0.0, 0.1, 0.5)
+CONDITIONS = [("random", r, "text+audio+vision" if r else "") for r in RATES] + [
+    ("absent", 0.0, ""),
+    ("absent", 1.0, "text"),
+]
+
+
+def predictions(*, family="mosi", seed=0, samples=30, checkpoints=("valid",), constant=False):
+    """Predictions that are the label, plus noise that grows with the level."""
+    labels = np.random.default_rng(1111).uniform(-1, 1, samples).round(1) * (3 if family == "mosi" else 1)
+    generator = np.random.default_rng(seed)
+    tables = [
+        pd.DataFrame(
+            {
+                "id": [f"v{i:02d}" for i in range(samples)],
+                "protocol": protocol,
+                "level": level,
+                "modalities": modalities,
+                "checkpoint": checkpoint,
+                "prediction": 0.7 if constant else labels + generator.normal(0, 0.3 + level, samples),
+                "label": labels,
+            }
+        )
+        for checkpoint in checkpoints
+        for protocol, level, modalities in CONDITIONS
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def inputs():
+    return [
+        (dataset, family, method, f"seed-{seed}", predictions(family=family, seed=seed + len(method)))
+        for dataset, family in (("mosi", "mosi"), ("sims", "sims"))
+        for method in ("lnln", "almt-variant")
+        for seed in (1, 2)
+    ]
+
+
+def test_every_metric_of_every_condition_and_run_has_one_row():
+    metrics = aggregate(inputs())
+    keys = ["dataset", "method", "run", "protocol", "level", "modalities", "checkpoint", "metric"]
+    assert not metrics.duplicated(keys).any()
+    per_dataset = metrics.groupby("dataset").size()
+    for family in FAMILIES:
+        count = len(score([0.1, 0.2], [0.3, 0.4], family))
+        assert per_dataset[family] == 2 * 2 * len(CONDITIONS) * count
+
+
+def test_values_are_the_metrics_of_the_rows_of_the_condition():
+    table = predictions(seed=3)
+    metrics = aggregate([("mosi", "mosi", "lnln", "seed-3", table)])
+    rows = table[(table["protocol"] == "random") & (table["level"] == 0.5)]
+    expected = score(rows["prediction"], rows["label"], "mosi")
+    got = metrics[(metrics["protocol"] == "random") & (metrics["level"] == 0.5)].set_index("metric")["value"]
+    assert got.to_dict() == expected
+
+
+def test_the_order_of_tables_and_rows_does_not_change_a_bit():
+    shuffled = [(*names, table.sample(frac=1, random_state=5)) for *names, table in reversed(inputs())]
+    pd.testing.assert_frame_equal(aggregate(inputs()), aggregate(iter(shuffled)), check_exact=True)
+    pd.testing.assert_frame_equal(confusions(inputs()), confusions(shuffled), check_exact=True)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_metric_is_read_from_the_checkpoint_that_was_chosen_for_it(family):
+    checkpoints = tuple(ORACLE_METRICS[family])
+    table = predictions(family=family, checkpoints=checkpoints)
+    metrics = aggregate([("d", family, "lnln", "seed-1", table)])
+    at = metrics[(metrics["protocol"] == "random") & (metrics["level"] == 0.1)].set_index("metric")
+    assert set(at.index) == set(FAMILIES[family].reported)
+    sources = {"corr": "mae", "f1": "acc2", "f1_negpos": "acc2_negpos", "f1_nonneg": "acc2_nonneg"}
+    sources |= {"majority_share_7": "acc7", "majority_share_5": "acc5"}
+    sources |= {"majority_share_2": "acc2" if family == "sims" else "acc2_nonneg"}
+    for metric, row in at.iterrows():
+        assert row["checkpoint"] == sources.get(metric, metric)
+        rows = table[(table["level"] == 0.1) & (table["checkpoint"] == row["checkpoint"])]
+        assert row["value"] == score(rows["prediction"], rows["label"], family)[metric]
+
+
+def test_a_checkpoint_that_is_missing_is_an_error():
+    table = predictions(checkpoints=("acc7", "mae"))
+    with pytest.raises(ElisionError, match="acc2_negpos, acc2_nonneg, acc5 is missing"):
+        aggregate([("mosi", "mosi", "lnln", "seed-1", table)])
+
+
+def test_rates_that_differ_by_rounding_errors_are_the_same_rate():
+    table = predictions()
+    table["level"] = table["level"].where(table["level"] != 0.1, 0.3 - 0.2)
+    assert sorted(aggregate([("mosi", "mosi", "lnln", "s", table)])["level"].unique()) == [0.0, 0.1, 0.5, 1.0]
+
+
+def test_a_prediction_that_is_missing_doubled_or_not_finite_is_named():
+    table = predictions()
+    with pytest.raises(ElisionError, match=r'mosi/lnln/s: sample "v07" stands 0 times.*absent, 0.0, valid'):
+        aggregate([("mosi", "mosi", "lnln", "s", table.drop(index=3 * 30 + 7))])
+    with pytest.raises(ElisionError, match=r'sample "v00" stands 2 times'):
+        aggregate([("mosi", "mosi", "lnln", "s", pd.concat([table, table.iloc[:1]]))])
+    broken = table.assign(prediction=table["prediction"].where(table.index != 4))
+    with pytest.raises(ElisionError, match=r'prediction of sample "v04" is nan'):
+        aggregate([("mosi", "mosi", "lnln", "s", broken)])
+
+
+def test_a_label_that_changes_between_conditions_is_an_error():
+    table = predictions()
+    table.loc[3, "label"] += 1
+    with pytest.raises(ElisionError, match=r'"v03" has several labels'):
+        aggregate([("mosi", "mosi", "lnln", "s", table)])
+
+
+def test_a_table_without_a_column_or_rows_is_an_error():
+    with pytest.raises(ElisionError, match="no column checkpoint"):
+        aggregate([("mosi", "mosi", "lnln", "s", predictions().drop(columns="checkpoint"))])
+    with pytest.raises(ElisionError, match="no rows"):
+        aggregate([("mosi", "mosi", "lnln", "s", predictions().iloc[:0])])
+
+
+def test_runs_with_other_conditions_or_given_twice_are_an_error():
+    table = predictions()
+    with pytest.raises(ElisionError, match="different test conditions"):
+        aggregate([("d", "mosi", "a", "s", table), ("d", "mosi", "b", "s", table[table["level"] != 0.5])])
+    with pytest.raises(ElisionError, match="given twice"):
+        aggregate([("d", "mosi", "a", "s", table), ("d", "mosi", "a", "s", table)])
+    with pytest.raises(ElisionError, match="two families"):
+        aggregate([("d", "mosi", "a", "s", table), ("d", "sims", "b", "s", table)])
+
+
+def test_confusions_count_every_sample_once_per_run_rate_and_scheme():
+    counted = confusions(inputs(), rates=(0.0, 0.5, 0.9))
+    assert sorted(counted["level"].unique()) == [0.0, 0.5]
+    keys = ["dataset", "method", "run", "level", "classes"]
+    sums = counted.groupby(keys)["count"].agg(["sum", "size"])
+    assert (sums["sum"] == 30).all()
+    assert (sums["size"] == sums.index.get_level_values("classes") ** 2).all()
+    table = predictions(seed=1 + len("lnln"))
+    rows = table[(table["protocol"] == "random") & (table["level"] == 0.5)]
+    expected = confusion_matrix((rows["label"] >= 0).to_numpy(int), (rows["prediction"] >= 0).to_numpy(int), classes=2)
+    chosen = counted.query(
+        "dataset == 'mosi' and method == 'lnln' and run == 'seed-1' and level == .5 and classes == 2"
+    )
+    assert chosen["count"].to_numpy().reshape(2, 2).tolist() == expected.tolist()
+
+
+def test_confusions_read_the_checkpoint_of_the_accuracy_over_the_same_classes():
+    table = predictions(checkpoints=tuple(ORACLE_METRICS["mosi"]))
+    counted = confusions([("mosi", "mosi", "lnln", "s", table)])
+    assert set(zip(counted["classes"], counted["checkpoint"], strict=True)) == {(7, "acc7"), (2, "acc2_nonneg")}
+
+
+def test_statistics_average_conditions_first_and_then_runs():
+    metrics = aggregate(inputs())
+    random = metrics[metrics["protocol"] == "random"]
+    row = statistics(random).query("dataset == 'sims' and method == 'lnln' and metric == 'mae'").iloc[0]
+    values = random.query("dataset == 'sims' and method == 'lnln' and metric == 'mae'")
+    by_run = [values.loc[values["run"] == run, "value"].mean() for run in ("seed-1", "seed-2")]
+    assert row["mean"] == pytest.approx(np.mean(by_run))
+    assert row["std"] == pytest.approx(np.std(by_run, ddof=1))
+    assert (row["runs"], row["conditions"], row["undefined"], row["on_test"]) == (2, 3, 0, False)
+
+
+def test_one_run_has_no_standard_deviation():
+    metrics = aggregate(inputs()[:1])
+    assert statistics(metrics)["std"].isna().all()
+
+
+def test_an_undefined_value_makes_the_mean_undefined_and_is_counted():
+    tables = [("d", "mosi", "lnln", "a", predictions()), ("d", "mosi", "lnln", "b", predictions(constant=True))]
+    metrics = aggregate(tables)
+    row = statistics(metrics[metrics["protocol"] == "random"]).set_index("metric").loc["corr"]
+    assert np.isnan(row["mean"])
+    assert row["undefined"] == len(RATES)
+
+
+def test_the_summary_is_nested_json_of_means_over_rates_and_runs():
+    metrics = aggregate([*inputs(), ("mosi", "mosi", "flat", "seed-1", predictions(constant=True))])
+    nested = json.loads(json.dumps(summary(metrics), allow_nan=False))
+    assert nested["mosi"]["flat"]["corr"] is None
+    assert set(nested) == {"mosi", "sims"}
+    values = metrics.query("protocol == 'random' and dataset == 'mosi' and method == 'lnln' and metric == 'acc7'")
+    assert nested["mosi"]["lnln"]["acc7"] == pytest.approx(values["value"].mean())
+    assert "checkpoints" not in nested["mosi"]["lnln"]
+
+
+def test_the_summary_says_when_checkpoints_were_chosen_on_the_test_set():
+    table = predictions(checkpoints=tuple(ORACLE_METRICS["mosi"]))
+    nested = summary(aggregate([("mosi", "mosi", "lnln", "s", table)]))
+    assert nested["mosi"]["lnln"]["checkpoints"] == "chosen on the TEST set"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_checkpoints_that_training_keeps_are_those_that_metrics_are_read_from(family):
+    assert set(FAMILIES[family].selected_by.values()) == set(ORACLE_METRICS[family])
+
+
+def test_no_tables_give_empty_tables_with_their_columns():
+    assert list(aggregate([]).columns)[-2:] == ["metric", "value"]
+    assert list(confusions([]).columns)[-1] == "count"
+    assert summary(aggregate([])) == {}

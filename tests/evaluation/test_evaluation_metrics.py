@@ -1,0 +1,211 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sklearn
+
+from elision.errors import ElisionError
+from elision.evaluation.metrics import (
+    FAMILIES,
+    METRICS,
+    accuracy,
+    classify,
+    confusion_matrix,
+    majority_share,
+    score,
+    weighted_f1,
+)
+
+RANGE = {"mosi": 3, "sims": 1}
+scores = st.floats(-4, 4, width=32) | st.sampled_from([0.0, -0.0, 0.5, 1.5, 2.5, -0.5, -2.5, 0.1, -0.1, 0.7, -0.7, 3.0])
+
+
+@st.composite
+def pairs(draw, family):
+    n = draw(st.integers(1, 40))
+    end = RANGE[family]
+    label = draw(st.lists(scores.filter(lambda v: abs(v) <= end), min_size=n, max_size=n))
+    return np.array(draw(st.lists(scores, min_size=n, max_size=n))), np.array(label)
+
+
+def test_mosi_values_worked_by_hand():
+    label = [-2.0, -0.5, 0.0, 0.5, 1.5, 3.0]
+    prediction = [-3.6, 0.2, -0.0, -0.4, 2.5, 1.0]
+    values = score(prediction, label, family="mosi")
+    # integers of the labels -2 0 0 0 2 3, of the predictions -3 0 0 0 2 1
+    assert values["acc7"] == pytest.approx(4 / 6)
+    # clipped to 2: labels -2 0 0 0 2 2, predictions -2 0 0 0 2 1; to 1: labels -1 0 0 0 1 1, predictions -1 0 0 0 1 1
+    assert values["acc5"] == pytest.approx(5 / 6)
+    assert values["acc3"] == 1
+    # non-negative: labels 0 0 1 1 1 1, predictions 0 1 1 0 1 1
+    assert values["acc2_nonneg"] == pytest.approx(4 / 6)
+    assert values["f1_nonneg"] == pytest.approx((2 * (2 / 4) + 4 * (6 / 8)) / 6)
+    # without the label 0: labels 0 0 1 1 1, predictions 0 1 0 1 1
+    assert values["acc2_negpos"] == pytest.approx(3 / 5)
+    assert values["f1_negpos"] == pytest.approx((2 * (2 / 4) + 3 * (4 / 6)) / 5)
+    assert values["mae"] == pytest.approx((1.6 + 0.7 + 0 + 0.9 + 1 + 2) / 6)
+    assert values["corr"] == pytest.approx(np.corrcoef(prediction, label)[0, 1])
+    assert values["majority_share_7"] == pytest.approx(3 / 6)
+    assert values["majority_share_2"] == pytest.approx(4 / 6)
+
+
+def test_sims_values_worked_by_hand():
+    label = np.array([-1.0, -0.4, -0.1, 0.0, 0.1, 0.8], np.float32)
+    prediction = np.array([-3.0, -0.1, 0.0, 0.05, 0.7, 2.0], np.float32)
+    values = score(prediction, label, family="sims")
+    # five classes: labels 0 1 1 2 2 4, predictions 0 1 2 2 3 4
+    assert values["acc5"] == pytest.approx(4 / 6)
+    # three: labels 0 0 0 1 1 2, predictions 0 0 1 1 2 2
+    assert values["acc3"] == pytest.approx(4 / 6)
+    # two: labels 0 0 0 0 1 1, predictions 0 0 0 1 1 1
+    assert values["acc2"] == pytest.approx(5 / 6)
+    assert values["f1"] == pytest.approx((4 * (6 / 7) + 2 * (4 / 5)) / 6)
+    # predictions clipped to -1 .. 1
+    assert values["mae"] == pytest.approx((0 + 0.3 + 0.1 + 0.05 + 0.6 + 0.2) / 6)
+    assert values["corr"] == pytest.approx(np.corrcoef(np.clip(prediction, -1, 1), label)[0, 1])
+    assert values["majority_share_5"] == pytest.approx(2 / 6)
+    assert values["majority_share_2"] == pytest.approx(3 / 6)
+
+
+def test_scores_round_half_to_even():
+    halves = [-2.5, -1.5, -0.5, 0.5, 1.5, 2.5]
+    assert classify(halves, family="mosi", classes=7).tolist() == [1, 1, 3, 3, 5, 5]
+
+
+def test_minus_zero_is_not_negative_and_exact_zero_is_not_positive():
+    assert classify([-0.0, 0.0], family="mosi", classes=2).tolist() == [1, 1]
+    assert classify([-0.0, 0.0], family="sims", classes=2).tolist() == [0, 0]
+    values = score([0.0, -0.0, 2.0], [1.0, -1.0, 1.0], family="mosi")
+    assert values["acc2_negpos"] == pytest.approx(2 / 3)
+    assert values["acc2_nonneg"] == pytest.approx(2 / 3)
+
+
+def test_sims_bins_are_closed_on_the_right_whether_values_are_float32_or_float64():
+    edges = [-1.0, -0.7, -0.1, 0.1, 0.7, 1.0]
+    for dtype in (np.float32, np.float64):
+        assert classify(np.array(edges, dtype), family="sims", classes=5).tolist() == [0, 0, 1, 2, 3, 4]
+    # A float64 that is next to an edge becomes the edge in float32.
+    assert classify([0.1 + 1e-12], family="sims", classes=3).tolist() == [1]
+
+
+def test_scores_beyond_the_range_fall_into_the_outer_classes():
+    assert classify([-9.0, 9.0], family="mosi", classes=7).tolist() == [0, 6]
+    assert classify([-9.0, 9.0], family="sims", classes=5).tolist() == [0, 4]
+
+
+@settings(max_examples=40)
+@given(st.data())
+@pytest.mark.parametrize("family", FAMILIES)
+def test_class_metrics_equal_those_of_sklearn(family, data):
+    prediction, label = data.draw(pairs(family))
+    values = score(prediction, label, family=family)
+    binary = [classify(v, family=family, classes=2) for v in (label, prediction)]
+    f1 = sklearn.f1_score(*binary, average="weighted", zero_division=0)
+    assert values["f1" if family == "sims" else "f1_nonneg"] == pytest.approx(f1, abs=1e-12)
+    for classes in (2, 3, 5, *((7,) if family == "mosi" else ())):
+        truth, predicted = (classify(v, family=family, classes=classes) for v in (label, prediction))
+        counts = confusion_matrix(truth, predicted, classes=classes)
+        assert (counts == sklearn.confusion_matrix(truth, predicted, labels=range(classes))).all()
+        assert accuracy(counts) == pytest.approx(sklearn.accuracy_score(truth, predicted))
+        assert majority_share(counts) == pytest.approx(np.bincount(predicted).max() / len(predicted))
+    if family == "mosi" and (label != 0).any():
+        kept = label != 0
+        signs = label[kept] > 0, prediction[kept] > 0
+        assert values["acc2_negpos"] == pytest.approx(sklearn.accuracy_score(*signs))
+        expected = sklearn.f1_score(*signs, average="weighted", zero_division=0)
+        assert values["f1_negpos"] == pytest.approx(expected, abs=1e-12)
+
+
+@settings(max_examples=40)
+@given(st.data())
+@pytest.mark.parametrize("family", FAMILIES)
+def test_values_lie_in_their_range_and_do_not_depend_on_the_order_of_samples(family, data):
+    prediction, label = data.draw(pairs(family))
+    order = data.draw(st.permutations(range(len(label))))
+    values = score(prediction, label, family=family)
+    shuffled = score(prediction[order], label[order], family=family)
+    if min(np.ptp(np.clip(prediction, -1, 1)), np.ptp(label)) < 1e-3:  # a correlation of rounding errors
+        del values["corr"], shuffled["corr"]
+    assert values == pytest.approx(shuffled, nan_ok=True, abs=1e-9)
+    assert all(0 <= values[m] <= 1 for m in values if METRICS[m].percent and not np.isnan(values[m]))
+
+
+@settings(max_examples=40)
+@given(st.data())
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_perfect_prediction_has_every_accuracy_and_f1_of_one_and_no_error(family, data):
+    label = data.draw(pairs(family))[1]
+    values = score(label, label, family=family)
+    better = [m for m in values if METRICS[m].better == "higher" and m != "corr" and not np.isnan(values[m])]
+    assert [values[m] for m in better] == [pytest.approx(1)] * len(better)
+    assert values["mae"] == 0
+
+
+@given(st.integers(1, 500), st.integers(1, 500))
+def test_a_constant_predictor_has_the_f1_that_its_accuracy_gives(majority, minority):
+    a = majority / (majority + minority)
+    counts = np.array([[0, minority], [0, majority]])
+    assert accuracy(counts) == pytest.approx(a)
+    assert weighted_f1(counts) == pytest.approx(2 * a**2 / (1 + a))
+    # Arguments swapped: the weights are the predicted shares.
+    assert weighted_f1(counts.T) == pytest.approx(2 * a / (1 + a))
+
+
+@pytest.mark.parametrize(
+    ("acc", "f1", "swapped"),
+    [(0.6285, 0.4851, 0.7719), (0.7102, 0.5899, 0.8306), (0.6937, 0.5682, 0.8191)],
+)
+def test_constant_predictors_in_the_tables_of_lnln_have_the_documented_f1(acc, f1, swapped):
+    """Language missing on MOSEI and SIMS: most rows print the first F1, LNLN's and ALMT's the second."""
+    counts = np.array([[0, round(1e4 * (1 - acc))], [0, round(1e4 * acc)]])
+    assert weighted_f1(counts) == pytest.approx(f1, abs=1.5e-4)
+    assert weighted_f1(counts.T) == pytest.approx(swapped, abs=1.5e-4)
+
+
+@pytest.mark.parametrize("value", [0.1, -0.3, 0.0, 7.0])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_correlation_of_a_constant_predictor_is_undefined(family, value):
+    label = np.linspace(-1, 1, 686)
+    values = score(np.full(686, value), label, family=family)
+    assert np.isnan(values["corr"])
+    assert values["majority_share_2"] == 1
+
+
+def test_sims_predictions_that_are_constant_once_clipped_have_no_correlation():
+    assert np.isnan(score([1.5, 2.0, 9.0], [0.1, 0.2, 0.3], family="sims")["corr"])
+
+
+def test_labels_that_are_all_zero_leave_neg_pos_undefined():
+    values = score([0.3, -0.4], [0.0, -0.0], family="mosi")
+    assert np.isnan(values["acc2_negpos"])
+    assert np.isnan(values["f1_negpos"])
+    assert values["acc2_nonneg"] == 0.5
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_an_error(bad):
+    with pytest.raises(ElisionError, match="prediction of sample number 1"):
+        score([0.1, bad], [0.1, 0.2], family="mosi")
+    with pytest.raises(ElisionError, match="label of sample number 0"):
+        score([0.1, 0.2], [bad, 0.2], family="sims")
+
+
+@pytest.mark.parametrize(("prediction", "label"), [([], []), ([1.0], [1.0, 2.0])])
+def test_nothing_to_compare_is_an_error(prediction, label):
+    with pytest.raises(ElisionError, match="nothing to compare"):
+        score(prediction, label, family="mosi")
+
+
+def test_shapes_are_flattened():
+    label = np.array([[0.3], [-1.0]])
+    assert score(label, label.ravel(), family="mosi")["mae"] == 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_metric_is_described_and_every_reported_one_computed(family):
+    computed = score([0.1, 0.2], [0.3, -0.4], family=family)
+    assert set(computed) <= set(METRICS)
+    assert set(FAMILIES[family].reported) <= set(computed)
+    assert set(FAMILIES[family].selected_by) == set(FAMILIES[family].reported)
+    assert set(FAMILIES[family].selected_by.values()) <= set(computed)
+    assert all(len(names) == classes for classes, names in FAMILIES[family].classes.items())

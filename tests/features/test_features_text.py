@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from transformers import AutoModel
+
+from elision.errors import ElisionError
+from elision.features.text import encoder_path, extract, hidden_states, load_encoder_part, special_tokens, tokenizer
+
+
+def tokens(text, max_length=50):
+    return extract(text, encoder="minilm", max_length=max_length)
+
+
+def test_a_transcript_goes_from_cls_to_sep():
+    ids = tokens("A wonderful film")
+    assert ids.dtype == np.int32
+    assert tokenizer("minilm").convert_ids_to_tokens(ids.tolist()) == ["[CLS]", "a", "wonderful", "film", "[SEP]"]
+
+
+@pytest.mark.parametrize("text", [None, "", "  \n"])
+def test_no_text_is_no_tokens(text):
+    assert tokens(text).shape == (0,)
+
+
+def test_a_long_transcript_loses_its_end_but_keeps_sep():
+    ids = tokens("word " * 100, max_length=12)
+    assert len(ids) == 12
+    assert ids[-1] == special_tokens("minilm")["sep"]
+
+
+def test_special_tokens_are_those_of_bert():
+    assert special_tokens("minilm") == {"unk": 100, "cls": 101, "sep": 102, "pad": 0}
+
+
+def test_hidden_states_have_a_row_per_token():
+    ids = tokens("A wonderful film")
+    states = hidden_states(ids, encoder="minilm")
+    assert states.shape == (5, 384)
+    assert np.array_equal(states, hidden_states(ids, encoder="minilm"))
+    assert hidden_states(ids[:0], encoder="minilm").shape == (0, 384)
+
+
+def test_opposite_sentences_have_distant_states():
+    """The embedded encoder is a real one: it tells a good film from a bad one and finds synonyms near."""
+
+    def mean(text):
+        states = hidden_states(tokens(text), encoder="minilm").mean(0)
+        return states / np.linalg.norm(states)
+
+    great, superb, awful = map(mean, ("this film is great", "this movie is superb", "this film is awful"))
+    assert great @ superb > great @ awful
+
+
+def test_an_encoder_that_cannot_be_had_says_how_to_get_it(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ElisionError, match=r"hf download bert-base-nowhere --local-dir data/encoders/bert-base-nowhere"):
+        load_encoder_part(AutoModel, "bert-base-nowhere")
+
+
+def test_a_folder_without_an_encoder_is_refused(tmp_path):
+    with pytest.raises(ElisionError, match="holds no usable model"):
+        load_encoder_part(AutoModel, str(tmp_path))
+
+
+def test_a_local_folder_is_an_encoder():
+    folder = encoder_path("minilm")
+    assert np.array_equal(extract("good", encoder=folder, max_length=9), tokens("good"))

@@ -1,0 +1,199 @@
+"""What every method must do, whatever it is: a new file in the catalogue is tested here without being named."""
+
+import io
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_methods import SPEC, make, make_batch, rows
+
+from elision.batch import Batch, Sequence
+from elision.methods import load, method_names
+from elision.task import CORPORA, MODALITIES
+
+METHODS = method_names()
+TRAINED = [name for name in METHODS if make(name).hyperparameters.epochs]
+
+
+def absent(name: str) -> Sequence:
+    """A modality that the dataset does not have."""
+    valid = torch.zeros(3, 1, dtype=torch.bool)
+    values = torch.zeros(3, 1, dtype=torch.long) if name == "text" else torch.zeros(3, 1, 1)
+    return Sequence(values, valid, valid)
+
+
+def odd_batches() -> dict[str, tuple]:
+    """Batches at the edges of what a dataset may hold, each with the sizes of its dataset."""
+    cases = {
+        "one sample": (SPEC, make_batch(1)),
+        "one position": (SPEC, make_batch(3, lengths=dict.fromkeys(MODALITIES, 1))),
+        "nothing observed": (SPEC, make_batch(3, lost=1.0)),
+        "a sample without text": (SPEC, make_batch(3, lengths={"text": 0})),
+        "samples without any modality": (SPEC, make_batch(3, lengths=dict.fromkeys(MODALITIES, 0))),
+    }
+    for name in MODALITIES:
+        width = {name: 1} if name != "text" else {}
+        spec = replace(SPEC, **width, length={**SPEC.length, name: 1})
+        batch = make_batch(3, spec=spec)
+        clean = replace(batch.clean, **{name: absent(name)})
+        cases[f"a dataset without {name}"] = (spec, replace(batch, **{name: absent(name)}, clean=clean))
+    return cases
+
+
+ODD = odd_batches()
+
+
+def trained(name: str, batch: Batch, steps: int = 2, **overrides):
+    method = make(name, **overrides).train()
+    optimizers = method.optimizers()
+    method.on_epoch_start(2)
+    torch.manual_seed(0)
+    for step in range(steps):
+        method.update(batch, optimizers, step)
+    return method, optimizers
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_official_or_demo_default_is_a_valid_hyperparameter(name):
+    method = load(name)
+    assert set(method.corpus_defaults) <= {corpus.defaults for corpus in CORPORA.values()}
+    for values in method.corpus_defaults.values():
+        method.Hyperparameters(**values)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_hyperparameter_is_described(name):
+    assert all(field.description for field in load(name).Hyperparameters.model_fields.values())
+
+
+@pytest.mark.parametrize("case", ODD)
+@pytest.mark.parametrize("name", METHODS)
+def test_predictions_are_finite_and_one_per_sample_at_odd_sizes(name, case):
+    spec, batch = ODD[case]
+    prediction = make(name, spec=spec).eval().predict(batch)
+    assert prediction.output.shape == (len(batch),)
+    assert prediction.representation.shape[0] == len(batch) and prediction.representation.ndim == 2
+    assert prediction.output.isfinite().all() and prediction.representation.isfinite().all()
+
+
+@pytest.mark.parametrize("case", ODD)
+@pytest.mark.parametrize("name", TRAINED)
+def test_training_stays_finite_at_odd_sizes(name, case):
+    spec, batch = ODD[case]
+    method = make(name, spec=spec).train()
+    for term in method.update(batch, method.optimizers(), 0).values():
+        assert term.shape == () and term.isfinite()
+    assert all(p.isfinite().all() for p in method.parameters())
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_trainable_parameter_gets_a_gradient(name, batch):
+    method, _ = trained(name, batch)
+    method.zero_grad()
+    torch.stack(list(method.loss(batch).values())).sum().backward()
+    silent = [key for key, p in method.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    # A softmax does not see the same number added to all its scores: the bias of a key has a gradient of rounding only.
+    assert [key for key in silent if not key.endswith("key.bias")] == []
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_trainable_parameter_is_in_one_optimizer_group(name):
+    method = make(name)
+    held = [id(p) for o in method.optimizers() for group in o.param_groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in method.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_frozen_text_encoder_is_not_trained_and_has_no_dropout(name, batch):
+    method, _ = trained(name, batch, finetune_text_encoder=False)
+    assert not method.encoder.training
+    assert all(p.grad is None for p in method.encoder.parameters())
+    before = make(name, finetune_text_encoder=False).encoder.state_dict()
+    assert all(torch.equal(value, before[key]) for key, value in method.encoder.state_dict().items())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_prediction_of_a_sample_does_not_depend_on_the_others(name, batch):
+    method = make(name).eval()
+    together = method.predict(batch)
+    for i in range(len(batch)):
+        alone = method.predict(rows(batch, torch.tensor([i])))
+        torch.testing.assert_close(alone.output, together.output[i : i + 1], atol=1e-5, rtol=0)
+        torch.testing.assert_close(alone.representation, together.representation[i : i + 1], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_predictions_look_neither_at_labels_nor_at_the_complete_input(name, batch):
+    method = make(name).eval()
+    blind = replace(batch, label=torch.full_like(batch.label, torch.nan), clean=None)
+    assert torch.equal(method.predict(batch).output, method.predict(blind).output)
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if not load(name).requires])
+def test_it_overfits_samples_whose_label_needs_every_modality(name):
+    batch = make_batch(16, lost=0.0, lengths=SPEC.length)
+    shown = torch.tensor([[a, b, c] for a in (-1.0, 1.0) for b in (-1.0, 1.0) for c in (-1.0, 1.0)] * 2)
+    batch.text.values[:, 1] = torch.where(shown[:, 0] > 0, 20, 21)
+    batch.audio.values[:, :, 0] = shown[:, 1:2]
+    batch.vision.values[:, :, 0] = shown[:, 2:3]
+    batch = replace(batch, label=shown.sum(1) * 2 / 3, index=torch.arange(16), clean=None)
+    batch = replace(batch, clean=batch)
+    method = make(name).train()
+    method.begin_training(batch.label)
+    optimizers = method.optimizers()
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = max(group["lr"], 3e-3)
+    torch.manual_seed(0)
+    for epoch in range(1, 61):
+        method.on_epoch_start(epoch)
+        method.update(batch, optimizers, 0)
+    error = (method.eval().predict(batch).output - batch.label).abs()
+    assert error.mean() < 0.25  # the best constant has 1.0, the best two modalities 0.67
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_training_goes_on_from_a_saved_state_to_the_bit(name, batch):
+    method, optimizers = trained(name, batch)
+    copy = make(name, seed=7).train()
+    copies = copy.optimizers()
+    file = io.BytesIO()
+    torch.save([each.state_dict() for each in (method, *optimizers)], file)
+    file.seek(0)
+    for each, state in zip((copy, *copies), torch.load(file), strict=True):
+        each.load_state_dict(state)
+    for each, its in ((method, optimizers), (copy, copies)):
+        torch.manual_seed(1)
+        each.update(make_batch(seed=1), its, 2)
+    state = copy.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in method.state_dict().items())
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_two_identical_trainings_give_equal_bits(name, batch):
+    first, second = (trained(name, batch, steps=3)[0].state_dict() for _ in range(2))
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_learning_rate_factors_lie_between_0_and_1_in_every_epoch(name):
+    method = make(name)
+    factors = [method.learning_rate_factor(epoch) for epoch in range(1, method.hyperparameters.epochs + 1)]
+    assert all(0 <= factor <= 1 for factor in factors) and max(factors) == 1
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_gradients_of_accumulated_batches_are_summed_and_an_incomplete_group_is_dropped(name, batch):
+    method = make(name, accumulate=2, finetune_text_encoder=False).eval()  # no dropout
+    optimizers = method.optimizers()
+    start = [p.clone() for p in method.parameters()]
+    method.update(batch, optimizers, 0)
+    once = [None if p.grad is None else p.grad.clone() for p in method.parameters()]
+    assert all(torch.equal(p, q) for p, q in zip(method.parameters(), start, strict=True))
+    method.update(batch, optimizers, 0)  # the first batch of the next epoch
+    assert all(q is None or torch.equal(p.grad, q) for p, q in zip(method.parameters(), once, strict=True))
+    method.update(batch, optimizers, 1)
+    for p, q in zip(method.parameters(), once, strict=True):
+        if q is not None:
+            torch.testing.assert_close(p.grad, 2 * q)
+    assert not all(torch.equal(p, q) for p, q in zip(method.parameters(), start, strict=True))

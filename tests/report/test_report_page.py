@@ -1,0 +1,168 @@
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from elision.evaluation.aggregate import FLOOR
+from elision.report import figures, page, tables
+
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class Document(HTMLParser):
+    """Collects elements and text, and checks that every element is closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.elements, self.words = [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not {"style", "script"} & set(self.open):
+            self.words.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+SETTINGS = {
+    "selection": "valid",
+    "seeds": [1111, 1112],
+    "methods": [{"name": "steady", "method": "lnln"}, {"name": "<script>alert(1)</script>", "method": "tfn"}],
+    "runs": {
+        f"mosi_data / steady / seed-{seed}": {
+            "seed": seed,
+            "parameters": 115968769,
+            "seconds_per_epoch": 1.25,
+            "hyperparameters": {"epochs": 3, "modalities": ["text", "audio"]},
+            "scales": {"audio": {"mean": [0.5] * 40}},
+            "overrides": {},
+        }
+        for seed in (1111, 1112)
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def written(metrics, counted, methods, tmp_path_factory):
+    drawn = {
+        "curve_f1_mosi_data": figures.curve(metrics, dataset="mosi_data", metric="f1_negpos", methods=methods),
+        "curve_mae_mosi_data": figures.curve(metrics, dataset="mosi_data", metric="mae", methods=methods),
+        "curve_f1_sims_data": figures.curve(metrics, dataset="sims_data", metric="f1", methods=methods),
+        "absent_sims_data": figures.absent(metrics, dataset="sims_data", metric="f1", methods=methods),
+        "confusion_sims_data": figures.confusion(counted, dataset="sims_data", method="steady"),
+    }
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    page.write(
+        path,
+        metrics=metrics,
+        tables={name: make(metrics, methods) for name, make in tables.TABLES.items()},
+        figures={name: figures.svg(figure) for name, figure in drawn.items()},
+        settings=SETTINGS,
+        title="Tests & <more>",
+    )
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_page_needs_no_other_file(written):
+    document = Document(written)
+    for tag, attributes in document.elements:
+        for name in ("src", "href", "xlink:href", "data"):
+            assert attributes.get(name, "#").startswith("#"), (tag, attributes)
+    assert not re.search(r"@import|url\((?!#)|data:image", written)
+
+
+def test_ids_are_unique_and_every_reference_has_its_target(written):
+    ids = re.findall(r'\bid="([^"]+)"', written)
+    assert len(ids) == len(set(ids))
+    used = re.findall(r'(?:href="#|url\(#|aria-labelledby=")([^")]+)', written)
+    assert used
+    assert set(used) <= set(ids)
+
+
+def test_the_headline_comes_first_and_names_the_best_its_lead_and_where_methods_fall(written):
+    text = " ".join(" ".join(Document(written).words).split())
+    assert text.index("steady is best on average over 10 missing rates") < text.index("Acc-7")
+    assert re.search(r"points above majority, the floor\.", text)
+    assert "brittle_one is second" in text
+    assert "brittle_one at r = 0.7" in text
+    assert "steady at no rate" in text
+
+
+def test_tables_have_captions_scopes_and_sortable_headers(written):
+    document = Document(written)
+    results = [a for a in document.all("td") if "data-value" in a]
+    assert len(document.all("caption")) == 6
+    assert all(a.get("scope") in ("col", "row", "rowgroup") for a in document.all("th"))
+    sortable = [a for a in document.all("th") if "aria-sort" in a]
+    assert len(sortable) == len(document.all("button")) > 6
+    random = 3 * (10 + 8)
+    assert len(results) == random + 10 * random + 8 * random
+    assert document.all("html") == [{"lang": "en"}]
+    assert all(a.get("role") == "img" and a.get("aria-label") for a in document.all("svg"))
+
+
+def test_everything_foreign_is_escaped(written):
+    document = Document(written)
+    assert len(document.all("script")) == 1
+    assert "Tests & <more>" in document.words
+    assert "<script>alert(1)</script>" in document.words
+
+
+def test_settings_are_shown_with_long_lists_cut(written):
+    text = " ".join(" ".join(Document(written).words).split())
+    assert "mosi_data / steady / seed-1112 1112 115968769 1.25" in text
+    assert "(40 values)" in text
+    assert "text, audio" in text
+    assert "overrides" not in text
+
+
+def test_the_glossary_has_the_metrics_that_are_shown(written):
+    text = written[written.index('id="glossary"') :]
+    for name in ("Acc-7", "F1 neg/pos", "Acc-2", "MAE", "Corr", "One-class share of 5"):
+        assert f"<dt>{name}" in text
+
+
+def test_figures_take_the_colour_of_the_page(written):
+    assert figures.INK not in written[written.index("<body>") :]
+    assert "currentColor" in written
+
+
+def test_the_page_says_when_checkpoints_were_chosen_on_the_test_set(metrics_on_test, metrics, methods, tmp_path):
+    texts = []
+    for source in (metrics_on_test, metrics):
+        made = {name: make(source, methods) for name, make in tables.TABLES.items()}
+        page.write(tmp_path / "p.html", metrics=source, tables=made, figures={}, settings={}, title="t")
+        texts.append((tmp_path / "p.html").read_text(encoding="utf-8"))
+    head = texts[0][: texts[0].index("<h2")]
+    assert "Checkpoints chosen on the TEST set" in head
+    assert texts[0].count("checkpoints chosen on the TEST set") >= 2 + 6  # two headlines, six captions
+    assert "TEST" not in texts[1]
+
+
+def test_when_no_method_is_above_the_floor_the_headline_says_so(metrics, methods, tmp_path):
+    lowered = metrics.copy()
+    lowered.loc[lowered["method"] != FLOOR, "value"] *= 0.1
+    made = {name: make(lowered, methods) for name, make in tables.TABLES.items()}
+    page.write(tmp_path / "p.html", metrics=lowered, tables=made, figures={}, settings={}, title="t")
+    assert "No method is above the floor" in (tmp_path / "p.html").read_text(encoding="utf-8")
+
+
+def test_a_page_without_floor_or_random_missing_is_still_a_page(metrics, methods, tmp_path):
+    for source in (metrics[metrics["method"] != FLOOR], metrics[metrics["protocol"] == "absent"]):
+        made = {name: make(source, methods) for name, make in tables.TABLES.items()}
+        page.write(tmp_path / "p.html", metrics=source, tables=made, figures={}, settings={}, title="t")
+        assert "steady" in " ".join(Document((tmp_path / "p.html").read_text(encoding="utf-8")).words)

@@ -1,0 +1,131 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from elision import params
+from elision.errors import ElisionError
+from elision.methods import check, resolve
+
+REPOSITORY = Path(__file__).parent.parent
+
+GOOD = {"datasets": {"demo": {"source": "demo"}}, "methods": ["majority"]}
+
+
+def load(tmp_path, content):
+    path = tmp_path / "params.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return params.load(path)
+
+
+def test_the_params_of_the_repository_are_good():
+    check(params.load(REPOSITORY / "params.yaml"))
+
+
+def test_the_params_of_the_repository_state_the_defaults():
+    """A comment-like params.yaml that disagrees with the defaults would mislead whoever deletes a line of it."""
+    written = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    loaded = params.load(REPOSITORY / "params.yaml")
+    for section in ("features", "corruption", "train"):
+        assert getattr(loaded, section) == type(getattr(loaded, section))(), section
+        assert written[section]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trian": {}}, r"trian: unknown key; did you mean train\? allowed: .*seeds"),
+        ({"train": {"epoch": 3}}, r"train\.epoch: unknown key; did you mean epochs\?"),
+        ({"train": {"corruption": "heavy"}}, r"train\.corruption: Input should be 'lnln' or 'complete' \(found 'heavy'\)"),
+        ({"train": {"epochs": "many"}}, r"train\.epochs: .*integer.*'many'"),
+        ({"train": {"device": "gpu"}}, r"train\.device"),
+        ({"corruption": {"random": [0.5, 1.5]}}, r"corruption\.random\.1: .*less than or equal to 1"),
+        ({"corruption": {"random": [0.5, 0.5]}}, r"corruption\.random: .*twice"),
+        ({"seeds": []}, r"seeds: .*at least 1"),
+        ({"methods": ["lnl"]}, r"methods\.0\.method: unknown method 'lnl'; did you mean lnln\? allowed: .*majority"),
+        ({"methods": ["lnln", "lnln"]}, r"methods: .*twice"),
+        ({"methods": [{"a/b": {"method": "lnln"}}]}, r"methods\.0\.name"),
+        ({"datasets": {"x": {"source": "dem"}}}, r"datasets.*unknown source 'dem'; did you mean demo\?"),
+        ({"datasets": {"x": {}}}, r"datasets.*x: say where it comes from: source: .*demo"),
+        ({"datasets": {"demo": {"source": "demo", "clip": 3}}}, r"datasets\.demo\.clip: unknown key; did you mean clips\?"),
+    ],
+)
+def test_a_mistake_is_named_with_what_is_allowed(tmp_path, change, message):
+    with pytest.raises(ElisionError, match=message):
+        load(tmp_path, {**GOOD, **change})
+
+
+def test_all_mistakes_are_named_at_once(tmp_path):
+    with pytest.raises(ElisionError) as caught:
+        load(tmp_path, {**GOOD, "seeds": [-1], "train": {"threads": 0}})
+    assert "2 wrong settings" in str(caught.value)
+    assert "seeds.0" in str(caught.value)
+    assert "train.threads" in str(caught.value)
+
+
+@pytest.mark.parametrize(("content", "message"), [("a: [", "not valid YAML"), ("- a", "must hold a mapping")])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path, content, message):
+    with pytest.raises(ElisionError, match=message):
+        load(tmp_path, content)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ElisionError, match=r"params\.yaml: no such file"):
+        params.load(tmp_path / "params.yaml")
+
+
+def test_a_variant_has_a_name_a_method_and_overrides(tmp_path):
+    entry = {"lnln-short": {"method": "lnln", "epochs": 3}}
+    (variant,) = load(tmp_path, {**GOOD, "methods": [entry]}).methods
+    assert (variant.name, variant.method, variant.overrides) == ("lnln-short", "lnln", {"epochs": 3})
+
+
+def test_a_wrong_hyperparameter_is_found_before_anything_runs(tmp_path):
+    loaded = load(tmp_path, {**GOOD, "methods": [{"mine": {"method": "lnln", "epoch": 3}}]})
+    with pytest.raises(ElisionError, match=r"methods\.mine: lnln: epoch: unknown hyperparameter; did you mean epochs\?"):
+        check(loaded)
+
+
+def test_the_origin_of_a_hyperparameter_is_told():
+    _, origins = resolve("lnln", "mosei", {"epochs": 3})
+    assert origins["epochs"] == "override"
+    assert "mosei default" in origins.values()
+    assert "card default" in origins.values()
+
+
+def test_the_schema_in_the_docs_is_the_schema_of_the_model():
+    stored = json.loads((REPOSITORY / "docs" / "params.schema.json").read_text())
+    assert stored == params.schema(), "run: elision params schema > docs/params.schema.json"
+
+
+def test_the_schema_accepts_the_params_and_refuses_mistakes():
+    validator = Draft202012Validator(params.schema())
+    content = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    validator.validate(content)
+    for path, wrong in [
+        (("train", "epoch"), 3),
+        (("datasets", "demo", "clip"), 3),
+        (("methods",), ["lnl"]),
+        (("methods",), [{"mine": {"method": "lnln", "epoch": 3}}]),
+    ]:
+        broken = json.loads(json.dumps(content))
+        inner = broken
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = wrong
+        assert not validator.is_valid(broken), path
+
+
+def test_every_pin_of_an_environment_is_that_of_the_constraints():
+    constraints = dict(
+        line.split(";")[0].strip().split("==")
+        for line in Path(REPOSITORY / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
+    for path in [*sorted((REPOSITORY / "envs").glob("*.yaml")), *sorted((REPOSITORY / "envs").glob("*.sh"))]:
+        pins = [word.split("==") for line in path.read_text().splitlines() for word in line.split() if "==" in word]
+        assert pins or path.name == "pyfeat.yaml", path
+        for name, version in pins:
+            assert constraints.get(name, version) == version, f"{path.name}: {name}"

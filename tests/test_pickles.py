@@ -1,0 +1,347 @@
+import hashlib
+import io
+import itertools
+import os
+import pickle
+import pickletools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from elision import pickles
+from elision.errors import ElisionError
+
+PROTOCOLS = (2, 3, 4, 5)
+
+dtypes = st.one_of(
+    hnp.boolean_dtypes(),
+    hnp.integer_dtypes(endianness="?"),
+    hnp.unsigned_integer_dtypes(endianness="?"),
+    hnp.floating_dtypes(endianness="?", sizes=(16, 32, 64)),
+    hnp.complex_number_dtypes(endianness="?", sizes=(64, 128)),
+    hnp.unicode_string_dtypes(endianness="?"),
+    hnp.byte_string_dtypes(),
+)
+arrays = hnp.arrays(dtypes, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.complex_numbers(allow_nan=False),
+    st.text(),
+    st.binary(),
+)
+contents = st.recursive(
+    st.one_of(scalars, arrays, st.frozensets(scalars), st.sets(scalars)),
+    lambda inner: st.one_of(
+        st.lists(inner), st.tuples(inner, inner), st.dictionaries(st.one_of(st.text(), st.binary()), inner)
+    ),
+    max_leaves=8,
+)
+
+
+def write(folder, item, protocol=4):
+    path = folder / "file.pkl"
+    path.write_bytes(pickle.dumps(item, protocol=protocol))
+    return path
+
+
+def same(a, b):
+    if isinstance(a, np.ndarray | np.generic):
+        nan = {"equal_nan": True} if a.dtype.kind in "fc" else {}
+        return type(a) is type(b) and a.dtype == b.dtype and np.array_equal(a, b, **nan)
+    if isinstance(a, dict):
+        return type(b) is dict and list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and a == b
+
+
+@given(item=contents, protocol=st.sampled_from(PROTOCOLS))
+@settings(max_examples=150, deadline=None)
+def test_arrays_and_containers_come_back_as_they_were_written(tmp_path_factory, item, protocol):
+    path = write(tmp_path_factory.getbasetemp(), item, protocol)
+    assert same(pickles.load(path), item)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "item",
+    [
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.arange(12.0).reshape(3, 4)[:, ::2],
+        np.float32(0.1),
+        np.str_(""),
+        np.str_("utterance"),
+        np.bool_(True),
+        np.zeros((0, 3), np.float32),
+        np.array(3, np.int64),
+    ],
+    ids=str,
+)
+def test_every_layout_of_an_array_is_read(tmp_path, item, protocol):
+    assert same(pickles.load(write(tmp_path, item, protocol)), item)
+
+
+@pytest.mark.parametrize("order", "CF")
+def test_object_arrays_hold_their_objects_in_place(tmp_path, order):
+    item = np.array([["a", None, 3], [[1, 2], {"k": np.arange(2)}, (1,)]], dtype=object, order=order)
+    read = pickles.load(write(tmp_path, item))
+    assert read.shape == (2, 3) and read.dtype == object
+    assert read[1, 0] == [1, 2] and read[0].tolist() == ["a", None, 3]
+    assert np.array_equal(read[1, 1]["k"], [0, 1])
+
+
+def test_both_names_of_numpys_core_are_known(tmp_path):
+    array = np.arange(4.0)
+    for protocol in PROTOCOLS:
+        new = pickle.dumps(array, protocol=protocol)
+        assert b"numpy._core" in new
+        path = tmp_path / "old.pkl"
+        path.write_bytes(_renamed(new))
+        assert np.array_equal(pickles.load(path), array)
+
+
+def _renamed(data):
+    """The same pickle as NumPy 1 wrote it."""
+    out = io.BytesIO()
+    stream = [*list(pickletools.genops(data)), (None, None, len(data))]
+    for (op, argument, start), (_, _, stop) in itertools.pairwise(stream):
+        if op.name == "FRAME":
+            continue
+        if isinstance(argument, str) and "numpy._core" in argument:
+            name = argument.replace("numpy._core", "numpy.core").encode()
+            if op.name == "GLOBAL":
+                out.write(b"c" + name.replace(b" ", b"\n") + b"\n")
+            else:
+                out.write(b"\x8c" + bytes([len(name)]) + name)
+            continue
+        out.write(data[start:stop])
+    return out.getvalue()
+
+
+def test_digest_is_that_of_the_whole_file(tmp_path):
+    path = write(tmp_path, {"a": np.arange(300_000)})
+    path.write_bytes(path.read_bytes() + b"trailing bytes")
+    digest = hashlib.sha256()
+    assert len(pickles.load(path, digest=digest)["a"]) == 300_000
+    assert digest.hexdigest() == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# --- hostile files: every one would create the file `marker` (or crash) if it were simply unpickled
+
+
+class Calls:
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def hostile(marker):
+    touch = f"touch {marker}"
+    code = f"open({str(marker)!r}, 'w')"
+    text = str(marker)
+
+    def unicode(word):
+        return b"\x8c" + bytes([len(word)]) + word.encode()
+
+    arguments = b"X" + len(touch).to_bytes(4, "little") + touch.encode() + b"\x85"
+    listed = np.empty(1, object)
+    listed[0] = Calls(os.system, touch)
+    return {
+        "os.system by REDUCE": pickle.dumps(Calls(os.system, touch), 2),
+        "os.system by STACK_GLOBAL": b"\x80\x04" + unicode("os") + unicode("system") + b"\x93" + arguments + b"R.",
+        "os.system by GLOBAL": b"cos\nsystem\n" + arguments + b"R.",
+        "os.system by INST": b"(S'" + touch.encode() + b"'\nios\nsystem\n.",
+        "os.system by OBJ": b"(cos\nsystem\nX" + len(touch).to_bytes(4, "little") + touch.encode() + b"o.",
+        "os.system by NEWOBJ": b"\x80\x02cos\nsystem\n" + arguments + b"\x81.",
+        "dotted name": b"\x80\x04" + unicode("numpy") + unicode("ndarray.tofile") + b"\x93.",
+        "dotted name out of numpy": b"\x80\x04"
+        + unicode("numpy")
+        + unicode("ma.core.os.system")
+        + b"\x93"
+        + arguments
+        + b"R.",
+        "builtins.eval": pickle.dumps(Calls(eval, code)),
+        "builtins.exec": pickle.dumps(Calls(exec, code)),
+        "builtins.getattr": pickle.dumps(Calls(getattr, "a", "upper")),
+        "builtins.open": pickle.dumps(Calls(open, text, "w")),
+        "numpy.load": pickle.dumps(Calls(np.load, text)),
+        "numpy.fromfile": pickle.dumps(Calls(np.fromfile, text)),
+        "numpy.savetxt": pickle.dumps(Calls(np.savetxt, text, [1.0])),
+        "numpy.memmap": pickle.dumps(Calls(np.memmap, text, "u1", "w+", 0, (4,))),
+        "in a dict of arrays": pickle.dumps({"audio": np.zeros(3), "x": [Calls(os.system, touch)]}),
+        "in an object array": pickle.dumps({"id": listed}),
+        "as a dtype argument": pickle.dumps(Calls(np.dtype, Calls(os.system, touch))),
+        "second pickle's extension registry": b"\x80\x02\x82\x01.",
+        "persistent id": b"Ptouch\n.",
+    }
+
+
+@pytest.mark.parametrize("attack", list(hostile("marker")))
+def test_nothing_in_a_hostile_pickle_runs(tmp_path, attack):
+    marker = tmp_path / "marker"
+    path = tmp_path / "hostile.pkl"
+    path.write_bytes(hostile(marker)[attack])
+    with pytest.raises(ElisionError, match=r"hostile\.pkl"):
+        pickles.load(path)
+    assert not marker.exists()
+
+
+def test_the_attacks_of_these_tests_are_real(tmp_path):
+    ran = []
+    for attack, data in hostile(tmp_path / "marker").items():
+        (tmp_path / "marker").unlink(missing_ok=True)
+        try:
+            pickle.loads(data)
+        except Exception:
+            continue
+        finally:
+            if (tmp_path / "marker").exists():
+                ran.append(attack)
+    assert {"os.system by REDUCE", "os.system by INST", "os.system by OBJ", "builtins.eval", "numpy.memmap"} < set(ran)
+    assert {"in an object array", "as a dtype argument", "os.system by STACK_GLOBAL"} < set(ran)
+
+
+def test_the_refused_name_and_the_file_are_named(tmp_path):
+    path = write(tmp_path, Calls(os.system, "true"))
+    with pytest.raises(ElisionError, match=rf"{path}: this pickle wants to use \w+\.system; only NumPy arrays"):
+        pickles.load(path)
+
+
+class Forged:
+    """A dtype whose forged state makes NumPy take eight bytes of the file for the address of an object."""
+
+    def __reduce__(self):
+        state = (3, "|", None, ("f",), {"f": (np.dtype("O"), 0)}, 8, 1, 0)
+        return np.dtype, ("V8", False, True), state
+
+
+@pytest.mark.parametrize("code", ["V8", "f8", "O8"])
+def test_a_forged_dtype_is_no_way_to_foreign_memory(tmp_path, code):
+    class Array:
+        def __reduce__(self):
+            return np.ndarray, ((0,), "b"), (1, (1,), Forged(), False, b"\x41" * 8)
+
+    data = pickle.dumps(Array(), 4)
+    path = tmp_path / "forged.pkl"
+    path.write_bytes(data.replace(b"\x8c\x02V8", b"\x8c\x02" + code.encode()))
+    if code == "f8":
+        assert pickles.load(path).dtype == np.float64
+        return
+    with pytest.raises(ElisionError, match="not a readable pickle of arrays"):
+        pickles.load(path)
+
+
+def _with_state(dtype, shape, data):
+    class Array:
+        def __reduce__(self):
+            return np.ndarray, ((0,), "b"), (1, shape, np.dtype(dtype), False, data)
+
+    return Array()
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        _with_state("f8", (1000,), b"\0" * 8),
+        _with_state("f8", (-1,), b"\0" * 8),
+        _with_state("f8", (1,), ["not bytes"]),
+        _with_state("O", (1,), b"\0" * 8),
+        _with_state("O", (2,), ["one"]),
+        _with_state("f8", ("a",), b""),
+    ],
+)
+def test_an_array_that_its_bytes_do_not_fill_is_an_error(tmp_path, item):
+    with pytest.raises(ElisionError, match="not a readable pickle"):
+        pickles.load(write(tmp_path, item))
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        np.zeros(2, [("a", "f4")]),
+        np.zeros(2, "M8[s]"),
+        np.ma.masked_array([1.0]),
+        np.rec.array([(1, 2.0)]),
+        np.dtype,
+        np.ndarray,
+    ],
+    ids=lambda item: getattr(item, "__name__", type(item).__name__ + str(getattr(item, "dtype", ""))),
+)
+def test_other_kinds_of_arrays_are_refused(tmp_path, item):
+    with pytest.raises(ElisionError):
+        pickles.load(write(tmp_path, {"x": item}))
+
+
+def test_a_pickle_cannot_change_the_reader(tmp_path):
+    before = pickles.load(write(tmp_path, np.arange(3)))
+    attack = (
+        b"\x80\x02cnumpy\nndarray\n"  # BUILD with a slot state sets attributes on the class itself, if it may
+        b"N}\x8c\x07resolveK\x01s\x86b."
+    )
+    path = tmp_path / "attack.pkl"
+    path.write_bytes(attack)
+    with pytest.raises(ElisionError):
+        pickles.load(path)
+    assert same(pickles.load(write(tmp_path, np.arange(3))), before)
+
+
+def test_an_object_that_contains_itself_is_an_error(tmp_path):
+    loop = []
+    loop.append(loop)
+    with pytest.raises(ElisionError, match="contains itself"):
+        pickles.load(write(tmp_path, loop))
+
+
+def test_shared_objects_are_built_once(tmp_path):
+    item = ()
+    for _ in range(60):
+        item = (item, item)  # 2 ** 60 paths
+    read = pickles.load(write(tmp_path, item))
+    assert read[0] is read[1]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 10, 100, 2000, -1])
+def test_a_truncated_file_is_an_error_that_says_what_to_do(tmp_path, cut):
+    path = write(tmp_path, {"audio": np.arange(1000.0), "id": ["a", "b"]})
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(ElisionError, match=r"file\.pkl: not a readable pickle.*download it again"):
+        pickles.load(path)
+
+
+@given(data=st.binary(max_size=60))
+@settings(max_examples=100, deadline=None)
+def test_any_bytes_are_read_or_refused(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "noise.pkl"
+    path.write_bytes(data)
+    try:
+        pickles.load(path)
+    except ElisionError as error:
+        assert "noise.pkl" in str(error)
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
+    with pytest.raises(ElisionError, match=r"nowhere\.pkl: no such file"):
+        pickles.load(tmp_path / "nowhere.pkl")
+    with pytest.raises(ElisionError, match="cannot be read"):
+        pickles.load(tmp_path)
+
+
+def test_a_written_pickle_names_no_private_module_and_is_read_by_everyone(tmp_path):
+    item = {"audio": np.arange(6, dtype=np.float32).reshape(2, 3), "id": ["a$_$1"], "n": 3}
+    path = tmp_path / "out.pkl"
+    pickles.dump(item, path)
+    data = path.read_bytes()
+    assert data[:2] == b"\x80\x04" and b"numpy._core" not in data and b"multiarray" not in data
+    for read in (pickle.loads(data), pickles.load(path)):
+        assert same(read, item)
+    assert pickle.loads(data)["audio"].flags.writeable
+    pickles.dump(item, tmp_path / "again.pkl")
+    assert (tmp_path / "again.pkl").read_bytes() == data

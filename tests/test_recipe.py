@@ -1,0 +1,112 @@
+import json
+from copy import deepcopy
+
+import pytest
+
+from elision import recipe
+from elision.errors import ElisionError
+from elision.params import Params
+from elision.recipe import Recipes, check
+
+BASE = {
+    "datasets": {"demo": {"source": "demo"}},
+    "methods": ["majority", {"short": {"method": "text_only", "epochs": 2}}],
+    "seeds": [1, 2],
+}
+
+
+def recipes(**sections):
+    return Recipes(Params(**{**deepcopy(BASE), **sections}))
+
+
+def identities(found):
+    run = ("demo", "short", "seed-1")
+    steps = {
+        "prepare": found.prepare("demo"),
+        **{m: found.extract("demo", m) for m in ("text", "audio", "vision")},
+        "store": found.store("demo"),
+        "corrupt": found.corrupt("demo"),
+        "train": found.train(*run),
+        "evaluate": found.evaluate(*run),
+        "aggregate": found.aggregate,
+        "report": found.report,
+    }
+    return {name: step["identity"] for name, step in steps.items()}
+
+
+DOWNSTREAM = {"evaluate", "aggregate", "report"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "changed"),
+    [
+        ({}, set()),
+        ({"features": {"audio": {"mfcc": 13}}}, {"audio", "store", "corrupt", "train"} | DOWNSTREAM),
+        ({"corruption": {"random": [0.0, 0.25]}}, {"corrupt"} | DOWNSTREAM),
+        ({"train": {"redraw": "never"}}, {"train"} | DOWNSTREAM),
+        ({"train": {"device": "cpu"}}, set()),
+        ({"seeds": [1, 2, 3]}, {"aggregate", "report"}),
+        ({"methods": [BASE["methods"][1]]}, {"aggregate", "report"}),
+        ({"methods": ["majority", {"short": {"method": "text_only", "epochs": 3}}]}, {"train"} | DOWNSTREAM),
+        (
+            {"datasets": {"demo": {"source": "demo", "clips": 50}}},
+            {"prepare", "text", "audio", "vision", "store", "corrupt", "train"} | DOWNSTREAM,
+        ),
+        ({"datasets": {"demo": {"source": "demo", "standardise": False}}}, {"train"} | DOWNSTREAM),
+        ({"train": {"selection": "test_oracle"}}, {"train"} | DOWNSTREAM),
+    ],
+)
+def test_a_setting_changes_the_steps_that_depend_on_it_and_no_others(sections, changed):
+    before, after = identities(recipes()), identities(recipes(**sections))
+    assert {name for name in before if before[name] != after[name]} == changed
+
+
+def test_an_artifact_of_the_same_recipe_passes():
+    found = json.loads(json.dumps(recipes().prepare("demo")))
+    check(found, recipes().prepare("demo"), "x")
+
+
+def test_a_stale_artifact_is_refused_and_the_difference_named():
+    found = recipes(features={"audio": {"mfcc": 13}}).extract("demo", "audio")
+    with pytest.raises(ElisionError, match="audio.safetensors: .*mfcc was 13, is 20"):
+        check(found, recipes().extract("demo", "audio"), "audio.safetensors")
+
+
+def test_a_stale_input_is_named():
+    found = recipes(features={"audio": {"mfcc": 13}}).store("demo")
+    with pytest.raises(ElisionError, match="its input 'audio' changed"):
+        check(found, recipes().store("demo"), "samples.parquet")
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package named elision made of files of the test's own."""
+
+    def write(**modules):
+        for name, text in modules.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        recipe._module.cache_clear()
+
+    def locate(name):
+        path = tmp_path / f"{name.removeprefix('elision.')}.py"
+        return type("Spec", (), {"origin": str(path)}) if path.exists() else None
+
+    monkeypatch.setattr(recipe.importlib.util, "find_spec", locate)
+    yield write
+    recipe._module.cache_clear()
+
+
+def test_the_code_digest_follows_imports_and_ignores_comments(package):
+    package(a="from elision.b import f\n", b="def f():\n    '''Say.'''\n    return 1\n", c="x = 1\n")
+    first = recipe.code("a")
+    package(b="def f():\n    '''Say it otherwise.'''\n    return 1  # one\n", c="x = 2\n")
+    assert recipe.code("a") == first
+    package(b="def f():\n    return 2\n")
+    assert recipe.code("a") != first
+
+
+def test_an_import_inside_a_function_counts(package):
+    package(a="def g():\n    from elision import b\n    return b.x\n", b="x = 1\n")
+    first = recipe.code("a")
+    package(b="x = 2\n")
+    assert recipe.code("a") != first

@@ -1,0 +1,108 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from elision.errors import ElisionError
+from elision.store import (
+    Header,
+    Sequences,
+    Store,
+    read_sequences,
+    read_table,
+    read_tensors,
+    replacing,
+    write_sequences,
+    write_table,
+    write_tensors,
+)
+
+
+def header(length=100):
+    return Header(modality="audio", length=length, rate=43.07, features=["a", "b"], extractor="x", settings={"k": 1})
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=8))
+def test_sequences_come_back_as_they_were_written(tmp_path_factory, lengths):
+    path = tmp_path_factory.mktemp("store") / "audio.safetensors"
+    sequences = [np.full((n, 2), i, np.float32) for i, n in enumerate(lengths)]
+    write_sequences(path, Sequences.of(sequences, header()))
+    read = read_sequences(path)
+    assert read.header == header()
+    assert len(read) == len(lengths)
+    assert read.lengths.tolist() == lengths
+    assert all(np.array_equal(a, b) for a, b in zip(read, sequences, strict=True))
+
+
+def test_values_are_memory_mapped(tmp_path):
+    path = tmp_path / "audio.safetensors"
+    write_sequences(path, Sequences.of([np.ones((3, 2), np.float32)], header()))
+    assert isinstance(read_sequences(path).values, np.memmap)
+
+
+def test_sequences_are_cut_to_the_length_of_the_header():
+    assert Sequences.of([np.zeros((9, 2))], header(length=4)).lengths.tolist() == [4]
+
+
+@given(arrays(np.float32, (3, 2), elements=st.floats(width=32, allow_nan=True)))
+def test_tensors_keep_every_bit(tmp_path_factory, values):
+    path = tmp_path_factory.mktemp("store") / "t.safetensors"
+    write_tensors(path, {"values": values}, {"b": 1, "a": [2]})
+    tensors, metadata = read_tensors(path)
+    assert tensors["values"].tobytes() == values.tobytes()
+    assert metadata == {"b": 1, "a": [2]}
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        write_tensors(tmp_path / name, {"b": np.ones(3), "a": np.zeros(2)}, {"z": 1, "y": {"x": 2}})
+        write_table(tmp_path / f"{name}.parquet", pd.DataFrame({"a": [1.5, None], "b": ["x", None]}), {"k": "v"})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+
+
+def test_a_table_comes_back_with_its_provenance(tmp_path):
+    table = pd.DataFrame({"id": ["a", "b"], "text": ["words", None], "label": [0.5, -1.0]})
+    write_table(tmp_path / "t.parquet", table, {"step": "prepare"})
+    read, provenance = read_table(tmp_path / "t.parquet")
+    assert read.to_dict("list") == {"id": ["a", "b"], "text": ["words", None], "label": [0.5, -1.0]}
+    assert provenance == {"step": "prepare"}
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="half"), replacing(path) as temporary:
+        temporary.write_text("new")
+        raise ValueError("half")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x10\0\0\0\0\0\0\0{}", b"\xff" * 40, b"\x02\0\0\0\0\0\0\0{}"])
+def test_a_broken_file_is_named(tmp_path, content):
+    path = tmp_path / "audio.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ElisionError, match=r"audio\.safetensors: not a readable"):
+        read_tensors(path)
+
+
+def test_a_missing_file_says_how_to_make_it(tmp_path):
+    for read in (read_tensors, read_table):
+        with pytest.raises(ElisionError, match="snakemake --cores all"):
+            read(tmp_path / "nothing")
+
+
+def test_a_foreign_parquet_file_is_refused(tmp_path):
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ElisionError, match="not a table that Elision wrote"):
+        read_table(tmp_path / "t.parquet")
+
+
+def test_a_store_whose_files_do_not_fit_is_refused(store, tmp_path):
+    write_table(tmp_path / "samples.parquet", store.samples.iloc[:-1], {"modalities": ["audio"]})
+    write_sequences(tmp_path / "audio.safetensors", store.modalities["audio"])
+    with pytest.raises(ElisionError, match="24 sequences for 23 samples"):
+        Store.open(tmp_path)

@@ -1,0 +1,285 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import BertConfig, BertModel
+
+from elision.corruption.plan import Plan, conditions, draw
+from elision.errors import ElisionError
+from elision.evaluation.metrics import score
+from elision.evaluation.predict import evaluate
+from elision.methods.self_mm import SelfMM
+from elision.params import Params
+from elision.store import Sequences, Store
+from elision.training.selection import Selection
+from elision.training.trainer import choose_device, train
+
+RECIPE = {"step": "train", "identity": "abc"}
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory) -> str:
+    """A folder with a random BERT of two small layers."""
+    folder = tmp_path_factory.mktemp("bert")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = BertConfig(
+            vocab_size=2100, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+        )
+        BertModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def tiny(store, tiny_bert) -> Store:
+    """The small store with a text encoder that trains in an instant."""
+    text = store.modalities["text"]
+    header = text.header.model_copy(update={"extractor": tiny_bert})
+    modalities = {**store.modalities, "text": Sequences(text.values, text.offsets, header)}
+    return Store(store.samples, modalities, store.provenance)
+
+
+def params(method="self_mm", selection="valid", **overrides):
+    if method != "majority":
+        overrides = {"epochs": 4, "batch_size": 4, "accumulate": 1, **overrides}
+    return Params(
+        datasets={"demo": {"source": "demo"}},
+        methods=[{"mine": {"method": method, **overrides}}],
+        seeds=[3],
+        train={"device": "cpu", "selection": selection},
+    )
+
+
+def run(settings, store, folder, plan=None):
+    train(
+        settings,
+        dataset="demo",
+        method="mine",
+        run="seed-3",
+        store=store,
+        plan=plan,
+        folder=folder,
+        recipe=RECIPE,
+        score=lambda predictions, labels: score(predictions, labels, family="mosi"),
+    )
+    return load_file(folder / "model.safetensors"), json.loads((folder / "run.json").read_text())
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("method", ["self_mm", "lnln", "text_only"])
+def test_a_run_that_was_killed_ends_in_the_same_weights(tiny, tmp_path, monkeypatch, method):
+    settings = params(method)
+    undisturbed, record = run(settings, tiny, tmp_path / "whole")
+
+    from elision.training import trainer
+
+    epoch = trainer._Loop._epoch
+
+    def killed(self, number):
+        if number == 3:
+            raise KeyboardInterrupt
+        return epoch(self, number)
+
+    monkeypatch.setattr(trainer._Loop, "_epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, tiny, tmp_path / "broken")
+    monkeypatch.undo()
+    assert not (tmp_path / "broken" / "run.json").exists()
+    began = []
+    monkeypatch.setattr(trainer._Loop, "_epoch", lambda self, number: began.append(number) or epoch(self, number))
+    resumed, again = run(settings, tiny, tmp_path / "broken")
+    assert began == [3, 4]
+    assert equal(undisturbed, resumed)
+    assert again["checkpoints"] == record["checkpoints"]
+    histories = [pd.read_csv(tmp_path / name / "history.csv") for name in ("whole", "broken")]
+    pd.testing.assert_frame_equal(*histories)
+
+
+def test_a_finished_run_leaves_its_weights_its_history_and_its_record(tiny, tmp_path):
+    weights, record = run(params(), tiny, tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["history.csv", "model.safetensors", "run.json"]
+    assert all(name.startswith("valid/") for name in weights)
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert history["epoch"].tolist() == [1, 2, 3, 4]
+    best = record["checkpoints"]["valid"]
+    assert best["score"] == pytest.approx(history["valid_mae"].min())
+    assert best["epoch"] == history["valid_mae"].idxmin() + 1
+    assert record["hyperparameters"]["epochs"] == 4
+    assert record["provenance"] == {**RECIPE, "data": "fixture"}
+    assert record["seconds_per_epoch"] > 0
+    assert record["peak_memory_mb"] > 0
+
+
+def test_a_seed_decides_the_weights_whatever_the_global_state(tiny, tmp_path):
+    torch.manual_seed(1)
+    first, _ = run(params(), tiny, tmp_path / "a")
+    torch.manual_seed(2)
+    state = torch.random.get_rng_state()
+    second, _ = run(params(), tiny, tmp_path / "b")
+    assert equal(first, second)
+    assert torch.equal(state, torch.random.get_rng_state()), "training must not touch the global generator"
+    other = params().model_copy(update={"seeds": [4]})
+    third = tmp_path / "c"
+    train(
+        other,
+        dataset="demo",
+        method="mine",
+        run="seed-4",
+        store=tiny,
+        plan=None,
+        folder=third,
+        recipe=RECIPE,
+        score=lambda p, y: score(p, y, family="mosi"),
+    )
+    assert not equal(first, load_file(third / "model.safetensors"))
+
+
+def test_the_state_of_other_settings_is_not_resumed(tiny, tmp_path, monkeypatch):
+    from elision.training import trainer
+
+    epoch = trainer._Loop._epoch
+
+    def killed(self, number):
+        epoch(self, number)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer._Loop, "_epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(params(), tiny, tmp_path / "run")
+    monkeypatch.undo()
+    monkeypatch.setitem(RECIPE, "identity", "other")
+    fresh, _ = run(params(), tiny, tmp_path / "run")
+    whole, _ = run(params(), tiny, tmp_path / "whole")
+    assert equal(fresh, whole)
+
+
+def test_training_stops_when_patience_is_exhausted(tiny, tmp_path):
+    settings = params("text_only", epochs=40, patience=2, learning_rate=1e-12, learning_rate_text_encoder=1e-12)
+    _, record = run(settings, tiny, tmp_path / "run")
+    best = record["checkpoints"]["valid"]["epoch"]
+    assert record["epochs"] == best + 2 < 40
+
+
+def test_the_majority_predictor_needs_no_epoch(tiny, tmp_path):
+    _, record = run(params("majority"), tiny, tmp_path / "run")
+    assert record["epochs"] == 0
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_sample_and_keeps_the_last_state(tiny, tmp_path, monkeypatch):
+    terms_of = SelfMM.terms
+
+    def broken(self, outputs, batch):
+        terms = terms_of(self, outputs, batch)
+        if self.current_epoch == 2:
+            terms["fusion"] = terms["fusion"] * float("nan")
+        return terms
+
+    monkeypatch.setattr(SelfMM, "terms", broken)
+    monkeypatch.setattr(SelfMM, "current_epoch", 0, raising=False)
+    start = SelfMM.on_epoch_start
+
+    def remember(self, epoch):
+        self.current_epoch = epoch
+        start(self, epoch)
+
+    monkeypatch.setattr(SelfMM, "on_epoch_start", remember)
+    with pytest.raises(ElisionError, match=r"loss term 'fusion' is nan in epoch 2, batch 1 \(samples sample_.*kept in"):
+        run(params(), tiny, tmp_path / "run")
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    assert state["epoch"] == 1
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_out_of_memory_says_what_to_do(tiny, tmp_path, monkeypatch):
+    def full(self, batch, optimizers, step):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(SelfMM, "update", full)
+    with pytest.raises(ElisionError, match="out of memory in epoch 1 at batch_size 4; set a smaller batch_size"):
+        run(params(), tiny, tmp_path / "run")
+
+
+def test_an_empty_split_is_refused(tiny, tmp_path):
+    samples = tiny.samples.assign(split=tiny.samples["split"].replace("valid", "train"))
+    with pytest.raises(ElisionError, match="split 'valid' is empty"):
+        run(params(), replace(tiny, samples=samples), tmp_path / "run")
+
+
+def test_settings_that_could_never_take_a_step_are_refused(tiny, tmp_path):
+    with pytest.raises(ElisionError, match="3 batch.* fewer than the 4 that are accumulated"):
+        run(params(accumulate=4), tiny, tmp_path / "run")
+
+
+def test_a_device_that_is_not_there_is_refused():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ElisionError, match="cuda is not available"):
+        choose_device("cuda")
+
+
+@pytest.fixture
+def plan(tiny):
+    settings = Params(datasets={"demo": {"source": "demo"}}, methods=["majority"]).corruption
+    _, uniforms = draw(tiny, settings)
+    return Plan(conditions(settings, ("text", "audio", "vision")), uniforms, {})
+
+
+def test_the_test_oracle_keeps_a_checkpoint_per_metric(tiny, plan, tmp_path):
+    settings = params(selection="test_oracle")
+    _, record = run(settings, tiny, tmp_path / "run", plan)
+    assert set(record["checkpoints"]) == {"acc2_nonneg", "acc2_negpos", "acc5", "acc7", "mae"}
+    assert record["selection"] == "test_oracle"
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert record["checkpoints"]["acc7"]["score"] == pytest.approx(history["test_acc7"].max())
+    assert record["checkpoints"]["mae"]["score"] == pytest.approx(history["test_mae"].min())
+
+
+def test_predictions_cover_every_condition_and_repeat_to_the_bit(tiny, plan, tmp_path):
+    settings = params()
+    _, record = run(settings, tiny, tmp_path / "run")
+    arguments = {
+        "dataset": "demo",
+        "method": "mine",
+        "store": tiny,
+        "plan": plan,
+        "weights": tmp_path / "run" / "model.safetensors",
+        "record": record,
+    }
+    table = evaluate(settings, **arguments)
+    assert len(table) == 17 * 6
+    assert set(table["checkpoint"]) == {"valid"}
+    pd.testing.assert_frame_equal(table, evaluate(settings, **arguments))
+    by_condition = table.groupby(["protocol", "level", "modalities"])["prediction"].apply(np.array)
+    complete = by_condition["random", 0.0, ""]
+    assert np.array_equal(complete, by_condition["absent", 0.0, ""])
+    assert not np.array_equal(complete, by_condition["random", 0.9, "text+audio+vision"])
+
+
+def test_weights_of_another_architecture_are_refused(tiny, plan, tmp_path):
+    _, record = run(params(), tiny, tmp_path / "run")
+    arguments = {"dataset": "demo", "method": "mine", "store": tiny, "plan": plan, "record": record}
+    with pytest.raises(ElisionError, match="weights of another architecture"):
+        evaluate(params(fusion_width=64), **arguments, weights=tmp_path / "run" / "model.safetensors")
+
+
+def test_an_epoch_that_scores_nan_is_the_best_only_while_there_is_no_other():
+    selection = Selection({"corr": True})
+    assert selection.improved(1, {"corr": float("nan")}) == ["corr"]
+    assert selection.improved(2, {"corr": 0.1}) == ["corr"]
+    assert selection.improved(3, {"corr": float("nan")}) == []
+    assert selection.improved(4, {"corr": 0.1}) == []
+    assert selection.epochs_without_improvement(4) == 2
+
+
+def test_the_folder_of_a_run_is_the_only_place_that_is_written(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(params("text_only"), tiny, Path("results/run"))
+    assert {path.parent for path in tmp_path.rglob("*") if path.is_file()} == {tmp_path / "results" / "run"}

@@ -1,0 +1,161 @@
+import copy
+import json
+import os
+import shutil
+import signal
+import time
+
+import pandas as pd
+import pytest
+from workflow_project import REPOSITORY, SMALL, Project
+
+pytestmark = pytest.mark.workflow
+
+
+def changed(**sections):
+    params = copy.deepcopy(SMALL)
+    for section, values in sections.items():
+        params[section] = {**params[section], **values} if isinstance(values, dict) else values
+    return params
+
+
+@pytest.fixture
+def edited(small):
+    """The finished project, whose params.yaml is put back at the end."""
+    yield small
+    small.write(SMALL)
+
+
+def test_everything_that_was_asked_for_is_there(small):
+    results = small.folder / "results"
+    metrics = pd.read_parquet(results / "metrics.parquet")
+    assert set(metrics["method"]) == {"majority", "self_mm-short"}
+    conditions = metrics[["protocol", "level", "modalities"]].drop_duplicates()
+    assert len(conditions) == 3 + 7
+    assert "self_mm-short" in (results / "report.html").read_text()
+    for name in ("random_missing", "per_rate", "absent"):
+        for kind in ("csv", "md", "tex"):
+            assert (results / "tables" / f"{name}.{kind}").stat().st_size
+    for stage in ("datasets", "corruptions", "models", "predictions"):
+        manifest = json.loads((results / stage / "MANIFEST").read_text())
+        files = {p.relative_to(results / stage).as_posix() for p in (results / stage).rglob("*") if p.is_file()}
+        assert files == {"MANIFEST", *manifest}
+    assert json.loads((results / "metrics.json").read_text())
+
+
+def test_a_second_run_has_nothing_to_do(small):
+    assert "Nothing to be done" in small.snakemake("--cores", "2")
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        (
+            changed(corruption={"random": [0.0, 0.3, 0.5, 0.9]}),
+            {"corrupt": 1, "corruptions": 1, "evaluate": 2, "predictions": 1, "aggregate": 1, "report": 1},
+        ),
+        (
+            changed(seeds=[1, 2]),
+            {"train": 2, "models": 1, "evaluate": 2, "predictions": 1, "aggregate": 1, "report": 1},
+        ),
+        (
+            changed(methods=SMALL["methods"][:1]),
+            {"models": 1, "predictions": 1, "aggregate": 1, "report": 1},
+        ),
+        (
+            changed(train={"redraw": "never"}),
+            {"train": 2, "models": 1, "evaluate": 2, "predictions": 1, "aggregate": 1, "report": 1},
+        ),
+        (changed(train={"device": "auto"}), {}),
+    ],
+    ids=["a rate added", "a seed added", "a method dropped", "another training", "another device"],
+)
+def test_a_changed_parameter_reruns_the_jobs_that_depend_on_it(edited, params, expected):
+    edited.write(params)
+    assert edited.jobs() == expected
+
+
+def test_an_audio_setting_extracts_audio_again_and_no_other_modality(edited):
+    edited.write(changed(features={"audio": {"mfcc": 13}}))
+    jobs = edited.jobs()
+    assert "prepare_clips" not in jobs
+    assert jobs["train"] == jobs["evaluate"] == 2
+
+
+def test_a_wrong_parameter_stops_before_any_job(edited):
+    edited.write(changed(train={"epoch": 3}))
+    output = edited.snakemake("--cores", "2", check=False)
+    assert "train.epoch: unknown key; did you mean epochs?" in output
+    assert "Building DAG" not in output
+
+
+def test_a_stale_artifact_is_refused_by_hand(edited):
+    edited.write(changed(features={"vision": {"fps": 5}}))
+    done = edited.elision("corrupt", "--dataset", "demo")
+    assert done.returncode == 1
+    assert "is not what the current params ask for" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_job_refuses_params_that_changed_while_the_workflow_runs(edited):
+    done = edited.elision("corrupt", "--dataset", "demo", "--recipe", "0123456789abcdef")
+    assert done.returncode == 1
+    assert "changed while the workflow was running" in done.stderr
+
+
+def kill(project, condition, *arguments):
+    """Start the workflow, kill all of it with SIGKILL once a condition holds, and return whether it was running."""
+    process = project.start(*arguments)
+    deadline = time.monotonic() + 300
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    running = process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return running
+
+
+def test_a_killed_run_goes_on_and_ends_in_the_same_metrics_on_one_core(small, tmp_path):
+    project = Project(tmp_path / "killed", SMALL)
+    results = project.folder / "results"
+    shards = results / "datasets" / "demo" / "shards"
+    assert kill(project, lambda: len(list(shards.glob("*.safetensors"))) >= 2, "--cores", "1"), "was over too early"
+    kept = {path: path.stat().st_mtime_ns for path in shards.glob("[a-z]*.safetensors")}
+    assert not (results / "models").exists()
+
+    assert project.elision("unlock").returncode == 0
+    state = results / "models" / "demo" / "self_mm-short" / "seed-1" / "state.pt"
+    assert kill(project, state.exists, "--cores", "1"), "was over too early"
+    assert all(not path.exists() or path.stat().st_mtime_ns == time for path, time in kept.items()), "shards were redone"
+
+    assert project.elision("unlock").returncode == 0
+    project.snakemake("--cores", "1")
+    log = (results / "logs" / "train" / "demo.self_mm-short.seed-1.log").read_text()
+    assert "goes on after epoch" in log
+    for name in ("metrics.parquet", "metrics.json", "tables/random_missing.csv", "models/demo/self_mm-short/seed-1/history.csv"):
+        assert (results / name).read_bytes() == (small.folder / "results" / name).read_bytes(), name
+
+
+def test_what_the_params_no_longer_ask_for_is_not_counted(small, tmp_path):
+    project = Project(tmp_path / "copy", SMALL)
+    shutil.copytree(small.folder, project.folder, dirs_exist_ok=True)
+    project.write(changed(methods=SMALL["methods"][:1]))
+    project.snakemake("--cores", "2")
+    results = project.folder / "results"
+    assert set(pd.read_parquet(results / "metrics.parquet")["method"]) == {"majority"}
+    assert not (results / "models" / "demo" / "self_mm-short").exists()
+
+
+def test_the_snakemake_report_holds_the_tables_and_figures(small, tmp_path):
+    small.snakemake("--report", str(tmp_path / "report.html"))
+    page = (tmp_path / "report.html").read_text()
+    assert "random_missing.csv" in page
+    assert "curve_f1_demo.svg" in page
+
+
+def test_all_commands_in_the_rules_are_verbs():
+    rules = "".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
+    verbs = {line.split("python -m elision ")[1].split()[0] for line in rules.splitlines() if "python -m elision " in line}
+    from elision.cli import app
+
+    assert verbs <= {command.callback.__name__ for command in app.registered_commands}

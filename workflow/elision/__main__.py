@@ -1,0 +1,5 @@
+"""``python -m elision``."""
+
+from elision.cli import main
+
+main()

@@ -1,0 +1,78 @@
+"""How data lie in a batch."""
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Sequence:
+    """One modality of a batch, padded to the length that the dataset fixes.
+
+    Attributes
+    ----------
+    values : Tensor [B, T, d] float32, or [B, T] int64 token ids
+        Zeros (``[PAD]``) beyond the sequence; missing frames are zeros and missing tokens ``[UNK]`` (or zeros).
+    valid : Tensor [B, T] bool
+        Where the sequence has a position: the attention mask. Corruption does not change it.
+    observed : Tensor [B, T] bool
+        Where the position was neither lost nor never observed; a subset of ``valid``.
+    """
+
+    values: Tensor
+    valid: Tensor
+    observed: Tensor
+
+    @property
+    def lengths(self) -> Tensor:
+        """Number of valid positions [B], int64."""
+        return self.valid.sum(1)
+
+
+@dataclass
+class Batch:
+    """A batch of utterances.
+
+    Attributes
+    ----------
+    text, audio, vision : Sequence
+        A modality that the dataset does not have is one position that is not valid.
+    label : Tensor [B]
+        float32 for regression, int64 class numbers for classification.
+    index : Tensor [B] int64
+        Position of each sample in its split (0 to N - 1).
+    rate : Tensor [B, 3] float32
+        The missing rate drawn for text, audio and vision.
+    clean : Batch or None
+        In training, the same samples before corruption.
+    text_features : Sequence or None
+        Frozen text features, where the dataset has them.
+    """
+
+    text: Sequence
+    audio: Sequence
+    vision: Sequence
+    label: Tensor
+    index: Tensor
+    rate: Tensor
+    clean: "Batch | None" = None
+    text_features: Sequence | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Move every tensor to a device."""
+        return _convert(self, device)
+
+
+def _convert(item, device):  # noqa: ANN001, ANN202
+    moved = {}
+    for field in fields(item):
+        value = getattr(item, field.name)
+        if isinstance(value, Tensor):
+            moved[field.name] = value.to(device)
+        elif isinstance(value, Sequence | Batch):
+            moved[field.name] = _convert(value, device)
+    return replace(item, **moved)

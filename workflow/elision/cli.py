@@ -1,0 +1,460 @@
+"""Command line: one verb per rule of the workflow, and a few for people."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from elision import layout as layouts
+from elision import params as parameters
+from elision.errors import ElisionError
+from elision.layout import Layout
+from elision.recipe import Recipes, check
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
+params_app = typer.Typer(no_args_is_help=True, help="Look at params.yaml.")
+fetch_app = typer.Typer(no_args_is_help=True, help="Download model weights for machines without a network.")
+export_app = typer.Typer(no_args_is_help=True, help="Write a dataset in the format of another tool.")
+app.add_typer(params_app, name="params")
+app.add_typer(fetch_app, name="fetch")
+app.add_typer(export_app, name="export")
+
+ParamsFile = Annotated[Path, typer.Option("--params", envvar="ELISION_PARAMS", help="the params file")]
+Results = Annotated[Path, typer.Option(help="folder of everything that is made")]
+Dataset = Annotated[str, typer.Option(help="name in params.yaml")]
+MethodName = Annotated[str, typer.Option("--method", help="name in params.yaml")]
+Run = Annotated[str, typer.Option(help="as in seed-1111")]
+Recipe = Annotated[str, typer.Option(help="identity of the recipe that the caller expects")]
+
+PARAMS, RESULTS = Path("params.yaml"), Path("results")
+
+
+def _expected(recipe: dict, identity: str) -> dict:
+    """Refuse to work when the params or the code changed since the workflow was planned."""
+    if identity and identity != recipe["identity"]:
+        raise ElisionError(
+            f"params.yaml or the code of step {recipe['step']!r} changed while the workflow was running; "
+            "start the workflow again, and it goes on with what is there"
+        )
+    return recipe
+
+
+def _known(name: str, allowed: list[str], noun: str) -> str:
+    if name not in allowed:
+        raise ElisionError(f"params.yaml has no {noun} {name!r}; {parameters.suggestion(name, allowed)}")
+    return name
+
+
+def _known_modality(params: parameters.Params, dataset: str, modality: str) -> None:
+    _known(dataset, list(params.datasets), "dataset")
+    allowed = parameters.extracted(params, dataset)
+    if modality not in allowed:
+        raise ElisionError(f"nothing to extract as {modality!r} from dataset {dataset!r}; allowed: {', '.join(allowed) or 'nothing'}")
+
+
+def _open(params: parameters.Params, dataset: str, layout: Layout):  # noqa: ANN202
+    """Open the store of a dataset, if it is the one that the params ask for."""
+    from elision.store import Store
+
+    _known(dataset, list(params.datasets), "dataset")
+    store = Store.open(layout.store(dataset))
+    recipes = Recipes(params)
+    made_from = recipes.modalities(dataset)
+    check(store.provenance, recipes.store(dataset), layout.samples(dataset))
+    for name, sequences in store.modalities.items():
+        check(sequences.header.provenance, made_from.get(name, recipes.prepare(dataset)), layout.sequences(dataset, name))
+    return store
+
+
+def _plan(params: parameters.Params, dataset: str, layout: Layout):  # noqa: ANN202
+    from elision.corruption.plan import read
+
+    plan = read(*layout.corruptions(dataset))
+    check(plan.provenance, Recipes(params).corrupt(dataset), layout.corruptions(dataset)[0])
+    return plan
+
+
+@app.command()
+def prepare(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+    """Make, or read and check, the clips or the feature file of a dataset."""
+    from elision.datasets._prepare import prepare as run_prepare
+
+    settings, layout = parameters.load(params), Layout(results)
+    provenance = _expected(Recipes(settings).prepare(_known(dataset, list(settings.datasets), "dataset")), recipe)
+    run_prepare(
+        settings,
+        dataset,
+        clips=layout.clips(dataset),
+        media=layout.media(dataset),
+        store=layout.store(dataset),
+        provenance=provenance,
+    )
+
+
+@app.command()
+def extract(
+    modality: Annotated[str, typer.Argument(help="text, audio, vision or text_features")],
+    dataset: Dataset,
+    shard: Annotated[int, typer.Option(help="from 0 to features.shards - 1")],
+    recipe: Recipe = "",
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Extract the features of one modality from one shard of the clips."""
+    from elision.features.shards import extract as run_extract
+
+    settings, layout = parameters.load(params), Layout(results)
+    _known_modality(settings, dataset, modality)
+    recipes = Recipes(settings)
+    run_extract(
+        modality,
+        clips=layout.clips(dataset),
+        clips_recipe=recipes.prepare(dataset),
+        shard=shard,
+        features=settings.features,
+        output=layout.shard(dataset, modality, shard),
+        provenance=_expected(recipes.extract(dataset, modality), recipe),
+    )
+
+
+@app.command()
+def merge(
+    modality: Annotated[str, typer.Argument(help="text, audio, vision or text_features")],
+    dataset: Dataset,
+    recipe: Recipe = "",
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Merge the shards of one modality."""
+    from elision.features.shards import merge as run_merge
+
+    settings, layout = parameters.load(params), Layout(results)
+    _known_modality(settings, dataset, modality)
+    run_merge(
+        modality,
+        [layout.shard(dataset, modality, k) for k in range(settings.features.shards)],
+        clips=layout.clips(dataset),
+        features=settings.features,
+        output=layout.sequences(dataset, modality),
+        recipe=_expected(Recipes(settings).extract(dataset, modality), recipe),
+    )
+
+
+@app.command()
+def complete(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+    """Write the table of samples that completes a dataset of clips."""
+    from elision.features.shards import complete as run_complete
+
+    settings, layout = parameters.load(params), Layout(results)
+    recipes = Recipes(settings)
+    modalities = recipes.modalities(_known(dataset, list(settings.datasets), "dataset"))
+    run_complete(
+        clips=layout.clips(dataset),
+        modalities={name: layout.sequences(dataset, name) for name in modalities},
+        recipes=modalities,
+        output=layout.samples(dataset),
+        provenance=_expected(recipes.store(dataset), recipe),
+    )
+
+
+@app.command()
+def corrupt(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+    """Fix every test condition of a dataset, once for all methods."""
+    from elision.corruption.plan import write
+
+    settings, layout = parameters.load(params), Layout(results)
+    store = _open(settings, dataset, layout)
+    provenance = _expected(Recipes(settings).corrupt(dataset), recipe)
+    draws, description = layout.corruptions(dataset)
+    write(store, settings.corruption, draws, description, {**provenance, "data": store.provenance["data"]})
+
+
+@app.command()
+def train(
+    dataset: Dataset,
+    method: MethodName,
+    run: Run,
+    recipe: Recipe = "",
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Train one run of a method; an interrupted run goes on after its last epoch."""
+    from elision.evaluation.metrics import score
+    from elision.task import CORPORA
+    from elision.training.trainer import train as run_train
+
+    settings, layout = parameters.load(params), Layout(results)
+    store = _open(settings, dataset, layout)
+    _known(method, list(settings.variants), "method")
+    _known(run, settings.runs, "run")
+    family = CORPORA[settings.datasets[dataset].corpus].metrics
+    run_train(
+        settings,
+        dataset=dataset,
+        method=method,
+        run=run,
+        store=store,
+        plan=_plan(settings, dataset, layout) if settings.train.selection == "test_oracle" else None,
+        folder=layout.run(dataset, method, run),
+        recipe=_expected(Recipes(settings).train(dataset, method, run), recipe),
+        score=lambda predictions, labels: score(predictions, labels, family=family),
+    )
+
+
+@app.command()
+def evaluate(
+    dataset: Dataset,
+    method: MethodName,
+    run: Run,
+    recipe: Recipe = "",
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Predict the test split under every condition."""
+    from elision.evaluation.predict import evaluate as run_evaluate
+    from elision.evaluation.predict import read_run
+    from elision.store import write_table
+
+    settings, layout = parameters.load(params), Layout(results)
+    store = _open(settings, dataset, layout)
+    _known(method, list(settings.variants), "method")
+    recipes = Recipes(settings)
+    weights, _, record_path = layout.model(dataset, method, run)
+    record = read_run(record_path, recipes.train(dataset, method, run), store.provenance["data"])
+    predictions = run_evaluate(
+        settings,
+        dataset=dataset,
+        method=method,
+        store=store,
+        plan=_plan(settings, dataset, layout),
+        weights=weights,
+        record=record,
+    )
+    provenance = {
+        **_expected(recipes.evaluate(dataset, method, run), recipe),
+        "data": store.provenance["data"],
+        "selection": record["selection"],
+    }
+    write_table(layout.predictions(dataset, method, run), predictions, provenance)
+
+
+@app.command()
+def collect(
+    stage: Annotated[str, typer.Argument(help=" or ".join(layouts.STAGES))],
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Write the manifest of a stage and delete what the params no longer ask for."""
+    from elision.manifest import collect as run_collect
+
+    settings, layout = parameters.load(params), Layout(results)
+    if stage not in layouts.STAGES:
+        raise ElisionError(f"unknown stage {stage!r}; {parameters.suggestion(stage, list(layouts.STAGES))}")
+    files, folders = set(layout.stage(stage, settings)), []
+    if stage == "datasets":
+        for dataset in settings.datasets:
+            files |= {layout.sequences(dataset, name) for name in _open(settings, dataset, layout).modalities}
+            folders.append(layout.media(dataset))
+    run_collect(results / stage, sorted(files), folders=folders)
+
+
+@app.command()
+def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+    """Compute the metrics of all predictions."""
+    from elision.evaluation import aggregate as aggregation
+    from elision.store import read_table, replacing, write_table
+    from elision.task import CORPORA
+
+    settings, layout = parameters.load(params), Layout(results)
+    recipes = Recipes(settings)
+    provenance = _expected(recipes.aggregate, recipe)
+    digests: dict[str, str] = {}
+
+    def tables():  # noqa: ANN202
+        for dataset in settings.datasets:
+            family = CORPORA[settings.datasets[dataset].corpus].metrics
+            for method in settings.variants:
+                for run in settings.runs:
+                    path = layout.predictions(dataset, method, run)
+                    table, found = read_table(path)
+                    check(found, recipes.evaluate(dataset, method, run), path)
+                    if digests.setdefault(dataset, found["data"]) != found["data"]:
+                        raise ElisionError(f"{path}: predicts another version of {dataset!r} than the other runs; delete it")
+                    yield dataset, family, method, run, table
+
+    metrics, confusions = aggregation.aggregate(tables()), aggregation.confusions(tables())
+    write_table(results / "metrics.parquet", metrics, provenance)
+    write_table(results / "confusions.parquet", confusions, provenance)
+    with replacing(results / "metrics.json") as temporary:
+        temporary.write_text(json.dumps(aggregation.summary(metrics), indent=1) + "\n", encoding="utf-8")
+
+
+@app.command()
+def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+    """Write the tables, the figures and the page."""
+    from elision.report import build
+    from elision.store import read_table
+
+    settings, layout = parameters.load(params), Layout(results)
+    recipes = Recipes(settings)
+    _expected(recipes.report, recipe)
+    tables = []
+    for name in ("metrics", "confusions"):
+        table, found = read_table(results / f"{name}.parquet")
+        check(found, recipes.aggregate, results / f"{name}.parquet")
+        tables.append(table)
+    runs = {}
+    for dataset in settings.datasets:
+        for method in settings.variants:
+            for run in settings.runs:
+                record = json.loads(layout.model(dataset, method, run)[2].read_text(encoding="utf-8"))
+                runs[f"{dataset} / {method} / {run}"] = record
+    build(
+        *tables,
+        results,
+        methods=list(settings.variants),
+        settings={"params": settings.model_dump(mode="json"), "runs": runs},
+    )
+
+
+@app.command()
+def headline(params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+    """Print the main table and where the report is."""
+    from elision.report import headline as table_of
+    from elision.store import read_table
+
+    metrics, found = read_table(results / "metrics.parquet")
+    check(found, Recipes(parameters.load(params)).aggregate, results / "metrics.parquet")
+    print(table_of(metrics))
+    print(f"\nreport: {(results / 'report.html').resolve().as_uri()}")
+
+
+@params_app.command("schema")
+def params_schema() -> None:
+    """Print the JSON schema of params.yaml."""
+    print(json.dumps(parameters.schema(), indent=2))
+
+
+@params_app.command("check")
+def params_check(params: ParamsFile = PARAMS) -> None:
+    """Check params.yaml, hyperparameters of the methods included."""
+    from elision.methods import check as check_methods
+
+    check_methods(parameters.load(params))
+
+
+@params_app.command("show")
+def params_show(
+    method: Annotated[str, typer.Argument(help="a name under methods: in params.yaml, or any method")],
+    dataset: Dataset,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Print the hyperparameters of a method on a dataset, and where each value comes from."""
+    from elision.methods import resolve
+
+    settings = parameters.load(params)
+    _known(dataset, list(settings.datasets), "dataset")
+    variants = {name: parameters.Variant.model_validate(name) for name in parameters.method_names()} | settings.variants
+    variant = variants[_known(method, list(variants), "method")]
+    hyperparameters, origins = resolve(variant.method, settings.datasets[dataset].corpus, variant.overrides)
+    table = Table("hyperparameter", "value", "from", "meaning", title=f"{variant.name} on {dataset}")
+    for name, field in type(hyperparameters).model_fields.items():
+        value, origin = getattr(hyperparameters, name), origins[name]
+        if name == "epochs" and settings.train.epochs is not None and origin != "override" and value:
+            value, origin = settings.train.epochs, "train.epochs"
+        table.add_row(name, str(value), origin, field.description or "")
+    Console().print(table)
+
+
+@app.command()
+def methods(
+    as_json: Annotated[bool, typer.Option("--json", help="names and parameter counts")] = False,
+    dataset_dims: Annotated[str, typer.Option(help="mosi, mosei or sims: sizes for --json")] = "mosi",
+) -> None:
+    """List the methods."""
+    from elision.methods import counts, load
+
+    if as_json:
+        print(json.dumps(counts(dataset_dims), indent=1))
+        return
+    table = Table("method", "task", "starts from", "requires", "paper")
+    for name in parameters.method_names():
+        method = load(name)
+        tasks = ", ".join(sorted(method.task))
+        table.add_row(name, tasks, ", ".join(method.needs) or "–", ", ".join(method.requires) or "–", method.paper or "–")
+    Console().print(table)
+
+
+@app.command()
+def doctor(params: ParamsFile = PARAMS) -> None:
+    """Check this machine, and say what each missing thing prevents; exit code 1 if nothing can work."""
+    from elision.doctor import examine
+
+    encoder = parameters.load(params).features.text.encoder if params.exists() else "minilm"
+    findings = examine(encoder)
+    table = Table("", "what", "found, or prevented")
+    for finding in findings:
+        sign = "ok" if finding.found else "MISSING" if finding.needed else "absent"
+        table.add_row(sign, finding.name, finding.found or f"prevents: {finding.prevents}")
+    Console().print(table)
+    if any(finding.needed and not finding.found for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def unlock() -> None:
+    """Remove the lock that a killed Snakemake left in this folder, if none is running here."""
+    import psutil
+
+    locks = [path for path in Path(".snakemake/locks").glob("*") if path.is_file()]
+    here = Path.cwd()
+    for process in psutil.process_iter(["pid", "name", "cmdline", "cwd"]) if locks else ():
+        words = [Path(word).name for word in (process.info["cmdline"] or [])[:3]]
+        if "snakemake" in words and process.info["cwd"] and Path(process.info["cwd"]) == here:
+            raise ElisionError(f"Snakemake is running in this folder (process {process.info['pid']}); wait for it, or stop it")
+    for path in locks:
+        path.unlink()
+    if locks:
+        print("removed the lock of an interrupted run; it goes on with what is there")
+
+
+@fetch_app.command("pyfeat")
+def fetch_pyfeat(
+    folder: Annotated[Path, typer.Option(help="where the downloads are kept, to be copied to other machines")] = Path(
+        "data/pyfeat"
+    ),
+) -> None:
+    """Download the weights of py-feat and put them where it looks for them."""
+    from elision.features.pyfeat import fetch
+
+    fetch(folder)
+
+
+@export_app.command("mmsa")
+def export_mmsa(
+    dataset: Dataset,
+    file: Annotated[Path, typer.Argument(help="the pickle to write")],
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Write a dataset as a feature file of MMSA."""
+    from elision.datasets.mmsa import export
+
+    settings, layout = parameters.load(params), Layout(results)
+    _open(settings, dataset, layout)
+    export(layout.store(dataset), file)
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user ends with its message and exit code 1."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("numexpr").setLevel(logging.WARNING)
+    try:
+        app()
+    except ElisionError as error:
+        sys.exit(f"elision: {error}")

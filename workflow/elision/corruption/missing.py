@@ -1,0 +1,82 @@
+"""Which positions are missing: pure functions of (seed, sample, modality, stream).
+
+Every position of a sample has one uniform number, and is missing where that number lies below the missing rate: what is
+missing at one rate is missing at every higher rate (nested masks, as in LNLN's evaluation). The numbers come from
+NumPy's Philox generator keyed by the sample, so they do not depend on batches, order, device, or other samples.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from elision.task import MODALITIES
+
+
+def generator(*key: int | str) -> np.random.Generator:
+    """Return the random generator that belongs to a key.
+
+    Parameters
+    ----------
+    *key : int or str
+        As in ``generator(seed, "train", epoch, sample_id, "audio")``.
+    """
+    digest = hashlib.blake2b("\0".join(map(str, key)).encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+
+
+def uniforms(*, seed: int, stream: str, ids: Sequence[str], lengths: np.ndarray, modality: str) -> np.ndarray:
+    """Draw one uniform number per position of every sample of one modality.
+
+    Parameters
+    ----------
+    seed : int
+    stream : str
+        Sets draws apart: ``test``, ``train 3`` (epoch 3), ...
+    ids : sequence of N str
+        Sample ids.
+    lengths : np.ndarray [shape=(N,)]
+        Length of each sample, in tokens or frames.
+    modality : str
+        Modalities have independent draws. In ``text`` the first and the last token ([CLS] and [SEP]) get 1, which
+        is below no rate: they are never missing.
+
+    Returns
+    -------
+    uniform : np.ndarray [shape=(sum of lengths,), dtype=float32]
+        In [0, 1), samples end to end.
+    """
+    parts = []
+    for name, length in zip(ids, lengths, strict=True):
+        part = generator(seed, stream, modality, name).random(int(length), dtype=np.float32)
+        if modality == "text" and length:
+            part[[0, -1]] = 1.0
+        parts.append(part)
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def missing(uniform: np.ndarray, rate: float | np.ndarray) -> np.ndarray:
+    """Return where positions are missing at a rate, or at a rate per position [same shape, bool]."""
+    return uniform < rate
+
+
+def lnln_rates(*, seed: int, stream: str, ids: Sequence[str]) -> np.ndarray:
+    """Draw the training mixture of LNLN: a missing rate per sample and modality.
+
+    Rates are uniform on (0, 1); then, for each modality on its own, half of the samples (rounded down) are complete
+    (LNLN section 3.2 and its released data loader).
+
+    Parameters
+    ----------
+    ids : sequence of N str
+        Sample ids; the result belongs to the ids, not to their order.
+
+    Returns
+    -------
+    rates : np.ndarray [shape=(N, 3), dtype=float32]
+        For text, audio and vision.
+    """
+    draws = np.stack([generator(seed, stream, "rate", name).random(2 * len(MODALITIES)) for name in ids])
+    rates, order = draws[:, : len(MODALITIES)].astype(np.float32), draws[:, len(MODALITIES) :]
+    complete = np.argsort(np.argsort(order, axis=0, kind="stable"), axis=0) < len(ids) // 2
+    return np.where(complete, np.float32(0), rates)

@@ -1,0 +1,23 @@
+"""Everything that is wrong with a user's files, told at once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from elision.errors import ElisionError, plural
+
+_MOST = 50
+
+
+def refuse(file: Path, problems: Sequence[str]) -> None:
+    """Raise one error that lists all problems of a file, numbered; do nothing when there are none."""
+    if problems:
+        lines = [f"{number}. {problem}" for number, problem in enumerate(problems[:_MOST], 1)]
+        if len(problems) > _MOST:
+            lines.append(f"... and {len(problems) - _MOST} more")
+        raise ElisionError("\n".join([f"{file}: {plural(len(problems), 'problem')}", *lines]))
+
+
+def some(names: Sequence[object], most: int = 3) -> str:
+    """Return the first names, quoted, and how many more there are."""
+    shown = ", ".join(repr(str(name)) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

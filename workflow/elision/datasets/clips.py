@@ -1,0 +1,312 @@
+"""A folder of the user's own clips, described by a table ``clips.csv``.
+
+============================================ =======================================================================
+``id``                                       unique; usable as a file name
+``split``                                    train, valid or test
+``label``                                    sentiment, in the range of the corpus
+``path``                                     video or audio file, relative to the folder; empty: text only
+``text`` or ``transcript``                   the words spoken, or the path of a text file with them; empty: no text
+``speaker``                                  optional
+``words``                                    optional: path of a CSV file with the columns word, start, end (seconds)
+``label_text, label_audio, label_vision``    optional: labels of a modality alone
+============================================ =======================================================================
+
+UTF-8, separated by commas, semicolons or tabs. A clip without sound, pictures, faces or words lacks a modality; that is
+no error.
+"""
+
+import csv
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from elision.datasets._problems import refuse, some
+from elision.errors import ElisionError
+from elision.media import Media, probe
+from elision.params import DatasetSettings, suggestion
+from elision.progress import track
+from elision.task import CORPORA, SPLITS
+
+MAKES = "clips"
+
+_REQUIRED = ("id", "label", "split")
+_CONTENT = ("path", "text", "transcript")
+_LABELS = ("label", "label_text", "label_audio", "label_vision")
+_COLUMNS = (*_REQUIRED, *_CONTENT, "speaker", "words", *_LABELS[1:])
+_FILES = ("path", "transcript", "words")
+_FILE_NAME = re.compile(r"[^\x00-\x1f/\\:*?\"<>|.][^\x00-\x1f/\\:*?\"<>|]*")
+_LONGEST = 200
+
+log = logging.getLogger(__name__)
+
+
+class Settings(DatasetSettings):
+    """A folder of clips with a table."""
+
+    source: Literal["clips"] = Field(description="a folder of clips with a table")
+    folder: Path = Field(description="the folder; paths in the table are relative to it")
+    table: str = Field("clips.csv", description="name of the table in the folder")
+
+
+@dataclass
+class _Row:
+    """A row of the table, and where it stands."""
+
+    line: int
+    cells: dict[str, str]
+
+    def __str__(self) -> str:
+        return f"line {self.line}, id {self.cells.get('id', '')!r}"
+
+
+def inputs(settings: Settings) -> list[Path]:
+    """Return the table and every file that it names and that exists.
+
+    ``prepare`` tells of those that do not exist, and of a table that cannot be read.
+    """
+    table = settings.folder / settings.table
+    if not table.is_file():
+        return [table]
+    try:
+        _, rows = _read(table)
+    except ElisionError:
+        return [table]
+    named = {settings.folder / row.cells[column] for row in rows for column in _FILES if row.cells.get(column)}
+    return [table, *sorted(path for path in named if path.is_file())]
+
+
+def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
+    """Read and check the table and every file that it names.
+
+    Media are opened, and their first frames decoded, before any feature is extracted.
+
+    Parameters
+    ----------
+    settings : Settings
+    folder : Path
+        Not used: no media are made.
+
+    Returns
+    -------
+    clips : pd.DataFrame
+        A row per utterance, in the order of the table: ``id``, ``path``, ``text``, ``label`` (and the labels of
+        modalities), ``split``, ``speaker``, ``duration`` (seconds; NaN without media), ``has_audio``, ``has_vision``,
+        ``words`` (JSON list of [word, start, end] in seconds, or None).
+
+    Raises
+    ------
+    ElisionError
+        Lists every problem of the table and of the files.
+    """
+    table = settings.folder / settings.table
+    columns, rows = _read(table)
+
+    problems = list(_check_columns(columns))
+    for row in rows:
+        problems += [f"{row}: {problem}" for problem in _check_cells(row.cells, settings)]
+    problems += _check_whole(columns, rows)
+    texts, wrong = _texts(rows, settings.folder)
+    problems += wrong
+    words, wrong = _all_words(rows, settings.folder)
+    problems += wrong
+    media, wrong = _media(rows, settings.folder)
+    problems += wrong
+    refuse(table, problems)
+
+    _warn_of_shared_speakers(rows)
+    paths = [str(settings.folder / row.cells["path"]) if row.cells.get("path") else None for row in rows]
+    return pd.DataFrame(
+        {
+            "id": [row.cells["id"] for row in rows],
+            "path": pd.Series(paths, dtype=object),
+            "text": pd.Series(texts, dtype=object),
+            **{column: [float(row.cells[column]) for row in rows] for column in _LABELS if column in columns},
+            "split": [row.cells["split"] for row in rows],
+            "speaker": pd.Series([row.cells.get("speaker") or None for row in rows], dtype=object),
+            "duration": [found.duration if found else np.nan for found in media],
+            "has_audio": [bool(found and found.audio) for found in media],
+            "has_vision": [bool(found and found.vision) for found in media],
+            "words": pd.Series(words, dtype=object),
+        }
+    )
+
+
+def _decode(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ElisionError(f"{path} does not exist") from None
+    except OSError as error:
+        raise ElisionError(f"{path} cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise ElisionError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[_Row]]:
+    """Return the names of the columns, and the rows that are not empty; cells beyond the columns are under ``""``."""
+    text = _decode(path)
+    header = text.lstrip().split("\n", 1)[0]
+    separator = max(",;\t", key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    columns, rows, line = None, [], 1
+    try:
+        for cells in reader:
+            cells = [cell.strip() for cell in cells]
+            while cells and not cells[-1]:
+                cells.pop()
+            if columns is None:
+                columns = [name.lower() for name in cells] or None
+            elif cells:
+                beyond = separator.join(cells[len(columns) :])
+                rows.append(_Row(line, {"": beyond, **dict(zip_longest(columns, cells[: len(columns)], fillvalue=""))}))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise ElisionError(f"{path}: line {line} is not valid CSV ({error}); is a quote not closed?") from None
+    if columns is None:
+        raise ElisionError(f"{path} is empty")
+    return columns, rows
+
+
+def _read(table: Path) -> tuple[list[str], list[_Row]]:
+    try:
+        return _read_csv(table)
+    except ElisionError as error:
+        raise ElisionError(f"{error}; docs/own-data.md shows a table") from None
+
+
+def _check_columns(columns: list[str]) -> Iterator[str]:
+    for name in _REQUIRED:
+        if name not in columns:
+            how = "; write train, valid or test for each clip, and a speaker's clips into one split only"
+            yield f"there is no column {name}{how if name == 'split' else ''}"
+    for name in dict.fromkeys(columns):
+        if columns.count(name) > 1:
+            yield f"column {name!r} stands there twice"
+        if name not in _COLUMNS:
+            yield f"column {name!r} is not known; {suggestion(name, [c for c in _COLUMNS if c not in columns])}"
+    if not set(_CONTENT) & set(columns):
+        yield f"there is none of the columns {', '.join(_CONTENT)}"
+    if {"text", "transcript"} <= set(columns):
+        yield "there are both columns text and transcript; keep one of them"
+
+
+def _check_cells(cells: dict[str, str], settings: Settings) -> Iterator[str]:
+    """Find what is wrong within a row, apart from the files that it names."""
+    if cells[""]:
+        yield f"there are more cells than columns ({cells['']!r}); put quotes around a text that holds the separator"
+    if "id" in cells and not (_FILE_NAME.fullmatch(cells["id"]) and len(cells["id"].encode()) <= _LONGEST):
+        yield f'the id cannot be a file name: 1 to {_LONGEST} bytes, none of / \\ : * ? " < > |, no dot in front'
+    if cells.get("split", "train") not in SPLITS:
+        yield f"split is {cells['split']!r}; it must be train, valid or test"
+    largest = CORPORA[settings.corpus].label_range
+    for column in (column for column in _LABELS if column in cells):
+        cell = cells[column]
+        try:
+            within = abs(float(cell)) <= largest
+        except ValueError:
+            yield f"{column} is {cell!r}, not a number" + (" (write a decimal point)" if "," in cell else "")
+            continue
+        if not within:
+            yield f"{column} is {cell}, not in [{-largest:g}, {largest:g}], the range of corpus {settings.corpus}"
+    if (content := [column for column in _CONTENT if column in cells]) and not any(cells[column] for column in content):
+        yield f"nothing in {' or '.join(content)}: there are no data"
+
+
+def _check_whole(columns: list[str], rows: list[_Row]) -> Iterator[str]:
+    """Find what is wrong between rows."""
+    lines: dict[str, list[str]] = {}
+    for row in rows:
+        lines.setdefault(row.cells.get("id", ""), []).append(str(row.line))
+    for name, found in lines.items():
+        if name and len(found) > 1:
+            yield f"id {name!r} stands in lines {', '.join(found)}; ids must differ"
+    filled = {row.cells.get("split") for row in rows}
+    for split in SPLITS:
+        if "split" in columns and split not in filled:
+            yield f"there is no clip in split {split}; every split needs some"
+
+
+def _texts(rows: list[_Row], folder: Path) -> tuple[list[str | None], list[str]]:
+    texts, problems = [], []
+    for row in rows:
+        text = row.cells.get("text")
+        if name := row.cells.get("transcript"):
+            try:
+                text = " ".join(_decode(folder / name).split())
+                if not text:
+                    problems.append(
+                        f"{row}: transcript {folder / name} is empty; leave the cell empty for a clip without text"
+                    )
+            except ElisionError as error:
+                problems.append(f"{row}: transcript {error}")
+        texts.append(text or None)
+    return texts, problems
+
+
+def _all_words(rows: list[_Row], folder: Path) -> tuple[list[str | None], list[str]]:
+    words, problems = [], []
+    for row in rows:
+        found = None
+        if name := row.cells.get("words"):
+            try:
+                found = json.dumps(_words(folder / name), ensure_ascii=False)
+            except ElisionError as error:
+                problems.append(f"{row}: words {error}")
+        words.append(found)
+    return words, problems
+
+
+def _words(path: Path) -> list[tuple[str, float, float]]:
+    """Read when each word is spoken."""
+    columns, rows = _read_csv(path)
+    if sorted(columns) != ["end", "start", "word"]:
+        raise ElisionError(f"{path} has the columns {', '.join(columns)}; it needs word, start, end")
+    words = []
+    for row in rows:
+        try:
+            start, end = float(row.cells["start"]), float(row.cells["end"])
+        except (KeyError, ValueError):
+            start, end = np.nan, np.nan
+        if not 0 <= start <= end < np.inf:
+            raise ElisionError(f"{path}: line {row.line} needs two numbers of seconds, 0 <= start <= end")
+        words.append((row.cells["word"], start, end))
+    return words
+
+
+def _media(rows: list[_Row], folder: Path) -> tuple[list[Media | None], list[str]]:
+    """Open every media file; several at a time, because most of the time goes into waiting for the disk."""
+
+    def look(row: _Row) -> Media | ElisionError | None:
+        if not row.cells.get("path"):
+            return None
+        try:
+            return probe(folder / row.cells["path"])
+        except ElisionError as error:
+            return error
+
+    with ThreadPoolExecutor() as pool:
+        found = list(track(pool.map(look, rows), f"check the clips of {folder}", len(rows)))
+    problems = [f"{row}: {item}" for row, item in zip(rows, found, strict=True) if isinstance(item, ElisionError)]
+    return [item if isinstance(item, Media) else None for item in found], problems
+
+
+def _warn_of_shared_speakers(rows: list[_Row]) -> None:
+    splits: dict[str, set[str]] = {}
+    for row in rows:
+        if speaker := row.cells.get("speaker"):
+            splits.setdefault(speaker, set()).add(row.cells["split"])
+    if shared := sorted(speaker for speaker, found in splits.items() if len(found) > 1):
+        log.warning(
+            "speakers in more than one split: %s; scores will be better than for speakers never heard", some(shared, 10)
+        )

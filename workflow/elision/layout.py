@@ -1,0 +1,74 @@
+"""Where every file of a run lies. Arguments may be Snakemake wildcards, such as ``"{dataset}"``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from elision.params import Params, extracted
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths under the results folder."""
+
+    root: Path = Path("results")
+
+    def clips(self, dataset: str) -> Path:
+        """Table of the clips of a dataset that comes as media."""
+        return self.root / "datasets" / dataset / "clips.parquet"
+
+    def media(self, dataset: str) -> Path:
+        """Folder of the media that a source makes itself."""
+        return self.root / "datasets" / dataset / "clips"
+
+    def shard(self, dataset: str, modality: str, shard: int | str) -> Path:
+        """Features of one shard of the clips."""
+        return self.root / "datasets" / dataset / "shards" / f"{modality}.{shard}.safetensors"
+
+    def store(self, dataset: str) -> Path:
+        """Folder of a dataset's store."""
+        return self.root / "datasets" / dataset
+
+    def samples(self, dataset: str) -> Path:
+        """Table of the utterances; stands for the whole store, being written last."""
+        return self.store(dataset) / "samples.parquet"
+
+    def sequences(self, dataset: str, modality: str) -> Path:
+        """Sequences of one modality."""
+        return self.store(dataset) / f"{modality}.safetensors"
+
+    def corruptions(self, dataset: str) -> tuple[Path, Path]:
+        """Draws and description of every test condition."""
+        return tuple(self.root / "corruptions" / f"{dataset}{ending}" for ending in (".safetensors", ".json"))
+
+    def run(self, dataset: str, method: str, run: str) -> Path:
+        """Folder of a trained run."""
+        return self.root / "models" / dataset / method / run
+
+    def model(self, dataset: str, method: str, run: str) -> tuple[Path, Path, Path]:
+        """Weights, training history, and the record of a run."""
+        return tuple(self.run(dataset, method, run) / name for name in ("model.safetensors", "history.csv", "run.json"))
+
+    def predictions(self, dataset: str, method: str, run: str) -> Path:
+        """Predictions of a run under every test condition."""
+        return self.root / "predictions" / dataset / method / f"{run}.parquet"
+
+    def stage(self, name: str, params: Params) -> list[Path]:
+        """Every file that a stage owns under the current params."""
+        runs = [(d, m, r) for d in params.datasets for m in params.variants for r in params.runs]
+        if name == "datasets":
+            files = []
+            for dataset in params.datasets:
+                files.append(self.samples(dataset))
+                if modalities := extracted(params, dataset):
+                    files += [self.clips(dataset), *(self.sequences(dataset, m) for m in modalities)]
+            return files
+        if name == "corruptions":
+            return [path for dataset in params.datasets for path in self.corruptions(dataset)]
+        if name == "models":
+            return [path for run in runs for path in self.model(*run)]
+        if name == "predictions":
+            return [self.predictions(*run) for run in runs]
+        raise KeyError(name)
+
+
+STAGES = ("datasets", "corruptions", "models", "predictions")

@@ -1,0 +1,176 @@
+"""The catalogue of methods: one file of this folder, one method.
+
+Nothing here imports PyTorch before a method is loaded.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from elision.errors import ElisionError, plural
+from elision.params import method_names, suggestion
+from elision.task import CORPORA, OFFICIAL_SPECS, DataSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from elision.methods.base import Method, TrainingHyperparameters
+    from elision.params import Params
+
+__all__ = ["build", "check", "counts", "load", "method_names", "resolve"]
+
+_OFFICIAL_ENCODER_WIDTH = 768
+
+
+def load(name: str) -> "type[Method]":
+    """Return the class of a method.
+
+    Raises
+    ------
+    ElisionError
+        If there is no such method, or its file does not define it.
+    """
+    if name not in method_names():
+        raise ElisionError(f"unknown method {name!r}; {suggestion(name, method_names())}")
+    from elision.methods.base import Method
+
+    module = importlib.import_module(f"{__name__}.{name}")
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Method) and getattr(value, "name", None) == name:
+            return value
+    raise ElisionError(f"{module.__file__}: defines no Method with name = {name!r}")
+
+
+def resolve(
+    method: str, corpus: str, overrides: dict[str, Any] | None = None
+) -> "tuple[TrainingHyperparameters, dict[str, str]]":
+    """Return the hyperparameters of a method on a corpus, and where each comes from.
+
+    Parameters
+    ----------
+    method : str
+    corpus : str
+        Key of ``CORPORA``.
+    overrides : dict, optional
+        The user's own values.
+
+    Returns
+    -------
+    hyperparameters : Hyperparameters
+    origins : dict of str to str
+        For each field: ``card default`` (the method's own), ``mosei default`` (of the corpus), or ``override``.
+
+    Raises
+    ------
+    ElisionError
+        Names every override that is not allowed, with those that are; or the modality that is left out and without
+        which it is not the method.
+    """
+    cls, overrides = load(method), overrides or {}
+    family = CORPORA[corpus].defaults
+    official = cls.corpus_defaults.get(family, {})
+    try:
+        hyperparameters = cls.Hyperparameters(**{**official, **overrides})
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors():
+            key, what = ".".join(map(str, problem["loc"])), f"{problem['msg']} (found {problem['input']!r})"
+            if problem["type"] == "extra_forbidden":
+                what = f"unknown hyperparameter; {suggestion(key, list(cls.Hyperparameters.model_fields))}"
+            problems.append(f"{method}: {key}: {what}")
+        raise ElisionError("\n".join(problems)) from None
+    lost = [modality for modality in cls.requires if modality not in hyperparameters.modalities]
+    if lost:
+        raise ElisionError(f"{method}: modalities: leaves out {', '.join(lost)}, without which it is not the method")
+    origins = dict.fromkeys(cls.Hyperparameters.model_fields, "card default")
+    origins |= dict.fromkeys(official, f"{family} default") | dict.fromkeys(overrides, "override")
+    return hyperparameters, origins
+
+
+def build(
+    name: str, hyperparameters: "TrainingHyperparameters", spec: DataSpec, encoder: "nn.Module | str | None" = None
+) -> "Method":
+    """Return an untrained method for a dataset; PyTorch's global generator decides its weights.
+
+    Parameters
+    ----------
+    name : str
+    hyperparameters : Hyperparameters
+        Of the method, as `resolve` returns them.
+    spec : DataSpec
+        Sizes of the dataset.
+    encoder : nn.Module or str, optional
+        Text encoder, or the name or folder of a pretrained one; that of ``spec.encoder``, if it is not given.
+
+    Raises
+    ------
+    ElisionError
+        If the method is not made for the task, or the text encoder cannot be loaded.
+    """
+    cls = load(name)
+    if spec.task not in cls.task:
+        raise ElisionError(f"{name}: made for {', '.join(sorted(cls.task))}, but the dataset asks for {spec.task}")
+    if encoder is None or isinstance(encoder, str):
+        from elision.methods.layers.text_encoder import TextEncoder
+
+        encoder = TextEncoder.load(encoder or spec.encoder)
+    return cls(hyperparameters, spec, encoder)
+
+
+def counts(dims: str) -> list[dict]:
+    """Count the parameters of every method at the official sizes of a corpus, without the text encoder.
+
+    Parameters
+    ----------
+    dims : str
+        Key of ``OFFICIAL_SPECS``: ``mosi``, ``mosei`` or ``sims``.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``parameters`` (total), and ``submodules``: the count of each attribute of the method, and ``<own>``
+        for the parameters that lie in none.
+    """
+    import torch
+
+    from elision.methods.layers.text_encoder import StubEncoder
+
+    spec, listed = OFFICIAL_SPECS[dims], []
+    for name in method_names():
+        hyperparameters, _ = resolve(name, dims)
+        with torch.device("meta"):
+            method = build(name, hyperparameters, spec, StubEncoder(_OFFICIAL_ENCODER_WIDTH))
+        submodules = {"<own>": sum(p.numel() for p in method.parameters(recurse=False))}
+        for child, module in method.named_children():
+            submodules[child] = sum(p.numel() for p in module.parameters())
+        submodules = {key: count for key, count in submodules.items() if count}
+        listed.append({"name": name, "parameters": sum(submodules.values()), "submodules": submodules})
+    return listed
+
+
+def check(params: "Params") -> None:
+    """Check what `elision.params.load` cannot: hyperparameters, and methods against datasets.
+
+    Raises
+    ------
+    ElisionError
+        Names every wrong hyperparameter of every entry of ``methods:``.
+    """
+    problems = []
+    for variant in params.methods:
+        cls = load(variant.method)
+        for dataset, settings in params.datasets.items():
+            try:
+                resolve(variant.method, settings.corpus, variant.overrides)
+            except ElisionError as error:
+                problems += [f"methods.{variant.name}: {line}" for line in str(error).split("\n")]
+                break
+            if settings.task not in cls.task:
+                problems.append(
+                    f"methods.{variant.name}: {variant.method} is made for {', '.join(sorted(cls.task))}, but dataset "
+                    f"{dataset!r} asks for {settings.task}"
+                )
+    if problems:
+        lines = "\n".join(f"  {line}" for line in problems)
+        raise ElisionError(f"params: {plural(len(problems), 'wrong setting')}:\n{lines}")

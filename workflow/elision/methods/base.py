@@ -1,0 +1,157 @@
+"""What a method is: a module that turns a batch into named losses and into a prediction."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from elision.batch import Batch
+from elision.task import MODALITIES, DataSpec, TaskKind
+
+
+@dataclass
+class Prediction:
+    """Output of a method.
+
+    Attributes
+    ----------
+    output : Tensor [B] or [B, C]
+        Predicted score, or class logits.
+    representation : Tensor [B, D]
+        The fused representation from which it is predicted.
+    """
+
+    output: Tensor
+    representation: Tensor
+
+
+class TrainingHyperparameters(BaseModel):
+    """What every trained method has; a method's own ``Hyperparameters`` extend it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(20, ge=0, description="passes over the training split")
+    batch_size: int = Field(32, ge=1, description="utterances per forward pass")
+    accumulate: int = Field(1, ge=1, description="batches whose gradients are summed before a step")
+    patience: int | None = Field(None, ge=1, description="epochs without a better validation score before stopping")
+    finetune_text_encoder: bool = Field(True, description="train the text encoder with the rest")
+    corruption: Literal["lnln", "complete"] | None = Field(
+        None, description="training corruption of this method; null: train.corruption"
+    )
+    modalities: tuple[Literal[MODALITIES], ...] = Field(
+        MODALITIES, min_length=1, description="modalities that the method sees; the rest is left out"
+    )
+
+
+class Method(nn.Module):
+    """Base class of all methods.
+
+    Parameters
+    ----------
+    hyperparameters : Hyperparameters
+    spec : DataSpec
+        Sizes of the dataset.
+    encoder : nn.Module
+        Text encoder: ``encoder(text: Sequence) -> Tensor [B, T, encoder.width]``. Not counted as the method's own.
+
+    Attributes
+    ----------
+    task : set of TaskKind
+        What the method can be trained for.
+    paper : str
+        One line: authors, venue, arXiv number.
+    needs : tuple of str
+        Methods whose trained weights it starts from.
+    requires : tuple of str
+        Modalities without which it is not the method.
+    corpus_defaults : dict of str to dict
+        Values that differ from the defaults of ``Hyperparameters``, per ``Corpus.defaults``: the official ones, and
+        ours for ``demo``.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str] = ""
+    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION}
+    needs: ClassVar[tuple[str, ...]] = ()
+    requires: ClassVar[tuple[str, ...]] = ()
+    corpus_defaults: ClassVar[dict[str, dict]] = {}
+
+    class Hyperparameters(TrainingHyperparameters):
+        """Hyperparameters of the method."""
+
+    def __init__(self, hyperparameters: TrainingHyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
+        super().__init__()
+        self.hyperparameters = hyperparameters
+        self.spec = spec
+        self.encoder = encoder
+        if not hyperparameters.finetune_text_encoder:
+            self.encoder.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Method":
+        """Switch between training and evaluation; a frozen text encoder stays without dropout."""
+        super().train(mode)
+        if not self.hyperparameters.finetune_text_encoder:
+            self.encoder.eval()
+        return self
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the named terms of the loss, already weighted; their sum is minimised."""
+        raise NotImplementedError
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Predict from what is observed; never looks at ``batch.label`` or ``batch.clean``."""
+        raise NotImplementedError
+
+    def begin_training(self, labels: Tensor) -> None:
+        """Prepare buffers that need the training labels [N]; called once, before the first epoch."""
+
+    def on_epoch_start(self, epoch: int) -> None:
+        """Prepare an epoch, counted from 1."""
+
+    def on_train_end(self) -> None:
+        """Finish after the last epoch."""
+
+    def parameter_groups(self) -> list[dict]:
+        """Optimizer groups; the text encoder and the rest, by default."""
+        own = [p for n, p in self.named_parameters() if not n.startswith("encoder.") and p.requires_grad]
+        groups = [{"params": own, "name": "method"}]
+        encoder = [p for p in self.encoder.parameters() if p.requires_grad]
+        return [*groups, {"params": encoder, "name": "text encoder"}] if encoder else groups
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """Optimizers over ``parameter_groups``."""
+        return [torch.optim.AdamW(self.parameter_groups(), lr=1e-4)]
+
+    def learning_rate_factor(self, epoch: int) -> float:
+        """Multiplier of every learning rate during an epoch, counted from 1."""
+        return 1.0
+
+    def update(self, batch: Batch, optimizers: list[torch.optim.Optimizer], step: int) -> dict[str, Tensor]:
+        """Learn from one batch; ``step`` counts the batches of the epoch from 0.
+
+        Override only for unusual optimisation.
+        """
+        terms = self.loss(batch)
+        self.descend(terms, optimizers, step)
+        return {name: term.detach() for name, term in terms.items()}
+
+    def descend(self, terms: dict[str, Tensor], optimizers: list[torch.optim.Optimizer], step: int) -> None:
+        """Follow the gradient of the summed terms.
+
+        Gradients of ``accumulate`` batches are summed; an incomplete group at the end of an epoch is dropped, as in
+        MMSA's training loop.
+        """
+        accumulate = self.hyperparameters.accumulate
+        if step % accumulate == 0:
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+        torch.stack(list(terms.values())).sum().backward()
+        if (step + 1) % accumulate == 0:
+            self.before_step()
+            for optimizer in optimizers:
+                optimizer.step()
+
+    def before_step(self) -> None:
+        """Change gradients before a step (clipping)."""

@@ -1,0 +1,207 @@
+"""LNLN: language-dominated noise-resistant learning network.
+
+Language is taken as the dominant modality. A check of its completeness decides how much of it is replaced by a proxy
+generated from audio and vision; the corrected language then asks audio and vision, and a transformer fuses the two. In
+training, the embeddings of the complete input are regressed, and a discriminator compares the corrected language with
+that of the complete input.
+
+Where the released code and the paper differ, this follows the code:
+
+- Gradients are reversed at the proxy before it is mixed, so the generator is pushed against all losses, not only
+  against the discriminator (``grl_scope: adv`` is the paper's game).
+- The discriminator tells the corrected from the complete language; in the paper, the proxy from language.
+- The reconstructor regresses the embeddings of the complete input, which are not detached; in the paper, the input.
+- The fusion has depth 2 on MOSI (4 in the paper), and there is no early stopping.
+"""
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elision.batch import Batch
+from elision.methods.base import Method, Prediction, TrainingHyperparameters
+from elision.methods.layers.transformer import CrossTransformer, HyperModalityLayer, TokenTransformer
+from elision.task import MODALITIES, DataSpec
+
+
+class LNLN(Method):
+    """Zhang, Wang and Yu, NeurIPS 2024."""
+
+    name = "lnln"
+    paper = (
+        "Zhang, Wang, Yu: Towards Robust Multimodal Sentiment Analysis with Incomplete Data. NeurIPS 2024, 2409.20012"
+    )
+
+    class Hyperparameters(TrainingHyperparameters):
+        """Those of the released configuration for MOSI."""
+
+        epochs: int = Field(200, ge=0, description="passes over the training split")
+        batch_size: int = Field(64, ge=1, description="utterances per forward pass")
+        learning_rate: float = Field(1e-4, gt=0, description="peak, of everything including the text encoder")
+        weight_decay: float = Field(1e-4, ge=0, description="of AdamW, for everything including the text encoder")
+        width: int = Field(128, ge=8, multiple_of=8, description="dimension of every token after the embedding")
+        tokens: int = Field(8, ge=1, description="tokens that a modality is embedded into")
+        embedding_depth: int = Field(2, ge=1, description="blocks of each embedding")
+        completeness_depth: int = Field(2, ge=1, description="blocks of the completeness check")
+        generator_depth: int = Field(2, ge=1, description="blocks of the proxy generator")
+        language_depth: int = Field(2, ge=1, description="blocks of the language encoder; hyper-modality has one more")
+        fusion_depth: int = Field(2, ge=1, description="blocks of the fusion")
+        reconstructor_depth: int = Field(2, ge=1, description="blocks of the reconstructor of each modality")
+        completeness_weight: float = Field(0.9, ge=0, description="alpha; 0 drops the loss")
+        adversarial_weight: float = Field(0.8, ge=0, description="beta; 0 drops the loss")
+        reconstruction_weight: float = Field(0.1, ge=0, description="gamma; 0 drops the loss")
+        sentiment_weight: float = Field(1.0, gt=0, description="delta")
+        grl_scope: Literal["all", "adv"] = Field(
+            "all",
+            description="gradients reversed into the proxy: of all losses (released code), or the adversarial one",
+        )
+        dominant_modality_correction: bool = Field(True, description="false: language is used as it comes")
+        completeness_check: bool = Field(True, description="false: half proxy, half language, for every sample")
+        multimodal_learning: bool = Field(True, description="false: mean tokens of the modalities are concatenated")
+        reconstructor: bool = Field(True, description="false: nothing is reconstructed")
+
+    corpus_defaults: ClassVar[dict[str, dict]] = {
+        "mosei": {"fusion_depth": 4},
+        "sims": {"fusion_depth": 4, "adversarial_weight": 0.6},
+        "demo": {"epochs": 8, "batch_size": 16},
+    }
+
+    def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
+        super().__init__(hyperparameters, spec, encoder)
+        h, width, tokens = hyperparameters, hyperparameters.width, hyperparameters.tokens
+        inputs = {"text": encoder.width, "audio": spec.audio, "vision": spec.vision}
+        self.embedding = nn.ModuleDict(
+            {
+                name: nn.Sequential(
+                    nn.Linear(inputs[name], width),
+                    TokenTransformer(spec.length[name], width, h.embedding_depth, tokens=tokens),
+                )
+                for name in MODALITIES
+            }
+        )
+        if h.dominant_modality_correction:
+            self.proxy = nn.Parameter(torch.ones(1, tokens, width))
+            self.proxy_generator = TokenTransformer(3 * tokens, width, h.generator_depth, tokens=tokens)
+            self.discriminator = nn.Sequential(
+                nn.Linear(width, width // 2), nn.LeakyReLU(0.1), nn.Linear(width // 2, 2)
+            )
+            if h.completeness_check:
+                self.completeness_check = nn.Sequential(
+                    TokenTransformer(tokens, width, h.completeness_depth, tokens=1),
+                    nn.Flatten(),
+                    nn.Linear(width, width // 2),
+                    nn.LeakyReLU(0.1),
+                    nn.Linear(width // 2, 1),
+                    nn.Sigmoid(),
+                )
+        if h.multimodal_learning:
+            self.hyper = nn.Parameter(torch.ones(1, tokens, width))
+            self.language_encoder = TokenTransformer(tokens, width, h.language_depth)
+            self.hyper_modality = nn.ModuleList(HyperModalityLayer(width) for _ in range(h.language_depth + 1))
+            self.fusion = CrossTransformer(tokens, tokens, width, h.fusion_depth)
+        self.head = nn.Linear(width if h.multimodal_learning else 3 * width, 1)
+        if h.reconstructor:
+            self.reconstructor = nn.ModuleDict(
+                {name: TokenTransformer(tokens, width, h.reconstructor_depth) for name in MODALITIES}
+            )
+
+    def embed(self, batch: Batch) -> dict[str, Tensor]:
+        """Turn each modality into tokens [B, tokens, width] (eq. 1)."""
+        inputs = {"text": self.encoder(batch.text), "audio": batch.audio.values, "vision": batch.vision.values}
+        return {name: self.embedding[name](inputs[name]) for name in MODALITIES}
+
+    def completeness(self, language: Tensor) -> Tensor:
+        """Estimate how complete the language is, from 0 to 1 [B, 1] (eq. 5)."""
+        if self.hyperparameters.completeness_check:
+            return self.completeness_check(language)
+        return language.new_full((len(language), 1), 0.5)
+
+    def generate_proxy(self, embedded: dict[str, Tensor]) -> Tensor:
+        """Generate a substitute for language [B, tokens, width] from audio and vision (eq. 7)."""
+        audio, vision = embedded["audio"], embedded["vision"]
+        return self.proxy_generator(torch.cat([self.proxy.expand(len(audio), -1, -1), audio, vision], 1))
+
+    def fuse(self, language: Tensor, embedded: dict[str, Tensor]) -> Tensor:
+        """Fuse the corrected language with audio and vision into one vector per utterance [B, D] (eq. 2 to 4)."""
+        audio, vision = embedded["audio"], embedded["vision"]
+        if not self.hyperparameters.multimodal_learning:
+            return torch.cat([language.mean(1), audio.mean(1), vision.mean(1)], 1)
+        scales = self.language_encoder.layers(language)
+        hyper = self.hyper.expand(len(language), -1, -1)
+        for layer, scale in zip(self.hyper_modality, scales, strict=True):
+            hyper = layer(scale, audio, vision, hyper)
+        return self.fusion(hyper, scales[-1])[:, 1:].mean(1)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the four terms of eq. 14, as far as their weights and modules are there."""
+        h = self.hyperparameters
+        adversarial = h.dominant_modality_correction and h.adversarial_weight > 0
+        reconstruct = h.reconstructor and h.reconstruction_weight > 0
+        embedded = self.embed(batch)
+        clean = batch if batch.clean is None else batch.clean
+        complete = self.embed(clean) if adversarial or reconstruct else {}
+        terms = {}
+
+        language = embedded["text"]
+        if h.dominant_modality_correction:
+            weight = self.completeness(language)
+            proxy = self.generate_proxy(embedded)
+            judged = _mix(_reverse_gradient(proxy), language, weight)
+            language = judged if h.grl_scope == "all" else _mix(proxy, language, weight)
+            if h.completeness_check and h.completeness_weight > 0:
+                # The label is the rate that was drawn, not the share that is missing: [CLS] and [SEP] never are.
+                target = (1 - batch.rate[:, :1]) * batch.text.valid.any(1, keepdim=True)
+                terms["completeness"] = h.completeness_weight * F.mse_loss(weight, target)
+            if adversarial:
+                logits = self.discriminator(torch.cat([judged, complete["text"]]).flatten(0, 1))
+                corrected = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+                corrected[: len(logits) // 2] = 1
+                terms["adversarial"] = h.adversarial_weight * F.cross_entropy(logits, corrected)
+        if reconstruct:
+            errors = [F.mse_loss(self.reconstructor[name](embedded[name]), complete[name]) for name in MODALITIES]
+            terms["reconstruction"] = h.reconstruction_weight * torch.stack(errors).mean()
+        output = self.head(self.fuse(language, embedded)).squeeze(1)
+        terms["sentiment"] = h.sentiment_weight * F.mse_loss(output, batch.label)
+        return terms
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Predict from the corrupted input alone."""
+        embedded = self.embed(batch)
+        language = embedded["text"]
+        if self.hyperparameters.dominant_modality_correction:
+            language = _mix(self.generate_proxy(embedded), language, self.completeness(language))
+        representation = self.fuse(language, embedded)
+        return Prediction(self.head(representation).squeeze(1), representation)
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """AdamW over a single group, the text encoder included."""
+        h = self.hyperparameters
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        return [torch.optim.AdamW(parameters, lr=h.learning_rate, weight_decay=h.weight_decay)]
+
+    def learning_rate_factor(self, epoch: int) -> float:
+        """Warm up over a tenth of the epochs, then follow half a cosine.
+
+        With W = epochs / 10, epoch e trains at (e - 1) / W while e - 1 <= W: the first at 0, so that it changes no
+        weight. The first epoch after, e0 = floor(W) + 2, trains at 1, and the following at
+        (1 + cos(pi (e - e0) / (9 W))) / 2. That is what the released scheduler does when it is stepped once per epoch.
+        """
+        warm_up = self.hyperparameters.epochs / 10
+        if epoch - 1 <= warm_up:
+            return (epoch - 1) / warm_up
+        return 0.5 * (1 + math.cos(math.pi * (epoch - math.floor(warm_up) - 2) / (9 * warm_up)))
+
+
+def _mix(proxy: Tensor, language: Tensor, weight: Tensor) -> Tensor:
+    """Corrected language (eq. 8); ``weight`` [B, 1] is that of the language as it came."""
+    weight = weight.unsqueeze(2)
+    return (1 - weight) * proxy + weight * language
+
+
+def _reverse_gradient(x: Tensor) -> Tensor:
+    """Return ``x`` to the bit, with a gradient of the opposite sign."""
+    return 2 * x.detach() - x

@@ -1,0 +1,56 @@
+"""Text alone: a fine-tuned encoder, its mean token, and one linear layer.
+
+The baseline that every multimodal method should beat where audio or vision helps.
+"""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elision.batch import Batch
+from elision.methods.base import Method, Prediction, TrainingHyperparameters
+from elision.task import DataSpec
+
+
+class TextOnly(Method):
+    """Linear regression on the mean token of the text encoder."""
+
+    name = "text_only"
+    requires = ("text",)
+
+    class Hyperparameters(TrainingHyperparameters):
+        """Usual values for fine-tuning a BERT."""
+
+        patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
+        learning_rate_text_encoder: float = Field(5e-5, gt=0, description="of the text encoder")
+        learning_rate: float = Field(1e-3, gt=0, description="of the linear layer")
+        weight_decay: float = Field(1e-2, ge=0, description="of AdamW")
+
+    corpus_defaults: ClassVar[dict[str, dict]] = {"demo": {"batch_size": 16}}
+
+    def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
+        super().__init__(hyperparameters, spec, encoder)
+        self.head = nn.Linear(encoder.width, 1)
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Predict from the mean of the valid tokens; from zeros, where there is no text."""
+        valid = batch.text.valid.unsqueeze(2)
+        mean = (self.encoder(batch.text) * valid).sum(1) / valid.sum(1).clamp(min=1)
+        return Prediction(self.head(mean).squeeze(1), mean)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the mean squared error."""
+        return {"sentiment": F.mse_loss(self.predict(batch).output, batch.label)}
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """AdamW with a slower text encoder."""
+        h = self.hyperparameters
+        method, *encoder = self.parameter_groups()
+        groups = [
+            {**method, "lr": h.learning_rate},
+            *({**group, "lr": h.learning_rate_text_encoder} for group in encoder),
+        ]
+        return [torch.optim.AdamW(groups, weight_decay=h.weight_decay)]

@@ -1,0 +1,316 @@
+"""``params.yaml``: every knob that a user turns, checked before any work starts.
+
+Datasets and methods are found by the files of ``datasets/`` and ``methods/``: a new one needs no entry here.
+"""
+
+import importlib
+import pkgutil
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from elision.errors import ElisionError, plural
+from elision.task import CORPORA, TaskKind
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+
+Rate = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=_NAME)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetSettings(_Section):
+    """What every dataset entry has; ``Settings`` of each file in ``datasets/`` extends it."""
+
+    source: str = Field(description="file of datasets/ that reads it: demo, clips, mmsa, ...")
+    corpus: Literal[tuple(CORPORA)] = Field("mosi", description="whose label range, metrics and defaults apply")
+    task: TaskKind = Field(TaskKind.REGRESSION, description="what the labels are")
+    standardise: bool = Field(
+        True, description="scale each audio and vision dimension to mean 0, variance 1 of the observed training frames"
+    )
+
+
+class TextFeatures(_Section):
+    """Tokenisation of the transcripts."""
+
+    encoder: str = Field("minilm", description="minilm (embedded), a Hugging Face id, or a local folder")
+    max_length: int = Field(50, ge=3, description="tokens with [CLS] and [SEP]; longer transcripts are cut")
+    frozen: bool = Field(False, description="also store the encoder's last hidden states, as text_features")
+
+
+class AudioFeatures(_Section):
+    """MFCC, CQT chroma and log F0 (the CH-SIMS set)."""
+
+    sample_rate: int = Field(22050, ge=8000, description="Hz")
+    hop_length: int = Field(512, ge=64, description="samples between frames")
+    mfcc: int = Field(20, ge=1, description="number of mel-frequency cepstral coefficients")
+    chroma: int = Field(12, ge=12, description="number of constant-Q chroma bins")
+    f0_min: float = Field(65.0, gt=0, description="Hz, lowest fundamental frequency of pYIN")
+    f0_max: float = Field(500.0, gt=0, description="Hz, highest fundamental frequency of pYIN")
+    max_length: int | None = Field(400, ge=1, description="frames; longer sequences are cut; null: no limit")
+
+
+class VisionFeatures(_Section):
+    """Face analysis."""
+
+    extractor: Literal["mediapipe", "pyfeat"] = Field(
+        "mediapipe", description="mediapipe (embedded, CPU) or pyfeat (GPU, downloaded weights)"
+    )
+    fps: float | None = Field(None, gt=0, description="frames per second that are analysed; null: every frame")
+    centre: Literal["none", "clip", "speaker"] = Field(
+        "none", description="subtract the mean of the observed frames of the clip, or of all clips of the speaker"
+    )
+    batch_size: int = Field(16, ge=1, description="frames per forward pass (pyfeat)")
+    max_length: int | None = Field(400, ge=1, description="frames; longer sequences are cut; null: no limit")
+
+
+class Features(_Section):
+    """From clips to sequences."""
+
+    shards: int = Field(4, ge=1, description="jobs per dataset and modality; aim at some minutes each")
+    on_error: Literal["stop", "skip"] = Field("stop", description="a clip that fails: stop the run, or skip and count")
+    text: TextFeatures = TextFeatures()
+    audio: AudioFeatures = AudioFeatures()
+    vision: VisionFeatures = VisionFeatures()
+
+
+def _unique(values: list) -> list:
+    if len({str(v) for v in values}) != len(values):
+        raise ValueError("an entry stands there twice")
+    return values
+
+
+class Corruption(_Section):
+    """Test conditions."""
+
+    seed: int = Field(1111, ge=0, description="key of the test masks; the same for every method and run")
+    random: Annotated[list[Rate], AfterValidator(_unique)] = Field(
+        [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], description="missing rates, the same for all modalities"
+    )
+    absent: bool = Field(True, description="every subset of the modalities absent as a whole, and none")
+
+
+class Train(_Section):
+    """Training, the same for all methods where they do not say otherwise."""
+
+    corruption: Literal["lnln", "complete"] = Field(
+        "lnln", description="lnln: rates U(0, 1) per sample and modality, half of the samples complete; or complete data"
+    )
+    redraw: Literal["epoch", "never"] = Field("epoch", description="draw new training masks every epoch, or once")
+    selection: Literal["valid", "test_oracle"] = Field(
+        "valid", description="valid: one checkpoint chosen on validation; test_oracle: per metric on TEST, marked as such"
+    )
+    epochs: int | None = Field(None, ge=1, description="of every method; null: each method's own")
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:N")
+    threads: int = Field(1, ge=1, description="CPU threads of one training; part of the result's last bits")
+
+
+class Variant(_Section):
+    """A row of the tables: a method, or a method with overrides under a name of the user's own."""
+
+    name: Name
+    method: str
+    overrides: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_entry(cls, entry: Any) -> Any:
+        if isinstance(entry, str):
+            entry = {entry: {}}
+        if not (isinstance(entry, dict) and len(entry) == 1):
+            raise ValueError("give the name of a method, or `name: {method: ..., hyperparameter: value}`")
+        ((name, settings),) = entry.items()
+        settings = dict(settings or {})
+        return {"name": name, "method": settings.pop("method", name), "overrides": settings}
+
+    @field_validator("method")
+    @classmethod
+    def _is_known(cls, method: str) -> str:
+        return _known(method, method_names(), "method")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Params(_Section):
+    """All of ``params.yaml``."""
+
+    datasets: dict[Name, SerializeAsAny[DatasetSettings]] = Field(
+        min_length=1, description="name: {source: ..., settings of that source}"
+    )
+    methods: Annotated[list[Variant], AfterValidator(_unique)] = Field(
+        min_length=1, description="names of methods, or name: {method: ..., hyperparameter: value}"
+    )
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_unique)] = Field(
+        [1111, 1112, 1113], min_length=1, description="one run per seed"
+    )
+    features: Features = Features()
+    corruption: Corruption = Corruption()
+    train: Train = Train()
+
+    @field_validator("datasets", mode="before")
+    @classmethod
+    def _read_datasets(cls, datasets: Any) -> Any:
+        if not isinstance(datasets, dict):
+            raise ValueError("give a mapping `name: {source: ...}`")
+        read, problems = {}, []
+        for name, entry in datasets.items():
+            if not isinstance(entry, dict) or "source" not in entry:
+                raise ValueError(f"{name}: say where it comes from: source: {' | '.join(source_names())}")
+            source = _known(entry["source"], source_names(), "source")
+            settings = dataset_source(source).Settings
+            try:
+                read[name] = settings(**entry)
+            except ValidationError as error:
+                problems += [f"{name}.{line}" for line in _explain(error, settings)]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return read
+
+    @property
+    def variants(self) -> dict[str, Variant]:
+        """Variants by name, in the order of the file."""
+        return {variant.name: variant for variant in self.methods}
+
+    @property
+    def runs(self) -> list[str]:
+        """Names of the runs of every method: ``seed-S``."""
+        return [f"seed-{seed}" for seed in self.seeds]
+
+
+def source_names() -> list[str]:
+    """Return the datasets that can be read: the files of ``elision/datasets``."""
+    return _modules("elision.datasets")
+
+
+def method_names() -> list[str]:
+    """Return the methods: the files of ``elision/methods`` that define one."""
+    return [name for name in _modules("elision.methods") if name not in {"base", "layers"}]
+
+
+def dataset_source(name: str) -> ModuleType:
+    """Import the module of a source."""
+    return importlib.import_module(f"elision.datasets.{name}")
+
+
+def extracted(params: Params, dataset: str) -> list[str]:
+    """Return what is extracted from the clips of a dataset: nothing for a source of sequences."""
+    if dataset_source(params.datasets[dataset].source).MAKES == "sequences":
+        return []
+    return ["text", "audio", "vision", *(["text_features"] if params.features.text.frozen else [])]
+
+
+def load(path: Path | str) -> Params:
+    """Read and check ``params.yaml``.
+
+    Hyperparameters of methods are checked by ``methods.check``, which needs PyTorch.
+
+    Raises
+    ------
+    ElisionError
+        Names every wrong key with the values that are allowed.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ElisionError(f"{path}: no such file; run from the folder that holds params.yaml, or give --params") from None
+    except yaml.YAMLError as error:
+        raise ElisionError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ElisionError(f"{path}: must hold a mapping with the keys {', '.join(Params.model_fields)}")
+    try:
+        return Params(**content)
+    except ValidationError as error:
+        lines = "\n".join(f"  {line}" for line in _explain(error, Params))
+        raise ElisionError(f"{path}: {plural(lines.count(chr(10)) + 1, 'wrong setting')}:\n{lines}") from None
+
+
+def schema() -> dict:
+    """Return the JSON schema of ``params.yaml``, with the settings of every source and every method."""
+    document = Params.model_json_schema()
+    definitions = document["$defs"]
+
+    def define(name: str, model: type[BaseModel], **properties: dict) -> dict:
+        own = model.model_json_schema()
+        definitions.update(own.pop("$defs", {}))
+        own["properties"] = {**properties, **own["properties"]}
+        definitions[name] = own
+        return {"$ref": f"#/$defs/{name}"}
+
+    sources = [define(f"source-{name}", dataset_source(name).Settings) for name in source_names()]
+    variants = []
+    for name in method_names():
+        from elision.methods import load as load_method
+
+        hyperparameters = load_method(name).Hyperparameters
+        variants.append(define(f"method-{name}", hyperparameters, method={"const": name}))
+    document["properties"]["datasets"] |= {"patternProperties": {_NAME: {"anyOf": sources}}, "additionalProperties": False}
+    document["properties"]["methods"]["items"] = {
+        "anyOf": [
+            {"enum": method_names()},
+            {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": {"anyOf": variants}},
+        ]
+    }
+    for unused in ("Variant", "DatasetSettings"):
+        definitions.pop(unused, None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "params.yaml of Elision", **document}
+
+
+def suggestion(word: str, allowed: list[str]) -> str:
+    """Return "did you mean ...? allowed: ..." for a word that is not allowed."""
+    near = get_close_matches(str(word), allowed, 1)
+    return (f"did you mean {near[0]}? " if near else "") + f"allowed: {', '.join(allowed)}"
+
+
+def _known(word: str, allowed: list[str], noun: str) -> str:
+    if word not in allowed:
+        raise ValueError(f"unknown {noun} {word!r}; {suggestion(word, allowed)}")
+    return word
+
+
+def _modules(package: str) -> list[str]:
+    folder = importlib.import_module(package).__path__
+    return sorted(info.name for info in pkgutil.iter_modules(folder) if not info.name.startswith("_"))
+
+
+def _explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """One line per mistake: the key, what is wrong, what is allowed."""
+    lines = []
+    for problem in error.errors():
+        *parents, last = problem["loc"] or ("",)
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            fields = _fields_at(model, parents)
+            lines.append(f"{key}: unknown key; {suggestion(last, fields)}")
+        elif problem["type"] == "value_error":
+            lines += [f"{key}.{line}" if "." in line.split(":")[0] else f"{key}: {line}"
+                      for line in str(problem["ctx"]["error"]).split("\n")]
+        else:
+            lines.append(f"{key}: {problem['msg']} (found {problem['input']!r})")
+    return lines
+
+
+def _fields_at(model: type[BaseModel], parents: list) -> list[str]:
+    for part in parents:
+        field = model.model_fields.get(part)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return []
+        model = field.annotation
+    return list(model.model_fields)

@@ -1,0 +1,186 @@
+"""What every artifact is made of, and whether the one on disk is the one that the current params ask for.
+
+The recipe of an artifact is its step, the settings that the step depends on, a digest of the code that makes it, and
+the identities of the recipes of its inputs. It follows from ``params.yaml`` and the source code alone, so Snakemake
+uses its identity as a parameter of the job, every artifact carries it, and whoever reads an artifact compares.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import json
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from elision.errors import ElisionError
+from elision.params import Params, extracted
+
+# Modules that carry data and messages but never decide a value in an artifact.
+_PLUMBING = {"elision", "elision.cli", "elision.errors", "elision.layout", "elision.params", "elision.progress", __name__}
+
+
+def digest(value: object) -> str:
+    """Return a short digest of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@lru_cache
+def _module(name: str) -> tuple[str, frozenset[str]]:
+    """Digest of a module's code without docstrings and comments, and the elision modules that it imports."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
+        return "", frozenset()
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body[0] = ast.Pass()
+    ours = frozenset(n for n in imported if n.split(".")[0] == "elision")
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), ours
+
+
+def code(*modules: str) -> str:
+    """Return a digest of modules of the package and of all that they import from it.
+
+    Comments, docstrings and formatting do not count.
+    """
+    seen: dict[str, str] = {}
+    waiting = [f"elision.{module}" for module in modules]
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name in _PLUMBING:
+            continue
+        seen[name], imported = _module(name)
+        waiting += imported
+    return digest({name: value for name, value in seen.items() if value})
+
+
+class Recipes:
+    """The recipes of all artifacts under given params.
+
+    Each method returns ``{"step", "settings", "code", "inputs", "identity"}``.
+    """
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+        self._settings = params.model_dump(mode="json")
+
+    @staticmethod
+    def _recipe(step: str, settings: dict, code: str, **inputs: dict) -> dict:
+        recipe = {
+            "step": step,
+            "settings": settings,
+            "code": code,
+            "inputs": {name: recipe["identity"] for name, recipe in inputs.items()},
+        }
+        return {**recipe, "identity": digest(recipe)}
+
+    def _dataset(self, dataset: str) -> dict:
+        # Standardisation happens when a method reads the store: changing it must not extract anything again.
+        return {k: v for k, v in self._settings["datasets"][dataset].items() if k != "standardise"}
+
+    def prepare(self, dataset: str) -> dict:
+        """Table of clips, or the sequences of a feature file."""
+        settings = self._dataset(dataset)
+        return self._recipe("prepare", settings, code("datasets._prepare", f"datasets.{settings['source']}"))
+
+    def extract(self, dataset: str, modality: str) -> dict:
+        """Features of one modality."""
+        kind = "text" if modality == "text_features" else modality
+        features = self._settings["features"]
+        settings = {"on_error": features["on_error"], "shards": features["shards"], **features[kind]}
+        inputs = {"clips": self.prepare(dataset)}
+        return self._recipe(f"extract {modality}", settings, code("features.shards", f"features.{kind}"), **inputs)
+
+    def modalities(self, dataset: str) -> dict[str, dict]:
+        """Sequences of each extracted modality; none for a source of sequences, whose files `prepare` makes."""
+        return {m: self.extract(dataset, m) for m in extracted(self.params, dataset)}
+
+    def store(self, dataset: str) -> dict:
+        """Samples and sequences of a dataset."""
+        if modalities := self.modalities(dataset):
+            return self._recipe("complete", {}, code("features.shards"), **modalities)
+        return self.prepare(dataset)
+
+    def corrupt(self, dataset: str) -> dict:
+        """Test conditions of a dataset."""
+        return self._recipe(
+            "corrupt", self._settings["corruption"], code("corruption.plan"), store=self.store(dataset)
+        )
+
+    def train(self, dataset: str, method: str, run: str) -> dict:
+        """A trained run."""
+        variant = self.params.variants[method]
+        settings = {
+            **{k: v for k, v in self._settings["train"].items() if k != "device"},
+            "corruption_seed": self._settings["corruption"]["seed"],
+            "corpus": self._settings["datasets"][dataset]["corpus"],
+            "standardise": self._settings["datasets"][dataset]["standardise"],
+            "method": variant.method,
+            "overrides": variant.model_dump(mode="json")["overrides"],
+            "run": run,
+        }
+        inputs = {"store": self.store(dataset)}
+        if self.params.train.selection == "test_oracle":
+            inputs["corruptions"] = self.corrupt(dataset)
+        return self._recipe("train", settings, code("training.trainer", f"methods.{variant.method}"), **inputs)
+
+    def evaluate(self, dataset: str, method: str, run: str) -> dict:
+        """Predictions of a run."""
+        inputs = {"model": self.train(dataset, method, run), "corruptions": self.corrupt(dataset)}
+        modules = ("evaluation.predict", f"methods.{self.params.variants[method].method}")
+        return self._recipe("evaluate", {}, code(*modules), **inputs)
+
+    @cached_property
+    def aggregate(self) -> dict:
+        """Metrics of everything."""
+        p = self.params
+        inputs = {
+            f"{d}/{m}/{r}": self.evaluate(d, m, r) for d in p.datasets for m in p.variants for r in p.runs
+        }
+        return self._recipe("aggregate", {}, code("evaluation.aggregate"), **inputs)
+
+    @cached_property
+    def report(self) -> dict:
+        """Tables, figures and the page."""
+        return self._recipe("report", {}, code("report", "report.build"), aggregate=self.aggregate)
+
+
+def check(found: dict, expected: dict, path: Path | str) -> None:
+    """Refuse an artifact that was not made as the current params and code say.
+
+    Parameters
+    ----------
+    found : dict
+        The recipe that the artifact carries.
+    expected : dict
+        The recipe of the current params.
+    path : path
+        The artifact, for the message.
+
+    Raises
+    ------
+    ElisionError
+        Says what differs.
+    """
+    if found.get("identity") == expected["identity"]:
+        return
+    old, new = found.get("settings", {}), expected["settings"]
+    differences = [
+        f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in sorted({*old, *new}) if old.get(key) != new.get(key)
+    ]
+    if found.get("code") != expected["code"]:
+        differences.append(f"the code of step {expected['step']!r} changed")
+    inputs, now = found.get("inputs", {}), expected["inputs"]
+    differences += [f"its input {name!r} changed" for name in sorted({*inputs, *now}) if inputs.get(name) != now.get(name)]
+    raise ElisionError(
+        f"{path}: is not what the current params ask for: {'; '.join(differences)}. "
+        f"Make it again: snakemake --cores all {path}"
+    )

@@ -1,0 +1,236 @@
+"""How a dataset lies on disk: one table of utterances and one file of concatenated sequences per modality.
+
+``samples.parquet`` has a row per utterance; ``{modality}.safetensors`` has ``values`` (all sequences end to end) and
+``offsets``, and is memory-mapped. A row of NaN is a frame that the extractor could not observe (no face); a sequence
+of length 0 is a modality that the sample does not have. No pickle is ever written.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+from safetensors.numpy import save_file
+
+from elision.errors import ElisionError
+
+# A single key: several would be written in an arbitrary order, and files would differ from run to run.
+_METADATA_KEY = "elision"
+_DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64, "BOOL": np.bool_, "U8": np.uint8}
+
+
+class Header(BaseModel):
+    """What a file of sequences says of itself.
+
+    Attributes
+    ----------
+    modality : str
+    length : int
+        Padded length for batches, in tokens or frames: no sequence is longer.
+    rate : float or None
+        Frames per second; None for tokens and for feature files that do not say.
+    features : list of str
+        A name for each dimension; empty when the source does not tell them, or for token ids.
+    extractor, version : str
+        What made the values.
+    settings : dict
+        Its settings.
+    provenance : dict
+        See ``recipe``.
+    """
+
+    modality: str
+    length: int
+    rate: float | None = None
+    features: list[str] = []
+    extractor: str
+    version: str = ""
+    settings: dict = {}
+    provenance: dict = {}
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """The sequences of one modality, one per sample, in the order of the table.
+
+    Attributes
+    ----------
+    values : np.ndarray [shape=(sum of lengths, d), dtype=float32] or [shape=(sum of lengths,), dtype=int32]
+        Feature vectors, or token ids.
+    offsets : np.ndarray [shape=(N + 1,), dtype=int64]
+        Sequence i is ``values[offsets[i]:offsets[i + 1]]``.
+    header : Header
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+    header: Header
+
+    @classmethod
+    def of(cls, sequences: Iterable[np.ndarray], header: Header) -> "Sequences":
+        """Concatenate sequences; those longer than ``header.length`` are cut at their end."""
+        cut = [np.asarray(s)[: header.length] for s in sequences]
+        offsets = np.concatenate([[0], np.cumsum([len(s) for s in cut], dtype=np.int64)]).astype(np.int64)
+        return cls(np.concatenate(cut), offsets, header)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return self.values[self.offsets[i] : self.offsets[i + 1]]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[i] for i in range(len(self)))
+
+    def first(self, count: int) -> "Sequences":
+        """Return the first ``count`` sequences."""
+        return Sequences(self.values[: self.offsets[count]], self.offsets[: count + 1], self.header)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Length of each sequence [shape=(N,), dtype=int64]."""
+        return np.diff(self.offsets)
+
+    @property
+    def width(self) -> int:
+        """Feature dimension; 1 for token ids."""
+        return 1 if self.values.ndim == 1 else self.values.shape[1]
+
+
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that becomes ``path`` when the block ends well, and vanishes otherwise."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_tensors(path: Path | str, tensors: dict[str, np.ndarray], metadata: dict) -> None:
+    """Write arrays and a JSON header to a safetensors file, atomically and with the same bytes every time."""
+    with replacing(path) as temporary:
+        contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        save_file(contiguous, temporary, metadata={_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+
+
+def read_tensors(path: Path | str) -> tuple[dict[str, np.ndarray], dict]:
+    """Memory-map the arrays of a safetensors file and read its JSON header.
+
+    Raises
+    ------
+    ElisionError
+        If the file is missing, or is not a safetensors file written by Elision.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ElisionError(f"{path}: no such file; run the workflow up to it: snakemake --cores all {path}")
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            entries = json.loads(file.read(size))
+        metadata = json.loads(entries.pop("__metadata__")[_METADATA_KEY])
+        tensors = {}
+        for name, entry in entries.items():
+            dtype, shape = _DTYPES[entry["dtype"]], tuple(entry["shape"])
+            begin, end = entry["data_offsets"]
+            if end > begin:
+                tensors[name] = np.memmap(path, dtype, "r", 8 + size + begin, shape)
+            else:
+                tensors[name] = np.empty(shape, dtype)
+    except (KeyError, ValueError, OSError, MemoryError, OverflowError) as error:
+        raise ElisionError(f"{path}: not a readable Elision store file ({error!r}); delete it and run again") from error
+    return tensors, metadata
+
+
+def write_sequences(path: Path | str, sequences: Sequences) -> None:
+    """Write one modality (atomically)."""
+    values = sequences.values
+    values = values.astype(np.int32 if values.ndim == 1 else np.float32, copy=False)
+    write_tensors(path, {"values": values, "offsets": sequences.offsets}, sequences.header.model_dump())
+
+
+def read_sequences(path: Path | str) -> Sequences:
+    """Open one modality, memory-mapped."""
+    tensors, metadata = read_tensors(path)
+    return Sequences(tensors["values"], np.asarray(tensors["offsets"]), Header(**metadata))
+
+
+def write_table(path: Path | str, table: pd.DataFrame, provenance: dict) -> None:
+    """Write a parquet table (atomically) with its provenance in the schema metadata."""
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    metadata = {**(arrow.schema.metadata or {}), _METADATA_KEY.encode(): json.dumps(provenance, sort_keys=True).encode()}
+    with replacing(path) as temporary:
+        pq.write_table(arrow.replace_schema_metadata(metadata), temporary, compression="zstd")
+
+
+def read_table(path: Path | str) -> tuple[pd.DataFrame, dict]:
+    """Read a parquet table and its provenance.
+
+    Raises
+    ------
+    ElisionError
+        If the file is missing, or is not a table that Elision wrote.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ElisionError(f"{path}: no such file; run the workflow up to it: snakemake --cores all {path}")
+    try:
+        arrow = pq.read_table(path)
+        provenance = json.loads((arrow.schema.metadata or {})[_METADATA_KEY.encode()])
+    except (KeyError, pa.ArrowInvalid) as error:
+        raise ElisionError(f"{path}: not a table that Elision wrote ({error!r}); delete it and run again") from error
+    table = arrow.to_pandas()
+    # pandas reads a missing string as nan; a str or None is what was written.
+    for column in table.select_dtypes("str"):
+        table[column] = table[column].astype(object).where(table[column].notna(), None)
+    return table, provenance
+
+
+@dataclass(frozen=True)
+class Store:
+    """A whole dataset: the table of utterances and the sequences of each modality that it has."""
+
+    samples: pd.DataFrame
+    modalities: dict[str, Sequences]
+    provenance: dict
+
+    @classmethod
+    def open(cls, folder: Path | str) -> "Store":
+        """Open ``samples.parquet`` and every modality file that the table's provenance names.
+
+        Raises
+        ------
+        ElisionError
+            If a file is missing or does not have a sequence per sample.
+        """
+        folder = Path(folder)
+        samples, provenance = read_table(folder / "samples.parquet")
+        modalities = {name: read_sequences(folder / f"{name}.safetensors") for name in provenance["modalities"]}
+        for name, sequences in modalities.items():
+            if len(sequences) != len(samples):
+                raise ElisionError(
+                    f"{folder / name}.safetensors: {len(sequences)} sequences for {len(samples)} samples of "
+                    f"samples.parquet; one of them is stale: delete {folder} and run again"
+                )
+        return cls(samples, modalities, provenance)
+
+    def rows(self, split: str) -> np.ndarray:
+        """Row numbers of a split, in the order of the table."""
+        return np.flatnonzero((self.samples["split"] == split).to_numpy())

@@ -1,0 +1,91 @@
+"""What is predicted, from what: tasks, modalities, corpora, and the sizes that a method is built for."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+MODALITIES = ("text", "audio", "vision")
+SPLITS = ("train", "valid", "test")
+
+
+class TaskKind(StrEnum):
+    """Kind of label that a dataset carries."""
+
+    REGRESSION = "regression"
+    CLASSIFICATION = "classification"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The conventions that come with a well-known corpus.
+
+    Attributes
+    ----------
+    label_range : float
+        Labels lie in [-label_range, label_range].
+    metrics : str
+        Metric family of ``evaluation.metrics``: ``mosi`` or ``sims``.
+    defaults : str
+        Whose official hyperparameters apply (``Method.corpus_defaults``).
+    """
+
+    label_range: float
+    metrics: str
+    defaults: str
+
+
+CORPORA = {
+    "mosi": Corpus(label_range=3.0, metrics="mosi", defaults="mosi"),
+    "mosei": Corpus(label_range=3.0, metrics="mosi", defaults="mosei"),
+    "sims": Corpus(label_range=1.0, metrics="sims", defaults="sims"),
+    "simsv2": Corpus(label_range=1.0, metrics="sims", defaults="sims"),
+    "demo": Corpus(label_range=3.0, metrics="mosi", defaults="demo"),
+}
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """The sizes and conventions of a dataset that a method is built for.
+
+    Attributes
+    ----------
+    corpus : str
+        Key of ``CORPORA``.
+    audio, vision : int
+        Feature dimensions; 1 for a modality that the dataset does not have.
+    length : dict of str to int
+        Padded length of each modality, in tokens or frames: every batch has it, whatever its samples.
+    samples : int
+        Size of the training split (label memories are that long).
+    encoder : str
+        Name of the text encoder whose token ids the dataset holds.
+    task : TaskKind
+    classes : tuple of str
+        Class names in order; empty for regression.
+    """
+
+    corpus: str
+    audio: int
+    vision: int
+    length: dict[str, int]
+    samples: int
+    encoder: str
+    task: TaskKind = TaskKind.REGRESSION
+    classes: tuple[str, ...] = ()
+
+    @property
+    def label_range(self) -> float:
+        """Largest absolute label."""
+        return CORPORA[self.corpus].label_range
+
+    @property
+    def outputs(self) -> int:
+        """Width of the prediction head."""
+        return len(self.classes) if self.task is TaskKind.CLASSIFICATION else 1
+
+
+# The sizes of the published unaligned feature files (PROTOCOL_SENTIMENT, section 5).
+OFFICIAL_SPECS = {
+    "mosi": DataSpec("mosi", 5, 20, {"text": 50, "audio": 375, "vision": 500}, 1284, "bert-base-uncased"),
+    "mosei": DataSpec("mosei", 74, 35, {"text": 50, "audio": 500, "vision": 500}, 16326, "bert-base-uncased"),
+    "sims": DataSpec("sims", 33, 709, {"text": 39, "audio": 400, "vision": 55}, 1368, "bert-base-chinese"),
+}

@@ -1,0 +1,339 @@
+"""The training loop: the same for every method, resumable to the bit."""
+
+import fcntl
+import json
+import math
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import transformers
+from torch import Tensor
+
+import elision
+from elision.corruption.missing import generator
+from elision.corruption.plan import Plan
+from elision.errors import ElisionError
+from elision.methods import build, resolve
+from elision.methods.base import Method, TrainingHyperparameters
+from elision.params import Params, Variant
+from elision.progress import Reporter
+from elision.store import Store, replacing
+from elision.task import SPLITS
+from elision.training import checkpoint
+from elision.training.data import Corrupted, Scale, SplitData, scales, spec
+from elision.training.selection import VALID, Selection
+
+Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]
+_ORACLE_RATE = 0.5  # LNLN scores the test split at this rate after every epoch
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of ``train.device``.
+
+    Raises
+    ------
+    ElisionError
+        If it is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available[device.type]:
+        raise ElisionError(f"train.device: {name} is not available on this machine; set it to auto or cpu")
+    return device
+
+
+def hyperparameters_of(params: Params, variant: Variant, corpus: str) -> TrainingHyperparameters:
+    """Resolve the hyperparameters of a variant on a corpus; ``train.epochs`` overrides those of all methods."""
+    resolved, _ = resolve(variant.method, corpus, variant.overrides)
+    if params.train.epochs is not None and resolved.epochs and "epochs" not in variant.overrides:
+        resolved = resolved.model_copy(update={"epochs": params.train.epochs})
+    return resolved
+
+
+def train(
+    params: Params, *, dataset: str, method: str, run: str, store: Store, plan: Plan | None, folder: Path, recipe: dict,
+    score: Score,
+) -> None:
+    """Train one run and leave ``model.safetensors``, ``history.csv`` and ``run.json`` in its folder.
+
+    After every epoch the state is saved: a run that was killed goes on from there and ends in the same weights, to the
+    bit on one machine. Seeds are drawn from (seed, epoch), never from global state.
+
+    Parameters
+    ----------
+    params : Params
+    dataset, method, run : str
+        Names; ``method`` is the name of a variant, ``run`` is ``seed-S``.
+    store : Store
+    plan : Plan or None
+        The test conditions: needed for ``train.selection: test_oracle`` only.
+    folder : Path
+    recipe : dict
+        Provenance of the run.
+    score : function (predictions [N], labels [N]) -> dict
+        Metrics of the dataset.
+
+    Raises
+    ------
+    ElisionError
+        Empty split, out of memory, a loss that is not finite, settings that can never take a step.
+    """
+    variant = params.variants[method]
+    corpus = params.datasets[dataset].corpus
+    hyperparameters = hyperparameters_of(params, variant, corpus)
+    device = choose_device(params.train.device)
+    seed = int(run.removeprefix("seed-"))
+    torch.set_num_threads(params.train.threads)
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.cuda.reset_peak_memory_stats(device)
+
+    _check(store, hyperparameters, dataset, method)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder / ".lock"), _seeded(generator(seed, "initialise"), device):
+        measured = scales(store, standardise=params.datasets[dataset].standardise)
+        data_spec = spec(store, corpus, hyperparameters.modalities)
+        model = build(variant.method, hyperparameters, data_spec).to(device)
+        splits = {
+            split: SplitData(store, split, scales=measured, modalities=hyperparameters.modalities, device=device)
+            for split in SPLITS
+        }
+        loop = _Loop(params, model, splits, seed, plan, score, folder, recipe["identity"], f"train {dataset} {method} {run}")
+        loop.run()
+        loop.finish(recipe, measured, store)
+
+
+def _check(store: Store, hyperparameters: TrainingHyperparameters, dataset: str, method: str) -> None:
+    for split in SPLITS:
+        if not len(store.rows(split)):
+            raise ElisionError(f"dataset {dataset!r}: split {split!r} is empty; give it samples")
+    batches = math.ceil(len(store.rows("train")) / hyperparameters.batch_size)
+    if hyperparameters.epochs and batches < hyperparameters.accumulate:
+        raise ElisionError(
+            f"{method} on {dataset!r}: an epoch has {batches} batch(es) of {hyperparameters.batch_size}, fewer than the "
+            f"{hyperparameters.accumulate} that are accumulated for one step, so nothing would ever be learnt; "
+            f"set accumulate or batch_size lower for {method} in params.yaml"
+        )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Let one process at a time work on a run: a training whose Snakemake was killed may still be going."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _seeded(random: np.random.Generator, device: torch.device) -> Iterator[None]:
+    """Seed PyTorch inside the block only."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(int(random.integers(2**63)))
+        yield
+
+
+class _Loop:
+    """One run in progress."""
+
+    def __init__(
+        self, params: Params, model: Method, splits: dict[str, SplitData], seed: int, plan: Plan | None, score: Score,
+        folder: Path, identity: str, description: str,
+    ) -> None:
+        self.params, self.model, self.splits, self.seed = params, model, splits, seed
+        self.score, self.folder, self.identity, self.description = score, folder, identity, description
+        self.hyperparameters = model.hyperparameters
+        self.kind = self.hyperparameters.corruption or params.train.corruption
+        self.selection = Selection.of(params.train.selection, model.spec.corpus)
+        self.history: list[dict] = []
+        self.seconds: list[float] = []
+        self.optimizers = model.optimizers() if self.hyperparameters.epochs else []
+        self.rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+        # Validation masks are drawn once and are the same for all methods and runs.
+        self.validation = splits["valid"].training_corruption(self.kind, seed=params.corruption.seed, stream="valid")
+        self.oracle = None
+        if params.train.selection == "test_oracle":
+            rates = np.full(3, _ORACLE_RATE, np.float32)
+            self.oracle = splits["test"].corruption(rates=rates, uniform=plan.uniforms)
+        self.state_path = folder / "state.pt"
+        self.fixed: Corrupted | None = None
+
+    def best_path(self, name: str) -> Path:
+        return self.folder / f"best.{name}.safetensors"
+
+    def run(self) -> None:
+        """Train to the last epoch, or until patience is exhausted."""
+        first = self._resume() + 1
+        if first == 1:
+            self.model.begin_training(self.splits["train"].labels)
+            if not self.hyperparameters.epochs:
+                self._validate(0, {})
+        with Reporter(self.description, self.hyperparameters.epochs) as reporter:
+            reporter.advance(steps=first - 1)
+            for epoch in range(first, self.hyperparameters.epochs + 1):
+                if self._out_of_patience(epoch - 1):
+                    break
+                row = self._epoch(epoch)
+                reporter.advance(f"loss {row['loss']:.4f}, validation mae {row['valid_mae']:.4f}")
+        self.model.on_train_end()
+
+    def _out_of_patience(self, epoch: int) -> bool:
+        patience = self.hyperparameters.patience
+        return bool(patience and epoch and self.selection.epochs_without_improvement(epoch) >= patience)
+
+    def _resume(self) -> int:
+        state = checkpoint.load_state(self.state_path, self.identity)
+        if state is None:
+            return 0
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.selection.best = {name: tuple(best) for name, best in state["best"].items()}
+        self.history, self.seconds = state["history"], state["seconds"]
+        print(f"{self.description}: goes on after epoch {state['epoch']}", flush=True)
+        return state["epoch"]
+
+    def _epoch(self, epoch: int) -> dict:
+        start = time.perf_counter()
+        factor = self.model.learning_rate_factor(epoch)
+        for optimizer, rates in zip(self.optimizers, self.rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+        data = self.splits["train"]
+        with _seeded(generator(self.seed, "epoch", epoch), data.device):
+            terms = self._learn(epoch, data)
+        row = self._validate(epoch, {"learning_rate_factor": factor, "loss": sum(terms.values()), **terms})
+        self.seconds.append(time.perf_counter() - start)
+        checkpoint.save_state(
+            self.state_path,
+            {
+                "identity": self.identity,
+                "epoch": epoch,
+                "model": self.model.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                "best": self.selection.best,
+                "history": self.history,
+                "seconds": self.seconds,
+            },
+        )
+        return row
+
+    def _learn(self, epoch: int, data: SplitData) -> dict[str, float]:
+        """One pass over the training split; returns the mean of every loss term over the samples."""
+        self.model.train()
+        self.model.on_epoch_start(epoch)
+        if self.params.train.redraw == "epoch" or self.fixed is None:
+            stream = f"train {epoch}" if self.params.train.redraw == "epoch" else "train"
+            self.fixed = data.training_corruption(self.kind, seed=self.seed, stream=stream)
+        order = torch.from_numpy(generator(self.seed, "shuffle", epoch).permutation(len(data)))
+        sums: dict[str, Tensor] = {}
+        for step, index in enumerate(order.split(self.hyperparameters.batch_size)):
+            batch = data.batch(index, self.fixed, with_clean=True)
+            try:
+                terms = self.model.update(batch, self.optimizers, step)
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                raise ElisionError(self._out_of_memory(epoch)) from error
+            except RuntimeError as error:
+                if "allocate memory" in str(error):
+                    raise ElisionError(self._out_of_memory(epoch)) from error
+                raise
+            for name, value in terms.items():
+                if not torch.isfinite(value):
+                    raise ElisionError(self._not_finite(name, value, epoch, step, data.ids[index.numpy()]))
+                sums[name] = sums.get(name, 0) + value * len(index)
+        return {name: float(value) / len(data) for name, value in sums.items()}
+
+    def _kept(self) -> str:
+        return f"the state after the last finished epoch is kept in {self.state_path}" if self.history else "nothing was saved yet"
+
+    def _out_of_memory(self, epoch: int) -> str:
+        return (
+            f"{self.description}: out of memory in epoch {epoch} at batch_size {self.hyperparameters.batch_size}; "
+            f"set a smaller batch_size (and accumulate, to keep the step's size) in params.yaml; {self._kept()}"
+        )
+
+    def _not_finite(self, name: str, value: Tensor, epoch: int, step: int, ids: np.ndarray) -> str:
+        return (
+            f"{self.description}: loss term {name!r} is {float(value)} in epoch {epoch}, batch {step + 1} (samples "
+            f"{', '.join(map(str, ids[:4]))}, ...); lower the learning rate, or check these samples; {self._kept()}"
+        )
+
+    def _validate(self, epoch: int, row: dict) -> dict:
+        valid = self.score(*predict(self.model, self.splits["valid"], self.validation))
+        row = {"epoch": epoch, **row, **{f"valid_{name}": value for name, value in valid.items()}}
+        scores = {VALID: valid["mae"]}
+        if self.oracle:
+            scores = self.score(*predict(self.model, self.splits["test"], self.oracle))
+            row |= {f"test_{name}": value for name, value in scores.items()}
+        self.history.append(row)
+        for name in self.selection.improved(epoch, scores):
+            checkpoint.save_weights(self.best_path(name), self.model)
+        return row
+
+    def finish(self, recipe: dict, measured: dict[str, Scale], store: Store) -> None:
+        """Write what the run leaves; ``run.json``, which completes it, last."""
+        names = list(self.selection.best)
+        checkpoint.merge_weights({name: self.best_path(name) for name in names}, self.folder / "model.safetensors")
+        with replacing(self.folder / "history.csv") as temporary:
+            pd.DataFrame(self.history).to_csv(temporary, index=False)
+        device = self.splits["train"].device
+        record = {
+            "provenance": {**recipe, "data": store.provenance["data"]},
+            "hyperparameters": self.hyperparameters.model_dump(mode="json"),
+            "training_corruption": self.kind,
+            "redraw": self.params.train.redraw,
+            "seed": self.seed,
+            "selection": self.params.train.selection,
+            "checkpoints": {n: {"epoch": e, "score": s} for n, (e, s) in self.selection.best.items()},
+            "epochs": self.history[-1]["epoch"],
+            "parameters": sum(p.numel() for n, p in self.model.named_parameters() if not n.startswith("encoder.")),
+            "text_encoder_parameters": sum(p.numel() for p in self.model.encoder.parameters()),
+            "scales": {m: {"mean": s.mean.tolist(), "std": s.std.tolist()} for m, s in measured.items()},
+            "seconds_per_epoch": round(float(np.mean(self.seconds or [0])), 3),
+            "peak_memory_mb": round(_peak_memory(device) / 2**20),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {self.params.train.threads} thread(s)",
+            "versions": {
+                "elision": elision.__version__,
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "transformers": transformers.__version__,
+                "numpy": np.__version__,
+            },
+        }
+        with replacing(self.folder / "run.json") as temporary:
+            temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        for path in [self.state_path, *map(self.best_path, names)]:
+            path.unlink(missing_ok=True)
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Peak memory of the training in bytes: of the GPU where one is used, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@torch.inference_mode()
+def predict(model: Method, data: SplitData, corrupted: Corrupted | None) -> tuple[np.ndarray, np.ndarray]:
+    """Predict a whole split, in its order and in batches of a fixed size.
+
+    Returns
+    -------
+    predictions, labels : np.ndarray [shape=(N,)]
+    """
+    model.eval()
+    batches = torch.arange(len(data)).split(model.hyperparameters.batch_size)
+    outputs = [model.predict(data.batch(index, corrupted)).output.float().cpu() for index in batches]
+    return torch.cat(outputs).numpy(), data.labels.cpu().numpy()

@@ -1,0 +1,34 @@
+"""Corruption: every test condition of a dataset, fixed once for all methods."""
+
+
+rule corrupt:
+    input:
+        samples=RESULTS.samples("{dataset}"),
+    output:
+        RESULTS.corruptions("{dataset}"),
+    params:
+        recipe=lambda w: RECIPES.corrupt(w.dataset)["identity"],
+    resources:
+        mem_mb=8000,
+        runtime=30,
+    log:
+        "results/logs/corrupt/{dataset}.log",
+    benchmark:
+        "results/benchmarks/corrupt/{dataset}.tsv"
+    conda:
+        "../../envs/report.yaml"
+    shell:
+        "python -m elision corrupt --dataset {wildcards.dataset} --recipe {params.recipe} > {log} 2>&1"
+
+
+rule corruptions:
+    input:
+        RESULTS.stage("corruptions", PARAMS),
+    output:
+        "results/corruptions/MANIFEST",
+    log:
+        "results/logs/collect/corruptions.log",
+    conda:
+        "../../envs/report.yaml"
+    shell:
+        "python -m elision collect corruptions > {log} 2>&1"

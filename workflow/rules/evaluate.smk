@@ -1,0 +1,61 @@
+"""Evaluation: predictions of every run under every test condition, and the metrics of all."""
+
+
+rule evaluate:
+    input:
+        RESULTS.model("{dataset}", "{method}", "{run}"),
+        RESULTS.corruptions("{dataset}"),
+        samples=RESULTS.samples("{dataset}"),
+    output:
+        RESULTS.predictions("{dataset}", "{method}", "{run}"),
+    params:
+        recipe=lambda w: RECIPES.evaluate(w.dataset, w.method, w.run)["identity"],
+    threads: PARAMS.train.threads
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=TRAINING_GPUS,
+    log:
+        "results/logs/evaluate/{dataset}.{method}.{run}.log",
+    benchmark:
+        "results/benchmarks/evaluate/{dataset}.{method}.{run}.tsv"
+    conda:
+        "../../envs/train.yaml"
+    shell:
+        "python -m elision evaluate --dataset {wildcards.dataset} --method {wildcards.method} --run {wildcards.run}"
+        " --recipe {params.recipe} > {log} 2>&1"
+
+
+rule predictions:
+    input:
+        RESULTS.stage("predictions", PARAMS),
+    output:
+        "results/predictions/MANIFEST",
+    log:
+        "results/logs/collect/predictions.log",
+    conda:
+        "../../envs/report.yaml"
+    shell:
+        "python -m elision collect predictions > {log} 2>&1"
+
+
+rule aggregate:
+    input:
+        RESULTS.stage("predictions", PARAMS),
+    output:
+        "results/metrics.parquet",
+        "results/confusions.parquet",
+        "results/metrics.json",
+    params:
+        recipe=RECIPES.aggregate["identity"],
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    log:
+        "results/logs/aggregate.log",
+    benchmark:
+        "results/benchmarks/aggregate.tsv"
+    conda:
+        "../../envs/report.yaml"
+    shell:
+        "python -m elision aggregate --recipe {params.recipe} > {log} 2>&1"
