@@ -38,7 +38,10 @@ def test_the_params_of_the_repository_state_the_defaults():
     [
         ({"trian": {}}, r"trian: unknown key; did you mean train\? allowed: .*seeds"),
         ({"train": {"epoch": 3}}, r"train\.epoch: unknown key; did you mean epochs\?"),
-        ({"train": {"corruption": "heavy"}}, r"train\.corruption: Input should be 'lnln' or 'complete' \(found 'heavy'\)"),
+        (
+            {"train": {"corruption": "heavy"}},
+            r"train\.corruption: Input should be 'lnln' or 'complete' \(found 'heavy'\)",
+        ),
         ({"train": {"epochs": "many"}}, r"train\.epochs: .*integer.*'many'"),
         ({"train": {"device": "gpu"}}, r"train\.device"),
         ({"corruption": {"random": [0.5, 1.5]}}, r"corruption\.random\.1: .*less than or equal to 1"),
@@ -49,7 +52,10 @@ def test_the_params_of_the_repository_state_the_defaults():
         ({"methods": [{"a/b": {"method": "lnln"}}]}, r"methods\.0\.name"),
         ({"datasets": {"x": {"source": "dem"}}}, r"datasets.*unknown source 'dem'; did you mean demo\?"),
         ({"datasets": {"x": {}}}, r"datasets.*x: say where it comes from: source: .*demo"),
-        ({"datasets": {"demo": {"source": "demo", "clip": 3}}}, r"datasets\.demo\.clip: unknown key; did you mean clips\?"),
+        (
+            {"datasets": {"demo": {"source": "demo", "clip": 3}}},
+            r"datasets\.demo\.clip: unknown key; did you mean clips\?",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_what_is_allowed(tmp_path, change, message):
@@ -84,7 +90,9 @@ def test_a_variant_has_a_name_a_method_and_overrides(tmp_path):
 
 def test_a_wrong_hyperparameter_is_found_before_anything_runs(tmp_path):
     loaded = load(tmp_path, {**GOOD, "methods": [{"mine": {"method": "lnln", "epoch": 3}}]})
-    with pytest.raises(ElisionError, match=r"methods\.mine: lnln: epoch: unknown hyperparameter; did you mean epochs\?"):
+    with pytest.raises(
+        ElisionError, match=r"methods\.mine: lnln: epoch: unknown hyperparameter; did you mean epochs\?"
+    ):
         check(loaded)
 
 

@@ -68,7 +68,7 @@ def test_an_artifact_of_the_same_recipe_passes():
 
 def test_a_stale_artifact_is_refused_and_the_difference_named():
     found = recipes(features={"audio": {"mfcc": 13}}).extract("demo", "audio")
-    with pytest.raises(ElisionError, match="audio.safetensors: .*mfcc was 13, is 20"):
+    with pytest.raises(ElisionError, match=r"audio\.safetensors: .*mfcc was 13, is 20"):
         check(found, recipes().extract("demo", "audio"), "audio.safetensors")
 
 

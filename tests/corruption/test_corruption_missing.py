@@ -48,7 +48,9 @@ def test_a_longer_sample_begins_with_the_same_numbers():
     assert np.array_equal(draw(ids=IDS[:1], length=30)[:20], draw(ids=IDS[:1], length=20))
 
 
-@pytest.mark.parametrize("change", [{"seed": 2}, {"stream": "train 1"}, {"modality": "vision"}, {"ids": [*IDS[1:], "new"]}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 2}, {"stream": "train 1"}, {"modality": "vision"}, {"ids": [*IDS[1:], "new"]}]
+)
 def test_streams_of_other_keys_are_independent(change):
     correlation = np.corrcoef(draw(length=200), draw(length=200, **change))[0, 1]
     assert abs(correlation) < 0.05

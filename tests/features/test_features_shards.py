@@ -46,9 +46,7 @@ def clips(tmp_path):
 def run(clips, modality, features):
     shards = [clips.parent / f"{modality}.{k}.safetensors" for k in range(features.shards)]
     for k, shard in enumerate(shards):
-        extract(
-            modality, clips=clips, clips_recipe=RECIPE, shard=k, features=features, output=shard, provenance=TEXT
-        )
+        extract(modality, clips=clips, clips_recipe=RECIPE, shard=k, features=features, output=shard, provenance=TEXT)
     output = clips.parent / f"{modality}.safetensors"
     merge(modality, shards, clips=clips, features=features, output=output, recipe=TEXT)
     return output

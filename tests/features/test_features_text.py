@@ -52,7 +52,9 @@ def test_opposite_sentences_have_distant_states():
 
 def test_an_encoder_that_cannot_be_had_says_how_to_get_it(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(ElisionError, match=r"hf download bert-base-nowhere --local-dir data/encoders/bert-base-nowhere"):
+    with pytest.raises(
+        ElisionError, match=r"hf download bert-base-nowhere --local-dir data/encoders/bert-base-nowhere"
+    ):
         load_encoder_part(AutoModel, "bert-base-nowhere")
 
 

@@ -59,6 +59,15 @@ def test_completeness_learns_the_drawn_rate_and_that_no_text_is_not_complete(bat
     torch.testing.assert_close(method.loss(batch)["completeness"], 0.9 * F.mse_loss(weight, target))
 
 
+def test_the_discriminator_calls_corrected_language_1_and_complete_language_0(batch):
+    method = make("lnln").eval()
+    embedded, complete = method.embed(batch), method.embed(batch.clean)["text"]
+    weight = method.completeness(embedded["text"])[:, :, None]
+    corrected = (1 - weight) * method.generate_proxy(embedded) + weight * embedded["text"]
+    says = [method.discriminator(tokens).log_softmax(-1).mean((0, 1)) for tokens in (corrected, complete)]
+    torch.testing.assert_close(method.loss(batch)["adversarial"], -0.8 * (says[0][1] + says[1][0]) / 2)
+
+
 def test_reversing_a_gradient_keeps_the_value_to_the_bit():
     x = torch.randn(1000, requires_grad=True)
     y = _reverse_gradient(x)

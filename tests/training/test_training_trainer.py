@@ -105,7 +105,11 @@ def test_a_run_that_was_killed_ends_in_the_same_weights(tiny, tmp_path, monkeypa
 
 def test_a_finished_run_leaves_its_weights_its_history_and_its_record(tiny, tmp_path):
     weights, record = run(params(), tiny, tmp_path / "run")
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["history.csv", "model.safetensors", "run.json"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "history.csv",
+        "model.safetensors",
+        "run.json",
+    ]
     assert all(name.startswith("valid/") for name in weights)
     history = pd.read_csv(tmp_path / "run" / "history.csv")
     assert history["epoch"].tolist() == [1, 2, 3, 4]
@@ -214,7 +218,7 @@ def test_an_empty_split_is_refused(tiny, tmp_path):
 
 
 def test_settings_that_could_never_take_a_step_are_refused(tiny, tmp_path):
-    with pytest.raises(ElisionError, match="3 batch.* fewer than the 4 that are accumulated"):
+    with pytest.raises(ElisionError, match=r"3 batch.* fewer than the 4 that are accumulated"):
         run(params(accumulate=4), tiny, tmp_path / "run")
 
 

@@ -126,13 +126,20 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_metrics_on_one_core(small, tm
     assert project.elision("unlock").returncode == 0
     state = results / "models" / "demo" / "self_mm-short" / "seed-1" / "state.pt"
     assert kill(project, state.exists, "--cores", "1"), "was over too early"
-    assert all(not path.exists() or path.stat().st_mtime_ns == time for path, time in kept.items()), "shards were redone"
+    assert all(not path.exists() or path.stat().st_mtime_ns == time for path, time in kept.items()), (
+        "shards were redone"
+    )
 
     assert project.elision("unlock").returncode == 0
     project.snakemake("--cores", "1")
     log = (results / "logs" / "train" / "demo.self_mm-short.seed-1.log").read_text()
     assert "goes on after epoch" in log
-    for name in ("metrics.parquet", "metrics.json", "tables/random_missing.csv", "models/demo/self_mm-short/seed-1/history.csv"):
+    for name in (
+        "metrics.parquet",
+        "metrics.json",
+        "tables/random_missing.csv",
+        "models/demo/self_mm-short/seed-1/history.csv",
+    ):
         assert (results / name).read_bytes() == (small.folder / "results" / name).read_bytes(), name
 
 
@@ -155,7 +162,9 @@ def test_the_snakemake_report_holds_the_tables_and_figures(small, tmp_path):
 
 def test_all_commands_in_the_rules_are_verbs():
     rules = "".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
-    verbs = {line.split("python -m elision ")[1].split()[0] for line in rules.splitlines() if "python -m elision " in line}
+    verbs = {
+        line.split("python -m elision ")[1].split()[0] for line in rules.splitlines() if "python -m elision " in line
+    }
     from elision.cli import app
 
     assert verbs <= {command.callback.__name__ for command in app.registered_commands}

@@ -42,7 +42,12 @@ class Project:
 
     def snakemake(self, *arguments: str, check: bool = True) -> str:
         done = subprocess.run(
-            self.command(*arguments), capture_output=True, text=True, cwd=self.folder, env=self.environment(), check=False
+            self.command(*arguments),
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env=self.environment(),
+            check=False,
         )
         output = done.stdout + done.stderr
         if check:

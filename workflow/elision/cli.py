@@ -54,7 +54,9 @@ def _known_modality(params: parameters.Params, dataset: str, modality: str) -> N
     _known(dataset, list(params.datasets), "dataset")
     allowed = parameters.extracted(params, dataset)
     if modality not in allowed:
-        raise ElisionError(f"nothing to extract as {modality!r} from dataset {dataset!r}; allowed: {', '.join(allowed) or 'nothing'}")
+        raise ElisionError(
+            f"nothing to extract as {modality!r} from dataset {dataset!r}; allowed: {', '.join(allowed) or 'nothing'}"
+        )
 
 
 def _open(params: parameters.Params, dataset: str, layout: Layout):  # noqa: ANN202
@@ -67,7 +69,9 @@ def _open(params: parameters.Params, dataset: str, layout: Layout):  # noqa: ANN
     made_from = recipes.modalities(dataset)
     check(store.provenance, recipes.store(dataset), layout.samples(dataset))
     for name, sequences in store.modalities.items():
-        check(sequences.header.provenance, made_from.get(name, recipes.prepare(dataset)), layout.sequences(dataset, name))
+        check(
+            sequences.header.provenance, made_from.get(name, recipes.prepare(dataset)), layout.sequences(dataset, name)
+        )
     return store
 
 
@@ -284,7 +288,9 @@ def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results
                     table, found = read_table(path)
                     check(found, recipes.evaluate(dataset, method, run), path)
                     if digests.setdefault(dataset, found["data"]) != found["data"]:
-                        raise ElisionError(f"{path}: predicts another version of {dataset!r} than the other runs; delete it")
+                        raise ElisionError(
+                            f"{path}: predicts another version of {dataset!r} than the other runs; delete it"
+                        )
                     yield dataset, family, method, run, table
 
     metrics, confusions = aggregation.aggregate(tables()), aggregation.confusions(tables())
@@ -386,7 +392,9 @@ def methods(
     for name in parameters.method_names():
         method = load(name)
         tasks = ", ".join(sorted(method.task))
-        table.add_row(name, tasks, ", ".join(method.needs) or "–", ", ".join(method.requires) or "–", method.paper or "–")
+        table.add_row(
+            name, tasks, ", ".join(method.needs) or "–", ", ".join(method.requires) or "–", method.paper or "–"
+        )
     Console().print(table)
 
 
@@ -416,7 +424,9 @@ def unlock() -> None:
     for process in psutil.process_iter(["pid", "name", "cmdline", "cwd"]) if locks else ():
         words = [Path(word).name for word in (process.info["cmdline"] or [])[:3]]
         if "snakemake" in words and process.info["cwd"] and Path(process.info["cwd"]) == here:
-            raise ElisionError(f"Snakemake is running in this folder (process {process.info['pid']}); wait for it, or stop it")
+            raise ElisionError(
+                f"Snakemake is running in this folder (process {process.info['pid']}); wait for it, or stop it"
+            )
     for path in locks:
         path.unlink()
     if locks:

@@ -42,7 +42,9 @@ def _package(name: str) -> str:
 
 
 def _python() -> str:
-    return platform.python_version() if (3, 11) <= tuple(map(int, platform.python_version_tuple()[:2])) < (3, 13) else ""
+    return (
+        platform.python_version() if (3, 11) <= tuple(map(int, platform.python_version_tuple()[:2])) < (3, 13) else ""
+    )
 
 
 def _device() -> str:
@@ -94,7 +96,9 @@ def _face_model() -> str:
     spec = importlib.util.find_spec("mediapipe")
     if spec is None:
         return ""
-    model = Path(spec.submodule_search_locations[0]) / "modules" / "face_landmark" / "face_landmark_with_attention.tflite"
+    model = (
+        Path(spec.submodule_search_locations[0]) / "modules" / "face_landmark" / "face_landmark_with_attention.tflite"
+    )
     return f"mediapipe {_package('mediapipe')}" if model.exists() else ""
 
 
@@ -130,7 +134,12 @@ def examine(encoder: str) -> list[Finding]:
         ("speech synthesis (espeakng-loader)", lambda: _package("espeakng-loader"), "making the demo dataset", False),
         (f"text encoder {encoder}", _text_encoder(encoder), "tokenisation and every method that reads text", True),
         ("face model", _face_model, "vision features with the mediapipe extractor", False),
-        ("py-feat", lambda: _package("py-feat"), "vision features with the pyfeat extractor in this environment", False),
+        (
+            "py-feat",
+            lambda: _package("py-feat"),
+            "vision features with the pyfeat extractor in this environment",
+            False,
+        ),
         ("5 GiB of disk", _disk, "storing features and models", True),
         ("conda", _command("conda", "--version"), "snakemake --use-conda", False),
         ("Slurm", _command("sinfo", "--version"), "running on this machine's cluster", False),

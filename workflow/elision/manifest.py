@@ -26,7 +26,9 @@ def collect(folder: Path, files: list[Path], *, folders: list[Path]) -> None:
         If a file is missing.
     """
     if missing := [str(path) for path in files if not path.exists()]:
-        raise ElisionError(f"{missing[0]}: no such file ({len(missing)} missing); run: snakemake --cores all {missing[0]}")
+        raise ElisionError(
+            f"{missing[0]}: no such file ({len(missing)} missing); run: snakemake --cores all {missing[0]}"
+        )
     manifest = folder / "MANIFEST"
     kept = {manifest, *files}
     for whole in folders:

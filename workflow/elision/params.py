@@ -110,11 +110,13 @@ class Train(_Section):
     """Training, the same for all methods where they do not say otherwise."""
 
     corruption: Literal["lnln", "complete"] = Field(
-        "lnln", description="lnln: rates U(0, 1) per sample and modality, half of the samples complete; or complete data"
+        "lnln",
+        description="lnln: rates U(0, 1) per sample and modality, half of the samples complete; or complete data",
     )
     redraw: Literal["epoch", "never"] = Field("epoch", description="draw new training masks every epoch, or once")
     selection: Literal["valid", "test_oracle"] = Field(
-        "valid", description="valid: one checkpoint chosen on validation; test_oracle: per metric on TEST, marked as such"
+        "valid",
+        description="valid: one checkpoint chosen on validation; test_oracle: per metric on TEST, marked as such",
     )
     epochs: int | None = Field(None, ge=1, description="of every method; null: each method's own")
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:N")
@@ -230,7 +232,9 @@ def load(path: Path | str) -> Params:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ElisionError(f"{path}: no such file; run from the folder that holds params.yaml, or give --params") from None
+        raise ElisionError(
+            f"{path}: no such file; run from the folder that holds params.yaml, or give --params"
+        ) from None
     except yaml.YAMLError as error:
         raise ElisionError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, dict):
@@ -261,7 +265,10 @@ def schema() -> dict:
 
         hyperparameters = load_method(name).Hyperparameters
         variants.append(define(f"method-{name}", hyperparameters, method={"const": name}))
-    document["properties"]["datasets"] |= {"patternProperties": {_NAME: {"anyOf": sources}}, "additionalProperties": False}
+    document["properties"]["datasets"] |= {
+        "patternProperties": {_NAME: {"anyOf": sources}},
+        "additionalProperties": False,
+    }
     document["properties"]["methods"]["items"] = {
         "anyOf": [
             {"enum": method_names()},
@@ -300,8 +307,10 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
             fields = _fields_at(model, parents)
             lines.append(f"{key}: unknown key; {suggestion(last, fields)}")
         elif problem["type"] == "value_error":
-            lines += [f"{key}.{line}" if "." in line.split(":")[0] else f"{key}: {line}"
-                      for line in str(problem["ctx"]["error"]).split("\n")]
+            lines += [
+                f"{key}.{line}" if "." in line.split(":")[0] else f"{key}: {line}"
+                for line in str(problem["ctx"]["error"]).split("\n")
+            ]
         else:
             lines.append(f"{key}: {problem['msg']} (found {problem['input']!r})")
     return lines

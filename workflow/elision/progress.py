@@ -50,7 +50,9 @@ class Reporter:
         if self.done >= self.total or now - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = now
             left = (now - self._start) / max(self.done, 1) * (self.total - self.done)
-            print(f"{self.description}: {self.done}/{self.total}, {left:.0f} s left {note}", file=sys.stderr, flush=True)
+            print(
+                f"{self.description}: {self.done}/{self.total}, {left:.0f} s left {note}", file=sys.stderr, flush=True
+            )
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:

@@ -16,7 +16,15 @@ from elision.errors import ElisionError
 from elision.params import Params, extracted
 
 # Modules that carry data and messages but never decide a value in an artifact.
-_PLUMBING = {"elision", "elision.cli", "elision.errors", "elision.layout", "elision.params", "elision.progress", __name__}
+_PLUMBING = {
+    "elision",
+    "elision.cli",
+    "elision.errors",
+    "elision.layout",
+    "elision.params",
+    "elision.progress",
+    __name__,
+}
 
 
 def digest(value: object) -> str:
@@ -111,9 +119,7 @@ class Recipes:
 
     def corrupt(self, dataset: str) -> dict:
         """Test conditions of a dataset."""
-        return self._recipe(
-            "corrupt", self._settings["corruption"], code("corruption.plan"), store=self.store(dataset)
-        )
+        return self._recipe("corrupt", self._settings["corruption"], code("corruption.plan"), store=self.store(dataset))
 
     def train(self, dataset: str, method: str, run: str) -> dict:
         """A trained run."""
@@ -142,9 +148,7 @@ class Recipes:
     def aggregate(self) -> dict:
         """Metrics of everything."""
         p = self.params
-        inputs = {
-            f"{d}/{m}/{r}": self.evaluate(d, m, r) for d in p.datasets for m in p.variants for r in p.runs
-        }
+        inputs = {f"{d}/{m}/{r}": self.evaluate(d, m, r) for d in p.datasets for m in p.variants for r in p.runs}
         return self._recipe("aggregate", {}, code("evaluation.aggregate"), **inputs)
 
     @cached_property
@@ -174,12 +178,16 @@ def check(found: dict, expected: dict, path: Path | str) -> None:
         return
     old, new = found.get("settings", {}), expected["settings"]
     differences = [
-        f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in sorted({*old, *new}) if old.get(key) != new.get(key)
+        f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key)
     ]
     if found.get("code") != expected["code"]:
         differences.append(f"the code of step {expected['step']!r} changed")
     inputs, now = found.get("inputs", {}), expected["inputs"]
-    differences += [f"its input {name!r} changed" for name in sorted({*inputs, *now}) if inputs.get(name) != now.get(name)]
+    differences += [
+        f"its input {name!r} changed" for name in sorted({*inputs, *now}) if inputs.get(name) != now.get(name)
+    ]
     raise ElisionError(
         f"{path}: is not what the current params ask for: {'; '.join(differences)}. "
         f"Make it again: snakemake --cores all {path}"

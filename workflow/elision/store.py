@@ -175,7 +175,10 @@ def read_sequences(path: Path | str) -> Sequences:
 def write_table(path: Path | str, table: pd.DataFrame, provenance: dict) -> None:
     """Write a parquet table (atomically) with its provenance in the schema metadata."""
     arrow = pa.Table.from_pandas(table, preserve_index=False)
-    metadata = {**(arrow.schema.metadata or {}), _METADATA_KEY.encode(): json.dumps(provenance, sort_keys=True).encode()}
+    metadata = {
+        **(arrow.schema.metadata or {}),
+        _METADATA_KEY.encode(): json.dumps(provenance, sort_keys=True).encode(),
+    }
     with replacing(path) as temporary:
         pq.write_table(arrow.replace_schema_metadata(metadata), temporary, compression="zstd")
 

@@ -6,17 +6,17 @@ rule corrupt:
         samples=RESULTS.samples("{dataset}"),
     output:
         RESULTS.corruptions("{dataset}"),
-    params:
-        recipe=lambda w: RECIPES.corrupt(w.dataset)["identity"],
-    resources:
-        mem_mb=8000,
-        runtime=30,
     log:
         "results/logs/corrupt/{dataset}.log",
     benchmark:
         "results/benchmarks/corrupt/{dataset}.tsv"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=30,
+    params:
+        recipe=lambda w: RECIPES.corrupt(w.dataset)["identity"],
     shell:
         "python -m elision corrupt --dataset {wildcards.dataset} --recipe {params.recipe} > {log} 2>&1"
 

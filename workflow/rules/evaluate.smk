@@ -8,19 +8,19 @@ rule evaluate:
         samples=RESULTS.samples("{dataset}"),
     output:
         RESULTS.predictions("{dataset}", "{method}", "{run}"),
-    params:
-        recipe=lambda w: RECIPES.evaluate(w.dataset, w.method, w.run)["identity"],
-    threads: PARAMS.train.threads
-    resources:
-        mem_mb=8000,
-        runtime=240,
-        gpu=TRAINING_GPUS,
     log:
         "results/logs/evaluate/{dataset}.{method}.{run}.log",
     benchmark:
         "results/benchmarks/evaluate/{dataset}.{method}.{run}.tsv"
     conda:
         "../../envs/train.yaml"
+    threads: PARAMS.train.threads
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=TRAINING_GPUS,
+    params:
+        recipe=lambda w: RECIPES.evaluate(w.dataset, w.method, w.run)["identity"],
     shell:
         "python -m elision evaluate --dataset {wildcards.dataset} --method {wildcards.method} --run {wildcards.run}"
         " --recipe {params.recipe} > {log} 2>&1"
@@ -46,16 +46,16 @@ rule aggregate:
         "results/metrics.parquet",
         "results/confusions.parquet",
         "results/metrics.json",
-    params:
-        recipe=RECIPES.aggregate["identity"],
-    resources:
-        mem_mb=4000,
-        runtime=30,
     log:
         "results/logs/aggregate.log",
     benchmark:
         "results/benchmarks/aggregate.tsv"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        recipe=RECIPES.aggregate["identity"],
     shell:
         "python -m elision aggregate --recipe {params.recipe} > {log} 2>&1"

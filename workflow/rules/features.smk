@@ -9,18 +9,18 @@ rule extract:
         clips=RESULTS.clips("{dataset}"),
     output:
         temp(RESULTS.shard("{dataset}", "{modality}", "{shard}")),
-    params:
-        recipe=lambda w: RECIPES.extract(w.dataset, w.modality)["identity"],
-    resources:
-        mem_mb=4000,
-        runtime=240,
-        gpu=lambda w: int(GPUS > 0 and PYFEAT and w.modality == "vision"),
     log:
         "results/logs/extract/{dataset}.{modality}.{shard}.log",
     benchmark:
         "results/benchmarks/extract/{dataset}.{modality}.{shard}.tsv"
     conda:
-        "../../envs/pyfeat.yaml" if PYFEAT else "../../envs/features.yaml"
+        lambda w: f"../../envs/{'pyfeat' if PYFEAT and w.modality == 'vision' else 'features'}.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=lambda w: int(GPUS > 0 and PYFEAT and w.modality == "vision"),
+    params:
+        recipe=lambda w: RECIPES.extract(w.dataset, w.modality)["identity"],
     shell:
         "python -m elision extract {wildcards.modality} --dataset {wildcards.dataset} --shard {wildcards.shard}"
         " --recipe {params.recipe} > {log} 2>&1"
@@ -32,41 +32,44 @@ rule merge:
         shards=[RESULTS.shard("{dataset}", "{modality}", shard) for shard in SHARDS],
     output:
         RESULTS.sequences("{dataset}", "{modality}"),
-    params:
-        recipe=lambda w: RECIPES.extract(w.dataset, w.modality)["identity"],
-    wildcard_constraints:
-        dataset=any_of(MEDIA),
-    resources:
-        mem_mb=8000,
-        runtime=60,
     log:
         "results/logs/merge/{dataset}.{modality}.log",
     benchmark:
         "results/benchmarks/merge/{dataset}.{modality}.tsv"
+    wildcard_constraints:
+        dataset=any_of(MEDIA),
     conda:
         "../../envs/features.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        recipe=lambda w: RECIPES.extract(w.dataset, w.modality)["identity"],
     shell:
         "python -m elision merge {wildcards.modality} --dataset {wildcards.dataset} --recipe {params.recipe} > {log} 2>&1"
 
 
 rule complete:
     input:
-        lambda w: [RESULTS.sequences(w.dataset, modality) for modality in parameters.extracted(PARAMS, w.dataset)],
+        lambda w: [
+            RESULTS.sequences(w.dataset, modality)
+            for modality in parameters.extracted(PARAMS, w.dataset)
+        ],
         clips=RESULTS.clips("{dataset}"),
     output:
         samples=RESULTS.samples("{dataset}"),
-    params:
-        recipe=lambda w: RECIPES.store(w.dataset)["identity"],
-    wildcard_constraints:
-        dataset=any_of(MEDIA),
-    resources:
-        mem_mb=4000,
-        runtime=60,
     log:
         "results/logs/complete/{dataset}.log",
     benchmark:
         "results/benchmarks/complete/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=any_of(MEDIA),
     conda:
         "../../envs/features.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        recipe=lambda w: RECIPES.store(w.dataset)["identity"],
     shell:
         "python -m elision complete --dataset {wildcards.dataset} --recipe {params.recipe} > {log} 2>&1"

@@ -8,31 +8,44 @@ rule report:
     input:
         "results/metrics.parquet",
         "results/confusions.parquet",
-        records=[p for p in RESULTS.stage("models", PARAMS) if p.name in ("run.json", "history.csv")],
+        records=[
+            p
+            for p in RESULTS.stage("models", PARAMS)
+            if p.name in ("run.json", "history.csv")
+        ],
     output:
-        page=report("results/report.html", caption="../report/page.rst", category="Report"),
+        page=report(
+            "results/report.html", caption="../report/page.rst", category="Report"
+        ),
         tables=report(
-            expand("results/tables/{table}.{kind}", table=TABLES, kind=["csv", "md", "tex"]),
+            expand(
+                "results/tables/{table}.{kind}",
+                table=TABLES,
+                kind=["csv", "md", "tex"],
+            ),
             caption="../report/tables.rst",
             category="Tables",
         ),
         figures=report(
             expand(
-                "results/figures/{figure}_{dataset}.{kind}", figure=FIGURES, dataset=PARAMS.datasets, kind=["svg", "png"]
+                "results/figures/{figure}_{dataset}.{kind}",
+                figure=FIGURES,
+                dataset=PARAMS.datasets,
+                kind=["svg", "png"],
             ),
             caption="../report/figures.rst",
             category="Figures",
         ),
-    params:
-        recipe=RECIPES.report["identity"],
-    resources:
-        mem_mb=4000,
-        runtime=30,
     log:
         "results/logs/report.log",
     benchmark:
         "results/benchmarks/report.tsv"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        recipe=RECIPES.report["identity"],
     shell:
         "python -m elision report --recipe {params.recipe} > {log} 2>&1"

@@ -1,0 +1,1 @@
+"""Corruption: which positions of a sample are missing, and the test conditions."""

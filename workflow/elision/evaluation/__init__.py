@@ -1,0 +1,1 @@
+"""Evaluation: predictions under every condition, and their metrics."""

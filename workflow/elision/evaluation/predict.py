@@ -42,7 +42,9 @@ def read_run(path: Path, recipe: dict, data: str) -> dict:
         raise ElisionError(f"{path}: no such run; train it: snakemake --cores all {path}") from None
     check(record["provenance"], recipe, path)
     if record["provenance"]["data"] != data:
-        raise ElisionError(f"{path}: was trained on data that have changed since; train again: snakemake -R train {path}")
+        raise ElisionError(
+            f"{path}: was trained on data that have changed since; train again: snakemake -R train {path}"
+        )
     return record
 
 

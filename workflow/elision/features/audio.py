@@ -45,6 +45,7 @@ def extract(path: str | Path, settings: AudioFeatures) -> np.ndarray:
     return describe(y, settings)[: settings.max_length]
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # with more threads, matrix products are rounded otherwise
 def describe(y: np.ndarray, settings: AudioFeatures) -> np.ndarray:
     """Describe a waveform.
 
@@ -86,8 +87,7 @@ def describe(y: np.ndarray, settings: AudioFeatures) -> np.ndarray:
     # Seven octaves, as is usual, where they and the width of the highest filter lie below half the sampling rate.
     n_octaves = min(7, int(np.log2(0.95 * sr / 2 / _LOWEST_NOTE)))
     padded = np.pad(y, (0, max(0, _filter_length(sr, bins_per_octave, n_octaves) - len(y))))
-    # With more threads, matrix products are rounded otherwise.
-    with threadpool_limits(1, "blas"), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Trying to estimate tuning from empty frequency set")  # taken as 0
         chroma = librosa.feature.chroma_cqt(
             y=padded,
@@ -97,9 +97,9 @@ def describe(y: np.ndarray, settings: AudioFeatures) -> np.ndarray:
             n_octaves=n_octaves,
             bins_per_octave=bins_per_octave,
         )
-        mfcc = librosa.feature.mfcc(
-            y=padded, sr=sr, n_mfcc=settings.mfcc, n_mels=max(128, settings.mfcc), n_fft=_N_FFT, hop_length=hop_length
-        )
+    mfcc = librosa.feature.mfcc(
+        y=padded, sr=sr, n_mfcc=settings.mfcc, n_mels=max(128, settings.mfcc), n_fft=_N_FFT, hop_length=hop_length
+    )
     n_frames = min(len(log_f0), mfcc.shape[1], chroma.shape[1])
     columns = [mfcc[:, :n_frames], chroma[:, :n_frames], log_f0[np.newaxis, :n_frames]]
     return np.ascontiguousarray(np.concatenate(columns).T, np.float32)

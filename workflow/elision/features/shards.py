@@ -15,7 +15,6 @@ from elision.progress import track
 from elision.recipe import check
 from elision.store import Header, Sequences, read_sequences, read_table, write_sequences
 
-
 SKIPPED = "skipped"  # the split of a clip that failed: it is in no other
 
 
@@ -116,9 +115,7 @@ def _module(modality: str) -> ModuleType:
     return importlib.import_module(f"elision.features.{modality}")
 
 
-def merge(
-    modality: str, shards: list[Path], *, clips: Path, features: Features, output: Path, recipe: dict
-) -> None:
+def merge(modality: str, shards: list[Path], *, clips: Path, features: Features, output: Path, recipe: dict) -> None:
     """Merge the shards of one modality.
 
     The padded length becomes the length of the longest sequence.
@@ -147,8 +144,8 @@ def merge(
     sequences = [sequence for part in parts for sequence in part]
     if len(sequences) != len(table):
         raise ElisionError(
-            f"{clips}: {len(table)} clips, but the shards of {modality} hold {len(sequences)}; delete {shards[0].parent} "
-            "and run again"
+            f"{clips}: {len(table)} clips, but the shards of {modality} hold {len(sequences)}; "
+            f"delete {shards[0].parent} and run again"
         )
     if modality == "vision" and features.vision.centre == "speaker":
         sequences = _module(modality).centre(sequences, table["speaker"].tolist())
@@ -159,7 +156,9 @@ def merge(
     write_sequences(output, Sequences.of(sequences, header))
 
 
-def complete(*, clips: Path, modalities: dict[str, Path], recipes: dict[str, dict], output: Path, provenance: dict) -> None:
+def complete(
+    *, clips: Path, modalities: dict[str, Path], recipes: dict[str, dict], output: Path, provenance: dict
+) -> None:
     """Write the table of samples that completes a store.
 
     A clip that failed in a modality (``features.on_error: skip``) stays in the table, in no split.

@@ -138,16 +138,16 @@ def estimate(mean: float, std: float, metric: str) -> str:
 
 def _cells(methods: Sequence[str], rows: pd.DataFrame, metric: str) -> list[Cell]:
     """Cells of one column; what prints the same has the same rank, and the floor has none."""
-    rows = rows.reindex(methods)
-    means, stds = rows[f"{metric}_mean"], rows[f"{metric}_std"]
-    shown = {method: float(number(means[method], metric)) for method in methods if not np.isnan(means[method])}
+    means, stds = rows[f"{metric}_mean"].to_dict(), rows[f"{metric}_std"].to_dict()
+    shown = {method: float(number(mean, metric)) for method, mean in means.items() if not np.isnan(mean)}
     distinct = {value for method, value in shown.items() if method != FLOOR}
     better = METRICS[metric].better
     ranking = sorted(distinct, reverse=better == "higher")[:2] if better and len(distinct) > 1 else []
     ranks = {
         method: 1 + ranking.index(shown[method]) for method in shown if method != FLOOR and shown[method] in ranking
     }
-    return [Cell(means[m], estimate(means[m], stds[m], metric), ranks.get(m, 0)) for m in methods]
+    numbers = [(means.get(method, np.nan), stds.get(method, np.nan), ranks.get(method, 0)) for method in methods]
+    return [Cell(mean, estimate(mean, std, metric), rank) for mean, std, rank in numbers]
 
 
 def blocks(table: pd.DataFrame) -> list[Block]:
@@ -160,9 +160,10 @@ def blocks(table: pd.DataFrame) -> list[Block]:
         return []
     methods = list(table["method"].unique())
     metrics = FAMILIES[table["family"].iloc[0]].reported
+    table = table.set_index("method")
 
     def block(title: str, columns: list[tuple[str, str, pd.DataFrame]]) -> Block:
-        cells = [_cells(methods, rows.set_index("method"), metric) for _, metric, rows in columns]
+        cells = [_cells(methods, rows, metric) for _, metric, rows in columns]
         rows = [(method, list(row)) for method, *row in zip(methods, *cells, strict=True)]
         return Block(title, [name for name, _, _ in columns], rows)
 

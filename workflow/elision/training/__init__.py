@@ -1,0 +1,1 @@
+"""Training: data on a device, the loop, checkpoints, selection."""

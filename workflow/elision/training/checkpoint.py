@@ -69,7 +69,7 @@ def load_run_weights(path: Path, checkpoint: str, method: nn.Module) -> None:
     shapes, saved = ({name: tuple(t.shape) for name, t in tensors.items()} for tensors in (own, state))
     if differ := sorted(name for name in {*shapes, *saved} if shapes.get(name) != saved.get(name)):
         raise ElisionError(
-            f"{path}: holds weights of another architecture ({', '.join(differ[:3])}, {len(differ)} in all); train again: "
-            f"snakemake --cores all --force {path}"
+            f"{path}: holds weights of another architecture ({', '.join(differ[:3])}; {len(differ)} in all); "
+            f"train again: snakemake --cores all --force {path}"
         )
     method.load_state_dict(state, strict=False)

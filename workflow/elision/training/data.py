@@ -124,7 +124,11 @@ class SplitData:
         lengths = sequences.lengths[rows]
         values = np.concatenate([sequences[row] for row in rows]) if len(rows) else sequences.values[:0]
         if values.ndim == 1:
-            unk, observed, values = sequences.header.settings["unk"], np.ones(len(values), bool), values.astype(np.int64)
+            unk, observed, values = (
+                sequences.header.settings["unk"],
+                np.ones(len(values), bool),
+                values.astype(np.int64),
+            )
         else:
             unk, observed = None, ~np.isnan(values).any(1)
             values = values.astype(np.float32)

@@ -61,7 +61,15 @@ def hyperparameters_of(params: Params, variant: Variant, corpus: str) -> Trainin
 
 
 def train(
-    params: Params, *, dataset: str, method: str, run: str, store: Store, plan: Plan | None, folder: Path, recipe: dict,
+    params: Params,
+    *,
+    dataset: str,
+    method: str,
+    run: str,
+    store: Store,
+    plan: Plan | None,
+    folder: Path,
+    recipe: dict,
     score: Score,
 ) -> None:
     """Train one run and leave ``model.safetensors``, ``history.csv`` and ``run.json`` in its folder.
@@ -109,7 +117,9 @@ def train(
             split: SplitData(store, split, scales=measured, modalities=hyperparameters.modalities, device=device)
             for split in SPLITS
         }
-        loop = _Loop(params, model, splits, seed, plan, score, folder, recipe["identity"], f"train {dataset} {method} {run}")
+        loop = _Loop(
+            params, model, splits, seed, plan, score, folder, recipe["identity"], f"train {dataset} {method} {run}"
+        )
         loop.run()
         loop.finish(recipe, measured, store)
 
@@ -121,8 +131,8 @@ def _check(store: Store, hyperparameters: TrainingHyperparameters, dataset: str,
     batches = math.ceil(len(store.rows("train")) / hyperparameters.batch_size)
     if hyperparameters.epochs and batches < hyperparameters.accumulate:
         raise ElisionError(
-            f"{method} on {dataset!r}: an epoch has {batches} batch(es) of {hyperparameters.batch_size}, fewer than the "
-            f"{hyperparameters.accumulate} that are accumulated for one step, so nothing would ever be learnt; "
+            f"{method} on {dataset!r}: an epoch has {batches} batch(es) of {hyperparameters.batch_size}, fewer than "
+            f"the {hyperparameters.accumulate} that are accumulated for one step, so nothing would ever be learnt; "
             f"set accumulate or batch_size lower for {method} in params.yaml"
         )
 
@@ -149,8 +159,16 @@ class _Loop:
     """One run in progress."""
 
     def __init__(
-        self, params: Params, model: Method, splits: dict[str, SplitData], seed: int, plan: Plan | None, score: Score,
-        folder: Path, identity: str, description: str,
+        self,
+        params: Params,
+        model: Method,
+        splits: dict[str, SplitData],
+        seed: int,
+        plan: Plan | None,
+        score: Score,
+        folder: Path,
+        identity: str,
+        description: str,
     ) -> None:
         self.params, self.model, self.splits, self.seed = params, model, splits, seed
         self.score, self.folder, self.identity, self.description = score, folder, identity, description
@@ -256,7 +274,11 @@ class _Loop:
         return {name: float(value) / len(data) for name, value in sums.items()}
 
     def _kept(self) -> str:
-        return f"the state after the last finished epoch is kept in {self.state_path}" if self.history else "nothing was saved yet"
+        return (
+            f"the state after the last finished epoch is kept in {self.state_path}"
+            if self.history
+            else "nothing was saved yet"
+        )
 
     def _out_of_memory(self, epoch: int) -> str:
         return (
@@ -303,7 +325,9 @@ class _Loop:
             "scales": {m: {"mean": s.mean.tolist(), "std": s.std.tolist()} for m, s in measured.items()},
             "seconds_per_epoch": round(float(np.mean(self.seconds or [0])), 3),
             "peak_memory_mb": round(_peak_memory(device) / 2**20),
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {self.params.train.threads} thread(s)",
+            "device": torch.cuda.get_device_name(device)
+            if device.type == "cuda"
+            else f"{device.type}, {self.params.train.threads} thread(s)",
             "versions": {
                 "elision": elision.__version__,
                 "python": platform.python_version(),

@@ -1,0 +1,123 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from elision import cli
+from elision.doctor import examine
+from elision.errors import ElisionError
+from elision.params import method_names
+
+REPOSITORY = Path(__file__).parent.parent
+runner = CliRunner()
+
+
+def run(*arguments):
+    return runner.invoke(cli.app, [*arguments, "--params", str(REPOSITORY / "params.yaml")])
+
+
+def test_every_verb_has_help():
+    for command in cli.app.registered_commands:
+        result = runner.invoke(cli.app, [command.callback.__name__, "--help"])
+        assert result.exit_code == 0
+        assert command.callback.__doc__.split(".")[0].split(",")[0] in result.output.replace("\n", " ")
+
+
+def test_a_mistake_of_the_user_ends_with_its_message_and_exit_code_1(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "elision", "train", "--dataset", "demo", "--method", "lnln", "--run", "seed-1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={key: value for key, value in os.environ.items() if key != "ELISION_PARAMS"},
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("elision: params.yaml: no such file")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("prepare", "--dataset", "dmo"), "params.yaml has no dataset 'dmo'; did you mean demo?"),
+        (("extract", "smell", "--dataset", "demo", "--shard", "0"), "allowed: text, audio, vision"),
+        (("collect", "model"), "unknown stage 'model'; did you mean models?"),
+        (("params", "show", "lnl", "--dataset", "demo"), "did you mean lnln?"),
+    ],
+)
+def test_a_wrong_name_is_answered_with_the_right_ones(arguments, message):
+    result = run(*arguments)
+    assert isinstance(result.exception, ElisionError)
+    assert message in str(result.exception)
+
+
+def test_methods_are_listed_with_task_paper_and_needs():
+    result = runner.invoke(cli.app, ["methods"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    for name in method_names():
+        assert name in result.output
+    assert "NeurIPS 2024" in result.output
+
+
+def test_parameter_counts_are_json():
+    result = runner.invoke(cli.app, ["methods", "--json", "--dataset-dims", "mosi"])
+    counts = {entry["name"]: entry for entry in json.loads(result.output)}
+    assert counts["lnln"]["parameters"] == 6483012
+    assert counts["self_mm"]["parameters"] == 159332
+    assert all(sum(entry["submodules"].values()) == entry["parameters"] for entry in counts.values())
+
+
+def test_show_tells_the_origin_of_every_value():
+    result = run("params", "show", "lnln", "--dataset", "demo")
+    assert result.exit_code == 0
+    assert "card default" in result.output
+    assert "demo default" in result.output
+
+
+def test_the_doctor_finds_what_this_machine_has():
+    findings = {finding.name: finding for finding in examine("minilm")}
+    assert findings["PyTorch"].found
+    assert findings["text encoder minilm"].found
+    assert findings["face model"].found.startswith("mediapipe")
+    assert "h264" in findings["video and audio decoding"].found
+
+
+def test_the_doctor_says_what_a_missing_thing_prevents(tmp_path):
+    findings = {finding.name: finding for finding in examine(str(tmp_path))}
+    missing = findings[f"text encoder {tmp_path}"]
+    assert (missing.found, missing.needed) == ("", True)
+    assert "every method that reads text" in missing.prevents
+
+
+def test_unlock_removes_a_lock_that_nobody_holds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lock = tmp_path / ".snakemake" / "locks" / "0.output.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("results/report.html")
+    assert runner.invoke(cli.app, ["unlock"]).exit_code == 0
+    assert not lock.exists()
+    assert runner.invoke(cli.app, ["unlock"]).output == ""
+
+
+def test_unlock_leaves_the_lock_of_a_running_snakemake(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lock = tmp_path / ".snakemake" / "locks" / "0.output.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("results/report.html")
+    script = tmp_path / "snakemake"
+    script.write_text("import time\nprint('ready', flush=True)\ntime.sleep(60)\n")
+    process = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"ready\n"
+        result = runner.invoke(cli.app, ["unlock"])
+        assert isinstance(result.exception, ElisionError)
+        assert f"process {process.pid}" in str(result.exception)
+        assert lock.exists()
+    finally:
+        process.kill()
+        process.wait()
