@@ -50,11 +50,8 @@ SETTINGS = {
 
 
 def assert_equal_to_librosa(y, **kwargs):
-    f0, voiced, probability = pyin(y, **kwargs)
-    expected_f0, expected_voiced, expected_probability = librosa.pyin(y, **kwargs)
-    np.testing.assert_array_equal(f0, expected_f0, strict=True)
-    np.testing.assert_array_equal(voiced, expected_voiced, strict=True)
-    np.testing.assert_allclose(probability, expected_probability, rtol=0, atol=1e-12, strict=True)
+    for ours, theirs in zip(pyin(y, **kwargs), librosa.pyin(y, **kwargs), strict=True):
+        np.testing.assert_array_equal(ours, theirs, strict=True)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -64,6 +61,12 @@ def test_every_number_is_that_of_librosa(signal, setting):
     if setting == "hop in which pitch cannot move":
         y = y[:3000]
     assert_equal_to_librosa(y, **SETTINGS[setting])
+
+
+def test_the_first_sample_of_a_frame_is_left_out_at_lag_one_as_in_librosa():
+    # In one frame of this signal that sample decides whether a trough lies below a threshold.
+    y = voice(np.full(8000, 352.0), noise=0.03, seed=36)
+    assert_equal_to_librosa(y, fmin=65.4, fmax=2093, sr=SR, hop_length=128)
 
 
 @settings(max_examples=15, deadline=None, derandomize=True)

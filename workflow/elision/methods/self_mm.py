@@ -165,7 +165,7 @@ class SelfMM(Method):
         return {head: self.heads[head](vector) for head, vector in self.represent(batch).items()}
 
     def terms(self, outputs: dict[str, tuple[Tensor, Tensor]], batch: Batch) -> dict[str, Tensor]:
-        """Return the absolute error of every head; unimodal ones weigh more the more their label differs (eq. 13)."""
+        """Return the absolute error of every head; unimodal ones weigh more the more their label differs."""
         terms = {"fusion": F.l1_loss(outputs["fusion"][1], batch.label)}
         for row, head in enumerate(HEADS[1:], start=1):
             label = self.labels[row, batch.index]
