@@ -1,4 +1,7 @@
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || echo python3)
+# The first that runs and is 3.11 or 3.12.
+RIGHT := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
+PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
+	$$python -c '$(RIGHT)' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default
@@ -16,7 +19,7 @@ help:
 # mediapipe declares jax and a second OpenCV, which face meshes do not need; the text encoder declares a library around
 # its weights: both come without their dependencies.
 $(INSTALLED): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+	@$(or $(PYTHON),false) -c '$(RIGHT)' 2>/dev/null \
 		|| { echo "Python 3.11 or 3.12 is needed; say which: make demo PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[demo,dev]'

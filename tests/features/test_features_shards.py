@@ -36,6 +36,7 @@ def clips(tmp_path):
             "duration": 1.0,
             "has_audio": [False, True, False, False, False],
             "has_vision": False,
+            "sha256": None,
         }
     )
     path = tmp_path / "clips.parquet"

@@ -38,11 +38,12 @@ def collect(folder: Path, files: list[Path], *, folders: list[Path]) -> None:
             path.rmdir()
         elif path.is_file() and path not in kept and path.name != ".snakemake_timestamp":
             path.unlink()
-    lines = {path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(kept - {manifest})}
+    lines = {path.relative_to(folder).as_posix(): sha256(path) for path in sorted(kept - {manifest})}
     with replacing(manifest) as temporary:
         temporary.write_text(json.dumps(lines, indent=0, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Return the checksum of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 
 from elision.errors import ElisionError
+from elision.manifest import sha256
 from elision.params import Params, dataset_source
+from elision.progress import track
 from elision.store import Sequences, write_sequences, write_table
 from elision.task import SPLITS
 
@@ -29,6 +31,9 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
         table = source.prepare(settings, media)
         check_splits(table, f"dataset {dataset!r}")
         _forget_other_media(media, table)
+        # With the content of the media in the table, other media under the same names are other clips.
+        paths = track(table["path"], f"read the media of {dataset}", len(table))
+        table["sha256"] = [sha256(Path(path)) if isinstance(path, str) else None for path in paths]
         write_table(clips, table, {**provenance, "data": data_digest(table)})
         return
     samples, modalities = source.prepare(settings, store)

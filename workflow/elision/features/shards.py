@@ -183,5 +183,5 @@ def complete(
         print(f"left out {plural(len(failed), 'clip')} that failed: {', '.join(failed)}", file=sys.stderr)
         table.loc[table["id"].isin(failed), "split"] = SKIPPED
     check_splits(table, output)
-    samples = table.drop(columns=["path", "has_audio", "has_vision"])
+    samples = table.drop(columns=["path", "has_audio", "has_vision", "sha256"])
     write_samples(output, samples, read, {**provenance, "clips": found["data"], "skipped": failed})
