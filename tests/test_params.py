@@ -1,9 +1,7 @@
-import json
 from pathlib import Path
 
 import pytest
 import yaml
-from jsonschema import Draft202012Validator
 
 from elision import params
 from elision.errors import ElisionError
@@ -101,29 +99,6 @@ def test_the_origin_of_a_hyperparameter_is_told():
     assert origins["epochs"] == "override"
     assert "mosei default" in origins.values()
     assert "card default" in origins.values()
-
-
-def test_the_schema_in_the_docs_is_the_schema_of_the_model():
-    stored = json.loads((REPOSITORY / "docs" / "params.schema.json").read_text())
-    assert stored == params.schema(), "run: elision params schema > docs/params.schema.json"
-
-
-def test_the_schema_accepts_the_params_and_refuses_mistakes():
-    validator = Draft202012Validator(params.schema())
-    content = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    validator.validate(content)
-    for path, wrong in [
-        (("train", "epoch"), 3),
-        (("datasets", "demo", "clip"), 3),
-        (("methods",), ["lnl"]),
-        (("methods",), [{"mine": {"method": "lnln", "epoch": 3}}]),
-    ]:
-        broken = json.loads(json.dumps(content))
-        inner = broken
-        for key in path[:-1]:
-            inner = inner[key]
-        inner[path[-1]] = wrong
-        assert not validator.is_valid(broken), path
 
 
 def test_every_pin_of_an_environment_is_that_of_the_constraints():

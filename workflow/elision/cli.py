@@ -343,7 +343,9 @@ def headline(params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
 @params_app.command("schema")
 def params_schema() -> None:
     """Print the JSON schema of params.yaml."""
-    print(json.dumps(parameters.schema(), indent=2))
+    from elision.schema import schema
+
+    print(json.dumps(schema(), indent=2))
 
 
 @params_app.command("check")

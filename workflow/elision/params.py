@@ -25,10 +25,10 @@ from pydantic import (
 from elision.errors import ElisionError, plural
 from elision.task import CORPORA, TaskKind
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
 Rate = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=_NAME)]
+Name = Annotated[str, Field(pattern=NAME)]
 
 
 class _Section(BaseModel):
@@ -244,40 +244,6 @@ def load(path: Path | str) -> Params:
     except ValidationError as error:
         lines = "\n".join(f"  {line}" for line in _explain(error, Params))
         raise ElisionError(f"{path}: {plural(lines.count(chr(10)) + 1, 'wrong setting')}:\n{lines}") from None
-
-
-def schema() -> dict:
-    """Return the JSON schema of ``params.yaml``, with the settings of every source and every method."""
-    document = Params.model_json_schema()
-    definitions = document["$defs"]
-
-    def define(name: str, model: type[BaseModel], **properties: dict) -> dict:
-        own = model.model_json_schema()
-        definitions.update(own.pop("$defs", {}))
-        own["properties"] = {**properties, **own["properties"]}
-        definitions[name] = own
-        return {"$ref": f"#/$defs/{name}"}
-
-    sources = [define(f"source-{name}", dataset_source(name).Settings) for name in source_names()]
-    variants = []
-    for name in method_names():
-        from elision.methods import load as load_method
-
-        hyperparameters = load_method(name).Hyperparameters
-        variants.append(define(f"method-{name}", hyperparameters, method={"const": name}))
-    document["properties"]["datasets"] |= {
-        "patternProperties": {_NAME: {"anyOf": sources}},
-        "additionalProperties": False,
-    }
-    document["properties"]["methods"]["items"] = {
-        "anyOf": [
-            {"enum": method_names()},
-            {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": {"anyOf": variants}},
-        ]
-    }
-    for unused in ("Variant", "DatasetSettings"):
-        definitions.pop(unused, None)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "params.yaml of Elision", **document}
 
 
 def suggestion(word: str, allowed: list[str]) -> str:

@@ -1,0 +1,32 @@
+import json
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator
+
+from elision.schema import schema
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def test_the_schema_in_the_docs_is_the_schema_of_the_model():
+    stored = json.loads((REPOSITORY / "docs" / "params.schema.json").read_text())
+    assert stored == schema(), "run: elision params schema > docs/params.schema.json"
+
+
+def test_the_schema_accepts_the_params_and_refuses_mistakes():
+    validator = Draft202012Validator(schema())
+    content = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    validator.validate(content)
+    for path, wrong in [
+        (("train", "epoch"), 3),
+        (("datasets", "demo", "clip"), 3),
+        (("methods",), ["lnl"]),
+        (("methods",), [{"mine": {"method": "lnln", "epoch": 3}}]),
+    ]:
+        broken = json.loads(json.dumps(content))
+        inner = broken
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = wrong
+        assert not validator.is_valid(broken), path

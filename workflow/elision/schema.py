@@ -1,0 +1,37 @@
+"""The JSON schema of ``params.yaml``, for editors."""
+
+from pydantic import BaseModel
+
+from elision import methods, params
+
+
+def schema() -> dict:
+    """Return the JSON schema of ``params.yaml``, with the settings of every source and every method."""
+    document = params.Params.model_json_schema()
+    definitions = document["$defs"]
+
+    def define(name: str, model: type[BaseModel], **properties: dict) -> dict:
+        own = model.model_json_schema()
+        definitions.update(own.pop("$defs", {}))
+        own["properties"] = {**properties, **own["properties"]}
+        definitions[name] = own
+        return {"$ref": f"#/$defs/{name}"}
+
+    sources = [define(f"source-{name}", params.dataset_source(name).Settings) for name in params.source_names()]
+    variants = []
+    for name in params.method_names():
+        hyperparameters = methods.load(name).Hyperparameters
+        variants.append(define(f"method-{name}", hyperparameters, method={"const": name}))
+    document["properties"]["datasets"] |= {
+        "patternProperties": {params.NAME: {"anyOf": sources}},
+        "additionalProperties": False,
+    }
+    document["properties"]["methods"]["items"] = {
+        "anyOf": [
+            {"enum": params.method_names()},
+            {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": {"anyOf": variants}},
+        ]
+    }
+    for unused in ("Variant", "DatasetSettings"):
+        definitions.pop(unused, None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "params.yaml of Elision", **document}
