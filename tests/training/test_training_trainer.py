@@ -217,6 +217,17 @@ def test_an_empty_split_is_refused(tiny, tmp_path):
         run(params(), replace(tiny, samples=samples), tmp_path / "run")
 
 
+def test_a_method_refuses_a_dataset_without_what_it_requires(tiny, tmp_path):
+    text = tiny.modalities["text"]
+    nothing = Sequences.of([text[0][:0]] * len(text), text.header)
+    without = replace(tiny, modalities={**tiny.modalities, "text": nothing})
+    with pytest.raises(
+        ElisionError, match="mine cannot be trained on 'demo', which has no text: text_only requires it"
+    ):
+        run(params("text_only"), without, tmp_path / "run")
+    run(params("self_mm", epochs=1), without, tmp_path / "run")
+
+
 def test_settings_that_could_never_take_a_step_are_refused(tiny, tmp_path):
     with pytest.raises(ElisionError, match=r"3 batch.* fewer than the 4 that are accumulated"):
         run(params(accumulate=4), tiny, tmp_path / "run")

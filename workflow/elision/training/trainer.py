@@ -21,7 +21,7 @@ import elision
 from elision.corruption.missing import generator
 from elision.corruption.plan import Plan
 from elision.errors import ElisionError
-from elision.methods import build, resolve
+from elision.methods import build, load, resolve
 from elision.methods.base import Method, TrainingHyperparameters
 from elision.params import Params, Variant
 from elision.progress import Reporter
@@ -107,7 +107,7 @@ def train(
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.cuda.reset_peak_memory_stats(device)
 
-    _check(store, hyperparameters, dataset, method)
+    _check(store, hyperparameters, dataset, variant)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock"), _seeded(generator(seed, "initialise"), device):
         measured = scales(store, standardise=params.datasets[dataset].standardise)
@@ -124,16 +124,22 @@ def train(
         loop.finish(recipe, measured, store)
 
 
-def _check(store: Store, hyperparameters: TrainingHyperparameters, dataset: str, method: str) -> None:
+def _check(store: Store, hyperparameters: TrainingHyperparameters, dataset: str, variant: Variant) -> None:
     for split in SPLITS:
         if not len(store.rows(split)):
             raise ElisionError(f"dataset {dataset!r}: split {split!r} is empty; give it samples")
+    for modality in load(variant.method).requires:
+        if modality not in store.modalities or not store.modalities[modality].lengths.any():
+            raise ElisionError(
+                f"{variant.name} cannot be trained on {dataset!r}, which has no {modality}: {variant.method} requires "
+                "it; leave the method out, or give the dataset that modality"
+            )
     batches = math.ceil(len(store.rows("train")) / hyperparameters.batch_size)
     if hyperparameters.epochs and batches < hyperparameters.accumulate:
         raise ElisionError(
-            f"{method} on {dataset!r}: an epoch has {batches} batch(es) of {hyperparameters.batch_size}, fewer than "
-            f"the {hyperparameters.accumulate} that are accumulated for one step, so nothing would ever be learnt; "
-            f"set accumulate or batch_size lower for {method} in params.yaml"
+            f"{variant.name} on {dataset!r}: an epoch has {batches} batch(es) of {hyperparameters.batch_size}, fewer "
+            f"than the {hyperparameters.accumulate} that are accumulated for one step, so nothing would ever be learnt; "
+            f"set accumulate or batch_size lower for {variant.name} in params.yaml"
         )
 
 
