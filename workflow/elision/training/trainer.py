@@ -138,7 +138,7 @@ def _check(store: Store, hyperparameters: TrainingHyperparameters, dataset: str,
     if hyperparameters.epochs and batches < hyperparameters.accumulate:
         raise ElisionError(
             f"{variant.name} on {dataset!r}: an epoch has {batches} batch(es) of {hyperparameters.batch_size}, fewer "
-            f"than the {hyperparameters.accumulate} that are accumulated for one step, so nothing would ever be learnt; "
+            f"than the {hyperparameters.accumulate} that are accumulated for one step, so nothing would be learnt; "
             f"set accumulate or batch_size lower for {variant.name} in params.yaml"
         )
 
