@@ -1,11 +1,12 @@
 """What every method must do, whatever it is: a new file in the catalogue is tested here without being named."""
 
+import copy
 import io
 from dataclasses import replace
 
 import pytest
 import torch
-from tiny_methods import SPEC, make, make_batch, rows
+from tiny_methods import SPEC, make, make_batch, rows, tiny_encoder
 
 from elision.batch import Batch, Sequence
 from elision.methods import load, method_names
@@ -155,17 +156,17 @@ def test_it_overfits_samples_whose_label_needs_every_modality(name):
 @pytest.mark.parametrize("name", TRAINED)
 def test_training_goes_on_from_a_saved_state_to_the_bit(name, batch):
     method, optimizers = trained(name, batch)
-    copy = make(name, seed=7).train()
-    copies = copy.optimizers()
+    other = make(name, seed=7).train()
+    others = other.optimizers()
     file = io.BytesIO()
     torch.save([each.state_dict() for each in (method, *optimizers)], file)
     file.seek(0)
-    for each, state in zip((copy, *copies), torch.load(file), strict=True):
+    for each, state in zip((other, *others), torch.load(file), strict=True):
         each.load_state_dict(state)
-    for each, its in ((method, optimizers), (copy, copies)):
+    for each, its in ((method, optimizers), (other, others)):
         torch.manual_seed(1)
         each.update(make_batch(seed=1), its, 2)
-    state = copy.state_dict()
+    state = other.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in method.state_dict().items())
 
 
@@ -197,3 +198,22 @@ def test_gradients_of_accumulated_batches_are_summed_and_an_incomplete_group_is_
         if q is not None:
             torch.testing.assert_close(p.grad, 2 * q)
     assert not all(torch.equal(p, q) for p, q in zip(method.parameters(), start, strict=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_step_on_the_gpu_equals_one_on_the_cpu(name, batch):
+    method = make(name, encoder=tiny_encoder(dropout=0.0)).train()
+    steps = {}
+    for device in ("cpu", "cuda"):
+        moved, its = copy.deepcopy(method).to(device), batch.to(device)
+        for module in moved.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        moved.on_epoch_start(2)
+        terms = moved.update(its, moved.optimizers(), 0)
+        gradients = {key: p.grad for key, p in moved.named_parameters() if p.grad is not None}
+        steps[device] = {key: value.cpu() for key, value in {**terms, **gradients}.items()}
+    # Gradients, not weights: Adam turns the rounding of a gradient near zero into a whole step.
+    for key, value in steps["cpu"].items():
+        assert torch.allclose(value, steps["cuda"][key], rtol=1e-3, atol=1e-5), key
