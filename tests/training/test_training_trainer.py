@@ -1,4 +1,7 @@
+import fcntl
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,6 +147,26 @@ def test_a_seed_decides_the_weights_whatever_the_global_state(tiny, tmp_path):
         score=lambda p, y: score(p, y, family="mosi"),
     )
     assert not equal(first, load_file(third / "model.safetensors"))
+
+
+def test_a_run_that_another_process_is_training_is_waited_for_and_not_trained_twice(tiny, tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with (folder / ".lock").open("w") as file, ThreadPoolExecutor() as pool:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        waiting = pool.submit(run, params("text_only"), tiny, folder)
+        deadline = time.monotonic() + 60
+        while "waiting for it" not in capsys.readouterr().out:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        run(params("text_only"), tiny, tmp_path / "other")
+        for path in (tmp_path / "other").iterdir():
+            path.rename(folder / path.name)
+        before = (folder / "model.safetensors").stat().st_mtime_ns
+        fcntl.flock(file, fcntl.LOCK_UN)
+        waiting.result(timeout=60)
+    assert (folder / "model.safetensors").stat().st_mtime_ns == before
+    assert "finished by another process" in capsys.readouterr().out
 
 
 def test_the_state_of_other_settings_is_not_resumed(tiny, tmp_path, monkeypatch):

@@ -108,8 +108,12 @@ def train(
         torch.cuda.reset_peak_memory_stats(device)
 
     _check(store, hyperparameters, dataset, variant)
+    provenance = {**recipe, "data": store.provenance["data"]}
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock"), _seeded(generator(seed, "initialise"), device):
+        if _is_finished(folder, provenance):
+            print(f"{dataset} {method} {run}: was finished by another process", flush=True)
+            return
         measured = scales(store, standardise=params.datasets[dataset].standardise)
         data_spec = spec(store, corpus, hyperparameters.modalities)
         model = build(variant.method, hyperparameters, data_spec).to(device)
@@ -121,7 +125,7 @@ def train(
             params, model, splits, seed, plan, score, folder, recipe["identity"], f"train {dataset} {method} {run}"
         )
         loop.run()
-        loop.finish(recipe, measured, store)
+        loop.finish(provenance, measured)
 
 
 def _check(store: Store, hyperparameters: TrainingHyperparameters, dataset: str, variant: Variant) -> None:
@@ -147,9 +151,20 @@ def _check(store: Store, hyperparameters: TrainingHyperparameters, dataset: str,
 def _locked(path: Path) -> Iterator[None]:
     """Let one process at a time work on a run: a training whose Snakemake was killed may still be going."""
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{path.parent}: another process trains this run; waiting for it", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
     path.unlink(missing_ok=True)
+
+
+def _is_finished(folder: Path, provenance: dict) -> bool:
+    """Tell whether a run was finished with the same settings, code and data."""
+    if not all((folder / name).exists() for name in ("model.safetensors", "history.csv", "run.json")):
+        return False
+    return json.loads((folder / "run.json").read_text(encoding="utf-8"))["provenance"] == provenance
 
 
 @contextmanager
@@ -310,7 +325,7 @@ class _Loop:
             checkpoint.save_weights(self.best_path(name), self.model)
         return row
 
-    def finish(self, recipe: dict, measured: dict[str, Scale], store: Store) -> None:
+    def finish(self, provenance: dict, measured: dict[str, Scale]) -> None:
         """Write what the run leaves; ``run.json``, which completes it, last."""
         names = list(self.selection.best)
         checkpoint.merge_weights({name: self.best_path(name) for name in names}, self.folder / "model.safetensors")
@@ -318,7 +333,7 @@ class _Loop:
             pd.DataFrame(self.history).to_csv(temporary, index=False)
         device = self.splits["train"].device
         record = {
-            "provenance": {**recipe, "data": store.provenance["data"]},
+            "provenance": provenance,
             "hyperparameters": self.hyperparameters.model_dump(mode="json"),
             "training_corruption": self.kind,
             "redraw": self.params.train.redraw,
