@@ -29,7 +29,7 @@ class TextOnly(Method):
         learning_rate: float = Field(1e-3, gt=0, description="of the linear layer")
         weight_decay: float = Field(1e-2, ge=0, description="of AdamW")
 
-    corpus_defaults: ClassVar[dict[str, dict]] = {"demo": {"batch_size": 16}}
+    corpus_defaults: ClassVar[dict[str, dict]] = {"demo": {"epochs": 12, "batch_size": 16}}
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
         super().__init__(hyperparameters, spec, encoder)
