@@ -32,7 +32,10 @@ class LNLN(Method):
     """Zhang, Wang and Yu, NeurIPS 2024."""
 
     name = "lnln"
-    paper = "Zhang, Wang, Yu: Towards Robust Multimodal Sentiment Analysis with Incomplete Data. NeurIPS 2024, arXiv 2409.20012"
+    paper = (
+        "Zhang, Wang, Yu: Towards Robust Multimodal Sentiment Analysis with Incomplete Data. NeurIPS 2024, "
+        "arXiv 2409.20012"
+    )
 
     class Hyperparameters(TrainingHyperparameters):
         """Those of the released configuration for MOSI."""
