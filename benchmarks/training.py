@@ -100,10 +100,10 @@ def main() -> None:
         for device, steps in {"cpu": arguments.cpu_steps, arguments.device: arguments.steps}.items():
             method = build(name, hyperparameters, spec, copy.deepcopy(encoder)).to(device)
             speeds[device], memory = measure(method, batch.to(device), spec, steps)
-        line = f"{name}: {speeds[arguments.device]:.1f} samples/s, {memory:.0f} MiB peak"
+        line = f"{name}: {speeds[arguments.device]:.1f} samples/s"
         if arguments.device != "cpu":
             apart = difference(name, spec, encoder, batch, arguments.device)
-            line += f", {speeds[arguments.device] / speeds['cpu']:.0f} x CPU, weights differ by at most {apart:.1e}"
+            line += f", {memory:.0f} MiB peak, {speeds[arguments.device] / speeds['cpu']:.0f} x CPU, weights differ by at most {apart:.1e}"
         print(line, flush=True)
 
 
