@@ -103,7 +103,8 @@ def main() -> None:
         line = f"{name}: {speeds[arguments.device]:.1f} samples/s"
         if arguments.device != "cpu":
             apart = difference(name, spec, encoder, batch, arguments.device)
-            line += f", {memory:.0f} MiB peak, {speeds[arguments.device] / speeds['cpu']:.0f} x CPU, weights differ by at most {apart:.1e}"
+            ratio = speeds[arguments.device] / speeds["cpu"]
+            line += f", {memory:.0f} MiB peak, {ratio:.0f} x CPU, weights differ by at most {apart:.1e}"
         print(line, flush=True)
 
 
