@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from elision.errors import ElisionError
 from elision.features.shards import SKIPPED, complete, extract, merge, shard_rows
 from elision.params import Features
-from elision.store import Store, read_sequences, write_table
+from elision.store import Store, read_sequences, read_table, write_table
 
 RECIPE = {"identity": "clips", "step": "prepare", "settings": {}, "code": "", "inputs": {}}
 TEXT = {**RECIPE, "identity": "text"}
@@ -118,4 +118,22 @@ def test_a_stale_table_of_clips_is_refused(clips):
             features=Features(),
             output=clips.parent / "x",
             provenance=TEXT,
+        )
+
+
+def test_features_of_clips_that_changed_since_are_refused(clips):
+    features = Features(shards=1)
+    output = run(clips, "text", features)
+    table, provenance = read_table(clips)
+    write_table(clips, table, {**provenance, "data": "newer"})
+    shard = clips.parent / "text.0.safetensors"
+    with pytest.raises(ElisionError, match=r"text\.0\.safetensors: was made from data that have changed since"):
+        merge("text", [shard], clips=clips, features=features, output=output, recipe=TEXT)
+    with pytest.raises(ElisionError, match=r"text\.safetensors: was made from data that have changed since"):
+        complete(
+            clips=clips,
+            modalities={"text": output},
+            recipes={"text": TEXT},
+            output=clips.parent / "samples.parquet",
+            provenance={},
         )

@@ -6,7 +6,7 @@ from tiny_methods import SPEC, tiny_encoder
 
 import elision.methods
 from elision.errors import ElisionError
-from elision.methods import build, check, counts, load, method_names, resolve
+from elision.methods import build, check, counts, load, method_names, resolve, resolve_variant
 from elision.params import Params
 from elision.task import TaskKind
 
@@ -168,3 +168,17 @@ def test_the_catalogue_counts_every_method_without_its_text_encoder(dims):
     assert listed["lnln"]["submodules"]["<own>"] == 2048
     assert listed["majority"] == {"name": "majority", "parameters": 0, "submodules": {}}
     assert listed["text_only"]["submodules"] == {"head": 769}
+
+
+@pytest.mark.parametrize(
+    ("entry", "epochs", "origin"),
+    [
+        ("text_only", 3, "train.epochs"),
+        ({"mine": {"method": "text_only", "epochs": 7}}, 7, "override"),
+        ("majority", 0, "card default"),
+    ],
+)
+def test_the_epochs_of_all_methods_replace_those_of_a_method_that_has_some(entry, epochs, origin):
+    params = Params(datasets={"demo": {"source": "demo"}}, methods=[entry], train={"epochs": 3})
+    hyperparameters, origins = resolve_variant(params, params.methods[0], "demo")
+    assert (hyperparameters.epochs, origins["epochs"]) == (epochs, origin)

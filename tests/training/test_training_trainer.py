@@ -15,7 +15,7 @@ from transformers import BertConfig, BertModel
 from elision.corruption.plan import Plan, conditions, draw
 from elision.errors import ElisionError
 from elision.evaluation.metrics import score
-from elision.evaluation.predict import evaluate
+from elision.evaluation.predict import evaluate, read_run
 from elision.methods.self_mm import SelfMM
 from elision.params import Params
 from elision.store import Sequences, Store
@@ -299,6 +299,16 @@ def test_predictions_cover_every_condition_and_repeat_to_the_bit(tiny, plan, tmp
     complete = by_condition["random", 0.0, ""]
     assert np.array_equal(complete, by_condition["absent", 0.0, ""])
     assert not np.array_equal(complete, by_condition["random", 0.9, "text+audio+vision"])
+
+
+def test_a_run_that_was_trained_on_other_data_is_refused(tiny, tmp_path):
+    run(params("text_only"), tiny, tmp_path / "run")
+    path = tmp_path / "run" / "run.json"
+    assert read_run(path, RECIPE, "fixture")["seed"] == 3
+    with pytest.raises(ElisionError, match=r"run\.json: was made from data that have changed since"):
+        read_run(path, RECIPE, "newer")
+    with pytest.raises(ElisionError, match=r"run\.json: no such run"):
+        read_run(tmp_path / "run.json", RECIPE, "fixture")
 
 
 def test_weights_of_another_architecture_are_refused(tiny, plan, tmp_path):

@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,7 +14,10 @@ from elision import layout as layouts
 from elision import params as parameters
 from elision.errors import ElisionError
 from elision.layout import Layout
-from elision.recipe import Recipes, check
+from elision.recipe import Recipes, check, check_data
+
+if TYPE_CHECKING:
+    from elision.store import Store
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
 params_app = typer.Typer(no_args_is_help=True, help="Look at params.yaml.")
@@ -75,11 +78,13 @@ def _open(params: parameters.Params, dataset: str, layout: Layout):  # noqa: ANN
     return store
 
 
-def _plan(params: parameters.Params, dataset: str, layout: Layout):  # noqa: ANN202
+def _plan(params: parameters.Params, dataset: str, store: "Store", layout: Layout):  # noqa: ANN202
     from elision.corruption.plan import read
 
     plan = read(*layout.corruptions(dataset))
-    check(plan.provenance, Recipes(params).corrupt(dataset), layout.corruptions(dataset)[0])
+    path = layout.corruptions(dataset)[0]
+    check(plan.provenance, Recipes(params).corrupt(dataset), path)
+    check_data(plan.provenance["data"], store.provenance["data"], path)
     return plan
 
 
@@ -203,7 +208,7 @@ def train(
         method=method,
         run=run,
         store=store,
-        plan=_plan(settings, dataset, layout) if settings.train.selection == "test_oracle" else None,
+        plan=_plan(settings, dataset, store, layout) if settings.train.selection == "test_oracle" else None,
         folder=layout.run(dataset, method, run),
         recipe=_expected(Recipes(settings).train(dataset, method, run), recipe),
         score=lambda predictions, labels: score(predictions, labels, family=family),
@@ -235,7 +240,7 @@ def evaluate(
         dataset=dataset,
         method=method,
         store=store,
-        plan=_plan(settings, dataset, layout),
+        plan=_plan(settings, dataset, store, layout),
         weights=weights,
         record=record,
     )
@@ -287,10 +292,7 @@ def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results
                     path = layout.predictions(dataset, method, run)
                     table, found = read_table(path)
                     check(found, recipes.evaluate(dataset, method, run), path)
-                    if digests.setdefault(dataset, found["data"]) != found["data"]:
-                        raise ElisionError(
-                            f"{path}: predicts another version of {dataset!r} than the other runs; delete it"
-                        )
+                    check_data(found["data"], digests.setdefault(dataset, found["data"]), path)
                     yield dataset, family, method, run, table
 
     metrics, confusions = aggregation.aggregate(tables()), aggregation.confusions(tables())
@@ -318,7 +320,9 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
     for dataset in settings.datasets:
         for method in settings.variants:
             for run in settings.runs:
-                record = json.loads(layout.model(dataset, method, run)[2].read_text(encoding="utf-8"))
+                path = layout.model(dataset, method, run)[2]
+                record = json.loads(path.read_text(encoding="utf-8"))
+                check(record["provenance"], recipes.train(dataset, method, run), path)
                 runs[f"{dataset} / {method} / {run}"] = record
     build(
         *tables,
@@ -363,19 +367,16 @@ def params_show(
     params: ParamsFile = PARAMS,
 ) -> None:
     """Print the hyperparameters of a method on a dataset, and where each value comes from."""
-    from elision.methods import resolve
+    from elision.methods import resolve_variant
 
     settings = parameters.load(params)
     _known(dataset, list(settings.datasets), "dataset")
     variants = {name: parameters.Variant.model_validate(name) for name in parameters.method_names()} | settings.variants
     variant = variants[_known(method, list(variants), "method")]
-    hyperparameters, origins = resolve(variant.method, settings.datasets[dataset].corpus, variant.overrides)
+    hyperparameters, origins = resolve_variant(settings, variant, settings.datasets[dataset].corpus)
     table = Table("hyperparameter", "value", "from", "meaning", title=f"{variant.name} on {dataset}")
     for name, field in type(hyperparameters).model_fields.items():
-        value, origin = getattr(hyperparameters, name), origins[name]
-        if name == "epochs" and settings.train.epochs is not None and origin != "override" and value:
-            value, origin = settings.train.epochs, "train.epochs"
-        table.add_row(name, str(value), origin, field.description or "")
+        table.add_row(name, str(getattr(hyperparameters, name)), origins[name], field.description or "")
     Console().print(table)
 
 

@@ -192,3 +192,19 @@ def check(found: dict, expected: dict, path: Path | str) -> None:
         f"{path}: is not what the current params ask for: {'; '.join(differences)}. "
         f"Make it again: snakemake --cores all {path}"
     )
+
+
+def check_data(found: str, expected: str, path: Path | str) -> None:
+    """Refuse an artifact that was made from other data than those that are here now.
+
+    The recipe follows from params and code alone; this compares digests of content.
+
+    Raises
+    ------
+    ElisionError
+        If the digests differ.
+    """
+    if found != expected:
+        raise ElisionError(
+            f"{path}: was made from data that have changed since. Make it again: snakemake --cores all --force {path}"
+        )

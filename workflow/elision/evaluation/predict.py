@@ -9,14 +9,14 @@ import torch
 
 from elision.corruption.plan import Plan
 from elision.errors import ElisionError
-from elision.methods import build
+from elision.methods import build, resolve_variant
 from elision.params import Params
 from elision.progress import track
-from elision.recipe import check
+from elision.recipe import check, check_data
 from elision.store import Store
 from elision.training.checkpoint import load_run_weights
 from elision.training.data import Scale, SplitData, spec
-from elision.training.trainer import choose_device, hyperparameters_of, predict
+from elision.training.trainer import choose_device, predict
 
 
 def read_run(path: Path, recipe: dict, data: str) -> dict:
@@ -41,10 +41,7 @@ def read_run(path: Path, recipe: dict, data: str) -> dict:
     except FileNotFoundError:
         raise ElisionError(f"{path}: no such run; train it: snakemake --cores all {path}") from None
     check(record["provenance"], recipe, path)
-    if record["provenance"]["data"] != data:
-        raise ElisionError(
-            f"{path}: was trained on data that have changed since; train again: snakemake -R train {path}"
-        )
+    check_data(record["provenance"]["data"], data, path)
     return record
 
 
@@ -69,7 +66,7 @@ def evaluate(
     variant, corpus = params.variants[method], params.datasets[dataset].corpus
     device = choose_device(params.train.device)
     torch.set_num_threads(params.train.threads)
-    hyperparameters = hyperparameters_of(params, variant, corpus)
+    hyperparameters, _ = resolve_variant(params, variant, corpus)
     modalities = hyperparameters.modalities
     model = build(variant.method, hyperparameters, spec(store, corpus, modalities)).to(device)
     measured = {
@@ -78,8 +75,7 @@ def evaluate(
     }
     data = SplitData(store, "test", scales=measured, modalities=modalities, device=device)
     tables = []
-    checkpoints = list(record["checkpoints"])
-    for checkpoint in checkpoints:
+    for checkpoint in record["checkpoints"]:
         load_run_weights(weights, checkpoint, model)
         for condition in track(plan.conditions, f"evaluate {dataset} {method} {checkpoint}"):
             corrupted = data.corruption(rates=condition.rates(), uniform=plan.uniforms)

@@ -12,7 +12,7 @@ from elision.errors import ElisionError, plural
 from elision.features import text
 from elision.params import Features
 from elision.progress import track
-from elision.recipe import check
+from elision.recipe import check, check_data
 from elision.store import Header, Sequences, read_sequences, read_table, write_sequences
 
 SKIPPED = "skipped"  # the split of a clip that failed: it is in no other
@@ -65,7 +65,7 @@ def extract(
             failed[clip.id] = str(error)
             sequences.append(describe(None))
     header.settings = {**header.settings, "failed": failed}
-    header.provenance = provenance
+    header.provenance = {**provenance, "clips": found["data"]}
     # A shard without clips still has values of the right width.
     write_sequences(output, Sequences.of([*sequences, describe(None)], header).first(len(sequences)))
 
@@ -137,10 +137,11 @@ def merge(modality: str, shards: list[Path], *, clips: Path, features: Features,
     ElisionError
         If a shard is stale, or the shards do not hold a sequence per clip.
     """
-    table, _ = read_table(clips)
+    table, found = read_table(clips)
     parts = [read_sequences(path) for path in shards]
     for part, path in zip(parts, shards, strict=True):
         check(part.header.provenance, recipe, path)
+        check_data(part.header.provenance["clips"], found["data"], path)
     sequences = [sequence for part in parts for sequence in part]
     if len(sequences) != len(table):
         raise ElisionError(
@@ -178,6 +179,7 @@ def complete(
     read = {name: read_sequences(path) for name, path in modalities.items()}
     for name, sequences in read.items():
         check(sequences.header.provenance, recipes[name], modalities[name])
+        check_data(sequences.header.provenance["clips"], found["data"], modalities[name])
     failed = sorted({clip for sequences in read.values() for clip in sequences.header.settings["failed"]})
     if failed:
         print(f"left out {plural(len(failed), 'clip')} that failed: {', '.join(failed)}", file=sys.stderr)

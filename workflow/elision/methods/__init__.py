@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from elision.methods.base import Method, TrainingHyperparameters
-    from elision.params import Params
+    from elision.params import Params, Variant
 
-__all__ = ["build", "check", "counts", "load", "method_names", "resolve"]
+__all__ = ["build", "check", "counts", "load", "method_names", "resolve", "resolve_variant"]
 
 _OFFICIAL_ENCODER_WIDTH = 768
 
@@ -85,6 +85,20 @@ def resolve(
         raise ElisionError(f"{method}: modalities: leaves out {', '.join(lost)}, without which it is not the method")
     origins = dict.fromkeys(cls.Hyperparameters.model_fields, "card default")
     origins |= dict.fromkeys(official, f"{family} default") | dict.fromkeys(overrides, "override")
+    return hyperparameters, origins
+
+
+def resolve_variant(
+    params: "Params", variant: "Variant", corpus: str
+) -> "tuple[TrainingHyperparameters, dict[str, str]]":
+    """Return the hyperparameters that a variant is trained with on a corpus, and where each comes from.
+
+    As `resolve`; ``train.epochs`` replaces the epochs of every method that has some and is not told its own.
+    """
+    hyperparameters, origins = resolve(variant.method, corpus, variant.overrides)
+    if params.train.epochs is not None and hyperparameters.epochs and "epochs" not in variant.overrides:
+        hyperparameters = hyperparameters.model_copy(update={"epochs": params.train.epochs})
+        origins["epochs"] = "train.epochs"
     return hyperparameters, origins
 
 

@@ -21,7 +21,7 @@ import elision
 from elision.corruption.missing import generator
 from elision.corruption.plan import Plan
 from elision.errors import ElisionError
-from elision.methods import build, load, resolve
+from elision.methods import build, load, resolve_variant
 from elision.methods.base import Method, TrainingHyperparameters
 from elision.params import Params, Variant
 from elision.progress import Reporter
@@ -50,14 +50,6 @@ def choose_device(name: str) -> torch.device:
     if not available[device.type]:
         raise ElisionError(f"train.device: {name} is not available on this machine; set it to auto or cpu")
     return device
-
-
-def hyperparameters_of(params: Params, variant: Variant, corpus: str) -> TrainingHyperparameters:
-    """Resolve the hyperparameters of a variant on a corpus; ``train.epochs`` overrides those of all methods."""
-    resolved, _ = resolve(variant.method, corpus, variant.overrides)
-    if params.train.epochs is not None and resolved.epochs and "epochs" not in variant.overrides:
-        resolved = resolved.model_copy(update={"epochs": params.train.epochs})
-    return resolved
 
 
 def train(
@@ -98,7 +90,7 @@ def train(
     """
     variant = params.variants[method]
     corpus = params.datasets[dataset].corpus
-    hyperparameters = hyperparameters_of(params, variant, corpus)
+    hyperparameters, _ = resolve_variant(params, variant, corpus)
     device = choose_device(params.train.device)
     seed = int(run.removeprefix("seed-"))
     torch.set_num_threads(params.train.threads)
