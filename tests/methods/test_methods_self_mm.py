@@ -5,7 +5,8 @@ import pytest
 import torch
 from tiny_methods import SPEC, make, make_batch
 
-from elision.methods.self_mm import HEADS, RecurrentSubnet
+from elision.methods.layers.label_generation import HEADS
+from elision.methods.self_mm import RecurrentSubnet
 
 LIMIT = SPEC.label_range
 
@@ -29,17 +30,17 @@ def generated(labels, index, truth, features, centres, epoch):
 
 
 def filled(seed: int = 0):
-    """A method in the middle of a training, a batch, and features of its samples."""
-    method = make("self_mm")
+    """A label generator in the middle of a training, a batch, and features of its samples."""
+    generator = make("self_mm").label_generator
     random = torch.Generator().manual_seed(seed)
     for head in HEADS:
         for name in ("features", "centres"):
-            buffer = getattr(method, f"{name}_{head}")
+            buffer = getattr(generator, f"{name}_{head}")
             buffer.copy_(torch.rand(buffer.shape, generator=random))
-    method.labels[1:] += torch.randn(3, SPEC.samples, generator=random)
+    generator.labels[1:] += torch.randn(3, SPEC.samples, generator=random)
     batch = make_batch(7)
-    features = {h: torch.rand(7, getattr(method, f"centres_{h}").shape[1], generator=random) for h in HEADS}
-    return method, batch, features
+    features = {h: torch.rand(7, getattr(generator, f"centres_{h}").shape[1], generator=random) for h in HEADS}
+    return generator, batch, features
 
 
 def arrays(tensors: dict) -> dict:
@@ -48,92 +49,92 @@ def arrays(tensors: dict) -> dict:
 
 @pytest.mark.parametrize("epoch", [2, 3, 10])
 def test_labels_are_generated_as_in_the_worked_example(epoch):
-    method, batch, features = filled()
-    centres = {head: getattr(method, f"centres_{head}").clone() for head in HEADS}
+    generator, batch, features = filled()
+    centres = {head: getattr(generator, f"centres_{head}").clone() for head in HEADS}
     expected = generated(
-        method.labels.double().numpy(),
+        generator.labels.double().numpy(),
         batch.index,
         batch.label.double().numpy(),
         arrays(features),
         arrays(centres),
         epoch,
     )
-    method.on_epoch_start(epoch)
-    method.remember(features, batch)
-    np.testing.assert_allclose(method.labels.numpy(), expected, rtol=1e-4, atol=1e-4)
+    generator.on_epoch_start(epoch)
+    generator.remember(features, batch)
+    np.testing.assert_allclose(generator.labels.numpy(), expected, rtol=1e-4, atol=1e-4)
     others = torch.ones(SPEC.samples, dtype=bool)
     others[batch.index] = False
-    assert others.any() and torch.equal(method.labels[0], torch.linspace(-2, 2, SPEC.samples))
+    assert others.any() and torch.equal(generator.labels[0], torch.linspace(-2, 2, SPEC.samples))
 
 
 def test_a_sample_nearer_to_the_positive_centre_in_one_modality_gets_a_more_positive_label_there():
-    method, batch, features = filled()
+    generator, batch, features = filled()
     for head in HEADS:
-        getattr(method, f"centres_{head}").copy_(
+        getattr(generator, f"centres_{head}").copy_(
             torch.stack([torch.full_like(features[head][0], v) for v in (1.0, -1.0)])
         )
         features[head][:] = 0.1
     features["text"][:] = 0.3
-    method.labels[:] = 0
+    generator.labels[:] = 0
     batch = replace(batch, label=torch.full((7,), 0.5))
-    method.on_epoch_start(2)
-    method.remember(features, batch)
+    generator.on_epoch_start(2)
+    generator.remember(features, batch)
     # In one dimension times sqrt(width): delta = ((1 + f) - (1 - f)) / (1 - f) = 2 f / (1 - f), 0.2222 and 0.8571.
     fused, text = 0.2 / 0.9, 0.6 / 0.7
     expected = 2 / 3 * (0.5 * text / fused * 0.5 + 0.5 * (0.5 + text - fused))
-    torch.testing.assert_close(method.labels[1, batch.index], torch.full((7,), expected))
-    torch.testing.assert_close(method.labels[2, batch.index], torch.full((7,), 2 / 3 * 0.5))
+    torch.testing.assert_close(generator.labels[1, batch.index], torch.full((7,), expected))
+    torch.testing.assert_close(generator.labels[2, batch.index], torch.full((7,), 2 / 3 * 0.5))
 
 
 def test_generated_labels_stay_within_the_label_range():
-    method, batch, features = filled()
+    generator, batch, features = filled()
     for head in HEADS[1:]:
-        features[head][:] = method.get_buffer(f"centres_{head}")[0]  # at the centre: infinitely positive
-    method.labels[:] = 0
-    method.on_epoch_start(2)
-    method.remember(features, replace(batch, label=batch.label.abs() + 0.1))
-    torch.testing.assert_close(method.labels[1:, batch.index].abs(), torch.full((3, 7), 2 / 3 * LIMIT))
+        features[head][:] = generator.get_buffer(f"centres_{head}")[0]  # at the centre: infinitely positive
+    generator.labels[:] = 0
+    generator.on_epoch_start(2)
+    generator.remember(features, replace(batch, label=batch.label.abs() + 0.1))
+    torch.testing.assert_close(generator.labels[1:, batch.index].abs(), torch.full((3, 7), 2 / 3 * LIMIT))
 
 
 def test_centres_are_means_over_the_whole_memory_by_the_sign_of_each_label():
-    method, batch, features = filled()
-    memory = {head: getattr(method, f"features_{head}").clone() for head in HEADS}
-    method.labels[2, 5] = 0
-    method.remember(features, batch)
+    generator, batch, features = filled()
+    memory = {head: getattr(generator, f"features_{head}").clone() for head in HEADS}
+    generator.labels[2, 5] = 0
+    generator.remember(features, batch)
     for row, head in enumerate(HEADS):
         memory[head][batch.index] = features[head]
-        torch.testing.assert_close(getattr(method, f"features_{head}"), memory[head])
-        positive, negative = getattr(method, f"centres_{head}")
-        torch.testing.assert_close(positive, memory[head][method.labels[row] > 0].mean(0))
-        torch.testing.assert_close(negative, memory[head][method.labels[row] < 0].mean(0))
+        torch.testing.assert_close(getattr(generator, f"features_{head}"), memory[head])
+        positive, negative = getattr(generator, f"centres_{head}")
+        torch.testing.assert_close(positive, memory[head][generator.labels[row] > 0].mean(0))
+        torch.testing.assert_close(negative, memory[head][generator.labels[row] < 0].mean(0))
 
 
 def test_a_centre_without_samples_keeps_its_value():
-    method, batch, features = filled()
-    method.labels[:] = 1.0
-    before = method.centres_text[1].clone()
-    method.remember(features, batch)
-    assert torch.equal(method.centres_text[1], before)
-    assert not torch.equal(method.centres_text[0], before)
+    generator, batch, features = filled()
+    generator.labels[:] = 1.0
+    before = generator.centres_text[1].clone()
+    generator.remember(features, batch)
+    assert torch.equal(generator.centres_text[1], before)
+    assert not torch.equal(generator.centres_text[0], before)
 
 
 def test_in_the_first_epoch_labels_stay_and_unimodal_heads_get_no_gradient(batch):
     method = make("self_mm").train()
-    batch = replace(batch, label=method.labels[0, batch.index].clone())
-    before = method.labels.clone()
+    batch = replace(batch, label=method.label_generator.labels[0, batch.index].clone())
+    before = method.label_generator.labels.clone()
     terms = method.update(batch, method.optimizers(), 0)
-    assert torch.equal(method.labels, before)
+    assert torch.equal(method.label_generator.labels, before)
     assert all(terms[head] == 0 for head in HEADS[1:]) and terms["fusion"] > 0
     for head in HEADS[1:]:
         assert not any(p.grad.any() for p in method.heads[head].parameters())
     assert any(p.grad.any() for p in method.heads["fusion"].parameters())
-    assert method.features_text[batch.index].any()
+    assert method.label_generator.features_text[batch.index].any()
 
 
 def test_unimodal_errors_count_more_the_more_their_label_differs(batch):
     method = make("self_mm").eval()
     outputs = method.forward_heads(batch)
-    label = method.labels[1, batch.index]
+    label = method.label_generator.labels[1, batch.index]
     expected = (torch.tanh((label - batch.label).abs()) * (outputs["text"][1] - label).abs()).mean()
     terms = method.loss(batch)
     torch.testing.assert_close(terms["text"], expected)
@@ -144,9 +145,9 @@ def test_unimodal_errors_count_more_the_more_their_label_differs(batch):
 def test_labels_and_memory_are_saved_with_the_weights(batch):
     method = make("self_mm")
     state = method.state_dict()
-    expected = {"epoch", "labels"} | {f"{kind}_{head}" for kind in ("features", "centres") for head in HEADS}
-    assert expected <= set(state)
-    assert torch.equal(state["labels"], torch.linspace(-2, 2, SPEC.samples).expand(4, -1))
+    buffers = {"epoch", "labels"} | {f"{kind}_{head}" for kind in ("features", "centres") for head in HEADS}
+    assert {f"label_generator.{name}" for name in buffers} <= set(state)
+    assert torch.equal(state["label_generator.labels"], torch.linspace(-2, 2, SPEC.samples).expand(4, -1))
 
 
 def test_the_recurrent_subnet_reads_the_valid_frames_alone():

@@ -2,9 +2,15 @@ import numpy as np
 import pytest
 import torch
 
+from elision.features.align import spread
+from elision.methods import build, resolve
+from elision.methods.layers.text_encoder import StubEncoder
+from elision.store import Sequences, Store
 from elision.training.data import Scale, SplitData, scales, spec
 
 ALL = torch.arange(12)
+FRAMES = ("audio", "vision")
+HALF = {"rates": np.full(3, 0.5, np.float32)}
 
 
 def split(store, name="train", **options):
@@ -126,6 +132,165 @@ def test_a_constant_dimension_is_only_centred(store):
     store.modalities["audio"].values[:, 1] = 4.0
     measured = Scale.of(store, "audio")
     assert (measured.mean[1], measured.std[1]) == (4.0, 1.0)
+
+
+def _spans(store):
+    """Even spans, but that two tokens of the first sample share frames 1 and 2, and its ends have none."""
+    spans = {name: spread(store.modalities["text"].lengths, store.modalities[name].lengths) for name in FRAMES}
+    for found in spans.values():
+        found[: store.modalities["text"].offsets[1]] = 0
+        found[1:3] = 1, 3
+    return spans
+
+
+def test_a_token_has_the_mean_of_its_frames(store):
+    batch = split(store, alignment="words", spans=_spans(store)).batch(torch.tensor([0]), None)
+    for name in FRAMES:
+        sequence, source = getattr(batch, name), store.modalities[name]
+        assert sequence.values.shape == (1, 9, source.width)
+        expected = np.zeros((9, source.width))
+        expected[1:3] = source[0][1:3].mean(0)
+        np.testing.assert_allclose(sequence.values[0], expected, rtol=1e-6)
+        assert sequence.valid[0].tolist() == sequence.observed[0].tolist() == [False, True, True, *[False] * 6]
+    assert torch.equal(batch.text.values, split(store).batch(torch.tensor([0]), None).text.values)
+
+
+def test_frames_are_lost_before_they_are_averaged(store):
+    spans, offsets = _spans(store), store.modalities["text"].offsets
+    plain, data = split(store), split(store, alignment="words", spans=spans)
+    corrupted = data.corruption(**HALF, uniform=_uniforms(data))
+    before, after = plain.batch(ALL, corrupted, with_clean=True), data.batch(ALL, corrupted, with_clean=True)
+    for name in FRAMES:
+        for batch, aligned in ((before, after), (before.clean, after.clean)):
+            frames, tokens = getattr(batch, name), getattr(aligned, name)
+            expected, valid, observed = (torch.zeros_like(t) for t in (tokens.values, tokens.valid, tokens.observed))
+            for row in range(12):
+                for k, (start, stop) in enumerate(spans[name][offsets[row] : offsets[row + 1]]):
+                    if stop > start:
+                        expected[row, k] = frames.values[row, start:stop].mean(0)
+                        valid[row, k] = True
+                        observed[row, k] = frames.observed[row, start:stop].any()
+            torch.testing.assert_close(tokens.values, expected)
+            assert torch.equal(tokens.valid, valid)
+            assert torch.equal(tokens.observed, observed)
+            assert not tokens.values[~tokens.observed].any()
+        assert (getattr(after, name).observed.sum() < getattr(after.clean, name).observed.sum()).item()
+
+
+@pytest.mark.parametrize("alignment", ["words", "pooled"])
+def test_an_aligned_sample_is_the_same_to_the_bit_in_every_batch(store, alignment):
+    data = split(store, alignment=alignment, spans=_spans(store))
+    corrupted = data.corruption(**HALF, uniform=_uniforms(data))
+    whole = data.batch(ALL, corrupted)
+    for index in ([7], [3, 7, 0], [7, 7]):
+        batch = data.batch(torch.tensor(index), corrupted)
+        for name in FRAMES:
+            assert torch.equal(getattr(batch, name).values, getattr(whole, name).values[index])
+            assert torch.equal(getattr(batch, name).observed, getattr(whole, name).observed[index])
+
+
+def test_a_file_that_is_aligned_already_stays_as_it_is(store):
+    text = store.modalities["text"]
+    values = np.random.default_rng(0).normal(size=(len(text.values), 4)).astype(np.float32)
+    audio = Sequences(values, text.offsets, store.modalities["audio"].header)
+    store = Store(store.samples, {"text": text, "audio": audio}, store.provenance)
+    spans = {"audio": spread(text.lengths, text.lengths)}
+    aligned, plain = split(store, alignment="words", spans=spans).batch(ALL, None), split(store).batch(ALL, None)
+    for part in ("values", "valid", "observed"):
+        assert torch.equal(getattr(aligned.audio, part), getattr(plain.audio, part))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "pool"),
+    [
+        (9, {"audio": 1, "vision": 2}),
+        (4, {"audio": 3, "vision": 3}),
+        (5, {"audio": 2, "vision": 2}),
+        (12, {"audio": 1, "vision": 1}),
+    ],
+)
+def test_pooling_averages_equal_parts_of_the_padded_sequence(store, tokens, pool):
+    store.modalities["text"].header.length = tokens
+    text = Sequences.of(store.modalities["text"], store.modalities["text"].header)
+    store = Store(store.samples, {**store.modalities, "text": text}, store.provenance)
+    plain, data = split(store), split(store, alignment="pooled")
+    corrupted = data.corruption(**HALF, uniform=_uniforms(data))
+    before, after = plain.batch(ALL, corrupted), data.batch(ALL, corrupted)
+    for name in FRAMES:
+        frames, pooled = getattr(before, name), getattr(after, name)
+        length = frames.values.shape[1]
+        size = length // tokens if length % tokens == 0 else length // tokens + 1
+        assert size == pool[name]
+        padded = [t[:, -1:].expand(-1, tokens * size - length, *t.shape[2:]) for t in vars(frames).values()]
+        values, valid, observed = (torch.cat([*p], 1) for p in zip(vars(frames).values(), padded, strict=True))
+        assert pooled.values.shape == (12, tokens, frames.values.shape[2])
+        for k in range(tokens):
+            part = slice(k * size, (k + 1) * size)
+            torch.testing.assert_close(pooled.values[:, k], values[:, part].mean(1))
+            assert torch.equal(pooled.valid[:, k], valid[:, part].any(1))
+            assert torch.equal(pooled.observed[:, k], observed[:, part].any(1))
+
+
+def test_the_last_frame_fills_up_a_pooled_sequence(store):
+    vision = store.modalities["vision"]
+    vision = Sequences.of([np.arange(30, dtype=np.float32).reshape(10, 3)] * 24, vision.header)
+    store.modalities["text"].header.length = 8
+    store = Store(store.samples, {**store.modalities, "vision": vision}, store.provenance)
+    pooled = split(store, alignment="pooled").batch(torch.tensor([0]), None).vision
+    assert pooled.values[0, :, 0].tolist() == [1.5, 7.5, 13.5, 19.5, 25.5, 27.0, 27.0, 27.0]
+    assert pooled.valid.all()
+
+
+@pytest.mark.parametrize("alignment", ["words", "pooled"])
+def test_an_absent_modality_has_the_length_of_the_text(store, alignment):
+    spans = _spans(store)
+    for gone in ("audio", "vision", "text"):
+        seen = tuple(name for name in ("text", "audio", "vision") if name != gone)
+        data = split(store, alignment=alignment, spans=spans, modalities=seen)
+        batch = data.batch(ALL, data.corruption(**HALF, uniform=_uniforms(data)))
+        absent, present = getattr(batch, gone), getattr(batch, "vision" if gone == "audio" else "audio")
+        assert absent.values.shape == ((12, 9) if gone == "text" else (12, 9, 1))
+        assert not absent.values.any()
+        assert not absent.valid.any()
+        assert not absent.observed.any()
+        assert present.values.shape[1] == 9
+        assert present.observed.any()
+        found = spec(store, "mosi", seen, alignment=alignment)
+        assert found.length == {"text": 9, "audio": 9, "vision": 9}
+        assert (found.audio, found.vision) == (1 if gone == "audio" else 4, 1 if gone == "vision" else 3)
+
+
+@pytest.mark.parametrize("alignment", ["words", "pooled"])
+def test_a_dataset_without_text_is_aligned_to_one_position(store, alignment):
+    store = Store(store.samples, {name: store.modalities[name] for name in FRAMES}, store.provenance)
+    spans = {name: np.zeros((0, 2), np.int32) for name in FRAMES}
+    batch = split(store, alignment=alignment, spans=spans).batch(ALL, None)
+    assert batch.text.values.shape == (12, 1)
+    assert batch.audio.values.shape == (12, 1, 4)
+    assert batch.audio.valid.any().item() == (alignment == "pooled")
+    assert spec(store, "mosi", alignment=alignment).length == {"text": 1, "audio": 1, "vision": 1}
+
+
+def test_text_features_are_not_aligned_anew(store):
+    text = store.modalities["text"]
+    values = np.random.default_rng(0).normal(size=(len(text.values), 6)).astype(np.float32)
+    frozen = Sequences(values, text.offsets, text.header)
+    store = Store(store.samples, {**store.modalities, "text_features": frozen}, store.provenance)
+    aligned, plain = (
+        split(store, **options).batch(ALL, None).text_features
+        for options in ({"alignment": "words", "spans": _spans(store)}, {})
+    )
+    assert torch.equal(aligned.values, plain.values)
+
+
+@pytest.mark.parametrize("alignment", ["words", "pooled"])
+def test_a_method_learns_from_aligned_batches(store, alignment):
+    hyperparameters, _ = resolve("lnln", "mosi", {"width": 16, "alignment": alignment})
+    with torch.random.fork_rng():
+        method = build("lnln", hyperparameters, spec(store, "mosi", alignment=alignment), StubEncoder(16))
+        data = split(store, alignment=alignment, spans=_spans(store))
+        batch = data.batch(ALL, data.training_corruption("lnln", seed=1, stream="train 1"), with_clean=True)
+        assert all(torch.isfinite(term) for term in method.loss(batch).values())
 
 
 def _uniforms(data):

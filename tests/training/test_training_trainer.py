@@ -16,6 +16,8 @@ from elision.corruption.plan import Plan, conditions, draw
 from elision.errors import ElisionError
 from elision.evaluation.metrics import score
 from elision.evaluation.predict import evaluate, read_run
+from elision.methods.layers.label_generation import LabelGenerator
+from elision.methods.mmim import MMIM
 from elision.methods.self_mm import SelfMM
 from elision.params import Params
 from elision.store import Sequences, Store
@@ -77,7 +79,7 @@ def equal(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("method", ["self_mm", "lnln", "text_only"])
+@pytest.mark.parametrize("method", ["self_mm", "lnln", "text_only", "mmim", "mult", "tfr_net"])
 def test_a_run_that_was_killed_ends_in_the_same_weights(tiny, tmp_path, monkeypatch, method):
     settings = params(method)
     undisturbed, record = run(settings, tiny, tmp_path / "whole")
@@ -123,6 +125,23 @@ def test_a_finished_run_leaves_its_weights_its_history_and_its_record(tiny, tmp_
     assert record["provenance"] == {**RECIPE, "data": "fixture"}
     assert record["seconds_per_epoch"] > 0
     assert record["peak_memory_mb"] > 0
+
+
+def test_every_pass_of_an_epoch_sees_the_samples_in_an_order_of_its_own(tiny, tmp_path, monkeypatch):
+    seen, update = [], MMIM.update
+
+    def remember(self, batch, optimizers, step):
+        seen.append((self.stage, step, batch.index.tolist()))
+        return update(self, batch, optimizers, step)
+
+    monkeypatch.setattr(MMIM, "update", remember)
+    run(params("mmim", epochs=1, bound_share=0.5), tiny, tmp_path / "run")
+    count = len(tiny.rows("train"))
+    first, second = ([sample for stage, _, index in seen if stage == one for sample in index] for one in (0, 1))
+    assert [(stage, step) for stage, step, _ in seen] == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)]
+    assert sorted(second) == list(range(count)) and len(first) == 8 and first != second[:8]
+    row = pd.read_csv(tmp_path / "run" / "history.csv").iloc[0]
+    assert row["loss"] == pytest.approx(row[["fit", "sentiment", "contrast", "likelihood", "entropy"]].sum())
 
 
 def test_a_seed_decides_the_weights_whatever_the_global_state(tiny, tmp_path):
@@ -201,7 +220,7 @@ def test_the_majority_predictor_needs_no_epoch(tiny, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_sample_and_keeps_the_last_state(tiny, tmp_path, monkeypatch):
-    terms_of = SelfMM.terms
+    terms_of = LabelGenerator.terms
 
     def broken(self, outputs, batch):
         terms = terms_of(self, outputs, batch)
@@ -209,15 +228,15 @@ def test_a_loss_that_is_not_finite_stops_with_the_sample_and_keeps_the_last_stat
             terms["fusion"] = terms["fusion"] * float("nan")
         return terms
 
-    monkeypatch.setattr(SelfMM, "terms", broken)
-    monkeypatch.setattr(SelfMM, "current_epoch", 0, raising=False)
-    start = SelfMM.on_epoch_start
+    monkeypatch.setattr(LabelGenerator, "terms", broken)
+    monkeypatch.setattr(LabelGenerator, "current_epoch", 0, raising=False)
+    start = LabelGenerator.on_epoch_start
 
     def remember(self, epoch):
         self.current_epoch = epoch
         start(self, epoch)
 
-    monkeypatch.setattr(SelfMM, "on_epoch_start", remember)
+    monkeypatch.setattr(LabelGenerator, "on_epoch_start", remember)
     with pytest.raises(ElisionError, match=r"loss term 'fusion' is nan in epoch 2, batch 1 \(samples sample_.*kept in"):
         run(params(), tiny, tmp_path / "run")
     state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)

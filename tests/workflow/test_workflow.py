@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from workflow_project import REPOSITORY, SMALL, Project
 
+from elision.methods import method_names
+
 pytestmark = pytest.mark.workflow
 
 
@@ -41,6 +43,17 @@ def test_everything_that_was_asked_for_is_there(small):
         files = {p.relative_to(results / stage).as_posix() for p in (results / stage).rglob("*") if p.is_file()}
         assert files == {"MANIFEST", *manifest}
     assert json.loads((results / "metrics.json").read_text())
+
+
+def test_all_methods_go_from_clips_to_the_report(small, tmp_path):
+    shutil.copytree(small.folder, tmp_path / "all")
+    params = changed(train={"epochs": 1}, corruption={"absent": False})
+    project = Project(tmp_path / "all", {**params, "methods": "all"})
+    assert not {"prepare_clips", "extract", "merge", "align"} & set(project.jobs())
+    project.snakemake("--cores", "2")
+    metrics = pd.read_parquet(project.folder / "results" / "metrics.parquet")
+    assert set(metrics["method"]) == set(method_names())
+    assert metrics.loc[metrics["metric"] == "mae", "value"].notna().all()
 
 
 def test_a_second_run_has_nothing_to_do(small):
@@ -79,6 +92,7 @@ def test_an_audio_setting_extracts_audio_again_and_no_other_modality(edited):
     edited.write(changed(features={"audio": {"mfcc": 13}}))
     jobs = edited.jobs()
     assert "prepare_clips" not in jobs
+    assert jobs["align"] == 1
     assert jobs["train"] == jobs["evaluate"] == 2
 
 

@@ -17,6 +17,8 @@ from elision.layout import Layout
 from elision.recipe import Recipes, check, check_data
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from elision.store import Store
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
@@ -86,6 +88,23 @@ def _plan(params: parameters.Params, dataset: str, store: "Store", layout: Layou
     check(plan.provenance, Recipes(params).corrupt(dataset), path)
     check_data(plan.provenance["data"], store.provenance["data"], path)
     return plan
+
+
+def _spans(
+    params: parameters.Params, dataset: str, method: str, store: "Store", layout: Layout
+) -> "dict[str, np.ndarray] | None":
+    """Open the frames of every text token, if a method asks for them."""
+    from elision.features.align import Alignment
+    from elision.methods import resolve_variant
+
+    hyperparameters, _ = resolve_variant(params, params.variants[method], params.datasets[dataset].corpus)
+    if hyperparameters.alignment != "words":
+        return None
+    path = layout.alignment(dataset)
+    alignment = Alignment.open(path)
+    check(alignment.provenance, Recipes(params).align(dataset), path)
+    check_data(alignment.provenance["data"], store.provenance["data"], path)
+    return alignment.spans
 
 
 @app.command()
@@ -172,6 +191,17 @@ def complete(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS,
 
 
 @app.command()
+def align(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+    """Find the audio and vision frames of every text token of a dataset."""
+    from elision.features.align import align as run_align
+
+    settings, layout = parameters.load(params), Layout(results)
+    store = _open(settings, dataset, layout)
+    provenance = _expected(Recipes(settings).align(dataset), recipe)
+    run_align(store, output=layout.alignment(dataset), provenance=provenance)
+
+
+@app.command()
 def corrupt(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     """Fix every test condition of a dataset, once for all methods."""
     from elision.corruption.plan import write
@@ -212,6 +242,7 @@ def train(
         folder=layout.run(dataset, method, run),
         recipe=_expected(Recipes(settings).train(dataset, method, run), recipe),
         score=lambda predictions, labels: score(predictions, labels, family=family),
+        spans=_spans(settings, dataset, method, store, layout),
     )
 
 
@@ -243,6 +274,7 @@ def evaluate(
         plan=_plan(settings, dataset, store, layout),
         weights=weights,
         record=record,
+        spans=_spans(settings, dataset, method, store, layout),
     )
     provenance = {
         **_expected(recipes.evaluate(dataset, method, run), recipe),

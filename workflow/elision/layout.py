@@ -36,6 +36,10 @@ class Layout:
         """Sequences of one modality."""
         return self.store(dataset) / f"{modality}.safetensors"
 
+    def alignment(self, dataset: str) -> Path:
+        """Frames of every text token."""
+        return self.store(dataset) / "alignment.safetensors"
+
     def corruptions(self, dataset: str) -> tuple[Path, Path]:
         """Draws and description of every test condition."""
         return tuple(self.root / "corruptions" / f"{dataset}{ending}" for ending in (".safetensors", ".json"))
@@ -58,7 +62,7 @@ class Layout:
         if name == "datasets":
             files = []
             for dataset in params.datasets:
-                files.append(self.samples(dataset))
+                files += [self.samples(dataset), self.alignment(dataset)]
                 if modalities := extracted(params, dataset):
                     files += [self.clips(dataset), *(self.sequences(dataset, m) for m in modalities)]
             return files

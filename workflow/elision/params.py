@@ -8,7 +8,7 @@ import pkgutil
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -157,7 +157,7 @@ class Params(_Section):
         min_length=1, description="name: {source: ..., settings of that source}"
     )
     methods: Annotated[list[Variant], AfterValidator(_unique)] = Field(
-        min_length=1, description="names of methods, or name: {method: ..., hyperparameter: value}"
+        min_length=1, description="names of methods, or name: {method: ..., hyperparameter: value}; or all"
     )
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_unique)] = Field(
         [1111, 1112, 1113], min_length=1, description="one run per seed"
@@ -165,6 +165,11 @@ class Params(_Section):
     features: Features = Features()
     corruption: Corruption = Corruption()
     train: Train = Train()
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _read_methods(cls, methods: Any) -> Any:
+        return method_names() if methods == "all" else methods
 
     @field_validator("datasets", mode="before")
     @classmethod
@@ -285,7 +290,8 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
 def _fields_at(model: type[BaseModel], parents: list) -> list[str]:
     for part in parents:
         field = model.model_fields.get(part)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if model is None:
             return []
-        model = field.annotation
     return list(model.model_fields)

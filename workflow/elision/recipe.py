@@ -117,6 +117,10 @@ class Recipes:
             return self._recipe("complete", {}, code("features.shards"), **modalities)
         return self.prepare(dataset)
 
+    def align(self, dataset: str) -> dict:
+        """Frames of every text token of a dataset."""
+        return self._recipe("align", {}, code("features.align"), store=self.store(dataset))
+
     def corrupt(self, dataset: str) -> dict:
         """Test conditions of a dataset."""
         return self._recipe("corrupt", self._settings["corruption"], code("corruption.plan"), store=self.store(dataset))
@@ -133,14 +137,18 @@ class Recipes:
             "overrides": variant.model_dump(mode="json")["overrides"],
             "run": run,
         }
-        inputs = {"store": self.store(dataset)}
+        inputs = {"store": self.store(dataset), "alignment": self.align(dataset)}
         if self.params.train.selection == "test_oracle":
             inputs["corruptions"] = self.corrupt(dataset)
         return self._recipe("train", settings, code("training.trainer", f"methods.{variant.method}"), **inputs)
 
     def evaluate(self, dataset: str, method: str, run: str) -> dict:
         """Predictions of a run."""
-        inputs = {"model": self.train(dataset, method, run), "corruptions": self.corrupt(dataset)}
+        inputs = {
+            "model": self.train(dataset, method, run),
+            "corruptions": self.corrupt(dataset),
+            "alignment": self.align(dataset),
+        }
         modules = ("evaluation.predict", f"methods.{self.params.variants[method].method}")
         return self._recipe("evaluate", {}, code(*modules), **inputs)
 

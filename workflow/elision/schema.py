@@ -26,12 +26,15 @@ def schema() -> dict:
         "patternProperties": {params.NAME: {"anyOf": sources}},
         "additionalProperties": False,
     }
-    document["properties"]["methods"]["items"] = {
+    entry = {
         "anyOf": [
             {"enum": params.method_names()},
             {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": {"anyOf": variants}},
         ]
     }
+    listed = {key: document["properties"]["methods"].pop(key) for key in ("type", "minItems")}
+    document["properties"]["methods"].pop("items")
+    document["properties"]["methods"]["anyOf"] = [{"const": "all"}, {**listed, "items": entry}]
     for unused in ("Variant", "DatasetSettings"):
         definitions.pop(unused, None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "params.yaml of Elision", **document}

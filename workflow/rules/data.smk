@@ -39,7 +39,7 @@ rule prepare_sequences:
     wildcard_constraints:
         dataset=any_of(SEQUENCES),
     conda:
-        "../../envs/data.yaml"
+        "../../envs/features.yaml"
     resources:
         mem_mb=16000,
         runtime=120,

@@ -6,6 +6,7 @@ rule evaluate:
         RESULTS.model("{dataset}", "{method}", "{run}"),
         RESULTS.corruptions("{dataset}"),
         samples=RESULTS.samples("{dataset}"),
+        alignment=RESULTS.alignment("{dataset}"),
     output:
         RESULTS.predictions("{dataset}", "{method}", "{run}"),
     log:

@@ -1,4 +1,4 @@
-"""Features: one job per modality and shard of the clips, then merged into the store."""
+"""Features: one job per modality and shard of the clips, then merged into the store, and aligned with the text."""
 
 SHARDS = range(PARAMS.features.shards)
 PYFEAT = PARAMS.features.vision.extractor == "pyfeat"
@@ -73,3 +73,23 @@ rule complete:
         recipe=lambda w: RECIPES.store(w.dataset)["identity"],
     shell:
         "python -m elision complete --dataset {wildcards.dataset} --recipe {params.recipe} > {log} 2>&1"
+
+
+rule align:
+    input:
+        samples=RESULTS.samples("{dataset}"),
+    output:
+        RESULTS.alignment("{dataset}"),
+    log:
+        "results/logs/align/{dataset}.log",
+    benchmark:
+        "results/benchmarks/align/{dataset}.tsv"
+    conda:
+        "../../envs/features.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        recipe=lambda w: RECIPES.align(w.dataset)["identity"],
+    shell:
+        "python -m elision align --dataset {wildcards.dataset} --recipe {params.recipe} > {log} 2>&1"

@@ -4,6 +4,7 @@
 rule train:
     input:
         samples=RESULTS.samples("{dataset}"),
+        alignment=RESULTS.alignment("{dataset}"),
         corruptions=(
             RESULTS.corruptions("{dataset}")
             if PARAMS.train.selection == "test_oracle"

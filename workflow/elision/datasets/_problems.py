@@ -1,11 +1,14 @@
 """Everything that is wrong with a user's files, told at once."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from elision.errors import ElisionError, plural
 
 _MOST = 50
+
+log = logging.getLogger(__name__)
 
 
 def refuse(file: Path, problems: Sequence[str]) -> None:
@@ -21,3 +24,15 @@ def some(names: Sequence[object], most: int = 3) -> str:
     """Return the first names, quoted, and how many more there are."""
     shown = ", ".join(repr(str(name)) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def warn_of_shared_speakers(speakers: Iterable[str | None], splits: Iterable[str]) -> None:
+    """Log the speakers who are in more than one split."""
+    found: dict[str, set[str]] = {}
+    for speaker, split in zip(speakers, splits, strict=True):
+        if speaker:
+            found.setdefault(speaker, set()).add(split)
+    if shared := sorted(speaker for speaker, its in found.items() if len(its) > 1):
+        log.warning(
+            "speakers in more than one split: %s; scores will be better than for speakers never heard", some(shared, 10)
+        )

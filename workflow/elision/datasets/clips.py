@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from elision.datasets._problems import refuse, some
+from elision.datasets._problems import refuse, warn_of_shared_speakers
 from elision.errors import ElisionError
 from elision.media import Media, probe
 from elision.params import DatasetSettings, suggestion
@@ -102,7 +102,7 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
     clips : pd.DataFrame
         A row per utterance, in the order of the table: ``id``, ``path``, ``text``, ``label`` (and the labels of
         modalities), ``split``, ``speaker``, ``duration`` (seconds; NaN without media), ``has_audio``, ``has_vision``,
-        ``words`` (JSON list of [word, start, end] in seconds, or None).
+        ``fps`` (of the video; NaN without one), ``words`` (JSON list of [word, start, end] in seconds, or None).
 
     Raises
     ------
@@ -124,7 +124,7 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
     problems += wrong
     refuse(table, problems)
 
-    _warn_of_shared_speakers(rows)
+    warn_of_shared_speakers([row.cells.get("speaker") for row in rows], [row.cells["split"] for row in rows])
     paths = [str(settings.folder / row.cells["path"]) if row.cells.get("path") else None for row in rows]
     return pd.DataFrame(
         {
@@ -137,6 +137,7 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
             "duration": [found.duration if found else np.nan for found in media],
             "has_audio": [bool(found and found.audio) for found in media],
             "has_vision": [bool(found and found.vision) for found in media],
+            "fps": [found.fps if found and found.fps else np.nan for found in media],
             "words": pd.Series(words, dtype=object),
         }
     )
@@ -299,14 +300,3 @@ def _media(rows: list[_Row], folder: Path) -> tuple[list[Media | None], list[str
         found = list(track(pool.map(look, rows), f"check the clips of {folder}", len(rows)))
     problems = [f"{row}: {item}" for row, item in zip(rows, found, strict=True) if isinstance(item, ElisionError)]
     return [item if isinstance(item, Media) else None for item in found], problems
-
-
-def _warn_of_shared_speakers(rows: list[_Row]) -> None:
-    splits: dict[str, set[str]] = {}
-    for row in rows:
-        if speaker := row.cells.get("speaker"):
-            splits.setdefault(speaker, set()).add(row.cells["split"])
-    if shared := sorted(speaker for speaker, found in splits.items() if len(found) > 1):
-        log.warning(
-            "speakers in more than one split: %s; scores will be better than for speakers never heard", some(shared, 10)
-        )

@@ -128,7 +128,7 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
     with ThreadPoolExecutor(cpu_count()) as pool:
         made = pool.map(lambda clip: _make(clip, settings.seed), clips)
         durations, words = zip(*track(made, "make demo clips", len(clips)), strict=True)
-    return table.assign(duration=durations, has_audio=True, has_vision=True, words=words)
+    return table.assign(duration=durations, has_audio=True, has_vision=True, fps=float(FRAMES_PER_SECOND), words=words)
 
 
 def plan(settings: Settings) -> pd.DataFrame:

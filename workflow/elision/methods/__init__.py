@@ -128,7 +128,7 @@ def build(
     if encoder is None or isinstance(encoder, str):
         from elision.methods.layers.text_encoder import TextEncoder
 
-        encoder = TextEncoder.load(encoder or spec.encoder)
+        encoder = TextEncoder.load(encoder or spec.encoder, pooler=cls.uses_pooler)
     return cls(hyperparameters, spec, encoder)
 
 

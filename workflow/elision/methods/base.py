@@ -1,11 +1,13 @@
 """What a method is: a module that turns a batch into named losses and into a prediction."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.task import MODALITIES, DataSpec, TaskKind
@@ -43,6 +45,11 @@ class TrainingHyperparameters(BaseModel):
     modalities: tuple[Literal[MODALITIES], ...] = Field(
         MODALITIES, min_length=1, description="modalities that the method sees; the rest is left out"
     )
+    alignment: Literal["none", "words", "pooled"] = Field(
+        "none",
+        description="none: audio and vision have their own frames; words: the mean of the frames of each token's word; "
+        "pooled: means over equal parts of the padded length, one per token position, as MMSA does with unaligned data",
+    )
 
 
 class Method(nn.Module):
@@ -66,6 +73,8 @@ class Method(nn.Module):
         Methods whose trained weights it starts from.
     requires : tuple of str
         Modalities without which it is not the method.
+    uses_pooler : bool
+        Whether the text encoder keeps its pooler (``encoder.pool``).
     corpus_defaults : dict of str to dict
         Values that differ from the defaults of ``Hyperparameters``, per ``Corpus.defaults``: the official ones, and
         ours for ``demo``.
@@ -76,6 +85,7 @@ class Method(nn.Module):
     task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION}
     needs: ClassVar[tuple[str, ...]] = ()
     requires: ClassVar[tuple[str, ...]] = ()
+    uses_pooler: ClassVar[bool] = False
     corpus_defaults: ClassVar[dict[str, dict]] = {}
 
     class Hyperparameters(TrainingHyperparameters):
@@ -104,14 +114,38 @@ class Method(nn.Module):
         """Predict from what is observed; never looks at ``batch.label`` or ``batch.clean``."""
         raise NotImplementedError
 
+    def readout(self, x: Tensor) -> Tensor:
+        """Turn the output [B, outputs] of a last layer into scores [B], or class logits [B, C]."""
+        return x.squeeze(1) if self.spec.task is TaskKind.REGRESSION else x
+
+    def error(
+        self, output: Tensor, label: Tensor, *, regression: Callable[[Tensor, Tensor], Tensor] = F.l1_loss
+    ) -> Tensor:
+        """Return the error of scores [B], or the cross-entropy of class logits [B, C]."""
+        return regression(output, label) if self.spec.task is TaskKind.REGRESSION else F.cross_entropy(output, label)
+
     def begin_training(self, labels: Tensor) -> None:
         """Prepare buffers that need the training labels [N]; called once, before the first epoch."""
 
     def on_epoch_start(self, epoch: int) -> None:
         """Prepare an epoch, counted from 1."""
 
+    def passes(self, batches: int) -> list[int]:
+        """Return the number of batches of each pass over the training split in an epoch; each is shuffled anew."""
+        return [batches]
+
+    def on_pass_start(self, number: int) -> None:
+        """Prepare a pass of an epoch, counted from 0."""
+
+    def on_epoch_end(self, error: float) -> None:
+        """Finish an epoch, knowing the error of the validation split."""
+
     def on_train_end(self) -> None:
         """Finish after the last epoch."""
+
+    def trainable(self) -> list[nn.Parameter]:
+        """Return all parameters that are trained, those of the text encoder included."""
+        return [p for p in self.parameters() if p.requires_grad]
 
     def parameter_groups(self) -> list[dict]:
         """Optimizer groups; the text encoder and the rest, by default."""
@@ -120,16 +154,36 @@ class Method(nn.Module):
         encoder = [p for p in self.encoder.parameters() if p.requires_grad]
         return [*groups, {"params": encoder, "name": "text encoder"}] if encoder else groups
 
+    def two_rate_groups(self, *, learning_rate: float, text_encoder: float) -> list[dict]:
+        """Return the default groups with a learning rate each."""
+        rates = {"method": learning_rate, "text encoder": text_encoder}
+        return [{**group, "lr": rates[group["name"]]} for group in self.parameter_groups()]
+
+    def text_encoder_groups(self, *, learning_rate: float, weight_decay: float) -> list[dict]:
+        """Two groups of the text encoder: biases and layer norms do not decay. None, if it is frozen."""
+        decays, rest = [], []
+        for name, parameter in self.encoder.named_parameters():
+            if parameter.requires_grad:
+                (rest if "bias" in name or "LayerNorm" in name else decays).append(parameter)
+        groups = [
+            {"name": "text encoder", "params": decays, "lr": learning_rate, "weight_decay": weight_decay},
+            {"name": "text encoder, no decay", "params": rest, "lr": learning_rate, "weight_decay": 0.0},
+        ]
+        return [group for group in groups if group["params"]]
+
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """Optimizers over ``parameter_groups``."""
         return [torch.optim.AdamW(self.parameter_groups(), lr=1e-4)]
 
     def learning_rate_factor(self, epoch: int) -> float:
-        """Multiplier of every learning rate during an epoch, counted from 1."""
+        """Multiplier of the learning rates during an epoch, counted from 1.
+
+        Groups of an optimizer that hold ``"constant": True`` keep theirs.
+        """
         return 1.0
 
     def update(self, batch: Batch, optimizers: list[torch.optim.Optimizer], step: int) -> dict[str, Tensor]:
-        """Learn from one batch; ``step`` counts the batches of the epoch from 0.
+        """Learn from one batch; ``step`` counts the batches of the pass from 0.
 
         Override only for unusual optimisation.
         """
@@ -148,10 +202,10 @@ class Method(nn.Module):
             for optimizer in optimizers:
                 optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
+        self.after_backward()
         if (step + 1) % accumulate == 0:
-            self.before_step()
             for optimizer in optimizers:
                 optimizer.step()
 
-    def before_step(self) -> None:
-        """Change gradients before a step (clipping)."""
+    def after_backward(self) -> None:
+        """Change the gradients, summed so far, after each batch (clipping)."""

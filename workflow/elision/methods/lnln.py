@@ -12,9 +12,10 @@ Where the released code and the paper differ, this follows the code:
 - The discriminator tells the corrected from the complete language; in the paper, the proxy from language.
 - The reconstructor regresses the embeddings of the complete input, which are not detached; in the paper, the input.
 - The fusion has depth 2 on MOSI (4 in the paper), and there is no early stopping.
+
+Classes are ours: the same network with cross-entropy in place of the squared error.
 """
 
-import math
 from typing import ClassVar, Literal
 
 import torch
@@ -24,8 +25,9 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
+from elision.methods.layers.schedule import warm_up_and_cosine
 from elision.methods.layers.transformer import CrossTransformer, HyperModalityLayer, TokenTransformer
-from elision.task import MODALITIES, DataSpec
+from elision.task import MODALITIES, DataSpec, TaskKind
 
 
 class LNLN(Method):
@@ -36,6 +38,7 @@ class LNLN(Method):
         "Zhang, Wang, Yu: Towards Robust Multimodal Sentiment Analysis with Incomplete Data. NeurIPS 2024, "
         "arXiv 2409.20012"
     )
+    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
 
     class Hyperparameters(TrainingHyperparameters):
         """Those of the released configuration for MOSI."""
@@ -104,7 +107,7 @@ class LNLN(Method):
             self.language_encoder = TokenTransformer(tokens, width, h.language_depth)
             self.hyper_modality = nn.ModuleList(HyperModalityLayer(width) for _ in range(h.language_depth + 1))
             self.fusion = CrossTransformer(tokens, tokens, width, h.fusion_depth)
-        self.head = nn.Linear(width if h.multimodal_learning else 3 * width, 1)
+        self.head = nn.Linear(width if h.multimodal_learning else 3 * width, spec.outputs)
         if h.reconstructor:
             self.reconstructor = nn.ModuleDict(
                 {name: TokenTransformer(tokens, width, h.reconstructor_depth) for name in MODALITIES}
@@ -165,8 +168,8 @@ class LNLN(Method):
         if reconstruct:
             errors = [F.mse_loss(self.reconstructor[name](embedded[name]), complete[name]) for name in MODALITIES]
             terms["reconstruction"] = h.reconstruction_weight * torch.stack(errors).mean()
-        output = self.head(self.fuse(language, embedded)).squeeze(1)
-        terms["sentiment"] = h.sentiment_weight * F.mse_loss(output, batch.label)
+        output = self.readout(self.head(self.fuse(language, embedded)))
+        terms["sentiment"] = h.sentiment_weight * self.error(output, batch.label, regression=F.mse_loss)
         return terms
 
     def predict(self, batch: Batch) -> Prediction:
@@ -176,25 +179,16 @@ class LNLN(Method):
         if self.hyperparameters.dominant_modality_correction:
             language = _mix(self.generate_proxy(embedded), language, self.completeness(language))
         representation = self.fuse(language, embedded)
-        return Prediction(self.head(representation).squeeze(1), representation)
+        return Prediction(self.readout(self.head(representation)), representation)
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW over a single group, the text encoder included."""
         h = self.hyperparameters
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        return [torch.optim.AdamW(parameters, lr=h.learning_rate, weight_decay=h.weight_decay)]
+        return [torch.optim.AdamW(self.trainable(), lr=h.learning_rate, weight_decay=h.weight_decay)]
 
     def learning_rate_factor(self, epoch: int) -> float:
-        """Warm up over a tenth of the epochs, then follow half a cosine.
-
-        With W = epochs / 10, epoch e trains at (e - 1) / W while e - 1 <= W: the first at 0, so that it changes no
-        weight. The first epoch after, e0 = floor(W) + 2, trains at 1, and the following at
-        (1 + cos(pi (e - e0) / (9 W))) / 2. That is what the released scheduler does when it is stepped once per epoch.
-        """
-        warm_up = self.hyperparameters.epochs / 10
-        if epoch - 1 <= warm_up:
-            return (epoch - 1) / warm_up
-        return 0.5 * (1 + math.cos(math.pi * (epoch - math.floor(warm_up) - 2) / (9 * warm_up)))
+        """Warm up over a tenth of the epochs, then follow half a cosine."""
+        return warm_up_and_cosine(epoch, epochs=self.hyperparameters.epochs)
 
 
 def _mix(proxy: Tensor, language: Tensor, weight: Tensor) -> Tensor:

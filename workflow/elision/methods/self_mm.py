@@ -13,15 +13,12 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from elision.batch import Batch, Sequence
-from elision.methods.base import Method, Prediction, TrainingHyperparameters
-from elision.task import MODALITIES, DataSpec
-
-HEADS = ("fusion", *MODALITIES)
-_EPSILON = 1e-8
+from elision.methods.base import TrainingHyperparameters
+from elision.methods.layers.label_generation import Head, LabelGeneratingMethod, LabelGenerator
+from elision.task import DataSpec
 
 
 class RecurrentSubnet(nn.Module):
@@ -40,36 +37,8 @@ class RecurrentSubnet(nn.Module):
         return self.out(hidden[-1])
 
 
-class Head(nn.Module):
-    """Prediction from one vector; its first layer gives the feature from which labels are generated."""
-
-    def __init__(self, inputs: int, width: int, dropout: float) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.feature = nn.Linear(inputs, width)
-        self.hidden = nn.Linear(width, width)
-        self.out = nn.Linear(width, 1)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the feature [B, width] and the score [B]."""
-        feature = F.relu(self.feature(self.dropout(x)))
-        return feature, self.out(F.relu(self.hidden(feature))).squeeze(1)
-
-
-class SelfMM(Method):
-    """Yu, Xu, Yuan and Wu, AAAI 2021.
-
-    Attributes
-    ----------
-    labels : Tensor [4, N]
-        Labels of fusion, text, audio and vision for each training sample; those of fusion are the true ones.
-    features_{head} : Tensor [N, width]
-        The last feature of each training sample; zeros before its first visit, which count in the centres.
-    centres_{head} : Tensor [2, width]
-        Mean feature of the training samples with a positive, and with a negative label.
-    epoch : Tensor int64
-        Current epoch, from 1.
-    """
+class SelfMM(LabelGeneratingMethod):
+    """Yu, Xu, Yuan and Wu, AAAI 2021."""
 
     name = "self_mm"
     paper = (
@@ -139,12 +108,7 @@ class SelfMM(Method):
                 "vision": Head(h.vision_out, h.vision_width, h.vision_dropout),
             }
         )
-        self.register_buffer("epoch", torch.tensor(1))
-        self.register_buffer("labels", torch.zeros(len(HEADS), spec.samples))
-        for head in HEADS:
-            width = self.heads[head].out.in_features
-            self.register_buffer(f"features_{head}", torch.zeros(spec.samples, width))
-            self.register_buffer(f"centres_{head}", torch.zeros(2, width))
+        self.label_generator = LabelGenerator(self.heads, samples=spec.samples, limit=spec.label_range)
 
     def represent(self, batch: Batch) -> dict[str, Tensor]:
         """Return what each head reads: a vector [B, D] per modality, and all of them side by side."""
@@ -155,92 +119,17 @@ class SelfMM(Method):
         }
         return {"fusion": torch.cat(list(vectors.values()), 1), **vectors}
 
-    def predict(self, batch: Batch) -> Prediction:
-        """Predict with the fusion head."""
-        feature, output = self.heads["fusion"](self.represent(batch)["fusion"])
-        return Prediction(output, feature)
-
-    def forward_heads(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return the feature [B, width] and the score [B] of every head."""
-        return {head: self.heads[head](vector) for head, vector in self.represent(batch).items()}
-
-    def terms(self, outputs: dict[str, tuple[Tensor, Tensor]], batch: Batch) -> dict[str, Tensor]:
-        """Return the absolute error of every head; unimodal ones weigh more the more their label differs."""
-        terms = {"fusion": F.l1_loss(outputs["fusion"][1], batch.label)}
-        for row, head in enumerate(HEADS[1:], start=1):
-            label = self.labels[row, batch.index]
-            weight = torch.tanh((label - batch.label).abs())
-            terms[head] = (weight * (outputs[head][1] - label).abs()).mean()
-        return terms
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the error of every head on a batch of the training split."""
-        return self.terms(self.forward_heads(batch), batch)
-
-    def update(self, batch: Batch, optimizers: list[torch.optim.Optimizer], step: int) -> dict[str, Tensor]:
-        """Learn from one batch, then generate its labels anew and move the centres."""
-        outputs = self.forward_heads(batch)
-        terms = self.terms(outputs, batch)
-        self.descend(terms, optimizers, step)
-        with torch.no_grad():
-            self.remember({head: feature.detach() for head, (feature, _) in outputs.items()}, batch)
-        return {name: term.detach() for name, term in terms.items()}
-
-    def remember(self, features: dict[str, Tensor], batch: Batch) -> None:
-        """Generate unimodal labels from features and centres, store the features, and recompute the centres."""
-        index = batch.index
-        if self.epoch > 1:
-            nearness = {}
-            for head in HEADS:
-                offsets = features[head].unsqueeze(1) - getattr(self, f"centres_{head}")
-                positive, negative = torch.linalg.vector_norm(offsets, dim=2).unbind(1)
-                nearness[head] = (negative - positive) / (positive + _EPSILON)
-            share = 2 / (self.epoch + 1)
-            for row, head in enumerate(HEADS[1:], start=1):
-                ratio = nearness[head] / (nearness["fusion"] + _EPSILON)
-                shift = nearness[head] - nearness["fusion"]
-                label = 0.5 * ratio * batch.label + 0.5 * (batch.label + shift)
-                label = label.clamp(-self.spec.label_range, self.spec.label_range)
-                self.labels[row, index] = (1 - share) * self.labels[row, index] + share * label
-        for row, head in enumerate(HEADS):
-            memory, centres = getattr(self, f"features_{head}"), getattr(self, f"centres_{head}")
-            memory[index] = features[head]
-            members = torch.stack([self.labels[row] > 0, self.labels[row] < 0]).to(memory.dtype)
-            counts = members.sum(1, keepdim=True)
-            centres.copy_(torch.where(counts > 0, members @ memory / counts.clamp(min=1), centres))
-
-    def begin_training(self, labels: Tensor) -> None:
-        """Start every unimodal label at the true one."""
-        self.labels.copy_(labels.expand_as(self.labels))
-
-    def on_epoch_start(self, epoch: int) -> None:
-        """Labels settle as epochs pass: the newest counts 2 / (epoch + 1)."""
-        self.epoch.fill_(epoch)
-
     def parameter_groups(self) -> list[dict]:
         """Text encoder with and without weight decay, audio subnet, vision subnet, and the heads."""
         h = self.hyperparameters
-        groups = {
-            "text encoder": (h.learning_rate_text_encoder, h.weight_decay_text_encoder, []),
-            "text encoder, no decay": (h.learning_rate_text_encoder, 0.0, []),
-            "audio": (h.learning_rate_audio, h.weight_decay_audio, []),
-            "vision": (h.learning_rate_vision, h.weight_decay_vision, []),
-            "heads": (h.learning_rate, h.weight_decay, []),
-        }
-        for name, parameter in self.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            if name.startswith("encoder."):
-                group = "text encoder, no decay" if "bias" in name or "LayerNorm" in name else "text encoder"
-            else:
-                group = {"audio_subnet": "audio", "vision_subnet": "vision"}.get(name.split(".")[0], "heads")
-            groups[group][2].append(parameter)
+        text = self.text_encoder_groups(
+            learning_rate=h.learning_rate_text_encoder, weight_decay=h.weight_decay_text_encoder
+        )
+        audio, vision = list(self.audio_subnet.parameters()), list(self.vision_subnet.parameters())
+        heads = list(self.heads.parameters())
         return [
-            {"name": name, "params": parameters, "lr": rate, "weight_decay": decay}
-            for name, (rate, decay, parameters) in groups.items()
-            if parameters
+            *text,
+            {"name": "audio", "params": audio, "lr": h.learning_rate_audio, "weight_decay": h.weight_decay_audio},
+            {"name": "vision", "params": vision, "lr": h.learning_rate_vision, "weight_decay": h.weight_decay_vision},
+            {"name": "heads", "params": heads, "lr": h.learning_rate, "weight_decay": h.weight_decay},
         ]
-
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """Adam, whose weight decay is an L2 penalty."""
-        return [torch.optim.Adam(self.parameter_groups())]

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
-from elision.task import DataSpec
+from elision.task import DataSpec, TaskKind
 
 
 class TextOnly(Method):
@@ -20,6 +20,7 @@ class TextOnly(Method):
 
     name = "text_only"
     requires = ("text",)
+    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
 
     class Hyperparameters(TrainingHyperparameters):
         """Usual values for fine-tuning a BERT."""
@@ -33,24 +34,20 @@ class TextOnly(Method):
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
         super().__init__(hyperparameters, spec, encoder)
-        self.head = nn.Linear(encoder.width, 1)
+        self.head = nn.Linear(encoder.width, spec.outputs)
 
     def predict(self, batch: Batch) -> Prediction:
         """Predict from the mean of the valid tokens; from zeros, where there is no text."""
         valid = batch.text.valid.unsqueeze(2)
         mean = (self.encoder(batch.text) * valid).sum(1) / valid.sum(1).clamp(min=1)
-        return Prediction(self.head(mean).squeeze(1), mean)
+        return Prediction(self.readout(self.head(mean)), mean)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the mean squared error."""
-        return {"sentiment": F.mse_loss(self.predict(batch).output, batch.label)}
+        """Return the mean squared error, or the cross-entropy of classes."""
+        return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.mse_loss)}
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW with a slower text encoder."""
         h = self.hyperparameters
-        method, *encoder = self.parameter_groups()
-        groups = [
-            {**method, "lr": h.learning_rate},
-            *({**group, "lr": h.learning_rate_text_encoder} for group in encoder),
-        ]
+        groups = self.two_rate_groups(learning_rate=h.learning_rate, text_encoder=h.learning_rate_text_encoder)
         return [torch.optim.AdamW(groups, weight_decay=h.weight_decay)]

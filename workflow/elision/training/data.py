@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from elision.batch import Batch, Sequence
 from elision.corruption.missing import lnln_rates, missing, uniforms
@@ -37,17 +38,22 @@ def scales(store: Store, *, standardise: bool) -> dict[str, Scale]:
     return {m: Scale.of(store, m) for m in ("audio", "vision") if standardise and m in store.modalities}
 
 
-def spec(store: Store, corpus: str, modalities: tuple[str, ...] = MODALITIES) -> DataSpec:
-    """Return the sizes of a dataset, as a method that sees ``modalities`` is built for them."""
+def spec(store: Store, corpus: str, modalities: tuple[str, ...] = MODALITIES, *, alignment: str = "none") -> DataSpec:
+    """Return the sizes of a dataset, as a method that sees ``modalities`` in an ``alignment`` is built for them."""
     seen = {name: sequences for name, sequences in store.modalities.items() if name in modalities}
+    length = {name: seen[name].header.length if name in seen else 1 for name in MODALITIES}
     return DataSpec(
         corpus=corpus,
         audio=seen["audio"].width if "audio" in seen else 1,
         vision=seen["vision"].width if "vision" in seen else 1,
-        length={name: seen[name].header.length if name in seen else 1 for name in MODALITIES},
+        length=length if alignment == "none" else dict.fromkeys(MODALITIES, _text_length(store)),
         samples=len(store.rows("train")),
         encoder=store.modalities["text"].header.extractor if "text" in store.modalities else "minilm",
     )
+
+
+def _text_length(store: Store) -> int:
+    return store.modalities["text"].header.length if "text" in store.modalities else 1
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,40 @@ class _Flat:
         return Sequence(values, valid, observed)
 
 
+def _word_ranges(store: Store, rows: np.ndarray, spans: np.ndarray) -> Tensor:
+    """Frames from and up to [N, T, 2] of each token of the samples ``rows``; none, where there is no token."""
+    count = len(store.samples)
+    tokens = store.modalities["text"].lengths if "text" in store.modalities else np.zeros(count, np.int64)
+    ranges = np.zeros((count, _text_length(store), 2), np.int64)
+    ranges[np.arange(ranges.shape[1]) < tokens[:, None]] = spans
+    return torch.from_numpy(ranges[rows])
+
+
+def _pooled_ranges(length: int, tokens: int) -> Tensor:
+    """Frames from and up to [T, 2] of equal parts of a padded sequence; the last parts may reach beyond its end."""
+    pool = -(-length // tokens)
+    start = pool * torch.arange(tokens)
+    return torch.stack([start, start + pool], 1)
+
+
+def _average(sequence: Sequence, ranges: Tensor) -> Sequence:
+    """Average over ranges of frames [B, T, 2]; frames beyond the end are copies of the last.
+
+    Each mean is summed by itself and in the order of its frames: no other sample of the batch changes a bit of it.
+    """
+    batch, length = sequence.valid.shape
+    start, stop = ranges.flatten(0, 1).unbind(1)
+    count = stop - start
+    first = count.cumsum(0) - count
+    frame = torch.arange(int(count.sum()), device=count.device) + (start - first).repeat_interleave(count)
+    sample = torch.arange(batch, device=count.device).repeat_interleave(ranges.shape[1]).repeat_interleave(count)
+    flags = torch.stack([sequence.valid, sequence.observed], 2)
+    frames = torch.cat([sequence.values, flags], 2).flatten(0, 1)
+    means = F.embedding_bag(sample * length + frame.clamp(max=length - 1), frames, first, mode="mean")
+    means = means.unflatten(0, (batch, -1))
+    return Sequence(means[..., :-2].contiguous(), means[..., -2] > 0, means[..., -1] > 0)
+
+
 class SplitData:
     """One split of a store on a device.
 
@@ -94,6 +134,14 @@ class SplitData:
         Applied to the modalities that it names.
     modalities : tuple of str
         The modalities that are seen; the rest is left out.
+    alignment : str
+        What becomes of audio and vision, after corruption. ``none``: they keep their own frames. ``words``: for each
+        text token the mean of its frames. ``pooled``: with L their padded length and T that of the text, for each of T
+        positions the mean of L / T padded frames, rounded up, whatever the length of the sample; where the frames do
+        not suffice, the last one is repeated. In either alignment all modalities have length T; a position is valid, or
+        observed, if one of its frames is.
+    spans : dict of str to np.ndarray, optional
+        Frames of each text token (see ``features.align``), for ``words``.
     device : torch.device
     """
 
@@ -104,6 +152,8 @@ class SplitData:
         *,
         scales: dict[str, Scale],
         modalities: tuple[str, ...] = MODALITIES,
+        alignment: str = "none",
+        spans: dict[str, np.ndarray] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         rows = store.rows(split)
@@ -112,12 +162,19 @@ class SplitData:
         self.device = torch.device(device)
         self.lengths: dict[str, np.ndarray] = {}
         self._flat: dict[str, _Flat] = {}
+        self._ranges: dict[str, Tensor] = {}
+        length = 1 if alignment == "none" else _text_length(store)
         for name in (*MODALITIES, "text_features"):
             kind = "text" if name == "text_features" else name
             if name in store.modalities and kind in modalities:
                 self._load(store, name, rows, scales.get(name))
+                if kind != "text" and alignment == "words":
+                    self._ranges[name] = _word_ranges(store, rows, spans[name]).to(self.device)
+                elif kind != "text" and alignment == "pooled":
+                    pooled = _pooled_ranges(self._flat[name].length, length).to(self.device)
+                    self._ranges[name] = pooled.expand(len(rows), -1, -1)
             elif name in MODALITIES:
-                self._load_absent(name, len(rows))
+                self._load_absent(name, len(rows), length)
 
     def _load(self, store: Store, name: str, rows: np.ndarray, scale: Scale | None) -> None:
         sequences = store.modalities[name]
@@ -137,9 +194,9 @@ class SplitData:
             values = np.where(observed[:, None], values, np.float32(0))
         self._put(name, values, observed, lengths, sequences.header.length, unk)
 
-    def _load_absent(self, name: str, count: int) -> None:
+    def _load_absent(self, name: str, count: int, length: int) -> None:
         values = np.zeros(0, np.int64) if name == "text" else np.zeros((0, 1), np.float32)
-        self._put(name, values, np.zeros(0, bool), np.zeros(count, np.int64), 1, 0 if name == "text" else None)
+        self._put(name, values, np.zeros(0, bool), np.zeros(count, np.int64), length, 0 if name == "text" else None)
 
     def _put(
         self, name: str, values: np.ndarray, observed: np.ndarray, lengths: np.ndarray, length: int, unk: int | None
@@ -196,6 +253,8 @@ class SplitData:
         for name, flat in self._flat.items():
             kind = "text" if name == "text_features" else name
             sequences[name] = flat.gather(index, corrupted.lost.get(kind) if corrupted else None)
+            if name in self._ranges:
+                sequences[name] = _average(sequences[name], self._ranges[name][index])
         rate = corrupted.rates[index] if corrupted else torch.zeros(len(index), len(MODALITIES), device=self.device)
         return Batch(**sequences, label=self.labels[index], index=index, rate=rate)
 

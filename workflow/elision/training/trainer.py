@@ -63,6 +63,7 @@ def train(
     folder: Path,
     recipe: dict,
     score: Score,
+    spans: dict[str, np.ndarray] | None = None,
 ) -> None:
     """Train one run and leave ``model.safetensors``, ``history.csv`` and ``run.json`` in its folder.
 
@@ -82,6 +83,8 @@ def train(
         Provenance of the run.
     score : function (predictions [N], labels [N]) -> dict
         Metrics of the dataset.
+    spans : dict of str to np.ndarray, optional
+        Frames of each text token (see ``features.align``): needed for ``alignment: words`` only.
 
     Raises
     ------
@@ -107,11 +110,11 @@ def train(
             print(f"{dataset} {method} {run}: was finished by another process", flush=True)
             return
         measured = scales(store, standardise=params.datasets[dataset].standardise)
-        data_spec = spec(store, corpus, hyperparameters.modalities)
+        seen = {"modalities": hyperparameters.modalities, "alignment": hyperparameters.alignment}
+        data_spec = spec(store, corpus, **seen)
         model = build(variant.method, hyperparameters, data_spec).to(device)
         splits = {
-            split: SplitData(store, split, scales=measured, modalities=hyperparameters.modalities, device=device)
-            for split in SPLITS
+            split: SplitData(store, split, scales=measured, spans=spans, device=device, **seen) for split in SPLITS
         }
         loop = _Loop(
             params, model, splits, seed, plan, score, folder, recipe["identity"], f"train {dataset} {method} {run}"
@@ -241,11 +244,12 @@ class _Loop:
         factor = self.model.learning_rate_factor(epoch)
         for optimizer, rates in zip(self.optimizers, self.rates, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
+                group["lr"] = rate if group.get("constant") else rate * factor
         data = self.splits["train"]
         with _seeded(generator(self.seed, "epoch", epoch), data.device):
             terms = self._learn(epoch, data)
         row = self._validate(epoch, {"learning_rate_factor": factor, "loss": sum(terms.values()), **terms})
+        self.model.on_epoch_end(row["valid_mae"])
         self.seconds.append(time.perf_counter() - start)
         checkpoint.save_state(
             self.state_path,
@@ -262,29 +266,40 @@ class _Loop:
         return row
 
     def _learn(self, epoch: int, data: SplitData) -> dict[str, float]:
-        """One pass over the training split; returns the mean of every loss term over the samples."""
+        """Learn for an epoch; returns the mean of every loss term over the samples that it was computed for."""
         self.model.train()
         self.model.on_epoch_start(epoch)
         if self.params.train.redraw == "epoch" or self.fixed is None:
             stream = f"train {epoch}" if self.params.train.redraw == "epoch" else "train"
             self.fixed = data.training_corruption(self.kind, seed=self.seed, stream=stream)
-        order = torch.from_numpy(generator(self.seed, "shuffle", epoch).permutation(len(data)))
         sums: dict[str, Tensor] = {}
-        for step, index in enumerate(order.split(self.hyperparameters.batch_size)):
-            batch = data.batch(index, self.fixed, with_clean=True)
-            try:
-                terms = self.model.update(batch, self.optimizers, step)
-            except (torch.OutOfMemoryError, MemoryError) as error:
+        counts: dict[str, int] = {}
+        size = self.hyperparameters.batch_size
+        for number, batches in enumerate(self.model.passes(math.ceil(len(data) / size))):
+            self.model.on_pass_start(number)
+            key = (self.seed, "shuffle", epoch, *([number] if number else []))
+            order = torch.from_numpy(generator(*key).permutation(len(data)))
+            for step, index in enumerate(order.split(size)[:batches]):
+                for name, value in self._update(epoch, step, data, index).items():
+                    sums[name] = sums.get(name, 0) + value * len(index)
+                    counts[name] = counts.get(name, 0) + len(index)
+        return {name: float(value) / counts[name] for name, value in sums.items()}
+
+    def _update(self, epoch: int, step: int, data: SplitData, index: Tensor) -> dict[str, Tensor]:
+        """Learn from the samples ``index``; returns the terms of the loss."""
+        batch = data.batch(index, self.fixed, with_clean=True)
+        try:
+            terms = self.model.update(batch, self.optimizers, step)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise ElisionError(self._out_of_memory(epoch)) from error
+        except RuntimeError as error:
+            if "allocate memory" in str(error):
                 raise ElisionError(self._out_of_memory(epoch)) from error
-            except RuntimeError as error:
-                if "allocate memory" in str(error):
-                    raise ElisionError(self._out_of_memory(epoch)) from error
-                raise
-            for name, value in terms.items():
-                if not torch.isfinite(value):
-                    raise ElisionError(self._not_finite(name, value, epoch, step, data.ids[index.numpy()]))
-                sums[name] = sums.get(name, 0) + value * len(index)
-        return {name: float(value) / len(data) for name, value in sums.items()}
+            raise
+        for name, value in terms.items():
+            if not torch.isfinite(value):
+                raise ElisionError(self._not_finite(name, value, epoch, step, data.ids[index.numpy()]))
+        return terms
 
     def _kept(self) -> str:
         return (

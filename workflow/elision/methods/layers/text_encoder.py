@@ -1,5 +1,8 @@
 """Text encoders: from token ids to one vector per token."""
 
+from collections.abc import Callable
+from contextlib import ExitStack
+
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +18,8 @@ class TextEncoder(nn.Module):
     Parameters
     ----------
     model : transformers.PreTrainedModel
-        Its pooler is removed: no method uses it, and it would be stored and never trained.
+    pooler : bool
+        Keep its pooler. Most methods do not use it, and it would be stored and never trained.
 
     Attributes
     ----------
@@ -23,15 +27,15 @@ class TextEncoder(nn.Module):
         Dimension of the hidden states.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, pooler: bool = False) -> None:
         super().__init__()
-        if getattr(model, "pooler", None) is not None:
+        if not pooler and getattr(model, "pooler", None) is not None:
             model.pooler = None
         self.model = model
         self.width = model.config.hidden_size
 
     @classmethod
-    def load(cls, name: str) -> "TextEncoder":
+    def load(cls, name: str, *, pooler: bool = False) -> "TextEncoder":
         """Load pretrained weights: ``minilm``, a local folder, or a Hugging Face id.
 
         Raises
@@ -43,13 +47,33 @@ class TextEncoder(nn.Module):
 
         from elision.features.text import load_encoder_part
 
-        return cls(load_encoder_part(AutoModel, name))
+        return cls(load_encoder_part(AutoModel, name), pooler=pooler)
 
-    def forward(self, text: Sequence) -> Tensor:
-        """Encode token ids [B, T] into [B, T, width] float32."""
+    def forward(self, text: Sequence, rewrite: dict[int, Callable[[Tensor], Tensor]] | None = None) -> Tensor:
+        """Encode token ids [B, T] into [B, T, width] float32.
+
+        Parameters
+        ----------
+        text : Sequence
+        rewrite : dict of int to function, optional
+            Functions of the hidden states [B, T, width], by depth: 0 rewrites the embeddings, k the output of layer k.
+        """
         attended = text.valid.clone()
         attended[:, 0] |= ~text.valid.any(1)
-        return self.model(input_ids=text.values, attention_mask=attended.long()).last_hidden_state
+        with ExitStack() as stack:
+            for depth, function in (rewrite or {}).items():
+                module = self.model.encoder.layer[depth - 1] if depth else self.model.embeddings
+                hook = module.register_forward_hook(lambda _module, _input, output, function=function: function(output))
+                stack.callback(hook.remove)
+            return self.model(input_ids=text.values, attention_mask=attended.long()).last_hidden_state
+
+    def pool(self, hidden: Tensor) -> Tensor:
+        """Pool hidden states [B, T, width] into [B, width]: a layer with tanh on the first token."""
+        return self.model.pooler(hidden)
+
+    def freeze_embeddings(self) -> None:
+        """Stop training the embeddings of tokens, positions and types, and their layer norm."""
+        self.model.embeddings.requires_grad_(False)
 
 
 class StubEncoder(nn.Module):
@@ -58,6 +82,9 @@ class StubEncoder(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.width = width
+
+    def freeze_embeddings(self) -> None:
+        """Do nothing: there are none."""
 
     def forward(self, text: Sequence) -> Tensor:
         """Return zeros [B, T, width]."""

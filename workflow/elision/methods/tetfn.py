@@ -1,0 +1,234 @@
+"""TETFN: text enhanced transformer fusion network.
+
+Each modality attends to the two others; what audio and vision give each other passes through the text: one of them
+first attends to the text, then the other attends to the result. Three unimodal heads beside the fused one are trained
+on generated labels, exactly as in Self-MM.
+
+This follows MMSA's code, the only one that is public. Where it and its own settings or the paper differ, this follows
+the code:
+
+- The convolution of vision has the kernel of audio; the one that is configured for vision is never read
+  (``tied_kernels: false`` reads it).
+- Generated labels are clamped to 3, the range of MOSI, also where labels end at 1 (``label_limit: corpus`` clamps them
+  to the range of the corpus).
+- Lengths are passed around and never used: the LSTMs, the convolutions, the attention, the maxima over time and the
+  last step of the memories run over padding.
+- Vision features are those of the dataset; the paper's come from a Vision Transformer.
+
+What is ours: a sequence shorter than a kernel is padded with zeros at its end to the kernel's length. As in Self-MM, a
+centre without any sample keeps its value, and generated labels are part of the weights file. The method also works
+with modalities that are not aligned (``alignment: none``).
+"""
+
+from functools import partial
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from elision.batch import Batch
+from elision.methods.base import TrainingHyperparameters
+from elision.methods.layers.crossmodal import Convolution, CrossmodalEncoder
+from elision.methods.layers.label_generation import Head, LabelGeneratingMethod, LabelGenerator
+from elision.task import CORPORA, MODALITIES, DataSpec
+
+
+class SequenceSubnet(nn.Module):
+    """One-layer LSTM over all frames, padding included, and a convolution."""
+
+    def __init__(self, inputs: int, hidden: int, width: int, kernel_size: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(inputs, hidden, batch_first=True)
+        self.convolution = Convolution(hidden, width, kernel_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Turn frames [B, T, inputs] into a sequence [B, T', width]."""
+        return self.convolution(self.lstm(x)[0])
+
+
+class TextEnhancedEncoder(nn.Module):
+    """A modality that attends to what another has found in the text; both with sinusoidal positions.
+
+    Parameters
+    ----------
+    width, layers : int
+        ``layers`` are those of the modality; the other has one.
+    **settings
+        Of both `CrossmodalEncoder`.
+    """
+
+    def __init__(self, width: int, *, layers: int, **settings: float) -> None:
+        super().__init__()
+        self.lower = CrossmodalEncoder(width, layers=1, positions=True, **settings)
+        self.upper = CrossmodalEncoder(width, layers=layers, positions=True, **settings)
+
+    def forward(self, x: Tensor, other: Tensor, text: Tensor) -> Tensor:
+        """Return the modality ``x`` [B, T, width], having seen ``other`` and ``text`` of the same width."""
+        return self.upper(x, self.lower(other, text))
+
+
+class TETFN(LabelGeneratingMethod):
+    """Wang, Guo, Tian, Liu, He and Luo, Pattern Recognition 2023."""
+
+    name = "tetfn"
+    paper = (
+        "Wang, Guo, Tian, Liu, He, Luo: TETFN: A text enhanced transformer fusion network for multimodal sentiment "
+        "analysis. Pattern Recognition 136, 2023"
+    )
+    requires = ("text",)
+
+    class Hyperparameters(TrainingHyperparameters):
+        """Those of MMSA for MOSI."""
+
+        epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
+        batch_size: int = Field(64, ge=1, description="utterances per forward pass")
+        accumulate: int = Field(4, ge=1, description="batches whose gradients are summed before a step")
+        patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
+        alignment: Literal["none", "words", "pooled"] = Field(
+            "words",
+            description="words: the mean of the frames of each token's word, as in MMSA's aligned files; pooled: means "
+            "over equal parts of the padded length, as MMSA does on SIMS; none: audio and vision have their own frames",
+        )
+        learning_rate_text_encoder: float = Field(3e-5, gt=0, description="of the text encoder")
+        learning_rate_audio: float = Field(5e-4, gt=0, description="of the audio subnet")
+        learning_rate_vision: float = Field(3e-4, gt=0, description="of the vision subnet")
+        learning_rate: float = Field(3e-4, gt=0, description="of the rest")
+        weight_decay_text_encoder: float = Field(1e-3, ge=0, description="L2, except on biases and layer norms")
+        weight_decay_audio: float = Field(1e-2, ge=0, description="L2, of the audio subnet")
+        weight_decay_vision: float = Field(0.0, ge=0, description="L2, of the vision subnet")
+        weight_decay: float = Field(1e-2, ge=0, description="L2, of the rest")
+        audio_hidden: int = Field(16, ge=1, description="hidden state of the audio LSTM")
+        vision_hidden: int = Field(64, ge=1, description="hidden state of the vision LSTM")
+        text_kernel: int = Field(1, ge=1, description="of the convolution of the text")
+        audio_kernel: int = Field(1, ge=1, description="of the convolution of audio, and of vision by default")
+        vision_kernel: int = Field(3, ge=1, description="of the convolution of vision, unless kernels are tied")
+        tied_kernels: bool = Field(True, description="give vision the kernel of audio (released code)")
+        heads: int = Field(5, ge=1, description="attention heads")
+        head_width: int = Field(10, ge=1, description="of each; a modality has heads * head_width, a memory twice that")
+        depth: int = Field(2, ge=1, description="layers of each crossmodal and memory encoder")
+        attention_dropout: float = Field(0.1, ge=0, lt=1, description="on attention to the text, and in the memories")
+        attention_dropout_audio: float = Field(0.0, ge=0, lt=1, description="on the text's attention to audio")
+        attention_dropout_vision: float = Field(0.1, ge=0, lt=1, description="on the text's attention to vision")
+        relu_dropout: float = Field(0.0, ge=0, lt=1, description="inside feed-forward layers")
+        embedding_dropout: float = Field(0.0, ge=0, lt=1, description="on the input of each encoder")
+        residual_dropout: float = Field(0.1, ge=0, lt=1, description="before residuals")
+        fusion_width: int = Field(64, ge=1, description="feature of the fusion head")
+        text_width: int = Field(32, ge=1, description="feature of the text head")
+        audio_width: int = Field(32, ge=1, description="feature of the audio head")
+        vision_width: int = Field(16, ge=1, description="feature of the vision head")
+        fusion_dropout: float = Field(0.0, ge=0, lt=1, description="on the input of the fusion head")
+        text_dropout: float = Field(0.0, ge=0, lt=1, description="on the input of the text head")
+        audio_dropout: float = Field(0.0, ge=0, lt=1, description="on the input of the audio head")
+        vision_dropout: float = Field(0.0, ge=0, lt=1, description="on the input of the vision head")
+        label_limit: Literal["mosi", "corpus"] = Field(
+            "mosi", description="largest generated label: 3 as on MOSI (released code), or that of the corpus"
+        )
+
+    corpus_defaults: ClassVar[dict[str, dict]] = {
+        "mosei": {
+            "batch_size": 32,
+            "learning_rate_audio": 1e-3,
+            "learning_rate_vision": 5e-3,
+            "learning_rate": 1e-4,
+            "weight_decay_audio": 0.0,
+            "weight_decay_vision": 1e-3,
+            "audio_hidden": 32,
+            "vision_hidden": 32,
+            "vision_kernel": 1,
+            "relu_dropout": 0.1,
+            "embedding_dropout": 0.1,
+            "residual_dropout": 0.0,
+            "text_width": 64,
+            "text_dropout": 0.1,
+            "vision_dropout": 0.1,
+        },
+        "sims": {
+            "alignment": "pooled",
+            "learning_rate_audio": 3e-3,
+            "learning_rate_vision": 5e-4,
+            "learning_rate": 3e-3,
+            "weight_decay_audio": 0.0,
+            "weight_decay_vision": 1e-2,
+            "weight_decay": 1e-3,
+            "text_kernel": 3,
+            "audio_kernel": 5,
+            "vision_kernel": 1,
+            "attention_dropout": 0.0,
+            "attention_dropout_audio": 0.1,
+            "attention_dropout_vision": 0.0,
+            "relu_dropout": 0.1,
+            "residual_dropout": 0.0,
+            "text_width": 64,
+            "audio_width": 16,
+            "vision_width": 32,
+            "fusion_dropout": 0.1,
+        },
+        "demo": {"epochs": 10, "batch_size": 16, "accumulate": 1},
+    }
+
+    def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
+        super().__init__(hyperparameters, spec, encoder)
+        h, width = hyperparameters, hyperparameters.heads * hyperparameters.head_width
+        vision_kernel = h.audio_kernel if h.tied_kernels else h.vision_kernel
+        self.text_projection = Convolution(encoder.width, width, h.text_kernel)
+        self.audio_subnet = SequenceSubnet(spec.audio, h.audio_hidden, width, h.audio_kernel)
+        self.vision_subnet = SequenceSubnet(spec.vision, h.vision_hidden, width, vision_kernel)
+
+        settings = {
+            "heads": h.heads,
+            "layers": h.depth,
+            "attention_dropout": h.attention_dropout,
+            "relu_dropout": h.relu_dropout,
+            "residual_dropout": h.residual_dropout,
+            "embedding_dropout": h.embedding_dropout,
+        }
+        encode = partial(CrossmodalEncoder, width)
+        self.text_from_audio = encode(**settings | {"attention_dropout": h.attention_dropout_audio})
+        self.text_from_vision = encode(**settings | {"attention_dropout": h.attention_dropout_vision})
+        self.audio_from_text = encode(**settings)
+        self.audio_from_vision = TextEnhancedEncoder(width, **settings)
+        self.vision_from_text = encode(**settings)
+        self.vision_from_audio = TextEnhancedEncoder(width, **settings)
+        self.memories = nn.ModuleDict({name: CrossmodalEncoder(2 * width, **settings) for name in MODALITIES})
+
+        self.heads = nn.ModuleDict(
+            {
+                "fusion": Head(6 * width, h.fusion_width, h.fusion_dropout),
+                "text": Head(width, h.text_width, h.text_dropout),
+                "audio": Head(width, h.audio_width, h.audio_dropout),
+                "vision": Head(width, h.vision_width, h.vision_dropout),
+            }
+        )
+        limit = CORPORA["mosi" if h.label_limit == "mosi" else spec.corpus].label_range
+        self.label_generator = LabelGenerator(self.heads, samples=spec.samples, limit=limit)
+
+    def represent(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what each head reads: the memories' last steps side by side, and each modality's maximum over time."""
+        text = self.text_projection(self.encoder(batch.text))
+        audio, vision = self.audio_subnet(batch.audio.values), self.vision_subnet(batch.vision.values)
+        found = {
+            "text": (self.text_from_audio(text, audio), self.text_from_vision(text, vision)),
+            "audio": (self.audio_from_text(audio, text), self.audio_from_vision(audio, vision, text)),
+            "vision": (self.vision_from_text(vision, text), self.vision_from_audio(vision, audio, text)),
+        }
+        last = [self.memories[name](torch.cat(pair, 2))[:, -1] for name, pair in found.items()]
+        # Not amax, which would share the gradient among equal maxima.
+        vectors = {name: x.max(1).values for name, x in (("text", text), ("audio", audio), ("vision", vision))}
+        return {"fusion": torch.cat(last, 1), **vectors}
+
+    def parameter_groups(self) -> list[dict]:
+        """Text encoder with and without weight decay, audio subnet, vision subnet, and the rest."""
+        h = self.hyperparameters
+        text = self.text_encoder_groups(
+            learning_rate=h.learning_rate_text_encoder, weight_decay=h.weight_decay_text_encoder
+        )
+        audio, vision = list(self.audio_subnet.parameters()), list(self.vision_subnet.parameters())
+        others = {*audio, *vision, *self.encoder.parameters()}
+        rest = [p for p in self.parameters() if p not in others]
+        return [
+            *text,
+            {"name": "audio", "params": audio, "lr": h.learning_rate_audio, "weight_decay": h.weight_decay_audio},
+            {"name": "vision", "params": vision, "lr": h.learning_rate_vision, "weight_decay": h.weight_decay_vision},
+            {"name": "rest", "params": rest, "lr": h.learning_rate, "weight_decay": h.weight_decay},
+        ]
