@@ -1,7 +1,12 @@
 """The extract step: features of one shard of the clips, and the merging of shards into a store."""
 
+import fcntl
 import importlib
+import importlib.util
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -89,8 +94,14 @@ def _extractor(modality: str, features: Features):  # noqa: ANN202
             return tokens, header
         return lambda clip: text.hidden_states(tokens(clip), encoder=settings.encoder), header
 
-    module = _module(modality)
     settings = getattr(features, modality)
+    if modality == "audio":
+        with _alone():
+            module = _module(modality)
+            tone = np.sin(0.06 * np.arange(settings.sample_rate))  # voiced: every function is compiled
+            module.describe(tone.astype(np.float32), settings)
+    else:
+        module = _module(modality)
     names = module.feature_names(settings)
 
     def values(clip) -> np.ndarray:  # noqa: ANN001
@@ -108,6 +119,21 @@ def _extractor(modality: str, features: Features):  # noqa: ANN202
         settings=settings.model_dump(),
     )
     return values, header
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let one process at a time import and compile what Numba keeps on disk.
+
+    Two processes that fill its cache together can leave one that crashes every later process (numba issue 10128). The
+    lock lies where Numba puts the cache: beside the code, or, where that is read-only, in the user's home.
+    """
+    spec = importlib.util.find_spec("numba")
+    folders = [Path(spec.origin).parent, Path.home() / ".cache"]
+    folder = next((folder for folder in folders if os.access(folder, os.W_OK)), Path.cwd())
+    with (folder / ".elision-compiles.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _module(modality: str) -> ModuleType:
