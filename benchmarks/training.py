@@ -31,7 +31,7 @@ def synthetic_batch(spec: DataSpec, size: int, generator: torch.Generator) -> Ba
 
     text, audio, vision = sequence("text", 1), sequence("audio", spec.audio), sequence("vision", spec.vision)
     label = torch.rand(size, generator=generator) * 6 - 3
-    batch = Batch(text, audio, vision, label, torch.arange(size), torch.zeros(size, 3))
+    batch = Batch(text, audio, vision, label, torch.arange(size), torch.arange(size), torch.zeros(size, 3))
     batch.clean = copy.copy(batch)
     return batch
 

@@ -70,9 +70,21 @@ def make(
         torch.manual_seed(seed)
         method = build(name, hyperparameters, spec, encoder or tiny_encoder(seed, pooler=load(name).uses_pooler))
     labels = torch.linspace(-2, 2, spec.samples)
+    method.start(*starting_points(name, spec))
     method.begin_training(_classes(labels) if spec.task is TaskKind.CLASSIFICATION else labels)
     method.on_epoch_start(1)
     return method
+
+
+def starting_points(name: str, spec: DataSpec):
+    """The stages that a method needs, with random weights, and the database that it searches."""
+    stages = {need: make(need, spec=spec, seed=1).eval().requires_grad_(False) for need in load(name).needs}
+    if not load(name).retrieves:
+        return stages, None
+    from elision.methods.layers.retrieval import Database
+
+    hidden = stages[load(name).retrieves].hidden(make_batch(16, spec=spec, lost=0.0, seed=2))
+    return stages, Database(hidden, rows=torch.arange(100, 116), labelled=torch.arange(16) < 12)
 
 
 def _classes(score: torch.Tensor) -> torch.Tensor:
@@ -81,6 +93,8 @@ def _classes(score: torch.Tensor) -> torch.Tensor:
 
 def spec_for(name: str, spec: DataSpec = SPEC) -> DataSpec:
     """The sizes that a method is given: audio and vision have the length of the text where it wants them aligned."""
+    if load(name).reads_text == "vectors":
+        spec = replace(spec, text=6)
     if resolve(name, "mosi", SMALL.get(name))[0].alignment == "none":
         return spec
     return replace(spec, length=dict.fromkeys(MODALITIES, spec.length["text"]))
@@ -98,18 +112,28 @@ def learn(method: torch.nn.Module, batches: list[Batch], optimizers: list, *, ep
 
 
 def make_batch(
-    size: int = 6, *, spec: DataSpec = SPEC, lost: float = 0.5, lengths: dict | None = None, seed: int = 0
+    size: int = 6,
+    *,
+    spec: DataSpec = SPEC,
+    lost: float = 0.5,
+    lengths: dict | None = None,
+    absent: tuple[str, ...] = (),
+    seed: int = 0,
 ) -> Batch:
-    """Random utterances of random length of which a share is lost, with the complete ones beside them."""
+    """Random utterances of random length of which a share is lost, with the complete ones beside them.
+
+    The modalities ``absent`` are lost as a whole.
+    """
     random = torch.Generator().manual_seed(seed)
+    rate = torch.tensor([1.0 if name in absent else lost for name in MODALITIES]).repeat(size, 1)
     clean, corrupted = {}, {}
     for name in MODALITIES:
         longest = spec.length[name]
         valid = torch.arange(longest) < torch.randint(1, longest + 1, (size, 1), generator=random)
         if lengths and name in lengths:
             valid = (torch.arange(longest) < lengths[name]).expand(size, -1)
-        kept = valid & (torch.rand(size, longest, generator=random) >= lost)
-        if name == "text":
+        kept = valid & (torch.rand(size, longest, generator=random) >= lost) & (name not in absent)
+        if name == "text" and not spec.text:
             values = torch.randint(4, VOCABULARY, (size, longest), generator=random) * valid
             dropped = torch.where(valid & ~kept, UNK, values)
         else:
@@ -120,8 +144,9 @@ def make_batch(
     label = torch.rand(size, generator=random) * 4 - 2
     label = _classes(label) if spec.task is TaskKind.CLASSIFICATION else label
     index = torch.randperm(spec.samples, generator=random)[:size]
-    complete = Batch(**clean, label=label, index=index, rate=torch.zeros(size, 3))
-    return Batch(**corrupted, label=label, index=index, rate=torch.full((size, 3), lost), clean=complete)
+    same = {"label": label, "index": index, "row": index + 100}
+    complete = Batch(**clean, **same, rate=torch.zeros(size, 3))
+    return Batch(**corrupted, **same, rate=rate, clean=complete)
 
 
 def rows(batch: Batch, index: torch.Tensor) -> Batch:
@@ -132,7 +157,7 @@ def rows(batch: Batch, index: torch.Tensor) -> Batch:
 
     sequences = {name: pick(getattr(batch, name)) for name in MODALITIES}
     clean = None if batch.clean is None else rows(batch.clean, index)
-    tensors = {name: getattr(batch, name)[index] for name in ("label", "index", "rate")}
+    tensors = {name: getattr(batch, name)[index] for name in ("label", "index", "row", "rate")}
     return replace(batch, **sequences, **tensors, clean=clean)
 
 

@@ -13,11 +13,11 @@ class Sequence:
     Attributes
     ----------
     values : Tensor [B, T, d] float32, or [B, T] int64 token ids
-        Zeros (``[PAD]``) beyond the sequence; missing frames are zeros and missing tokens ``[UNK]`` (or zeros).
+        Zeros (``[PAD]``) beyond the sequence; missing frames are zeros and missing tokens ``[UNK]``.
     valid : Tensor [B, T] bool
         Where the sequence has a position: the attention mask. Corruption does not change it.
     observed : Tensor [B, T] bool
-        Where the position was neither lost nor never observed; a subset of ``valid``.
+        Where the position was neither lost nor never observed; a subset of ``valid``. A noisy position is not lost.
     """
 
     values: Tensor
@@ -37,17 +37,18 @@ class Batch:
     Attributes
     ----------
     text, audio, vision : Sequence
-        A modality that the dataset does not have is one position that is not valid.
+        A modality that the dataset does not have is one position that is not valid. ``text`` holds token ids, or
+        vectors for a method that reads those (``Method.reads_text``).
     label : Tensor [B]
         float32 for regression, int64 class numbers for classification.
     index : Tensor [B] int64
         Position of each sample in its split (0 to N - 1).
+    row : Tensor [B] int64
+        Row of each sample in the table of the dataset.
     rate : Tensor [B, 3] float32
-        The missing rate drawn for text, audio and vision.
+        The missing rate drawn for text, audio and vision: 1 for one that is absent as a whole, or noise.
     clean : Batch or None
         In training, the same samples before corruption.
-    text_features : Sequence or None
-        Frozen text features, where the dataset has them.
     """
 
     text: Sequence
@@ -55,9 +56,9 @@ class Batch:
     vision: Sequence
     label: Tensor
     index: Tensor
+    row: Tensor
     rate: Tensor
     clean: "Batch | None" = None
-    text_features: Sequence | None = None
 
     def __len__(self) -> int:
         return len(self.index)

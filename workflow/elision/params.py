@@ -27,6 +27,9 @@ from elision.task import CORPORA, TaskKind
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
+TrainingCorruption = Literal["lnln", "complete", "absent", "mixed", "noise"]
+Noise = Literal["gaussian", "impulse"]
+
 Rate = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=NAME)]
 
@@ -109,9 +112,11 @@ class Corruption(_Section):
 class Train(_Section):
     """Training, the same for all methods where they do not say otherwise."""
 
-    corruption: Literal["lnln", "complete"] = Field(
+    corruption: TrainingCorruption = Field(
         "lnln",
-        description="lnln: rates U(0, 1) per sample and modality, half of the samples complete; or complete data",
+        description="lnln: rates U(0, 1) per sample and modality, half of the samples complete; complete; absent: one "
+        "of the conditions with some modalities absent as a whole; mixed: frames lost at a rate of 0 to 0.9 and whole "
+        "modalities absent; noise: as absent, but noise in place of what is absent",
     )
     redraw: Literal["epoch", "never"] = Field("epoch", description="draw new training masks every epoch, or once")
     selection: Literal["valid", "test_oracle"] = Field(

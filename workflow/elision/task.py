@@ -21,9 +21,9 @@ class Corpus:
     Attributes
     ----------
     label_range : float
-        Labels lie in [-label_range, label_range].
+        Scores lie in [-label_range, label_range].
     metrics : str
-        Metric family of ``evaluation.metrics``: ``mosi`` or ``sims``.
+        Metric family of scores in ``evaluation.metrics``: ``mosi`` or ``sims``. Classes have a family of their own.
     defaults : str
         Whose official hyperparameters apply (``Method.corpus_defaults``).
     """
@@ -39,6 +39,9 @@ CORPORA = {
     "sims": Corpus(label_range=1.0, metrics="sims", defaults="sims"),
     "simsv2": Corpus(label_range=1.0, metrics="sims", defaults="sims"),
     "demo": Corpus(label_range=3.0, metrics="mosi", defaults="demo"),
+    "iemocap": Corpus(label_range=3.0, metrics="mosi", defaults="iemocap"),
+    "msp": Corpus(label_range=3.0, metrics="mosi", defaults="msp"),
+    "mer2024": Corpus(label_range=3.0, metrics="mosi", defaults="mer2024"),
 }
 
 
@@ -61,6 +64,8 @@ class DataSpec:
     task : TaskKind
     classes : tuple of str
         Class names in order; empty for regression.
+    text : int
+        Width of the text vectors that the method reads; 0 for one that reads token ids.
     """
 
     corpus: str
@@ -71,6 +76,7 @@ class DataSpec:
     encoder: str
     task: TaskKind = TaskKind.REGRESSION
     classes: tuple[str, ...] = ()
+    text: int = 0
 
     @property
     def label_range(self) -> float:
@@ -83,9 +89,31 @@ class DataSpec:
         return len(self.classes) if self.task is TaskKind.CLASSIFICATION else 1
 
 
-# The sizes of the published unaligned feature files (PROTOCOL_SENTIMENT, section 5).
+# The sizes of the published feature files: unaligned ones of MMSA, those of MMIN, utterance vectors of MER2024.
 OFFICIAL_SPECS = {
     "mosi": DataSpec("mosi", 5, 20, {"text": 50, "audio": 375, "vision": 500}, 1284, "bert-base-uncased"),
     "mosei": DataSpec("mosei", 74, 35, {"text": 50, "audio": 500, "vision": 500}, 16326, "bert-base-uncased"),
     "sims": DataSpec("sims", 33, 709, {"text": 39, "audio": 400, "vision": 55}, 1368, "bert-base-chinese"),
+    "iemocap": DataSpec(
+        "iemocap",
+        130,
+        342,
+        {"text": 22, "audio": 60, "vision": 50},
+        4446,
+        "bert-large-uncased",
+        task=TaskKind.CLASSIFICATION,
+        classes=("angry", "happy", "sad", "neutral"),
+        text=1024,
+    ),
+    "mer2024": DataSpec(
+        "mer2024",
+        1024,
+        768,
+        {"text": 1, "audio": 1, "vision": 1},
+        4024,
+        "baichuan2-13b-base",
+        task=TaskKind.CLASSIFICATION,
+        classes=("neutral", "angry", "happy", "sad", "worried", "surprise"),
+        text=5120,
+    ),
 }

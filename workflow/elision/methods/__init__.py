@@ -3,6 +3,7 @@
 Nothing here imports PyTorch before a method is loaded.
 """
 
+import dataclasses
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +126,11 @@ def build(
     cls = load(name)
     if spec.task not in cls.task:
         raise ElisionError(f"{name}: made for {', '.join(sorted(cls.task))}, but the dataset asks for {spec.task}")
-    if encoder is None or isinstance(encoder, str):
+    if cls.reads_text == "vectors":
+        from torch import nn
+
+        encoder = nn.Identity()
+    elif encoder is None or isinstance(encoder, str):
         from elision.methods.layers.text_encoder import TextEncoder
 
         encoder = TextEncoder.load(encoder or spec.encoder, pooler=cls.uses_pooler)
@@ -138,7 +143,7 @@ def counts(dims: str) -> list[dict]:
     Parameters
     ----------
     dims : str
-        Key of ``OFFICIAL_SPECS``: ``mosi``, ``mosei`` or ``sims``.
+        Key of ``OFFICIAL_SPECS``: ``mosi``, ``iemocap``, ... Methods that are not made for its task are left out.
 
     Returns
     -------
@@ -152,9 +157,15 @@ def counts(dims: str) -> list[dict]:
 
     spec, listed = OFFICIAL_SPECS[dims], []
     for name in method_names():
-        hyperparameters, _ = resolve(name, dims)
+        cls = load(name)
+        if spec.task not in cls.task:
+            continue
+        text = (spec.text or _OFFICIAL_ENCODER_WIDTH) if cls.reads_text == "vectors" else 0
+        hyperparameters, _ = resolve(name, spec.corpus)
         with torch.device("meta"):
-            method = build(name, hyperparameters, spec, StubEncoder(_OFFICIAL_ENCODER_WIDTH))
+            method = build(
+                name, hyperparameters, dataclasses.replace(spec, text=text), StubEncoder(_OFFICIAL_ENCODER_WIDTH)
+            )
         submodules = {"<own>": sum(p.numel() for p in method.parameters(recurse=False))}
         for child, module in method.named_children():
             submodules[child] = sum(p.numel() for p in module.parameters())

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,7 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elision.batch import Batch
+from elision.params import Noise, TrainingCorruption
 from elision.task import MODALITIES, DataSpec, TaskKind
+
+if TYPE_CHECKING:
+    from elision.methods.layers.retrieval import Database
 
 
 @dataclass
@@ -39,9 +43,11 @@ class TrainingHyperparameters(BaseModel):
     accumulate: int = Field(1, ge=1, description="batches whose gradients are summed before a step")
     patience: int | None = Field(None, ge=1, description="epochs without a better validation score before stopping")
     finetune_text_encoder: bool = Field(True, description="train the text encoder with the rest")
-    corruption: Literal["lnln", "complete"] | None = Field(
+    corruption: TrainingCorruption | None = Field(
         None, description="training corruption of this method; null: train.corruption"
     )
+    noise: Noise = Field("gaussian", description="kind of the noise, for corruption: noise")
+    intensity: int = Field(20, ge=1, description="time steps of the noise scheduler, for corruption: noise")
     modalities: tuple[Literal[MODALITIES], ...] = Field(
         MODALITIES, min_length=1, description="modalities that the method sees; the rest is left out"
     )
@@ -70,7 +76,12 @@ class Method(nn.Module):
     paper : str
         One line: authors, venue, arXiv number.
     needs : tuple of str
-        Methods whose trained weights it starts from.
+        Stages: methods whose trained runs it starts from (see ``start``). Written as a literal: the workflow reads it
+        without PyTorch.
+    retrieves : str
+        The stage among them whose retrieval database it searches; a literal, too.
+    reads_text : str
+        ``tokens``: ids, for a text encoder that is part of the method; ``vectors``: frozen text features.
     requires : tuple of str
         Modalities without which it is not the method.
     uses_pooler : bool
@@ -84,6 +95,8 @@ class Method(nn.Module):
     paper: ClassVar[str] = ""
     task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION}
     needs: ClassVar[tuple[str, ...]] = ()
+    retrieves: ClassVar[str] = ""
+    reads_text: ClassVar[Literal["tokens", "vectors"]] = "tokens"
     requires: ClassVar[tuple[str, ...]] = ()
     uses_pooler: ClassVar[bool] = False
     corpus_defaults: ClassVar[dict[str, dict]] = {}
@@ -123,6 +136,23 @@ class Method(nn.Module):
     ) -> Tensor:
         """Return the error of scores [B], or the cross-entropy of class logits [B, C]."""
         return regression(output, label) if self.spec.task is TaskKind.REGRESSION else F.cross_entropy(output, label)
+
+    def available(self, batch: Batch) -> Tensor:
+        """Return which of text, audio and vision each sample has as a whole, if partly [B, 3] bool."""
+        return batch.rate < 1
+
+    def start(self, stages: "dict[str, Method]", database: "Database | None") -> None:
+        """Take what the method starts from; called once after building, before training and before evaluation.
+
+        Parameters
+        ----------
+        stages : dict of str to Method
+            The trained methods of ``needs``, in evaluation mode and frozen, on the device; none before an evaluation,
+            where the method's own weights are loaded afterwards. What is kept of them and is no part of the method
+            must not be registered as a submodule.
+        database : Database or None
+            The retrieval database of ``retrieves``.
+        """
 
     def begin_training(self, labels: Tensor) -> None:
         """Prepare buffers that need the training labels [N]; called once, before the first epoch."""
