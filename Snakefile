@@ -10,8 +10,8 @@ include: "workflow/rules/common.smk"
 
 wildcard_constraints:
     dataset=any_of(PARAMS.datasets),
-    method=any_of(PARAMS.variants),
-    run=any_of(PARAMS.runs),
+    method=any_of(PARAMS.trained),
+    run=any_of({run for name in PARAMS.datasets for run in PARAMS.runs(name)}),
     modality="text|audio|vision|text_features",
     shard=r"\d+",
 

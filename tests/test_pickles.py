@@ -345,3 +345,56 @@ def test_a_written_pickle_names_no_private_module_and_is_read_by_everyone(tmp_pa
     assert pickle.loads(data)["audio"].flags.writeable
     pickles.dump(item, tmp_path / "again.pkl")
     assert (tmp_path / "again.pkl").read_bytes() == data
+
+
+# --- .npz files with arrays of objects
+
+
+def archive(folder, **arrays):
+    path = folder / "file.npz"
+    np.savez_compressed(path, **{name: np.array(array) for name, array in arrays.items()})
+    return path
+
+
+def test_an_archive_holds_numbers_strings_and_objects(tmp_path):
+    corpus = {"sample_1": {"emo": "happy", "val": np.float64(1.5)}, "sample_2": {"emo": np.str_("sad"), "val": ""}}
+    read = pickles.load_archive(archive(tmp_path, train_corpus=corpus, names=["a", "b"], numbers=[[1.0, 2.0]]))
+    assert list(read) == ["train_corpus", "names", "numbers"]
+    assert read["train_corpus"].shape == () and read["train_corpus"].item() == corpus
+    assert same(read["names"], np.array(["a", "b"])) and same(read["numbers"], np.array([[1.0, 2.0]]))
+
+
+def test_nothing_in_a_hostile_archive_runs(tmp_path):
+    marker = tmp_path / "marker"
+    path = archive(tmp_path, train_corpus={"sample": Calls(os.system, f"touch {marker}")})
+    with pytest.raises(ElisionError, match=r"file\.npz: this pickle wants to use \w+\.system"):
+        pickles.load_archive(path)
+    assert not marker.exists()
+    np.load(path, allow_pickle=True)["train_corpus"]  # the attack is real
+    assert marker.exists()
+
+
+def test_a_damaged_archive_is_an_error_that_says_what_to_do(tmp_path):
+    path = archive(tmp_path, train_corpus={"sample": 1})
+    whole = path.read_bytes()
+    for content in (b"", b"words", whole[: len(whole) // 2], pickle.dumps([1])):
+        path.write_bytes(content)
+        with pytest.raises(ElisionError, match=r"file\.npz: not a readable pickle.*download it again"):
+            pickles.load_archive(path)
+    with pytest.raises(ElisionError, match=r"nowhere\.npz: no such file"):
+        pickles.load_archive(tmp_path / "nowhere.npz")
+
+
+def test_what_python_2_wrote_is_read_as_latin1(tmp_path):
+    numbers = np.array([-1.5, 2.0e-300])
+    state = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01K\x02\x85"
+    state += b"cnumpy\ndtype\nU\x02f8K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
+    array = state + b"U" + bytes([numbers.nbytes]) + numbers.tobytes() + b"tb."
+    words = b"\x80\x02U\x04caf\xe9."
+    for content, expected in ((array, numbers), (words, "café")):
+        path = tmp_path / "old.pkl"
+        path.write_bytes(content)
+        with pytest.raises(ElisionError, match="not a readable pickle"):
+            pickles.load(path)
+        assert same(pickles.load(path, encoding="latin1"), expected)
+        assert same(pickle.loads(content, encoding="latin1"), expected)

@@ -9,7 +9,7 @@ IDS = [f"clip {i}" for i in range(40)]
 
 
 def draw(ids=IDS, modality="audio", seed=1, stream="test", length=20):
-    return uniforms(seed=seed, stream=stream, ids=ids, lengths=np.full(len(ids), length), modality=modality)
+    return uniforms(seed=seed, stream=stream, ids=ids, lengths=np.full(len(ids), length), modality=modality, keep_ends=modality == "text")
 
 
 @given(st.floats(0, 1), st.floats(0, 1))

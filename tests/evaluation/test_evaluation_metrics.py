@@ -6,17 +6,21 @@ from sklearn import metrics as sklearn
 
 from elision.errors import ElisionError
 from elision.evaluation.metrics import (
-    FAMILIES,
-    METRICS,
     accuracy,
     classify,
     confusion_matrix,
+    emotion_family_name,
     majority_share,
+    metric,
+    one_against_rest,
     score,
     weighted_f1,
 )
+from elision.evaluation.metrics import family as family_of
 
 RANGE = {"mosi": 3, "sims": 1}
+FAMILIES = tuple(RANGE)
+EMOTION = "emotion:happy,angry,sad,neutral"
 scores = st.floats(-4, 4, width=32) | st.sampled_from([0.0, -0.0, 0.5, 1.5, 2.5, -0.5, -2.5, 0.1, -0.1, 0.7, -0.7, 3.0])
 
 
@@ -127,7 +131,7 @@ def test_values_lie_in_their_range_and_do_not_depend_on_the_order_of_samples(fam
     if min(np.ptp(np.clip(prediction, -1, 1)), np.ptp(label)) < 1e-3:  # a correlation of rounding errors
         del values["corr"], shuffled["corr"]
     assert values == pytest.approx(shuffled, nan_ok=True, abs=1e-9)
-    assert all(0 <= values[m] <= 1 for m in values if METRICS[m].percent and not np.isnan(values[m]))
+    assert all(0 <= values[m] <= 1 for m in values if metric(m).percent and not np.isnan(values[m]))
 
 
 @settings(max_examples=40)
@@ -136,7 +140,7 @@ def test_values_lie_in_their_range_and_do_not_depend_on_the_order_of_samples(fam
 def test_a_perfect_prediction_has_every_accuracy_and_f1_of_one_and_no_error(family, data):
     label = data.draw(pairs(family))[1]
     values = score(label, label, family=family)
-    better = [m for m in values if METRICS[m].better == "higher" and m != "corr" and not np.isnan(values[m])]
+    better = [m for m in values if metric(m).better == "higher" and m != "corr" and not np.isnan(values[m])]
     assert [values[m] for m in better] == [pytest.approx(1)] * len(better)
     assert values["mae"] == 0
 
@@ -201,11 +205,108 @@ def test_shapes_are_flattened():
     assert score(label, label.ravel(), family="mosi")["mae"] == 0
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, EMOTION])
 def test_every_metric_is_described_and_every_reported_one_computed(family):
-    computed = score([0.1, 0.2], [0.3, -0.4], family=family)
-    assert set(computed) <= set(METRICS)
-    assert set(FAMILIES[family].reported) <= set(computed)
-    assert set(FAMILIES[family].selected_by) == set(FAMILIES[family].reported)
-    assert set(FAMILIES[family].selected_by.values()) <= set(computed)
-    assert all(len(names) == classes for classes, names in FAMILIES[family].classes.items())
+    found = family_of(family)
+    computed = score([0, 1], [1, 0], family=family)
+    assert all(metric(name).description for name in computed)
+    assert {*found.reported, *found.per_class, found.f1, found.second, found.selection[0]} <= set(computed)
+    assert set(found.selected_by) == {*found.reported, *found.per_class}
+    assert set(found.checkpoints) == set(found.selected_by.values()) <= set(found.reported)
+    assert set(found.confusions) <= set(found.reported)
+    for share, names in found.confusions.items():
+        assert share.partition("majority_share_")[2] in ("", str(len(names)))
+
+
+def test_what_chooses_checkpoints_is_the_error_of_scores_and_the_recall_of_classes():
+    assert family_of("mosi").selection == family_of("sims").selection == ("mae", False)
+    assert family_of("mosi").error({"mae": 0.7, "ua": 0.2}) == 0.7
+    assert family_of(EMOTION).selection == ("ua", True)
+    assert family_of(EMOTION).error({"mae": 0.7, "ua": 0.25}) == 0.75
+
+
+def test_checkpoints_on_test_are_those_of_the_official_code():
+    assert family_of("mosi").checkpoints == {
+        "acc2_nonneg": True,
+        "acc2_negpos": True,
+        "acc5": True,
+        "acc7": True,
+        "mae": False,
+    }
+    assert family_of("sims").checkpoints == {"acc2": True, "acc3": True, "acc5": True, "mae": False}
+    assert family_of(EMOTION).checkpoints == dict.fromkeys(("wa", "ua", "f1_weighted", "f1_macro"), True)
+
+
+def test_the_name_of_an_emotion_family_holds_its_classes_in_order():
+    classes = ["neutral", "happy", "sehr traurig"]
+    assert family_of(emotion_family_name(classes)).labels == tuple(classes)
+    assert metric("f1_binary_pos.sehr traurig").name == "F1 sehr traurig"
+    assert metric("f1_binary_weighted.a.b").name == "F1 a.b/rest"
+
+
+@pytest.mark.parametrize("classes", [[], ["one"], ["a", "b,c"], ["a:b", "c"], ["a", ""], ["a", "b", "a"]])
+def test_class_names_that_the_name_of_a_family_cannot_hold_are_an_error(classes):
+    with pytest.raises(ElisionError, match="class name"):
+        emotion_family_name(classes)
+
+
+def test_emotion_values_worked_by_hand():
+    happy, angry, sad, neutral = range(4)
+    label = [happy, happy, happy, happy, angry, angry, sad, sad]
+    prediction = [happy, happy, happy, angry, angry, neutral, happy, sad]
+    values = score(prediction, label, family=EMOTION)
+    assert values["wa"] == pytest.approx(5 / 8)
+    assert values["ua"] == pytest.approx((3 / 4 + 1 / 2 + 1 / 2) / 3)  # no sample is neutral
+    f1 = [2 * 3 / (4 + 4), 2 * 1 / (2 + 2), 2 * 1 / (2 + 1), 0]
+    assert values["f1_weighted"] == pytest.approx((4 * f1[0] + 2 * f1[1] + 2 * f1[2]) / 8)
+    assert values["f1_macro"] == pytest.approx(sum(f1) / 4)
+    assert values["majority_share"] == pytest.approx(4 / 8)
+    assert [values[f"f1_binary_pos.{name}"] for name in ("happy", "angry", "sad", "neutral")] == pytest.approx(f1)
+    # angry: true against the rest 2 to 6, predicted 2 to 6, one of them right, and five of the rest
+    assert values["f1_binary_weighted.angry"] == pytest.approx((2 * (2 / 4) + 6 * (10 / 12)) / 8)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
+@pytest.mark.filterwarnings("ignore")
+def test_emotion_metrics_equal_those_of_sklearn(pairs):
+    label, prediction = np.array(pairs).T
+    values = score(prediction, label, family=EMOTION)
+    assert values["wa"] == pytest.approx(sklearn.accuracy_score(label, prediction))
+    assert values["ua"] == pytest.approx(sklearn.balanced_accuracy_score(label, prediction))
+    for average in ("weighted", "macro"):
+        expected = sklearn.f1_score(label, prediction, average=average, zero_division=0)
+        assert values[f"f1_{average}"] == pytest.approx(expected)
+    assert values["majority_share"] == pytest.approx(np.bincount(prediction).max() / len(label))
+    for number, name in enumerate(("happy", "angry", "sad", "neutral")):
+        binary = label == number, prediction == number
+        expected = sklearn.f1_score(*binary, average="weighted", zero_division=0)
+        assert values[f"f1_binary_weighted.{name}"] == pytest.approx(expected)
+        positive = values[f"f1_binary_pos.{name}"]
+        assert np.isnan(positive) == (not np.any(binary))
+        assert np.isnan(positive) or positive == pytest.approx(sklearn.f1_score(*binary, zero_division=0))
+
+
+@given(st.lists(st.integers(0, 30), min_size=9, max_size=9), st.integers(0, 2))
+def test_a_class_against_the_rest_keeps_every_sample(cells, number):
+    counts = np.array(cells).reshape(3, 3)
+    binary = one_against_rest(counts, number)
+    assert binary.sum() == counts.sum()
+    assert (binary >= 0).all()
+    assert binary[1].sum() == counts[number].sum()
+    assert binary[:, 1].sum() == counts[:, number].sum()
+
+
+def test_many_classes_in_small_integers_do_not_overflow():
+    name = emotion_family_name([f"c{i}" for i in range(100)])
+    numbers = np.arange(100, dtype=np.int8)
+    assert score(numbers, numbers, family=name)["wa"] == 1
+    assert score(numbers[::-1], numbers, family=name)["ua"] == 0
+
+
+@pytest.mark.parametrize("bad", [-1, 4, 0.5, np.nan])
+def test_a_number_that_is_no_class_is_an_error(bad):
+    with pytest.raises(ElisionError, match=r"prediction of sample number 1 is .*, no class of 0 to 3"):
+        score([0, bad], [0, 1], family=EMOTION)
+    with pytest.raises(ElisionError, match="label of sample number 0"):
+        score([0, 1], [bad, 1], family=EMOTION)

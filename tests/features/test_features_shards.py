@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from elision.errors import ElisionError
 from elision.features.shards import SKIPPED, complete, extract, merge, shard_rows
-from elision.params import Features
+from elision.params import DatasetSettings, Features
 from elision.store import Store, read_sequences, read_table, write_table
 
 RECIPE = {"identity": "clips", "step": "prepare", "settings": {}, "code": "", "inputs": {}}
+SETTINGS = DatasetSettings(source="clips")
 TEXT = {**RECIPE, "identity": "text"}
 
 
@@ -79,6 +80,7 @@ def test_a_clip_that_fails_can_be_skipped_and_is_counted(clips, capsys):
     modalities = {name: run(clips, name, features) for name in ("text", "audio")}
     recipes = dict.fromkeys(modalities, TEXT)
     complete(
+        settings=SETTINGS,
         clips=clips,
         modalities=modalities,
         recipes=recipes,
@@ -131,6 +133,7 @@ def test_features_of_clips_that_changed_since_are_refused(clips):
         merge("text", [shard], clips=clips, features=features, output=output, recipe=TEXT)
     with pytest.raises(ElisionError, match=r"text\.safetensors: was made from data that have changed since"):
         complete(
+            settings=SETTINGS,
             clips=clips,
             modalities={"text": output},
             recipes={"text": TEXT},

@@ -5,13 +5,16 @@ import pandas as pd
 import pytest
 
 from elision.evaluation.aggregate import FLOOR, aggregate, confusions
-from elision.evaluation.metrics import FAMILIES
+from elision.evaluation.metrics import family as family_of
 from elision.task import MODALITIES
 
+EMOTION = "emotion:happy,angry,sad,neutral"
+DATASETS = {"emotion_data": EMOTION, "mosi_data": "mosi", "sims_data": "sims"}
 METHODS = ["steady", "brittle_one", FLOOR]
 SETS = ["+".join(subset) for size in (1, 2) for subset in combinations(MODALITIES, size)]
 CONDITIONS = [("random", rate / 10, "+".join(MODALITIES) if rate else "") for rate in range(10)]
 CONDITIONS += [("absent", 0.0, ""), *(("absent", 1.0, subset) for subset in SETS)]
+NOISE = [(kind, t, modalities) for kind in ("gaussian", "impulse") for t in (20.0, 100.0) for modalities in SETS[:2]]
 
 
 def predictions(family, method, seed, checkpoint):
@@ -39,15 +42,39 @@ def predictions(family, method, seed, checkpoint):
     return pd.concat(tables, ignore_index=True)
 
 
-def inputs(*, on_test=False, methods=METHODS, seeds=(1111, 1112), families=tuple(FAMILIES)):
-    """Predictions for two datasets, named after their families, as ``aggregate`` takes them."""
+def class_predictions(method, seed, fold, checkpoint):
+    """As ``predictions``; the test samples of a fold are its own, the class neutral is rare."""
+    samples, names = 30, np.array(family_of(EMOTION).labels, dtype=object)
+    labels = np.random.default_rng([1111, fold]).choice(4, samples, p=[0.4, 0.3, 0.2, 0.1])
+    generator = np.random.default_rng([seed, fold, len(checkpoint)])
+    tables = []
+    for protocol, level, modalities in [*CONDITIONS, *NOISE]:
+        share = level / 100 if protocol in ("gaussian", "impulse") else level
+        drawn = generator.random(samples) < 0.1 + 0.6 * share * (1.3 if method == "brittle_one" else 1)
+        found = np.where(drawn, generator.integers(0, 4, samples), labels)
+        if method == FLOOR or (method == "brittle_one" and level >= 0.7):
+            found[:] = 0
+        table = {"id": [f"clip-{fold}-{i}" for i in range(samples)], "protocol": protocol, "level": level}
+        table |= {"modalities": modalities, "checkpoint": checkpoint}
+        tables.append(pd.DataFrame({**table, "prediction": names[found], "label": names[labels]}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def inputs(*, on_test=False, methods=METHODS, seeds=(1111, 1112), datasets=tuple(DATASETS)):
+    """Predictions for three datasets as ``aggregate`` takes them; that of classes has two folds."""
     rows = []
-    for family in families:
-        checkpoints = sorted(set(FAMILIES[family].selected_by.values())) if on_test else ["valid"]
+    for dataset in datasets:
+        family = DATASETS[dataset]
+        checkpoints = list(family_of(family).checkpoints) if on_test else ["valid"]
         for method in methods:
             for seed in seeds:
-                tables = [predictions(family, method, seed, checkpoint) for checkpoint in checkpoints]
-                rows.append((f"{family}_data", family, method, f"seed-{seed}", pd.concat(tables, ignore_index=True)))
+                if family == EMOTION:
+                    for fold in (1, 2):
+                        tables = [class_predictions(method, seed, fold, checkpoint) for checkpoint in checkpoints]
+                        rows.append((dataset, family, method, f"seed-{seed}.fold-{fold}", pd.concat(tables)))
+                else:
+                    tables = [predictions(family, method, seed, checkpoint) for checkpoint in checkpoints]
+                    rows.append((dataset, family, method, f"seed-{seed}", pd.concat(tables)))
     return rows
 
 
@@ -68,7 +95,12 @@ def metrics_on_test():
 
 @pytest.fixture(scope="session")
 def single():
-    return aggregate(inputs(seeds=(1111,), families=("mosi",)))
+    return aggregate(inputs(seeds=(1111,), datasets=("mosi_data",)))
+
+
+@pytest.fixture(scope="session")
+def single_seed():
+    return aggregate(inputs(seeds=(1111,), datasets=("emotion_data",)))
 
 
 @pytest.fixture(scope="session")

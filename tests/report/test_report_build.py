@@ -1,13 +1,26 @@
+import subprocess
+import sys
+
 import pytest
 
+from elision import report
 from elision.errors import ElisionError
-from elision.report import build, files
+from elision.evaluation.metrics import family
+from elision.report import build, figure_kinds, files, page, tables
+from elision.task import TaskKind
+
+TASKS = {"emotion_data": TaskKind.CLASSIFICATION, "mosi_data": TaskKind.REGRESSION}
 
 
 @pytest.fixture(scope="module")
-def built(metrics, counted, methods, tmp_path_factory):
+def chosen(metrics):
+    return metrics[metrics["dataset"].isin(TASKS)]
+
+
+@pytest.fixture(scope="module")
+def built(chosen, counted, methods, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    build(metrics, counted, folder, methods=methods, settings={"seeds": [1111, 1112]})
+    build(chosen, counted, folder, methods=methods, settings={"seeds": [1111, 1112]})
     return folder
 
 
@@ -17,13 +30,29 @@ def contents(folder):
 
 def test_exactly_the_declared_files_are_written_and_none_is_empty(built):
     written = contents(built)
-    assert set(written) == set(files(["mosi_data", "sims_data"]))
-    assert len(written) == 9 + 2 * 8 + 1
+    assert set(written) == set(files(TASKS))
+    assert len(written) == 6 * 3 + (5 + 4) * 2 + 1
     assert all(written.values())
 
 
-def test_the_same_input_in_another_order_gives_the_same_bytes(built, metrics, counted, methods, tmp_path):
-    shuffled = metrics.sample(frac=1, random_state=3), counted.sample(frac=1, random_state=3)
+def test_what_is_written_is_named_once_and_has_captions():
+    assert report.TABLES == tuple(tables.TABLES) == tuple(tables.CAPTIONS)
+    kinds = {task: figure_kinds(task) for task in TaskKind}
+    assert set().union(*kinds.values()) == set(page.FIGURES)
+    assert f"curve_{family('mosi').second}" in kinds[TaskKind.REGRESSION]
+    assert f"curve_{family('emotion:a,b').second}" in kinds[TaskKind.CLASSIFICATION]
+
+
+def test_the_names_of_files_are_known_without_pandas():
+    code = (
+        "import sys; from elision.report import files; files({'d': 'classification'}); print('pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_the_same_input_in_another_order_gives_the_same_bytes(built, chosen, counted, methods, tmp_path):
+    shuffled = chosen.sample(frac=1, random_state=3), counted.sample(frac=1, random_state=3)
     build(*shuffled, tmp_path, methods=methods, settings={"seeds": [1111, 1112]})
     first, second = contents(built), contents(tmp_path)
     assert [name for name in first if first[name] != second[name]] == []
@@ -31,7 +60,7 @@ def test_the_same_input_in_another_order_gives_the_same_bytes(built, metrics, co
 
 def test_the_figures_of_the_page_are_the_files(built):
     page = (built / "report.html").read_text(encoding="utf-8")
-    assert page.count("<svg") == 8
+    assert page.count("<svg") == 5 + 4
 
 
 def test_only_the_methods_given_and_the_floor_are_shown(metrics, counted, tmp_path):

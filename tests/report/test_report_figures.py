@@ -3,6 +3,7 @@ from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.image import imread
 
@@ -102,3 +103,44 @@ def test_a_dollar_sign_in_a_name_is_no_formula(metrics):
     renamed = metrics.assign(method=metrics["method"].replace("steady", "$a_1$ & <b>"))
     text = figures.svg(figures.curve(renamed, dataset="sims_data", metric="f1", methods=["$a_1$ & <b>"]))
     assert "$a_1$ &amp; &lt;b&gt;" in text
+
+
+def test_each_class_has_a_panel_with_its_f1_against_the_rest(metrics, methods):
+    figure = figures.class_curves(metrics, dataset="emotion_data", methods=methods)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        f"F1 {name}/rest ↑" for name in ("happy", "angry", "sad", "neutral")
+    ]
+    chosen = metrics.query(
+        "dataset == 'emotion_data' and method == 'steady' and protocol == 'random' and fold != 'pooled'"
+    )
+    means = chosen[chosen["metric"] == "f1_binary_weighted.sad"].groupby("level")["value"].mean()
+    drawn = {line.get_label(): line for line in figure.axes[2].get_lines()}
+    assert list(drawn) == methods
+    assert drawn["steady"].get_ydata() == pytest.approx(100 * means.to_numpy())
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == methods
+
+
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_any_number_of_classes_has_as_many_panels(metrics, methods, count):
+    names = ["happy", "angry", "sad", "neutral", "worried", "surprise"][:count]
+    source = metrics[metrics["dataset"] == "emotion_data"].assign(family=f"emotion:{','.join(names)}")
+    more = [
+        source[source["metric"] == "f1_binary_weighted.sad"].assign(metric=f"f1_binary_weighted.{name}")
+        for name in names[4:]
+    ]
+    figure = figures.class_curves(pd.concat([source, *more]), dataset="emotion_data", methods=methods)
+    assert len(figure.axes) == count
+
+
+def test_the_confusion_of_classes_is_one_row_with_their_names(counted):
+    figure = figures.confusion(counted, dataset="emotion_data", method="steady")
+    panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
+    assert [axes.get_title(loc="left") for axes in panels] == ["r = 0", "r = 0.1", "r = 0.5", "r = 0.9"]
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["happy", "angry", "sad", "neutral"]
+    for axes in panels:
+        assert sum(int(text.get_text()) for text in axes.texts) == 2 * 2 * 30  # two seeds, two folds
+
+
+def test_without_random_missing_the_panels_of_classes_say_so(metrics, methods):
+    absent = metrics[metrics["protocol"] == "absent"]
+    assert "evaluated" in figures.class_curves(absent, dataset="emotion_data", methods=methods).texts[0].get_text()

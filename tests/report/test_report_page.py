@@ -59,6 +59,9 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def written(metrics, counted, methods, tmp_path_factory):
     drawn = {
+        "curve_f1_emotion_data": figures.curve(metrics, dataset="emotion_data", metric="f1_weighted", methods=methods),
+        "curve_ua_emotion_data": figures.curve(metrics, dataset="emotion_data", metric="ua", methods=methods),
+        "curve_classes_emotion_data": figures.class_curves(metrics, dataset="emotion_data", methods=methods),
         "curve_f1_mosi_data": figures.curve(metrics, dataset="mosi_data", metric="f1_negpos", methods=methods),
         "curve_mae_mosi_data": figures.curve(metrics, dataset="mosi_data", metric="mae", methods=methods),
         "curve_f1_sims_data": figures.curve(metrics, dataset="sims_data", metric="f1", methods=methods),
@@ -105,12 +108,13 @@ def test_the_headline_comes_first_and_names_the_best_its_lead_and_where_methods_
 def test_tables_have_captions_scopes_and_sortable_headers(written):
     document = Document(written)
     results = [a for a in document.all("td") if "data-value" in a]
-    assert len(document.all("caption")) == 6
+    assert len(document.all("caption")) == 3 + 3 + 6
     assert all(a.get("scope") in ("col", "row", "rowgroup") for a in document.all("th"))
     sortable = [a for a in document.all("th") if "aria-sort" in a]
     assert len(sortable) == len(document.all("button")) > 6
-    random = 3 * (10 + 8)
-    assert len(results) == random + 10 * random + 8 * random
+    random = 3 * (10 + 8 + 5)
+    conditions = 1 + 2 + 8  # random, two kinds of noise, the complete data, six sets and their mean
+    assert len(results) == random + 10 * random + 8 * random + 3 * (2 * 2 * 5 + conditions * 8 + conditions * 5)
     assert document.all("html") == [{"lang": "en"}]
     assert all(a.get("role") == "img" and a.get("aria-label") for a in document.all("svg"))
 
@@ -149,7 +153,7 @@ def test_the_page_says_when_checkpoints_were_chosen_on_the_test_set(metrics_on_t
         texts.append((tmp_path / "p.html").read_text(encoding="utf-8"))
     head = texts[0][: texts[0].index("<h2")]
     assert "Checkpoints chosen on the TEST set" in head
-    assert texts[0].count("checkpoints chosen on the TEST set") >= 2 + 6  # two headlines, six captions
+    assert texts[0].count("checkpoints chosen on the TEST set") >= 3 + 12  # three headlines, twelve captions
     assert "TEST" not in texts[1]
 
 
@@ -166,3 +170,26 @@ def test_a_page_without_floor_or_random_missing_is_still_a_page(metrics, methods
         made = {name: make(source, methods) for name, make in tables.TABLES.items()}
         page.write(tmp_path / "p.html", metrics=source, tables=made, figures={}, settings={}, title="t")
         assert "steady" in " ".join(Document((tmp_path / "p.html").read_text(encoding="utf-8")).words)
+
+
+def test_sections_that_a_dataset_has_nothing_for_are_left_out(written):
+    sections = re.split(r'<h2 id="d\d">', written[: written.index('id="reading"')])[1:]
+    assert len(sections) == 3
+    for heading in ("Noise", "Class by class", "Folds pooled"):
+        assert [f"<h3>{heading}</h3>" in section for section in sections] == [True, False, False]
+
+
+def test_the_lead_of_classes_names_both_metrics(written):
+    text = " ".join(" ".join(Document(written).words).split())
+    assert re.search(r"10 missing rates: F1 weighted [\d.]+ ± [\d.]+ % \(UA [\d.]+ ± [\d.]+ %\)", text)
+
+
+def test_the_reading_tells_of_noise_folds_and_single_classes_where_they_are(written, metrics, methods, tmp_path):
+    scores = metrics[metrics["dataset"] == "mosi_data"]
+    made = {name: make(scores, methods) for name, make in tables.TABLES.items()}
+    page.write(tmp_path / "p.html", metrics=scores, tables=made, figures={}, settings={}, title="t")
+    plain = (tmp_path / "p.html").read_text(encoding="utf-8")
+    for words in ("Noise of intensity t", "mean over its folds", "F1 CLASS/rest", "<dt>UA"):
+        assert words in written
+        assert words not in plain
+    assert "emotion_data (Gaussian noise, Impulse noise) at 20, 100." in written

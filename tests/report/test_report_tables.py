@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from elision.evaluation.aggregate import FLOOR
-from elision.evaluation.metrics import FAMILIES
+from elision.evaluation.metrics import family as family_of
 from elision.report import tables
 from elision.report.tables import blocks, headline, headlines, number
 
@@ -37,7 +37,7 @@ def test_metrics_of_the_other_family_are_empty(metrics, methods):
 
 def test_per_rate_has_a_row_per_method_and_rate(metrics, methods):
     table = tables.per_rate(metrics, methods)
-    assert len(table) == 2 * 3 * 10
+    assert len(table) == 3 * 3 * 10
     row = table.query("dataset == 'mosi_data' and method == 'steady' and level == 0.3").iloc[0]
     chosen = metrics.query("dataset == 'mosi_data' and method == 'steady' and protocol == 'random' and level == 0.3")
     assert row["mae_mean"] == pytest.approx(chosen.loc[chosen["metric"] == "mae", "value"].mean())
@@ -76,7 +76,7 @@ def test_best_and_second_are_of_the_printed_values_without_the_floor(metrics, me
             "mae_mean": [0.4, 0.5, np.nan, 0.6, 0.1],
         }
     )
-    empty = {f"{m}_{k}": np.nan for m in FAMILIES["sims"].reported for k in ("mean", "std")}
+    empty = {f"{m}_{k}": np.nan for m in family_of("sims").reported for k in ("mean", "std")}
     block = blocks(frame.assign(**{name: nan for name, nan in empty.items() if name not in frame}))[0]
     at = {name.split(" ")[0]: i for i, name in enumerate(block.columns)}
     cells = dict(block.rows)
@@ -107,25 +107,29 @@ def markdown_tables(text):
 def test_markdown_shows_each_number_with_its_deviation(metrics, methods):
     table = tables.random_missing(metrics, methods)
     grids = markdown_tables(tables.markdown(table, "random_missing"))
-    assert len(grids) == 2
+    assert len(grids) == 3
     for (_, rows), grid in zip(table.groupby("dataset"), grids, strict=True):
         head, _, *body = grid
         assert {len(row) for row in grid} == {len(head)}
         assert [row[0] for row in body] == methods
-        at = head.index("MAE ↓")
+        classes = rows["family"].iloc[0].startswith("emotion")
+        at, metric = (head.index("UA ↑"), "ua") if classes else (head.index("MAE ↓"), "mae")
         for (_, row), line in zip(rows.iterrows(), body, strict=True):
-            assert line[at].strip("*") == f"{row['mae_mean']:.3f} ± {row['mae_std']:.3f}"
-        assert sum(cell.startswith("**") for row in body for cell in row) >= 5
+            mean, std = row[f"{metric}_mean"], row[f"{metric}_std"]
+            shown = f"{100 * mean:.2f} ± {100 * std:.2f}" if classes else f"{mean:.3f} ± {std:.3f}"
+            assert line[at].strip("*") == shown
+        assert sum(cell.startswith("**") for row in body for cell in row) >= 4
         assert not any(cell.startswith("*") for cell in body[-1])
 
 
 def test_one_run_has_no_plus_minus(single, methods):
     for name, make in tables.TABLES.items():
         for write in (tables.markdown, tables.latex):
-            text = write(make(single, methods), name)
+            table = make(single, methods)
+            text = write(table, name)
             assert "±" not in text
             assert r"\pm" not in text
-            assert "no standard deviation" in text
+            assert table.empty or "no standard deviation" in text
 
 
 def test_an_undefined_correlation_is_a_dash_with_a_note(metrics, methods):
@@ -141,10 +145,11 @@ def test_an_undefined_correlation_is_a_dash_with_a_note(metrics, methods):
 
 def test_latex_is_balanced_with_the_same_number_of_cells_in_each_row(metrics, methods):
     for name, make in tables.TABLES.items():
-        text = tables.latex(make(metrics, methods), name)
+        table = make(metrics, methods)
+        text = tables.latex(table, name)
         bare = re.sub(r"\\[{}]", "", text)
         assert bare.count("{") == bare.count("}")
-        assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+        assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == table["dataset"].nunique()
         assert "_one" not in text.replace(r"\_one", "")
         assert text.isascii()
         for part in text.split(r"\begin{tabular}")[1:]:
@@ -164,7 +169,7 @@ def test_tables_of_checkpoints_chosen_on_test_say_so(metrics_on_test, metrics, m
         table = make(metrics_on_test, methods)
         assert (table["checkpoints"] == "TEST").all()
         assert MARK in tables.markdown(table, name).replace("Checkpoints", "checkpoints")
-        assert tables.latex(table, name).count(rf"\textbf{{{MARK}}}") == 2
+        assert tables.latex(table, name).count(rf"\textbf{{{MARK}}}") == table["dataset"].nunique()
         valid = make(metrics, methods)
         assert (valid["checkpoints"] == "valid").all()
         assert "TEST" not in tables.markdown(valid, name) + tables.latex(valid, name)
@@ -202,3 +207,114 @@ def test_without_a_floor_there_is_no_comparison_with_it(metrics):
     alone = metrics[metrics["method"] != FLOOR]
     assert headlines(alone)["over_floor"].isna().all()
     assert "no rate" not in headline(alone)
+
+
+def test_scores_are_not_changed_by_classes_beside_them(metrics, methods):
+    scores = metrics[metrics["dataset"] != "emotion_data"]
+    for make in (tables.random_missing, tables.per_rate, tables.absent):
+        alone, beside = make(scores, methods), make(metrics, methods)
+        beside = beside[beside["dataset"] != "emotion_data"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(beside[alone.columns], alone, check_exact=True)
+        assert beside[["wa_mean", "ua_mean", "f1_weighted_std"]].isna().all(axis=None)
+
+
+def test_classes_have_their_metrics_with_the_share_of_one_class(metrics, methods):
+    rows = tables.random_missing(metrics, methods).query("dataset == 'emotion_data'")
+    (block,) = blocks(rows)
+    assert block.columns == ["WA ↑", "UA ↑", "F1 weighted ↑", "F1 macro ↑", "One-class share"]
+    assert dict(block.rows)[FLOOR][-1].text == "100.00 ± 0.00"
+    assert dict(block.rows)[FLOOR][1].text == "25.00 ± 0.00"
+
+
+def test_the_mean_row_of_absent_classes_is_the_mean_of_the_six_cases(metrics, methods):
+    table = tables.absent(metrics, methods).query("dataset == 'emotion_data'")
+    for _, rows in table.groupby("method"):
+        cases = rows.set_index("absent")
+        assert list(cases.index) == ["none", *tables.ABSENT, "mean"]
+        for column in [name for name in cases if name.endswith("_mean") and cases[name].notna().any()]:
+            assert cases.loc["mean", column] == pytest.approx(cases.loc[tables.ABSENT, column].mean())
+
+
+def test_noise_has_a_row_per_kind_intensity_and_set_and_their_mean(metrics, methods):
+    table = tables.noise(metrics, methods)
+    assert len(table) == 3 * 2 * 2 * (2 + 1)
+    cases = table.query("method == 'steady' and noise == 'impulse' and intensity == 20").set_index("noisy")
+    assert list(cases.index) == ["text", "audio", "mean"]
+    assert cases.loc["mean", "f1_weighted_mean"] == pytest.approx(cases["f1_weighted_mean"].iloc[:2].mean())
+    assert cases.loc["mean", "conditions"] == 2
+
+
+def test_text_of_noise_shows_the_means_a_block_per_kind_and_metric(metrics, methods):
+    table = tables.noise(metrics, methods)
+    shown = blocks(table)
+    assert [block.title for block in shown[::5]] == ["Gaussian noise: WA ↑", "Impulse noise: WA ↑"]
+    assert {tuple(block.columns) for block in shown} == {("t = 20", "t = 100")}
+    means = table.query("method == 'steady' and noise == 'gaussian' and intensity == 100 and noisy == 'mean'")
+    assert dict(shown[0].rows)["steady"][1].value == means["wa_mean"].iloc[0]
+    assert "Mean over 2 sets of noisy modalities; the csv file has each on its own." in tables.markdown(table, "noise")
+
+
+def test_single_classes_have_a_row_per_condition_and_two_metrics_each(metrics, methods):
+    table = tables.per_class(metrics, methods)
+    assert set(table["dataset"]) == {"emotion_data"}
+    conditions = ["random", "gaussian", "impulse", "none", *tables.ABSENT, "mean"]
+    assert list(table.query("method == 'steady'")["condition"]) == conditions
+    shown = blocks(table)
+    assert [block.title for block in shown[:4]] == [
+        "random missing, mean over 10 rates",
+        "Gaussian noise, mean over 4 conditions",
+        "Impulse noise, mean over 4 conditions",
+        "nothing absent",
+    ]
+    assert shown[-1].title == "mean over the 6 sets of absent modalities"
+    classes = ("happy", "angry", "sad", "neutral")
+    assert shown[0].columns == [*(f"F1 {name}/rest ↑" for name in classes), *(f"F1 {name} ↑" for name in classes)]
+    chosen = metrics.query("method == 'steady' and protocol == 'random' and metric == 'f1_binary_pos.sad'")
+    expected = chosen[chosen["fold"] != "pooled"].groupby(["seed", "fold"])["value"].mean().mean()
+    assert table.query("method == 'steady' and condition == 'random'")["f1_binary_pos.sad_mean"].iloc[
+        0
+    ] == pytest.approx(expected)
+
+
+def test_pooled_has_the_metrics_of_all_folds_together_over_seeds(metrics, methods):
+    table = tables.pooled(metrics, methods)
+    assert set(table["dataset"]) == {"emotion_data"}
+    row = table.query("method == 'steady' and condition == 'text'").iloc[0]
+    chosen = metrics.query("method == 'steady' and modalities == 'text' and protocol == 'absent' and metric == 'ua'")
+    values = chosen.loc[(chosen["fold"] == "pooled") & (chosen["dataset"] == "emotion_data"), "value"]
+    assert len(values) == 2
+    assert (row["ua_mean"], row["ua_std"]) == pytest.approx((values.mean(), values.std(ddof=1)))
+    assert (row["over"], row["folds"]) == ("seeds", 1)
+
+
+def test_tables_say_what_deviations_are_over(metrics, single, single_seed, methods):
+    def text(source, dataset):
+        table = tables.random_missing(source, methods)
+        return " ".join(tables.notes(table[table["dataset"] == dataset]))
+
+    assert "over 2 seeds, each the mean over its 2 folds." in text(metrics, "emotion_data")
+    assert "over 2 seeds." in text(metrics, "mosi_data")
+    assert "over 2 folds of one seed." in text(single_seed, "emotion_data")
+    assert "One run, so no standard deviation." in text(single, "mosi_data")
+    pooled = tables.notes(tables.pooled(single_seed, methods))
+    assert "One run, so no standard deviation." in pooled
+
+
+def test_without_classes_or_folds_their_tables_say_so(single, methods):
+    for name, sentence in (("per_class", "No dataset has classes."), ("pooled", "No dataset has folds.")):
+        table = tables.TABLES[name](single, methods)
+        assert table.empty
+        assert sentence in tables.markdown(table, name)
+        assert f"% {sentence}" in tables.latex(table, name)
+        assert tables.csv(table).startswith("dataset,family,method,condition,")
+
+
+def test_the_ranking_of_classes_is_by_weighted_f1_with_the_recall_beside_it(metrics):
+    ranked = headlines(metrics).query("dataset == 'emotion_data'").set_index("method")
+    table = tables.random_missing(metrics, ["steady", "brittle_one"]).query("dataset == 'emotion_data'")
+    table = table.set_index("method")
+    assert list(ranked["f1"]) == list(table.loc[ranked.index, "f1_weighted_mean"])
+    assert list(ranked["second"]) == list(table.loc[ranked.index, "ua_mean"])
+    section = headline(metrics).split("\n\n")[0]
+    assert section.startswith("emotion_data: mean over 10 missing rates, 2 seeds with 2 folds\n")
+    assert re.search(r"method +F1 weighted ↑ +UA ↑ +over majority", section)

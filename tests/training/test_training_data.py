@@ -5,16 +5,20 @@ import torch
 from elision.features.align import spread
 from elision.methods import build, resolve
 from elision.methods.layers.text_encoder import StubEncoder
+from elision.params import NoiseSettings
 from elision.store import Sequences, Store
-from elision.training.data import Scale, SplitData, scales, spec
+from elision.training.data import Mixture, Scale, SplitData, View, scales, spec
 
 ALL = torch.arange(12)
 FRAMES = ("audio", "vision")
 HALF = {"rates": np.full(3, 0.5, np.float32)}
 
 
-def split(store, name="train", **options):
-    return SplitData(store, name, **{"scales": {}, **options})
+LNLN = Mixture("lnln")
+
+
+def split(store, name="train", scales=None, spans=None, **seen):
+    return SplitData(store, name, scales=scales or {}, spans=spans, view=View(**seen))
 
 
 def test_a_batch_holds_the_samples_padded_to_the_fixed_length(store):
@@ -46,7 +50,7 @@ def test_a_modality_that_a_sample_lacks_is_nowhere_valid(store):
 
 def test_observed_is_a_subset_of_valid_and_missing_frames_are_zeros(store):
     data = split(store)
-    corrupted = data.training_corruption("lnln", seed=1, stream="train 1")
+    corrupted = data.training_corruption(LNLN, seed=1, stream="train 1")
     batch = data.batch(ALL, corrupted, with_clean=True)
     for name in ("audio", "vision"):
         sequence, clean = getattr(batch, name), getattr(batch.clean, name)
@@ -69,7 +73,7 @@ def test_missing_tokens_are_unknown_and_the_ends_stay(store):
 
 def test_a_sample_is_corrupted_alike_in_every_batch(store):
     data = split(store)
-    corrupted = data.training_corruption("lnln", seed=1, stream="train 1")
+    corrupted = data.training_corruption(LNLN, seed=1, stream="train 1")
     whole, single = data.batch(ALL, corrupted), data.batch(torch.tensor([7]), corrupted)
     for name in ("text", "audio", "vision"):
         assert torch.equal(getattr(whole, name).values[7:8], getattr(single, name).values)
@@ -78,24 +82,24 @@ def test_a_sample_is_corrupted_alike_in_every_batch(store):
 
 def test_epochs_are_corrupted_differently(store):
     data = split(store)
-    first, second = (data.training_corruption("lnln", seed=1, stream=f"train {epoch}") for epoch in (1, 2))
+    first, second = (data.training_corruption(LNLN, seed=1, stream=f"train {epoch}") for epoch in (1, 2))
     assert not torch.equal(first.rates, second.rates)
     assert not torch.equal(first.lost["vision"], second.lost["vision"])
 
 
 def test_complete_data_lose_nothing(store):
     data = split(store)
-    assert data.training_corruption("complete", seed=1, stream="train 1") is None
+    assert data.training_corruption(Mixture("complete"), seed=1, stream="train 1") is None
     batch = data.batch(ALL, None, with_clean=True)
     assert torch.equal(batch.audio.values, batch.clean.audio.values)
 
 
 def test_a_modality_left_out_is_one_invalid_position(store):
     data = split(store, modalities=("text", "vision"))
-    batch = data.batch(ALL, data.training_corruption("lnln", seed=1, stream="train 1"))
+    batch = data.batch(ALL, data.training_corruption(LNLN, seed=1, stream="train 1"))
     assert batch.audio.values.shape == (12, 1, 1)
     assert not batch.audio.valid.any()
-    found = spec(store, "mosi", ("text", "vision"))
+    found = spec(store, "mosi", View(("text", "vision")))
     assert (found.audio, found.vision, found.length) == (1, 3, {"text": 9, "audio": 1, "vision": 10})
 
 
@@ -255,7 +259,7 @@ def test_an_absent_modality_has_the_length_of_the_text(store, alignment):
         assert not absent.observed.any()
         assert present.values.shape[1] == 9
         assert present.observed.any()
-        found = spec(store, "mosi", seen, alignment=alignment)
+        found = spec(store, "mosi", View(seen, alignment))
         assert found.length == {"text": 9, "audio": 9, "vision": 9}
         assert (found.audio, found.vision) == (1 if gone == "audio" else 4, 1 if gone == "vision" else 3)
 
@@ -268,28 +272,129 @@ def test_a_dataset_without_text_is_aligned_to_one_position(store, alignment):
     assert batch.text.values.shape == (12, 1)
     assert batch.audio.values.shape == (12, 1, 4)
     assert batch.audio.valid.any().item() == (alignment == "pooled")
-    assert spec(store, "mosi", alignment=alignment).length == {"text": 1, "audio": 1, "vision": 1}
+    assert spec(store, "mosi", View(alignment=alignment)).length == {"text": 1, "audio": 1, "vision": 1}
 
 
-def test_text_features_are_not_aligned_anew(store):
+def with_vectors(store):
+    """The store with six numbers per token."""
     text = store.modalities["text"]
     values = np.random.default_rng(0).normal(size=(len(text.values), 6)).astype(np.float32)
     frozen = Sequences(values, text.offsets, text.header)
-    store = Store(store.samples, {**store.modalities, "text_features": frozen}, store.provenance)
+    return Store(store.samples, {**store.modalities, "text_features": frozen}, store.provenance)
+
+
+def test_text_vectors_are_not_aligned_anew(store):
+    store, vectors = with_vectors(store), {"reads_text": "vectors"}
     aligned, plain = (
-        split(store, **options).batch(ALL, None).text_features
+        split(store, **options, **vectors).batch(ALL, None).text
         for options in ({"alignment": "words", "spans": _spans(store)}, {})
     )
+    assert aligned.values.shape == (12, 9, 6)
     assert torch.equal(aligned.values, plain.values)
+    assert spec(store, "mosi", View(**vectors)).text == 6
+
+
+def test_a_dataset_without_text_vectors_has_one_invalid_vector(store):
+    text = split(store, reads_text="vectors").batch(ALL, None).text
+    assert text.values.shape == (12, 1, 1) and text.values.dtype == torch.float32 and not text.valid.any()
+    assert spec(store, "mosi", View(reads_text="vectors")).text == 1
+
+
+def test_text_vectors_of_an_absent_text_are_zero_to_the_ends(store):
+    store = with_vectors(store)
+    rates = np.array([1, 0, 0], np.float32)
+    for seen, lost in (("vectors", True), ("tokens", False)):
+        data = split(store, reads_text=seen)
+        text = data.batch(ALL, data.corruption(rates=rates, uniform=_uniforms(data))).text
+        assert text.observed.any().item() != lost
+        assert not (lost and text.values.any())
+
+
+def test_modalities_are_absent_as_a_whole_and_never_all(store):
+    data = split(store, reads_text="vectors")
+    seen = {tuple(row) for k in range(9) for row in absent(data, f"train {k}").rates.tolist()}
+    # The dataset has no text vectors: of two modalities, one is absent.
+    assert seen == {(0.0, 1.0, 0.0), (0.0, 0.0, 1.0)}
+    batch = data.batch(ALL, absent(data, "train 1"))
+    for column, name in enumerate(("text", "audio", "vision")):
+        gone = batch.rate[:, column] == 1
+        assert not getattr(batch, name).observed[gone].any() and not getattr(batch, name).values[gone].any()
+    assert len(data.validation_corruptions(Mixture("absent"), seed=1)) == 2
+    assert len(split(store).validation_corruptions(Mixture("absent"), seed=1)) == 6
+    assert len(split(store).validation_corruptions(LNLN, seed=1)) == 1
+
+
+def absent(data, stream):
+    return data.training_corruption(Mixture("absent"), seed=1, stream=stream)
+
+
+def test_noise_stands_where_a_modality_is_absent_and_keeps_it_observed(store):
+    data = split(with_vectors(store), reads_text="vectors")
+    settings = NoiseSettings()
+    noise = Mixture("noise", "gaussian", 40, settings)
+    batch = data.batch(ALL, data.training_corruption(noise, seed=1, stream="train 1"), with_clean=True)
+    zeros = data.batch(ALL, absent(data, "train 1"))
+    assert torch.equal(batch.rate, zeros.rate)
+    for column, name in enumerate(("text", "audio", "vision")):
+        noisy, clean = getattr(batch, name), getattr(batch.clean, name)
+        gone = batch.rate[:, column] == 1
+        assert torch.equal(noisy.observed, clean.observed)
+        assert torch.equal(noisy.values[~gone], clean.values[~gone])
+        assert not torch.isclose(noisy.values, clean.values)[gone][clean.observed[gone]].all(1).any()
+        assert not noisy.values[~noisy.observed].any()
+
+
+def test_noise_of_a_sample_depends_on_nothing_but_the_sample(store):
+    data = split(store)
+    arguments = {"intensity": 40, "rates": np.ones(3, np.float32), "seed": 1, "stream": "test"}
+    field = data.noise("gaussian", settings=NoiseSettings(), **arguments)["audio"]
+    again = split(store).noise("gaussian", settings=NoiseSettings(), **arguments)["audio"]
+    assert torch.equal(field.values, again.values) and torch.equal(field.left, again.left)
+    assert len(field.left.unique()) > 3
+    shared = data.noise("gaussian", settings=NoiseSettings(t_per_batch=True), **arguments)["audio"]
+    signal, index = torch.zeros(3, 9, 4), torch.tensor([4, 2, 0])
+    flat = torch.zeros(3, 9, dtype=torch.long)
+    torch.testing.assert_close(shared.mix(signal, index, flat), field.mix(signal, index[:1].expand(3), flat))
+
+
+def test_noise_of_token_ids_is_unknown_tokens(store):
+    data = split(store)
+    mixture = Mixture("noise", "impulse", 20, NoiseSettings())
+    batch = data.batch(ALL, data.training_corruption(mixture, seed=1, stream="train 1"))
+    gone = batch.rate[:, 0] == 1
+    assert gone.any()
+    inner = batch.text.valid & (torch.arange(9) > 0) & (torch.arange(9) < batch.text.lengths[:, None] - 1)
+    assert not batch.text.observed[gone][inner[gone]].any()
+
+
+def test_frames_and_modalities_are_missing_at_once(store):
+    data = split(store)
+    corrupted = [data.training_corruption(Mixture("mixed"), seed=1, stream=f"train {k}") for k in range(9)]
+    rates = torch.cat([each.rates for each in corrupted])
+    assert not (rates == 1).all(1).any() and (rates == 1).any()
+    kept = rates[(rates < 1).sum(1) > 1]
+    assert all(len(row[row < 1].unique()) == 1 for row in kept)  # one missing rate per sample
+    assert set((rates[rates < 1] * 10).round().int().tolist()) <= set(range(10))
+
+
+def test_folds_and_classes(store):
+    samples = store.samples.assign(label=["sad", "glad"] * (len(store.samples) // 2))
+    samples = samples.drop(columns="split").assign(**{"fold-1": ["train", "test"] * (len(samples) // 2)})
+    store = Store(samples, store.modalities, {**store.provenance, "classes": ["sad", "glad"]})
+    data = split(store, "train", fold=1)
+    assert data.labels.tolist() == [0] * len(data) and data.labels.dtype == torch.int64
+    assert data.rows.tolist() == list(range(0, len(samples), 2))
+    found = spec(store, "mosi", View(fold=1))
+    assert (found.outputs, found.samples, found.classes) == (2, len(data), ("sad", "glad"))
 
 
 @pytest.mark.parametrize("alignment", ["words", "pooled"])
 def test_a_method_learns_from_aligned_batches(store, alignment):
     hyperparameters, _ = resolve("lnln", "mosi", {"width": 16, "alignment": alignment})
     with torch.random.fork_rng():
-        method = build("lnln", hyperparameters, spec(store, "mosi", alignment=alignment), StubEncoder(16))
+        method = build("lnln", hyperparameters, spec(store, "mosi", View(alignment=alignment)), StubEncoder(16))
         data = split(store, alignment=alignment, spans=_spans(store))
-        batch = data.batch(ALL, data.training_corruption("lnln", seed=1, stream="train 1"), with_clean=True)
+        batch = data.batch(ALL, data.training_corruption(LNLN, seed=1, stream="train 1"), with_clean=True)
         assert all(torch.isfinite(term) for term in method.loss(batch).values())
 
 
@@ -297,6 +402,6 @@ def _uniforms(data):
     from elision.corruption.missing import uniforms
 
     return {
-        name: uniforms(seed=1, stream="test", ids=data.ids, lengths=lengths, modality=name)
+        name: uniforms(seed=1, stream="test", ids=data.ids, lengths=lengths, modality=name, keep_ends=name == "text")
         for name, lengths in data.lengths.items()
     }

@@ -14,7 +14,7 @@ from transformers import BertConfig, BertModel
 
 from elision.corruption.plan import Plan, conditions, draw
 from elision.errors import ElisionError
-from elision.evaluation.metrics import score
+from elision.evaluation.metrics import family, score
 from elision.evaluation.predict import evaluate, read_run
 from elision.methods.layers.label_generation import LabelGenerator
 from elision.methods.mmim import MMIM
@@ -70,6 +70,7 @@ def run(settings, store, folder, plan=None):
         plan=plan,
         folder=folder,
         recipe=RECIPE,
+        family=family("mosi"),
         score=lambda predictions, labels: score(predictions, labels, family="mosi"),
     )
     return load_file(folder / "model.safetensors"), json.loads((folder / "run.json").read_text())
@@ -163,6 +164,7 @@ def test_a_seed_decides_the_weights_whatever_the_global_state(tiny, tmp_path):
         plan=None,
         folder=third,
         recipe=RECIPE,
+        family=family("mosi"),
         score=lambda p, y: score(p, y, family="mosi"),
     )
     assert not equal(first, load_file(third / "model.safetensors"))
@@ -286,7 +288,7 @@ def test_a_device_that_is_not_there_is_refused():
 def plan(tiny):
     settings = Params(datasets={"demo": {"source": "demo"}}, methods=["majority"]).corruption
     _, uniforms = draw(tiny, settings)
-    return Plan(conditions(settings, ("text", "audio", "vision")), uniforms, {})
+    return Plan(conditions(settings, ("text", "audio", "vision")), settings.seed, uniforms, {})
 
 
 def test_the_test_oracle_keeps_a_checkpoint_per_metric(tiny, plan, tmp_path):
@@ -309,6 +311,7 @@ def test_predictions_cover_every_condition_and_repeat_to_the_bit(tiny, plan, tmp
         "plan": plan,
         "weights": tmp_path / "run" / "model.safetensors",
         "record": record,
+        "run": "seed-3",
     }
     table = evaluate(settings, **arguments)
     assert len(table) == 17 * 6
@@ -332,7 +335,7 @@ def test_a_run_that_was_trained_on_other_data_is_refused(tiny, tmp_path):
 
 def test_weights_of_another_architecture_are_refused(tiny, plan, tmp_path):
     _, record = run(params(), tiny, tmp_path / "run")
-    arguments = {"dataset": "demo", "method": "mine", "store": tiny, "plan": plan, "record": record}
+    arguments = {"dataset": "demo", "method": "mine", "store": tiny, "plan": plan, "record": record, "run": "seed-3"}
     with pytest.raises(ElisionError, match="weights of another architecture"):
         evaluate(params(fusion_width=64), **arguments, weights=tmp_path / "run" / "model.safetensors")
 

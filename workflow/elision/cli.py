@@ -97,7 +97,7 @@ def _spans(
     from elision.features.align import Alignment
     from elision.methods import resolve_variant
 
-    hyperparameters, _ = resolve_variant(params, params.variants[method], params.datasets[dataset].corpus)
+    hyperparameters, _ = resolve_variant(params, params.trained[method], params.datasets[dataset].corpus)
     if hyperparameters.alignment != "words":
         return None
     path = layout.alignment(dataset)
@@ -105,6 +105,50 @@ def _spans(
     check(alignment.provenance, Recipes(params).align(dataset), path)
     check_data(alignment.provenance["data"], store.provenance["data"], path)
     return alignment.spans
+
+
+def _family(params: parameters.Params, dataset: str, store: "Store") -> str:
+    """Name the metrics of a dataset."""
+    from elision.evaluation.metrics import emotion_family_name
+    from elision.task import CORPORA
+
+    return emotion_family_name(store.classes) if store.classes else CORPORA[params.datasets[dataset].corpus].metrics
+
+
+def _score(predictions: "np.ndarray", labels: "np.ndarray", family: str) -> dict[str, float]:
+    """Score predicted scores, or class logits."""
+    from elision.evaluation.metrics import score
+
+    return score(predictions if predictions.ndim == 1 else predictions.argmax(1), labels, family=family)
+
+
+def _database(params: parameters.Params, dataset: str, method: str, run: str, store: "Store", layout: Layout):  # noqa: ANN202
+    """Open the database that a method searches, if it does."""
+    stage = parameters.retrieves(params.trained[method].method)
+    if not stage:
+        return None
+    from elision.methods.layers.retrieval import Database
+
+    folder = layout.database(dataset, stage, run)
+    database, found = Database.read(folder, store.samples["id"].tolist())
+    check(found, Recipes(params).index(dataset, stage, run), folder)
+    check_data(found["data"], store.provenance["data"], folder)
+    return database
+
+
+def _starts(params: parameters.Params, dataset: str, method: str, run: str, store: "Store", layout: Layout):  # noqa: ANN202
+    """Find what a run starts from, and make sure that it is what is asked for."""
+    stages = parameters.needs(params.trained[method].method)
+    if not stages:
+        return None
+    from elision.evaluation.predict import read_run
+    from elision.training.trainer import Starts
+
+    weights, recipes = {}, Recipes(params)
+    for stage in stages:
+        weights[stage], _, record = layout.model(dataset, stage, run)
+        read_run(record, recipes.train(dataset, stage, run), store.provenance["data"])
+    return Starts(weights, _database(params, dataset, method, run, store, layout))
 
 
 @app.command()
@@ -182,6 +226,7 @@ def complete(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS,
     recipes = Recipes(settings)
     modalities = recipes.modalities(_known(dataset, list(settings.datasets), "dataset"))
     run_complete(
+        settings=settings.datasets[dataset],
         clips=layout.clips(dataset),
         modalities={name: layout.sequences(dataset, name) for name in modalities},
         recipes=modalities,
@@ -223,26 +268,60 @@ def train(
     results: Results = RESULTS,
 ) -> None:
     """Train one run of a method; an interrupted run goes on after its last epoch."""
-    from elision.evaluation.metrics import score
-    from elision.task import CORPORA
+    from elision.evaluation.metrics import family
     from elision.training.trainer import train as run_train
 
     settings, layout = parameters.load(params), Layout(results)
     store = _open(settings, dataset, layout)
-    _known(method, list(settings.variants), "method")
-    _known(run, settings.runs, "run")
-    family = CORPORA[settings.datasets[dataset].corpus].metrics
+    _known(method, list(settings.trained), "method")
+    _known(run, settings.runs(dataset), "run")
+    name = _family(settings, dataset, store)
+    oracle = settings.train.selection == "test_oracle" and method in settings.variants
     run_train(
         settings,
         dataset=dataset,
         method=method,
         run=run,
         store=store,
-        plan=_plan(settings, dataset, store, layout) if settings.train.selection == "test_oracle" else None,
+        plan=_plan(settings, dataset, store, layout) if oracle else None,
         folder=layout.run(dataset, method, run),
         recipe=_expected(Recipes(settings).train(dataset, method, run), recipe),
-        score=lambda predictions, labels: score(predictions, labels, family=family),
+        family=family(name),
+        score=lambda predictions, labels: _score(predictions, labels, name),
         spans=_spans(settings, dataset, method, store, layout),
+        starts=_starts(settings, dataset, method, run, store, layout),
+    )
+
+
+@app.command()
+def index(
+    dataset: Dataset,
+    stage: Annotated[str, typer.Option(help="a method whose hidden vectors are searched")],
+    run: Run,
+    recipe: Recipe = "",
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Write the retrieval database of a stage."""
+    from elision.evaluation.predict import read_run
+    from elision.training.index import index as run_index
+
+    settings, layout = parameters.load(params), Layout(results)
+    store = _open(settings, dataset, layout)
+    _known(stage, list(settings.trained), "method")
+    _known(run, settings.runs(dataset), "run")
+    recipes = Recipes(settings)
+    weights, _, record_path = layout.model(dataset, stage, run)
+    run_index(
+        settings,
+        dataset=dataset,
+        stage=stage,
+        run=run,
+        store=store,
+        weights=weights,
+        record=read_run(record_path, recipes.train(dataset, stage, run), store.provenance["data"]),
+        folder=layout.database(dataset, stage, run),
+        provenance=_expected(recipes.index(dataset, stage, run), recipe),
     )
 
 
@@ -263,6 +342,7 @@ def evaluate(
     settings, layout = parameters.load(params), Layout(results)
     store = _open(settings, dataset, layout)
     _known(method, list(settings.variants), "method")
+    _known(run, settings.runs(dataset), "run")
     recipes = Recipes(settings)
     weights, _, record_path = layout.model(dataset, method, run)
     record = read_run(record_path, recipes.train(dataset, method, run), store.provenance["data"])
@@ -274,12 +354,15 @@ def evaluate(
         plan=_plan(settings, dataset, store, layout),
         weights=weights,
         record=record,
+        run=run,
         spans=_spans(settings, dataset, method, store, layout),
+        database=_database(settings, dataset, method, run, store, layout),
     )
     provenance = {
         **_expected(recipes.evaluate(dataset, method, run), recipe),
         "data": store.provenance["data"],
         "selection": record["selection"],
+        "family": _family(settings, dataset, store),
     }
     write_table(layout.predictions(dataset, method, run), predictions, provenance)
 
@@ -309,7 +392,6 @@ def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results
     """Compute the metrics of all predictions."""
     from elision.evaluation import aggregate as aggregation
     from elision.store import read_table, replacing, write_table
-    from elision.task import CORPORA
 
     settings, layout = parameters.load(params), Layout(results)
     recipes = Recipes(settings)
@@ -318,14 +400,13 @@ def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results
 
     def tables():  # noqa: ANN202
         for dataset in settings.datasets:
-            family = CORPORA[settings.datasets[dataset].corpus].metrics
             for method in settings.variants:
-                for run in settings.runs:
+                for run in settings.runs(dataset):
                     path = layout.predictions(dataset, method, run)
                     table, found = read_table(path)
                     check(found, recipes.evaluate(dataset, method, run), path)
                     check_data(found["data"], digests.setdefault(dataset, found["data"]), path)
-                    yield dataset, family, method, run, table
+                    yield dataset, found["family"], method, run, table
 
     metrics, confusions = aggregation.aggregate(tables()), aggregation.confusions(tables())
     write_table(results / "metrics.parquet", metrics, provenance)
@@ -350,8 +431,8 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
         tables.append(table)
     runs = {}
     for dataset in settings.datasets:
-        for method in settings.variants:
-            for run in settings.runs:
+        for method in settings.trained:
+            for run in settings.runs(dataset):
                 path = layout.model(dataset, method, run)[2]
                 record = json.loads(path.read_text(encoding="utf-8"))
                 check(record["provenance"], recipes.train(dataset, method, run), path)

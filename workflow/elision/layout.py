@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from elision.params import Params, extracted
+from elision.params import Params, extracted, retrieves
+from elision.task import MODALITIES
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,22 @@ class Layout:
         """Weights, training history, and the record of a run."""
         return tuple(self.run(dataset, method, run) / name for name in ("model.safetensors", "history.csv", "run.json"))
 
+    def database(self, dataset: str, stage: str, run: str) -> Path:
+        """Folder of the retrieval database of a stage."""
+        return self.run(dataset, stage, run) / "database"
+
+    def database_files(self, dataset: str, stage: str, run: str) -> list[Path]:
+        """Files of the retrieval database of a stage."""
+        names = (*(f"{modality}.faiss" for modality in MODALITIES), "vectors.safetensors")
+        return [self.database(dataset, stage, run) / name for name in names]
+
     def predictions(self, dataset: str, method: str, run: str) -> Path:
         """Predictions of a run under every test condition."""
         return self.root / "predictions" / dataset / method / f"{run}.parquet"
 
     def stage(self, name: str, params: Params) -> list[Path]:
         """Every file that a stage owns under the current params."""
-        runs = [(d, m, r) for d in params.datasets for m in params.variants for r in params.runs]
+        runs = [(d, m, r) for d in params.datasets for m in params.variants for r in params.runs(d)]
         if name == "datasets":
             files = []
             for dataset in params.datasets:
@@ -69,7 +79,10 @@ class Layout:
         if name == "corruptions":
             return [path for dataset in params.datasets for path in self.corruptions(dataset)]
         if name == "models":
-            return [path for run in runs for path in self.model(*run)]
+            trained = [(d, m, r) for d in params.datasets for m in params.trained for r in params.runs(d)]
+            searched = {retrieves(variant.method) for variant in params.trained.values()} - {""}
+            files = [path for run in trained for path in self.model(*run)]
+            return files + [path for d, m, r in trained if m in searched for path in self.database_files(d, m, r)]
         if name == "predictions":
             return [self.predictions(*run) for run in runs]
         raise KeyError(name)

@@ -3,9 +3,13 @@
 Datasets and methods are found by the files of ``datasets/`` and ``methods/``: a new one needs no entry here.
 """
 
+import ast
 import importlib
+import importlib.util
 import pkgutil
 from difflib import get_close_matches
+from functools import cached_property, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal, get_args
@@ -32,10 +36,28 @@ Noise = Literal["gaussian", "impulse"]
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=NAME)]
+ClassName = Annotated[str, Field(pattern=r"^[^,:]+$")]
+
+
+def _unique(values: list) -> list:
+    if len({str(v) for v in values}) != len(values):
+        raise ValueError("an entry stands there twice")
+    return values
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Folds(_Section):
+    """Folds by groups that are never torn apart."""
+
+    by: str = Field("speaker", description="column of the samples whose values are the groups: speaker, or id")
+    count: int = Field(ge=2, description="folds; with as many as there are groups, each group is left out once")
+    validation: float = Field(
+        0.1, gt=0, lt=1, description="share of the groups left for training that are validation; at least one group"
+    )
+    seed: int = Field(1111, ge=0, description="key by which groups are dealt")
 
 
 class DatasetSettings(_Section):
@@ -43,10 +65,36 @@ class DatasetSettings(_Section):
 
     source: str = Field(description="file of datasets/ that reads it: demo, clips, mmsa, ...")
     corpus: Literal[tuple(CORPORA)] = Field("mosi", description="whose label range, metrics and defaults apply")
-    task: TaskKind = Field(TaskKind.REGRESSION, description="what the labels are")
+    task: TaskKind = Field(TaskKind.REGRESSION, description="regression (labels are scores) or classification")
+    classes: Annotated[list[ClassName], AfterValidator(_unique)] | None = Field(
+        None, min_length=2, description="names of the classes, in their order; null: as the source gives them"
+    )
+    cuts: list[float] | None = Field(
+        None, description="scores that part the classes, where labels are scores: one fewer than classes, rising"
+    )
+    folds: Folds | None = Field(None, description="folds instead of the source's splits")
     standardise: bool = Field(
         True, description="scale each audio and vision dimension to mean 0, variance 1 of the observed training frames"
     )
+
+    @model_validator(mode="after")
+    def _check_classes(self) -> "DatasetSettings":
+        if self.task is TaskKind.REGRESSION and (self.classes or self.cuts):
+            raise ValueError("classes and cuts are for task: classification")
+        if self.cuts is not None and len(self.classes or ()) != len(self.cuts) + 1:
+            raise ValueError(f"{len(self.cuts)} cuts part {len(self.cuts) + 1} classes; name as many under classes")
+        if self.cuts is not None and any(b <= a for a, b in pairwise(self.cuts)):
+            raise ValueError("cuts must rise")
+        return self
+
+    @property
+    def labels_are_names(self) -> bool:
+        """Whether the labels of the source are names of classes."""
+        return self.task is TaskKind.CLASSIFICATION and self.cuts is None
+
+    def fold_count(self) -> int:
+        """Return the number of folds; 0 without folds."""
+        return self.folds.count if self.folds else 0
 
 
 class TextFeatures(_Section):
@@ -93,10 +141,21 @@ class Features(_Section):
     vision: VisionFeatures = VisionFeatures()
 
 
-def _unique(values: list) -> list:
-    if len({str(v) for v in values}) != len(values):
-        raise ValueError("an entry stands there twice")
-    return values
+class NoiseSettings(_Section):
+    """The noise scheduler of NMER."""
+
+    kinds: Annotated[list[Noise], AfterValidator(_unique)] = Field([], description="kinds that are tested")
+    intensities: Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(_unique)] = Field(
+        [20, 40, 60, 80, 100], description="time steps of the scheduler that are tested: the more, the noisier"
+    )
+    schedule: Literal["scaled_linear", "linear", "squared_cosine", "sigmoid"] = Field(
+        "scaled_linear", description="how the noise grows from step to step"
+    )
+    first: float = Field(0.01, gt=0, lt=1, description="variance of the first step")
+    last: float = Field(0.5, gt=0, lt=1, description="variance of the last step")
+    t_per_batch: bool = Field(
+        False, description="one step per modality and batch, as in the official code, not per sample"
+    )
 
 
 class Corruption(_Section):
@@ -107,6 +166,7 @@ class Corruption(_Section):
         [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], description="missing rates, the same for all modalities"
     )
     absent: bool = Field(True, description="every subset of the modalities absent as a whole, and none")
+    noise: NoiseSettings = NoiseSettings()
 
 
 class Train(_Section):
@@ -168,13 +228,23 @@ class Params(_Section):
         [1111, 1112, 1113], min_length=1, description="one run per seed"
     )
     features: Features = Features()
+    stages: dict[str, dict[str, Any]] = Field(
+        {}, description="hyperparameters of the stages that methods start from: {mmin_teacher: {epochs: 5}}"
+    )
     corruption: Corruption = Corruption()
     train: Train = Train()
 
     @field_validator("methods", mode="before")
     @classmethod
     def _read_methods(cls, methods: Any) -> Any:
-        return method_names() if methods == "all" else methods
+        return [name for name in method_names() if name not in stage_names()] if methods == "all" else methods
+
+    @field_validator("stages")
+    @classmethod
+    def _know_stages(cls, stages: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name in stages:
+            _known(name, stage_names(), "stage")
+        return stages
 
     @field_validator("datasets", mode="before")
     @classmethod
@@ -195,15 +265,33 @@ class Params(_Section):
             raise ValueError("\n".join(problems))
         return read
 
-    @property
+    @cached_property
     def variants(self) -> dict[str, Variant]:
         """Variants by name, in the order of the file."""
         return {variant.name: variant for variant in self.methods}
 
-    @property
-    def runs(self) -> list[str]:
-        """Names of the runs of every method: ``seed-S``."""
-        return [f"seed-{seed}" for seed in self.seeds]
+    @cached_property
+    def trained(self) -> dict[str, Variant]:
+        """All that is trained, by name: the variants, and the stages that they start from."""
+        found, waiting = dict(self.variants), [variant.method for variant in self.methods]
+        while waiting:
+            for stage in needs(waiting.pop()):
+                if stage not in found:
+                    found[stage] = Variant.model_validate({stage: self.stages.get(stage, {})})
+                waiting.append(stage)
+        return found
+
+    def runs(self, dataset: str) -> list[str]:
+        """Return the names of the runs of every method on a dataset: ``seed-S``, or ``seed-S.fold-F``."""
+        folds = self.datasets[dataset].fold_count()
+        ends = [f".fold-{fold}" for fold in range(1, folds + 1)] if folds else [""]
+        return [f"seed-{seed}{end}" for seed in self.seeds for end in ends]
+
+
+def parse_run(run: str) -> tuple[int, int]:
+    """Return the seed and the fold of a run; fold 0 without folds."""
+    seed, _, fold = run.removeprefix("seed-").partition(".fold-")
+    return int(seed), int(fold or 0)
 
 
 def source_names() -> list[str]:
@@ -214,6 +302,39 @@ def source_names() -> list[str]:
 def method_names() -> list[str]:
     """Return the methods: the files of ``elision/methods`` that define one."""
     return [name for name in _modules("elision.methods") if name not in {"base", "layers"}]
+
+
+@lru_cache
+def _literal(method: str, attribute: str) -> Any:
+    """Read an attribute of a method's class that is written as a literal, without PyTorch."""
+    spec = importlib.util.find_spec(f"elision.methods.{method}")
+    for cls in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+        if isinstance(cls, ast.ClassDef):
+            values = {
+                target.id: node.value
+                for node in cls.body
+                if isinstance(node, ast.Assign)
+                for target in node.targets
+                if isinstance(target, ast.Name)
+            }
+            if attribute in values and "name" in values and ast.literal_eval(values["name"]) == method:
+                return ast.literal_eval(values[attribute])
+    return None
+
+
+def needs(method: str) -> tuple[str, ...]:
+    """Return the stages that a method starts from."""
+    return _literal(method, "needs") or ()
+
+
+def retrieves(method: str) -> str:
+    """Return the stage whose retrieval database a method searches, or an empty string."""
+    return _literal(method, "retrieves") or ""
+
+
+def stage_names() -> list[str]:
+    """Return the methods that others start from."""
+    return sorted({stage for method in method_names() for stage in needs(method)})
 
 
 def dataset_source(name: str) -> ModuleType:

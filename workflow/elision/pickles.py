@@ -5,10 +5,13 @@ dtype, and a forged one reads arbitrary memory. So every NumPy call in the file 
 arrays are built from the records afterwards, by checked code.
 """
 
+import ast
 import io
 import pickle
 import re
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -107,7 +110,9 @@ _ALLOWED: dict[tuple[str, str], type] = {
 }
 
 
-def _array(shape: tuple[int, ...], dtype: np.dtype, data: bytes | bytearray | list, order: str) -> np.ndarray:
+def _array(shape: tuple[int, ...], dtype: np.dtype, data: bytes | bytearray | str | list, order: str) -> np.ndarray:
+    if isinstance(data, str):  # what Python 2 wrote are bytes, read as latin1
+        data = data.encode("latin1")
     if dtype.hasobject:
         array = np.empty(len(data), object)
         for i, item in enumerate(data):
@@ -142,8 +147,8 @@ def _build(item: Any, resolve: Resolve) -> Any:
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BufferedIOBase, path: Path) -> None:
-        super().__init__(file)
+    def __init__(self, file: io.BufferedIOBase, path: Path, encoding: str = "ASCII") -> None:
+        super().__init__(file, encoding=encoding)
         self._path = path
 
     def find_class(self, module: str, name: str) -> type:
@@ -172,7 +177,27 @@ class _Digesting(io.RawIOBase):
         return count
 
 
-def load(path: Path | str, *, digest: Any = None) -> Any:
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while a file is read into an error that says what to do."""
+    try:
+        yield
+    except ElisionError:
+        raise
+    except FileNotFoundError as error:
+        raise ElisionError(f"{path}: no such file; check the path in params.yaml") from error
+    except OSError as error:
+        raise ElisionError(f"{path}: cannot be read ({error.strerror})") from error
+    except MemoryError as error:
+        raise ElisionError(f"{path}: more than the memory of this machine holds, or not a whole pickle") from error
+    except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to say
+        raise ElisionError(
+            f"{path}: not a readable pickle of arrays ({str(error) or type(error).__name__}); "
+            "if it was downloaded, compare its size and SHA-256 with the source's, and download it again"
+        ) from error
+
+
+def load(path: Path | str, *, digest: Any = None, encoding: str = "ASCII") -> Any:
     """Read a pickle of NumPy arrays and built-in containers without running anything in it.
 
     Parameters
@@ -180,6 +205,8 @@ def load(path: Path | str, *, digest: Any = None) -> Any:
     path : Path or str
     digest : hashlib object, optional
         Updated with every byte of the file.
+    encoding : str
+        Of the strings that Python 2 wrote; ``latin1`` where there are arrays among them.
 
     Returns
     -------
@@ -194,26 +221,48 @@ def load(path: Path | str, *, digest: Any = None) -> Any:
         constructors, or holds arrays of another kind (structured, dates, subclasses).
     """
     path = Path(path)
-    try:
-        with path.open("rb", buffering=0) as raw:
-            file = io.BufferedReader(_Digesting(raw, digest) if digest else raw, 1 << 20)
-            item = _Unpickler(file, path).load()
-            while file.read(1 << 20):
-                pass
+    with _reading(path), path.open("rb", buffering=0) as raw:
+        file = io.BufferedReader(_Digesting(raw, digest) if digest else raw, 1 << 20)
+        item = _Unpickler(file, path, encoding).load()
+        while file.read(1 << 20):
+            pass
         return _resolve(item, {})
-    except ElisionError:
-        raise
-    except FileNotFoundError as error:
-        raise ElisionError(f"{path}: no such file; check the path in params.yaml") from error
-    except OSError as error:
-        raise ElisionError(f"{path}: cannot be read ({error.strerror})") from error
-    except MemoryError as error:
-        raise ElisionError(f"{path}: more than the memory of this machine holds, or not a whole pickle") from error
-    except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to say
-        raise ElisionError(
-            f"{path}: not a readable pickle of arrays ({str(error) or type(error).__name__}); "
-            "if it was downloaded, compare its size and SHA-256 with the source's, and download it again"
-        ) from error
+
+
+def load_archive(path: Path | str) -> dict[str, np.ndarray]:
+    """Read a .npz file, and the arrays of Python objects in it as ``load`` reads a pickle.
+
+    Parameters
+    ----------
+    path : Path or str
+
+    Returns
+    -------
+    dict of str to np.ndarray
+        By their names in the file. A dict that was saved is an array of shape ().
+
+    Raises
+    ------
+    ElisionError
+        If the file is missing or damaged, or as for ``load``.
+    """
+    path = Path(path)
+    with _reading(path), zipfile.ZipFile(path) as archive:
+        return {name.removesuffix(".npy"): _member(archive, name, path) for name in archive.namelist()}
+
+
+def _member(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray:
+    """Read one array of a .npz file; that of an array of objects is a header and a pickle."""
+    with archive.open(name) as file:
+        major, _ = np.lib.format.read_magic(file)
+        size = int.from_bytes(file.read(2 if major == 1 else 4), "little")
+        if ast.literal_eval(file.read(size).decode("latin1"))["descr"] == "|O":
+            array = _resolve(_Unpickler(file, path).load(), {})
+            if not isinstance(array, np.ndarray):
+                raise ValueError(f"{name} is not an array")
+            return array
+    with archive.open(name) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 class _Pickler(pickle.Pickler):

@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from elision.errors import ElisionError
-from elision.params import Params, extracted
+from elision.params import Params, extracted, needs, retrieves
 
 # Modules that carry data and messages but never decide a value in an artifact.
 _PLUMBING = {
@@ -25,6 +25,10 @@ _PLUMBING = {
     "elision.progress",
     __name__,
 }
+
+
+# What the complete step makes of the labels and splits of clips.
+_LATE = {"classes", "cuts", "folds"}
 
 
 def digest(value: object) -> str:
@@ -91,8 +95,10 @@ class Recipes:
         return {**recipe, "identity": digest(recipe)}
 
     def _dataset(self, dataset: str) -> dict:
-        # Standardisation happens when a method reads the store: changing it must not extract anything again.
-        return {k: v for k, v in self._settings["datasets"][dataset].items() if k != "standardise"}
+        # Standardisation happens when a method reads the store, classes and folds come last: changing them must not
+        # extract anything again.
+        late = {"standardise"} | (_LATE if extracted(self.params, dataset) else set())
+        return {k: v for k, v in self._settings["datasets"][dataset].items() if k not in late}
 
     def prepare(self, dataset: str) -> dict:
         """Table of clips, or the sequences of a feature file."""
@@ -114,7 +120,8 @@ class Recipes:
     def store(self, dataset: str) -> dict:
         """Samples and sequences of a dataset."""
         if modalities := self.modalities(dataset):
-            return self._recipe("complete", {}, code("features.shards"), **modalities)
+            settings = {key: self._settings["datasets"][dataset][key] for key in sorted(_LATE)}
+            return self._recipe("complete", settings, code("features.shards"), **modalities)
         return self.prepare(dataset)
 
     def align(self, dataset: str) -> dict:
@@ -127,20 +134,38 @@ class Recipes:
 
     def train(self, dataset: str, method: str, run: str) -> dict:
         """A trained run."""
-        variant = self.params.variants[method]
+        variant = self.params.trained[method]
+        noise = {
+            key: value
+            for key, value in self._settings["corruption"]["noise"].items()
+            if key not in ("kinds", "intensities")
+        }
         settings = {
             **{k: v for k, v in self._settings["train"].items() if k != "device"},
             "corruption_seed": self._settings["corruption"]["seed"],
+            "noise": noise,
             "corpus": self._settings["datasets"][dataset]["corpus"],
             "standardise": self._settings["datasets"][dataset]["standardise"],
             "method": variant.method,
             "overrides": variant.model_dump(mode="json")["overrides"],
             "run": run,
         }
-        inputs = {"store": self.store(dataset), "alignment": self.align(dataset)}
-        if self.params.train.selection == "test_oracle":
+        inputs = {"store": self.store(dataset), "alignment": self.align(dataset), **self.starts(dataset, method, run)}
+        if self.params.train.selection == "test_oracle" and method in self.params.variants:
             inputs["corruptions"] = self.corrupt(dataset)
         return self._recipe("train", settings, code("training.trainer", f"methods.{variant.method}"), **inputs)
+
+    def starts(self, dataset: str, method: str, run: str) -> dict[str, dict]:
+        """Stages that a run starts from, and the database that it searches."""
+        name = self.params.trained[method].method
+        inputs = {stage: self.train(dataset, stage, run) for stage in needs(name)}
+        if stage := retrieves(name):
+            inputs["database"] = self.index(dataset, stage, run)
+        return inputs
+
+    def index(self, dataset: str, stage: str, run: str) -> dict:
+        """Retrieval database of a stage."""
+        return self._recipe("index", {}, code("training.index"), stage=self.train(dataset, stage, run))
 
     def evaluate(self, dataset: str, method: str, run: str) -> dict:
         """Predictions of a run."""
@@ -156,7 +181,7 @@ class Recipes:
     def aggregate(self) -> dict:
         """Metrics of everything."""
         p = self.params
-        inputs = {f"{d}/{m}/{r}": self.evaluate(d, m, r) for d in p.datasets for m in p.variants for r in p.runs}
+        inputs = {f"{d}/{m}/{r}": self.evaluate(d, m, r) for d in p.datasets for m in p.variants for r in p.runs(d)}
         return self._recipe("aggregate", {}, code("evaluation.aggregate"), **inputs)
 
     @cached_property

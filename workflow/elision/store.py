@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from safetensors.numpy import save_file
 
 from elision.errors import ElisionError
+from elision.task import MODALITIES
 
 # A single key: several would be written in an arbitrary order, and files would differ from run to run.
 _METADATA_KEY = "elision"
@@ -234,6 +235,18 @@ class Store:
                 )
         return cls(samples, modalities, provenance)
 
-    def rows(self, split: str) -> np.ndarray:
-        """Row numbers of a split, in the order of the table."""
-        return np.flatnonzero((self.samples["split"] == split).to_numpy())
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes in their order; empty for regression."""
+        return tuple(self.provenance.get("classes", ()))
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The modalities that some sample has; text counts as token ids or as vectors."""
+        has = {name.removesuffix("_features") for name, s in self.modalities.items() if s.lengths.any()}
+        return tuple(name for name in MODALITIES if name in has)
+
+    def rows(self, split: str, fold: int = 0) -> np.ndarray:
+        """Row numbers of a split, in the order of the table; of a fold, where the dataset has folds."""
+        column = f"fold-{fold}" if fold else "split"
+        return np.flatnonzero((self.samples[column] == split).to_numpy())

@@ -1,6 +1,7 @@
 """What all rules share: the params, where files lie, what they are made of, and where jobs find the package."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,7 @@ if GPUS and "gpu" not in workflow.global_resources:
 
 def any_of(names):
     """Return a pattern for one of the names; it matches nothing if there is none."""
-    return "|".join(names) or "(?!)"
+    return "|".join(sorted(map(re.escape, names))) or "(?!)"
 
 
 def user_files(wildcards):

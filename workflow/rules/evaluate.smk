@@ -5,6 +5,7 @@ rule evaluate:
     input:
         RESULTS.model("{dataset}", "{method}", "{run}"),
         RESULTS.corruptions("{dataset}"),
+        database,
         samples=RESULTS.samples("{dataset}"),
         alignment=RESULTS.alignment("{dataset}"),
     output:

@@ -1,7 +1,12 @@
 """The report: tables, figures and one page."""
 
-TABLES = ["random_missing", "per_rate", "absent"]
-FIGURES = ["curve_f1", "curve_mae", "absent", "confusion"]
+from elision.report import TABLES, figure_kinds
+
+FIGURES = [
+    f"{kind}_{name}"
+    for name, dataset in PARAMS.datasets.items()
+    for kind in figure_kinds(dataset.task)
+]
 
 
 rule report:
@@ -28,9 +33,8 @@ rule report:
         ),
         figures=report(
             expand(
-                "results/figures/{figure}_{dataset}.{kind}",
+                "results/figures/{figure}.{kind}",
                 figure=FIGURES,
-                dataset=PARAMS.datasets,
                 kind=["svg", "png"],
             ),
             caption="../report/figures.rst",

@@ -1,13 +1,33 @@
-"""Training: one job per dataset, method and run."""
+"""Training: one job per dataset, method and run, after the stages that a method starts from."""
+
+
+def starts(wildcards):
+    """Return the weights of the stages that a run starts from, and the database that it searches."""
+    method = PARAMS.trained[wildcards.method].method
+    files = [
+        path
+        for stage in parameters.needs(method)
+        for path in RESULTS.model(wildcards.dataset, stage, wildcards.run)
+    ]
+    return files + database(wildcards)
+
+
+def database(wildcards):
+    """Return the files of the database that a method searches."""
+    stage = parameters.retrieves(PARAMS.trained[wildcards.method].method)
+    return (
+        RESULTS.database_files(wildcards.dataset, stage, wildcards.run) if stage else []
+    )
 
 
 rule train:
     input:
         samples=RESULTS.samples("{dataset}"),
         alignment=RESULTS.alignment("{dataset}"),
-        corruptions=(
-            RESULTS.corruptions("{dataset}")
-            if PARAMS.train.selection == "test_oracle"
+        starts=starts,
+        corruptions=lambda w: (
+            RESULTS.corruptions(w.dataset)
+            if PARAMS.train.selection == "test_oracle" and w.method in PARAMS.variants
             else []
         ),
     output:
@@ -27,6 +47,30 @@ rule train:
         recipe=lambda w: RECIPES.train(w.dataset, w.method, w.run)["identity"],
     shell:
         "python -m elision train --dataset {wildcards.dataset} --method {wildcards.method} --run {wildcards.run}"
+        " --recipe {params.recipe} > {log} 2>&1"
+
+
+rule index:
+    input:
+        RESULTS.model("{dataset}", "{method}", "{run}"),
+        samples=RESULTS.samples("{dataset}"),
+    output:
+        RESULTS.database_files("{dataset}", "{method}", "{run}"),
+    log:
+        "results/logs/index/{dataset}.{method}.{run}.log",
+    benchmark:
+        "results/benchmarks/index/{dataset}.{method}.{run}.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: PARAMS.train.threads
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=TRAINING_GPUS,
+    params:
+        recipe=lambda w: RECIPES.index(w.dataset, w.method, w.run)["identity"],
+    shell:
+        "python -m elision index --dataset {wildcards.dataset} --stage {wildcards.method} --run {wildcards.run}"
         " --recipe {params.recipe} > {log} 2>&1"
 
 

@@ -7,6 +7,7 @@ NumPy's Philox generator keyed by the sample, so they do not depend on batches, 
 
 import hashlib
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -25,7 +26,9 @@ def generator(*key: int | str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
 
 
-def uniforms(*, seed: int, stream: str, ids: Sequence[str], lengths: np.ndarray, modality: str) -> np.ndarray:
+def uniforms(
+    *, seed: int, stream: str, ids: Sequence[str], lengths: np.ndarray, modality: str, keep_ends: bool
+) -> np.ndarray:
     """Draw one uniform number per position of every sample of one modality.
 
     Parameters
@@ -38,8 +41,10 @@ def uniforms(*, seed: int, stream: str, ids: Sequence[str], lengths: np.ndarray,
     lengths : np.ndarray [shape=(N,)]
         Length of each sample, in tokens or frames.
     modality : str
-        Modalities have independent draws. In ``text`` the first and the last token ([CLS] and [SEP]) get 1, which
-        is below no rate: they are never missing.
+        Modalities have independent draws.
+    keep_ends : bool
+        The first and the last position (of token ids: [CLS] and [SEP]) get 1, which is below no rate: they are never
+        missing.
 
     Returns
     -------
@@ -49,7 +54,7 @@ def uniforms(*, seed: int, stream: str, ids: Sequence[str], lengths: np.ndarray,
     parts = []
     for name, length in zip(ids, lengths, strict=True):
         part = generator(seed, stream, modality, name).random(int(length), dtype=np.float32)
-        if modality == "text" and length:
+        if keep_ends and length:
             part[[0, -1]] = 1.0
         parts.append(part)
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
@@ -80,3 +85,45 @@ def lnln_rates(*, seed: int, stream: str, ids: Sequence[str]) -> np.ndarray:
     rates, order = draws[:, : len(MODALITIES)].astype(np.float32), draws[:, len(MODALITIES) :]
     complete = np.argsort(np.argsort(order, axis=0, kind="stable"), axis=0) < len(ids) // 2
     return np.where(complete, np.float32(0), rates)
+
+
+def subsets(present: Sequence[str]) -> list[tuple[str, ...]]:
+    """List the sets of modalities that can be absent, the smallest first: none, each alone, ..., but never all."""
+    return [subset for size in range(len(present)) for subset in combinations(present, size)]
+
+
+def absent_rates(*, seed: int, stream: str, ids: Sequence[str], present: Sequence[str]) -> np.ndarray:
+    """Draw the training mixture of MMIN: for each sample one of the sets of absent modalities, not the empty one.
+
+    Parameters
+    ----------
+    ids : sequence of N str
+    present : sequence of str
+        Modalities that the dataset has; with one alone nothing can be absent.
+
+    Returns
+    -------
+    rates : np.ndarray [shape=(N, 3), dtype=float32]
+        1 for a modality that is absent, 0 for others.
+    """
+    choices = [subset for subset in subsets(present) if subset] or [()]
+    drawn = [choices[generator(seed, stream, "absent", name).integers(len(choices))] for name in ids]
+    return np.array([[name in absent for name in MODALITIES] for absent in drawn], np.float32)
+
+
+def mixed_rates(*, seed: int, stream: str, ids: Sequence[str], present: Sequence[str]) -> np.ndarray:
+    """Draw the training mixture of HRLF (section 3.1): frames lost and modalities absent at once.
+
+    Each sample has a missing rate, one of 0, 0.1, ..., 0.9, and a set of modalities that are absent, none included.
+
+    Returns
+    -------
+    rates : np.ndarray [shape=(N, 3), dtype=float32]
+        1 for a modality that is absent, the missing rate of the sample for others.
+    """
+    choices, rates = subsets(present), np.empty((len(ids), len(MODALITIES)), np.float32)
+    for row, name in enumerate(ids):
+        draw = generator(seed, stream, "mixed", name)
+        rates[row], absent = draw.integers(10) / 10, choices[draw.integers(len(choices))]
+        rates[row, [modality in absent for modality in MODALITIES]] = 1
+    return rates

@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
-from elision.corruption.missing import uniforms
-from elision.params import Corruption
+from elision.corruption.missing import subsets, uniforms
+from elision.params import Corruption, Noise
 from elision.store import Store, read_tensors, replacing, write_tensors
 from elision.task import MODALITIES
 
@@ -21,13 +21,14 @@ class Condition:
     ----------
     protocol : str
         ``random``: positions missing at random, at the same rate in all modalities (LNLN section 3.2); ``absent``:
-        whole modalities missing (LNLN appendix A.8: rate 1 for them, 0 for the others).
+        whole modalities missing (LNLN appendix A.8: rate 1 for them, 0 for the others); ``gaussian``, ``impulse``:
+        noise in place of the modalities that would be absent (NMER section 3).
     level : float
-        The missing rate.
+        The missing rate; of noise, its intensity.
     modalities : tuple of str
         The modalities that lose something; empty when nothing is missing.
     replacement : str
-        What a missing token becomes; missing frames are zeros.
+        What a missing token becomes, also one that would be noise; missing frames and vectors of text are zeros.
     """
 
     protocol: str
@@ -36,16 +37,24 @@ class Condition:
     replacement: str = "[UNK]"
 
     def rates(self) -> np.ndarray:
-        """Return the missing rate of text, audio and vision [shape=(3,), dtype=float32]."""
-        return np.array([self.level if name in self.modalities else 0.0 for name in MODALITIES], np.float32)
+        """Return the missing rate of text, audio and vision, 1 for noise [shape=(3,), dtype=float32]."""
+        rate = 1.0 if self.noise else self.level
+        return np.array([rate if name in self.modalities else 0.0 for name in MODALITIES], np.float32)
+
+    @property
+    def noise(self) -> str | None:
+        """Kind of the noise."""
+        return self.protocol if self.protocol in get_args(Noise) else None
 
 
 def conditions(settings: Corruption, present: tuple[str, ...]) -> list[Condition]:
     """List the test conditions of a dataset that has the modalities ``present``."""
     listed = [Condition("random", rate, present if rate else ()) for rate in settings.random]
     if settings.absent:
-        subsets = [subset for size in range(len(present)) for subset in combinations(present, size)]
-        listed += [Condition("absent", 1.0 if subset else 0.0, subset) for subset in subsets]
+        listed += [Condition("absent", 1.0 if subset else 0.0, subset) for subset in subsets(present)]
+    for kind in settings.noise.kinds:
+        for intensity in settings.noise.intensities:
+            listed += [Condition(kind, float(intensity), subset) for subset in subsets(present) if subset]
     return listed
 
 
@@ -56,28 +65,55 @@ class Plan:
     Attributes
     ----------
     conditions : list of Condition
+    seed : int
+        Key of what is drawn: also that of the noise, which is drawn anew wherever it is needed.
     uniforms : dict of str to np.ndarray [shape=(sum of lengths,), dtype=float32]
         Per modality, test samples end to end in the order of the store.
     provenance : dict
     """
 
     conditions: list[Condition]
+    seed: int
     uniforms: dict[str, np.ndarray]
     provenance: dict
+
+    def of(self, store: Store, fold: int) -> dict[str, np.ndarray]:
+        """Return the uniform numbers of the test samples of a fold."""
+        if not fold:
+            return self.uniforms
+        return {
+            name: values[np.repeat(np.isin(_tested(store), store.rows("test", fold)), _lengths(store, name))]
+            for name, values in self.uniforms.items()
+        }
+
+
+def _tested(store: Store) -> np.ndarray:
+    """Rows that are test samples, of any fold."""
+    columns = [name for name in store.samples if name == "split" or name.startswith("fold-")]
+    return np.flatnonzero((store.samples[columns] == "test").any(axis=1).to_numpy())
+
+
+def _lengths(store: Store, modality: str) -> np.ndarray:
+    """Lengths of the test samples; text is as long in vectors as in tokens."""
+    name = modality if modality in store.modalities else f"{modality}_features"
+    return store.modalities[name].lengths[_tested(store)]
 
 
 def draw(store: Store, settings: Corruption) -> tuple[list[Condition], dict[str, np.ndarray]]:
     """Draw the test corruption of a dataset."""
-    rows = store.rows("test")
-    ids = store.samples["id"].to_numpy()[rows]
-    present = tuple(name for name in MODALITIES if name in store.modalities and store.modalities[name].lengths.any())
+    ids = store.samples["id"].to_numpy()[_tested(store)]
     drawn = {
         name: uniforms(
-            seed=settings.seed, stream="test", ids=ids, lengths=store.modalities[name].lengths[rows], modality=name
+            seed=settings.seed,
+            stream="test",
+            ids=ids,
+            lengths=_lengths(store, name),
+            modality=name,
+            keep_ends=name == "text" and "text" in store.modalities,
         )
-        for name in present
+        for name in store.present
     }
-    return conditions(settings, present), drawn
+    return conditions(settings, store.present), drawn
 
 
 def write(store: Store, settings: Corruption, draws: Path, description: Path, provenance: dict) -> None:
@@ -92,5 +128,6 @@ def write(store: Store, settings: Corruption, draws: Path, description: Path, pr
 def read(draws: Path, description: Path) -> Plan:
     """Read what `write` wrote."""
     uniform, provenance = read_tensors(draws)
-    listed = json.loads(description.read_text(encoding="utf-8"))["conditions"]
-    return Plan([Condition(**{**c, "modalities": tuple(c["modalities"])}) for c in listed], uniform, provenance)
+    document = json.loads(description.read_text(encoding="utf-8"))
+    listed = [Condition(**{**c, "modalities": tuple(c["modalities"])}) for c in document["conditions"]]
+    return Plan(listed, document["seed"], uniform, provenance)

@@ -1,24 +1,27 @@
 """The prepare step: from a source to a table of clips, or straight to a store."""
 
 import hashlib
+import logging
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from elision.errors import ElisionError
+from elision.errors import ElisionError, plural
 from elision.manifest import sha256
-from elision.params import Params, dataset_source
+from elision.params import DatasetSettings, Folds, Params, dataset_source
 from elision.progress import track
 from elision.store import Sequences, write_sequences, write_table
-from elision.task import SPLITS
+from elision.task import SPLITS, TaskKind
+
+log = logging.getLogger(__name__)
 
 
 def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Path, provenance: dict) -> None:
     """Prepare a dataset.
 
-    A source of media writes its table to ``clips`` (and media that it makes to the folder ``media``); a source of
-    sequences writes a whole store.
+    A source of media writes its table to ``clips`` (and media that it makes to the folder ``media``), where labels and
+    splits are still those of the source; a source of sequences writes a whole store.
 
     Raises
     ------
@@ -29,7 +32,8 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
     source = dataset_source(settings.source)
     if source.MAKES == "clips":
         table = source.prepare(settings, media)
-        check_splits(table, f"dataset {dataset!r}")
+        if not settings.folds:
+            check_splits(table, f"dataset {dataset!r}")
         _forget_other_media(media, table)
         # With the content of the media in the table, other media under the same names are other clips.
         paths = track(table["path"], f"read the media of {dataset}", len(table))
@@ -37,11 +41,11 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
         write_table(clips, table, {**provenance, "data": data_digest(table)})
         return
     samples, modalities = source.prepare(settings, store)
-    check_splits(samples, f"dataset {dataset!r}")
+    samples, classes = finish(samples, settings, f"dataset {dataset!r}")
     for name, sequences in modalities.items():
         sequences.header.provenance = provenance
         write_sequences(store / f"{name}.safetensors", sequences)
-    write_samples(store / "samples.parquet", samples, modalities, provenance)
+    write_samples(store / "samples.parquet", samples, modalities, {**provenance, "classes": classes})
 
 
 def write_samples(path: Path, samples: pd.DataFrame, modalities: dict[str, Sequences], provenance: dict) -> None:
@@ -59,11 +63,123 @@ def data_digest(table: pd.DataFrame) -> str:
     return hashlib.sha256(table.to_json(orient="split", double_precision=15).encode()).hexdigest()[:16]
 
 
+def finish(samples: pd.DataFrame, settings: DatasetSettings, where: str) -> tuple[pd.DataFrame, list[str]]:
+    """Make classes of scores and folds of groups, where the settings say so, and check the splits.
+
+    Parameters
+    ----------
+    samples : pd.DataFrame
+        With ``label``, and ``split`` or ``fold-1``, ``fold-2``, ...; ``attrs["classes"]`` may hold the names of the
+        classes in their order.
+    settings : DatasetSettings
+    where : str
+        For messages.
+
+    Returns
+    -------
+    samples : pd.DataFrame
+    classes : list of str
+        In their order; empty for regression.
+
+    Raises
+    ------
+    ElisionError
+        If a label is no class, a class has no sample, the folds cannot be made, or a split is empty.
+    """
+    classes = []
+    if settings.task is TaskKind.CLASSIFICATION:
+        samples, classes = _classify(samples, settings, where)
+    if settings.folds:
+        samples = deal(samples, settings.folds, where)
+    check_splits(samples, where)
+    return samples, classes
+
+
+def _classify(samples: pd.DataFrame, settings: DatasetSettings, where: str) -> tuple[pd.DataFrame, list[str]]:
+    if settings.cuts is not None:
+        number = np.searchsorted(settings.cuts, samples["label"].to_numpy(np.float64), side="right")
+        samples = samples.assign(label=np.array(settings.classes, dtype=object)[number])
+    elif pd.api.types.is_numeric_dtype(samples["label"]):
+        raise ElisionError(
+            f"{where}: task is classification, but the labels are scores; say in params.yaml what parts them, for "
+            "instance classes: [negative, neutral, positive] and cuts: [-1, 1]"
+        )
+    found = set(samples["label"].dropna())
+    classes = settings.classes or samples.attrs.get("classes") or sorted(found, key=str)
+    if strange := sorted(found - set(classes), key=str):
+        raise ElisionError(
+            f"{where}: labels {', '.join(map(repr, strange[:5]))} are no class; classes: {', '.join(classes)}. Name "
+            "every class under classes in params.yaml, or, where labels are scores, give cuts as well"
+        )
+    if unseen := [name for name in classes if name not in found]:
+        raise ElisionError(f"{where}: no sample of class {', '.join(unseen)}; leave it out of classes")
+    return samples, list(classes)
+
+
+def deal(samples: pd.DataFrame, folds: Folds, where: str) -> pd.DataFrame:
+    """Deal groups of samples to the test splits of folds, and part of the other groups to validation.
+
+    Groups are dealt in a random order to the fold that has the fewest samples so far, so that folds are about equally
+    large; of the groups that a fold does not test, validation takes the next ones in that order, beginning after those
+    that it tests, until its share is reached. Samples whose split is neither of ours (unlabelled, skipped) keep it.
+
+    Parameters
+    ----------
+    samples : pd.DataFrame
+    folds : Folds
+    where : str
+        For messages.
+
+    Returns
+    -------
+    samples : pd.DataFrame
+        With columns ``fold-1``, ..., in place of ``split``.
+
+    Raises
+    ------
+    ElisionError
+        If a sample has no group, or there are too few groups.
+    """
+    if folds.by not in samples:
+        raise ElisionError(f"{where}: folds by {folds.by!r}, but the samples have {', '.join(samples.columns)}")
+    used = samples["split"].isin(SPLITS) if "split" in samples else pd.Series(True, samples.index)
+    if nameless := samples.loc[used & samples[folds.by].isna(), "id"].tolist():
+        raise ElisionError(
+            f"{where}: {plural(len(nameless), 'sample')} without {folds.by}, as {nameless[0]!r}; folds by "
+            f"{folds.by} need it of every sample"
+        )
+    sizes = samples.loc[used, folds.by].astype(str).value_counts()
+    groups = sorted(sizes.index)
+    needed = max(folds.count, 3)  # one to test, one to validate, one to learn from
+    if len(groups) < needed:
+        raise ElisionError(
+            f"{where}: {plural(len(groups), 'group')} of samples by {folds.by}; {folds.count} folds need {needed}"
+        )
+    order = [groups[i] for i in np.random.Generator(np.random.Philox(folds.seed)).permutation(len(groups))]
+    filled, test = np.zeros(folds.count), {}
+    for group in sorted(order, key=lambda group: -sizes[group]):
+        test[group] = fold = int(np.argmin(filled))
+        filled[fold] += sizes[group]
+    tested_by = samples[folds.by].astype(str).map(test)
+    parts = {}
+    for fold in range(folds.count):
+        start = max(i for i, group in enumerate(order) if test[group] == fold) + 1
+        others = [group for group in order[start:] + order[:start] if test[group] != fold]
+        held = others[: max(1, round(folds.validation * len(others)))]
+        part = np.where(samples[folds.by].astype(str).isin(held), "valid", "train")
+        part = np.where(tested_by == fold, "test", part)
+        parts[f"fold-{fold + 1}"] = np.where(used, part, samples.get("split", "unused"))
+    log.info("%s: %d folds of %d groups by %s", where, folds.count, len(groups), folds.by)
+    return samples.drop(columns="split", errors="ignore").assign(**parts)
+
+
 def check_splits(table: pd.DataFrame, where: Path | str) -> None:
-    """Refuse a table that leaves a split empty."""
-    found = table["split"].value_counts()
-    if empty := [split for split in SPLITS if not found.get(split)]:
-        raise ElisionError(f"{where}: no sample in split {', '.join(empty)}; every split needs some")
+    """Refuse a table that leaves a split, of a fold or of all, empty."""
+    for column in [name for name in table if name == "split" or name.startswith("fold-")]:
+        found = table[column].value_counts()
+        if empty := [split for split in SPLITS if not found.get(split)]:
+            of = "" if column == "split" else f" of {column}"
+            raise ElisionError(f"{where}: no sample in split {', '.join(empty)}{of}; every split needs some")
 
 
 def _forget_other_media(folder: Path, table: pd.DataFrame) -> None:

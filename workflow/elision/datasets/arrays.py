@@ -4,8 +4,8 @@ The table (CSV, TSV or Parquet) has a row per sample; ``columns`` and ``splits``
 
 ============================================ =======================================================================
 ``id``                                       unique
-``split``                                    train, valid or test
-``label``                                    sentiment, in the range of the corpus
+``split``                                    train, valid or test; not needed with ``folds``
+``label``                                    sentiment, in the range of the corpus; or the name of a class
 ``text``                                     optional: the transcript, which is tokenised for the text encoder
 ``speaker``, ``duration``                    optional; seconds
 ``label_text, label_audio, label_vision``    optional: labels of a modality alone
@@ -127,7 +127,9 @@ class Settings(DatasetSettings):
 
     source: Literal["arrays"] = Field(description="feature arrays of your own, with a table")
     table: Path = Field(description="CSV, TSV or Parquet file with a row per sample")
-    columns: dict[Literal[_COLUMNS], str] = Field({}, description="our name of a column: the table's name of it")
+    columns: dict[Literal[_COLUMNS], str | None] = Field(
+        {}, description="our name of a column: the table's name of it, or null: not to be used"
+    )
     splits: dict[Literal[SPLITS], str] = Field({}, description="our name of a split: the table's name of it")
     encoder: str = Field("minilm", description="tokenises the transcripts; as in features.text")
     max_length: int = Field(50, ge=3, description="tokens with [CLS] and [SEP]; longer transcripts are cut")
@@ -142,7 +144,13 @@ class Settings(DatasetSettings):
     @property
     def their_columns(self) -> dict[str, str]:
         """The table's name of each column."""
-        return {ours: self.columns.get(ours, ours) for ours in _COLUMNS}
+        names = {ours: self.columns.get(ours, ours) for ours in _COLUMNS}
+        return {ours: name for ours, name in names.items() if name is not None}
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Our names of the columns that the table must have."""
+        return ("id", "label") if self.folds else _REQUIRED
 
     @property
     def our_splits(self) -> dict[str, str]:
@@ -157,7 +165,7 @@ def inputs(settings: Settings) -> list[Path]:
     """
     try:
         _, cells = _read_table(settings)
-        samples = list(zip(cells["id"], cells["split"], strict=True))
+        samples = list(zip(cells["id"], _splits(cells), strict=True))
     except (ElisionError, KeyError):
         return [settings.table]
     parts = {part for array in settings.arrays.values() for part in _parts(array, samples)}
@@ -207,16 +215,22 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
         # A split without a name of ours is a problem already, and there may be no file of it.
         if samples["split"].isna().any() and "{split}" in f"{array.file} {array.names}":
             continue
-        of_sample = list(zip(cells["id"], cells["split"], strict=True))
+        of_sample = list(zip(cells["id"], _splits(cells), strict=True))
         modalities[modality], wrong = _sequences(modality, array, of_sample)
         problems += [f"{modality}: {problem}" for problem in wrong]
     refuse(settings.table, problems or list(_check_content(samples, modalities)))
 
-    warn_of_shared_speakers(samples["speaker"], samples["split"])
+    if not settings.folds:
+        warn_of_shared_speakers(samples["speaker"], samples["split"])
     return samples, modalities
 
 
 # --- the table
+
+
+def _splits(cells: dict[str, list[str]]) -> list[str]:
+    """The table's split of each sample; where folds make it unnecessary, there may be none."""
+    return cells.get("split", [""] * len(cells["id"]))
 
 
 def _read_table(settings: Settings) -> tuple[list[str], dict[str, list[str]]]:
@@ -265,7 +279,7 @@ def _check_columns(names: list[str], settings: Settings) -> Iterator[str]:
             yield f"column {name!r} stands there {names.count(name)} times"
         elif name not in names and ours in settings.columns:
             yield f"there is no column {name!r}, which is to be {ours}; {suggestion(name, names)}"
-        elif name not in names and ours in _REQUIRED:
+        elif name not in names and ours in settings.required:
             yield (
                 f"there is no column {ours}; add it, or say which one it is, columns: {{{ours}: ...}} in params.yaml; "
                 f"there is: {', '.join(names)}"
@@ -280,23 +294,28 @@ def _samples(cells: dict[str, list[str]], settings: Settings) -> tuple[pd.DataFr
     for name, count in ids[(ids != "") & ids.duplicated(keep=False)].value_counts(sort=False).items():
         problems.append(f"id {name!r} stands there {count} times; ids must differ")
 
-    ours = settings.our_splits
-    for value, same in ids.groupby(pd.Series(cells["split"], dtype=object), sort=False):
+    ours = settings.our_splits if "split" in cells else {"": SPLITS[0]}
+    for value, same in ids.groupby(pd.Series(_splits(cells), dtype=object), sort=False):
         if value not in ours:
             problems.append(
                 f"split {value!r} of {plural(len(same), 'sample')} ({some(same.tolist())}) is none of "
                 f"{', '.join(ours)}; say what it is, for instance splits: {{valid: {value}}} in params.yaml, or drop "
                 "these rows"
             )
-    table = {"id": ids, "split": [ours.get(value) for value in cells["split"]]}
+    table = {"id": ids, "split": [ours.get(value) for value in _splits(cells)]}
     problems += [
         f"there is no sample in split {split}; every split needs some"
         for split in SPLITS
-        if split not in table["split"]
+        if split not in table["split"] and not settings.folds
     ]
 
     largest = CORPORA[settings.corpus].label_range
-    for column in (column for column in _LABELS if column in cells):
+    named = ["label"] if settings.labels_are_names else []
+    for column in named:
+        table[column] = pd.Series(cells[column], dtype=object)
+        if empty := ids[table[column] == ""].tolist():
+            problems.append(f"{plural(len(empty), 'sample')} without label: {some(empty)}")
+    for column in (column for column in _LABELS if column in cells and column not in named):
         table[column] = pd.to_numeric(pd.Series(cells[column], dtype=object), errors="coerce").astype(np.float64)
         wrong = np.flatnonzero(~(table[column].abs() <= largest + 1e-6))
         if len(wrong):

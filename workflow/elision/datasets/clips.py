@@ -112,10 +112,10 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
     table = settings.folder / settings.table
     columns, rows = _read(table)
 
-    problems = list(_check_columns(columns))
+    problems = list(_check_columns(columns, folds=settings.folds is not None))
     for row in rows:
         problems += [f"{row}: {problem}" for problem in _check_cells(row.cells, settings)]
-    problems += _check_whole(columns, rows)
+    problems += _check_whole(columns, rows, folds=settings.folds is not None)
     texts, wrong = _texts(rows, settings.folder)
     problems += wrong
     words, wrong = _all_words(rows, settings.folder)
@@ -124,15 +124,23 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
     problems += wrong
     refuse(table, problems)
 
-    warn_of_shared_speakers([row.cells.get("speaker") for row in rows], [row.cells["split"] for row in rows])
+    splits = [row.cells.get("split", SPLITS[0]) for row in rows]
+    if not settings.folds:
+        warn_of_shared_speakers([row.cells.get("speaker") for row in rows], splits)
+    named = ["label"] if settings.labels_are_names else []
     paths = [str(settings.folder / row.cells["path"]) if row.cells.get("path") else None for row in rows]
     return pd.DataFrame(
         {
             "id": [row.cells["id"] for row in rows],
             "path": pd.Series(paths, dtype=object),
             "text": pd.Series(texts, dtype=object),
-            **{column: [float(row.cells[column]) for row in rows] for column in _LABELS if column in columns},
-            "split": [row.cells["split"] for row in rows],
+            **{column: pd.Series([row.cells[column] for row in rows], dtype=object) for column in named},
+            **{
+                column: [float(row.cells[column]) for row in rows]
+                for column in _LABELS
+                if column in columns and column not in named
+            },
+            "split": splits,
             "speaker": pd.Series([row.cells.get("speaker") or None for row in rows], dtype=object),
             "duration": [found.duration if found else np.nan for found in media],
             "has_audio": [bool(found and found.audio) for found in media],
@@ -186,9 +194,9 @@ def _read(table: Path) -> tuple[list[str], list[_Row]]:
         raise ElisionError(f"{error}; docs/own-data.md shows a table") from None
 
 
-def _check_columns(columns: list[str]) -> Iterator[str]:
+def _check_columns(columns: list[str], *, folds: bool) -> Iterator[str]:
     for name in _REQUIRED:
-        if name not in columns:
+        if name not in columns and not (folds and name == "split"):
             how = "; write train, valid or test for each clip, and a speaker's clips into one split only"
             yield f"there is no column {name}{how if name == 'split' else ''}"
     for name in dict.fromkeys(columns):
@@ -213,6 +221,10 @@ def _check_cells(cells: dict[str, str], settings: Settings) -> Iterator[str]:
     largest = CORPORA[settings.corpus].label_range
     for column in (column for column in _LABELS if column in cells):
         cell = cells[column]
+        if column == "label" and settings.labels_are_names:
+            if not cell:
+                yield "there is no label"
+            continue
         try:
             within = abs(float(cell)) <= largest
         except ValueError:
@@ -224,7 +236,7 @@ def _check_cells(cells: dict[str, str], settings: Settings) -> Iterator[str]:
         yield f"nothing in {' or '.join(content)}: there are no data"
 
 
-def _check_whole(columns: list[str], rows: list[_Row]) -> Iterator[str]:
+def _check_whole(columns: list[str], rows: list[_Row], *, folds: bool) -> Iterator[str]:
     """Find what is wrong between rows."""
     lines: dict[str, list[str]] = {}
     for row in rows:
@@ -234,7 +246,7 @@ def _check_whole(columns: list[str], rows: list[_Row]) -> Iterator[str]:
             yield f"id {name!r} stands in lines {', '.join(found)}; ids must differ"
     filled = {row.cells.get("split") for row in rows}
     for split in SPLITS:
-        if "split" in columns and split not in filled:
+        if "split" in columns and split not in filled and not folds:
             yield f"there is no clip in split {split}; every split needs some"
 
 

@@ -1,9 +1,13 @@
 """From predictions to metrics: one long table over datasets, methods, runs and test conditions.
 
-Pure functions of tables of predictions, with the columns ``id``, ``protocol`` ("random" or "absent"), ``level``
-(missing rate; 1 for absent, 0 for complete), ``modalities`` (those corrupted, joined with "+"), ``checkpoint``,
-``prediction`` and ``label``. ``checkpoint`` is "valid", or the metric for which the checkpoint was chosen on the test
-split; each metric is then read from its own checkpoint (``Family.selected_by``), as in LNLN's code.
+Pure functions of tables of predictions, with the columns ``id``, ``protocol`` ("random", "absent", or the kind of
+noise: "gaussian", "impulse"), ``level`` (missing rate; 1 for absent, 0 for complete; of noise, its intensity),
+``modalities`` (those corrupted, joined with "+"), ``checkpoint``, ``prediction`` and ``label`` (scores, or names of
+classes). ``checkpoint`` is "valid", or the metric for which the checkpoint was chosen on the test split; each metric is
+then read from its own checkpoint (``Family.selected_by``), as in LNLN's code.
+
+A run is ``seed-S``, or ``seed-S.fold-F``: then every fold has other test samples, and the metrics of the predictions of
+all folds of a seed, pooled, stand beside those of the folds.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,34 +17,55 @@ import numpy as np
 import pandas as pd
 
 from elision.errors import ElisionError, plural
-from elision.evaluation.metrics import FAMILIES, classify, confusion_matrix, score
+from elision.evaluation.metrics import Family, classify, confusion_matrix, score
+from elision.evaluation.metrics import family as family_of
+from elision.params import parse_run
 from elision.training.selection import VALID
 
 FLOOR = "majority"
 CONFUSION_RATES = (0.0, 0.1, 0.5, 0.9)
+POOLED = "pooled"
 
 Predictions = tuple[str, str, str, str, pd.DataFrame]
 
 _CONDITION = ["protocol", "level", "modalities"]
 _COLUMNS = ["id", *_CONDITION, "checkpoint", "prediction", "label"]
-_RUN = ["dataset", "family", "method", "run"]
+_RUN = ["dataset", "family", "method", "run", "seed", "fold"]
 
 
 @dataclass(frozen=True)
 class _Run:
-    """Predictions of one run as a matrix: ``keys`` has a row per condition and checkpoint, samples are sorted by id."""
+    """Predictions of one run as a matrix: ``keys`` has a row per condition and checkpoint, samples are sorted by id.
+
+    Classes are numbers.
+    """
 
     keys: pd.DataFrame
+    ids: np.ndarray
     prediction: np.ndarray
     label: np.ndarray
 
 
-def _matrix(table: pd.DataFrame, name: str, family: str) -> _Run:
+def _numbers(table: pd.DataFrame, column: str, name: str, labels: tuple[str, ...]) -> np.ndarray:
+    """Scores, or the numbers of classes."""
+    if not labels:
+        return table[column].to_numpy(np.float64)
+    codes = pd.Categorical(table[column], labels).codes.astype(np.int16)
+    if (codes < 0).any():
+        row = table.iloc[(codes < 0).argmax()]
+        raise ElisionError(
+            f'predictions of {name}: {column} of sample "{row["id"]}" is {row[column]!r}, which is none of the classes '
+            f"{', '.join(labels)}; delete them and run evaluate again"
+        )
+    return codes
+
+
+def _matrix(table: pd.DataFrame, name: str, family: Family) -> _Run:
     if absent := [column for column in _COLUMNS if column not in table]:
         raise ElisionError(f"predictions of {name}: no column {', '.join(absent)}; delete them and run evaluate again")
     if table.empty:
         raise ElisionError(f"predictions of {name}: no rows; delete them and run evaluate again")
-    known = set(FAMILIES[family].selected_by.values())
+    known = set(family.checkpoints)
     if (has := set(table["checkpoint"])) != {VALID} and (lacks := known - has):
         raise ElisionError(
             f"predictions of {name}: checkpoints {', '.join(sorted(has))} are neither {VALID} nor all that are chosen "
@@ -59,8 +84,9 @@ def _matrix(table: pd.DataFrame, name: str, family: str) -> _Run:
         )
     arrays = {}
     for column in ("prediction", "label"):
-        arrays[column] = np.empty(counts.shape)
-        arrays[column][row, sample] = table[column]
+        values = _numbers(table, column, name, family.labels)
+        arrays[column] = np.empty(counts.shape, values.dtype)
+        arrays[column][row, sample] = values
         if not np.isfinite(arrays[column]).all():
             at, i = np.argwhere(~np.isfinite(arrays[column]))[0]
             raise ElisionError(
@@ -71,11 +97,11 @@ def _matrix(table: pd.DataFrame, name: str, family: str) -> _Run:
         raise ElisionError(
             f'predictions of {name}: sample "{ids[differs.argmax()]}" has several labels; delete them and run again'
         )
-    return _Run(keys, arrays["prediction"], arrays["label"][0])
+    return _Run(keys, np.asarray(ids), arrays["prediction"], arrays["label"][0])
 
 
-def _runs(tables: Iterable[Predictions]) -> Iterator[tuple[tuple[str, str, str, str], _Run]]:
-    """Check one table after the other; only one is held at a time."""
+def _runs(tables: Iterable[Predictions]) -> Iterator[tuple[tuple[str, str, str, str, int, str], _Run]]:
+    """Check one table after the other, and give it with the values of ``_RUN``; only one is held at a time."""
     seen: set[tuple[str, str, str]] = set()
     families: dict[str, str] = {}
     conditions: dict[str, tuple[str, pd.DataFrame]] = {}
@@ -84,14 +110,43 @@ def _runs(tables: Iterable[Predictions]) -> Iterator[tuple[tuple[str, str, str, 
         if (dataset, method, run) in seen or families.setdefault(dataset, family) != family:
             raise ElisionError(f"predictions of {name}: given twice, or with two families of metrics")
         seen.add((dataset, method, run))
-        matrix = _matrix(table, name, family)
+        matrix = _matrix(table, name, family_of(family))
         here = matrix.keys[_CONDITION].drop_duplicates(ignore_index=True)
         other, expected = conditions.setdefault(dataset, (name, here))
         if not here.equals(expected):
             raise ElisionError(
                 f"predictions of {name} and of {other} are for different test conditions; delete both and run again"
             )
-        yield (dataset, family, method, run), matrix
+        seed, fold = parse_run(run)
+        yield (dataset, family, method, run, seed, str(fold) if fold else ""), matrix
+
+
+def _pool(folds: dict[str, _Run], name: str) -> _Run:
+    """Put the test samples of all folds side by side."""
+    first, *others = runs = [folds[fold] for fold in sorted(folds)]
+    ids, counts = np.unique(np.concatenate([run.ids for run in runs]), return_counts=True)
+    if (counts > 1).any():
+        raise ElisionError(
+            f'predictions of {name}: sample "{ids[counts > 1][0]}" is in the test split of several folds; give every '
+            "fold test samples of its own"
+        )
+    if not all(run.keys.equals(first.keys) for run in others):
+        raise ElisionError(f"predictions of {name}: its folds have different checkpoints; delete them and run again")
+    prediction = np.concatenate([run.prediction for run in runs], axis=1)
+    return _Run(
+        first.keys, np.concatenate([run.ids for run in runs]), prediction, np.concatenate([r.label for r in runs])
+    )
+
+
+def _scores(names: tuple, run: _Run) -> list[tuple]:
+    """Rows of ``aggregate``'s table."""
+    selected_by = family_of(names[1]).selected_by
+    return [
+        (*names, *key, metric, value)
+        for key, prediction in zip(run.keys.itertuples(index=False), run.prediction, strict=True)
+        for metric, value in score(prediction, run.label, names[1]).items()
+        if key.checkpoint in (VALID, selected_by.get(metric))
+    ]
 
 
 def aggregate(tables: Iterable[Predictions]) -> pd.DataFrame:
@@ -100,29 +155,37 @@ def aggregate(tables: Iterable[Predictions]) -> pd.DataFrame:
     Parameters
     ----------
     tables : iterable of (dataset, family, method, run, predictions)
-        ``family`` is a key of ``metrics.FAMILIES``. A generator keeps just one table in memory. The order of tables
-        and of rows does not change a bit of the result.
+        ``family`` is a name that ``metrics.family`` knows, ``run`` is ``seed-S`` or ``seed-S.fold-F``. A generator
+        keeps just one table in memory, and of folds the predictions. The order of tables and of rows does not change
+        a bit of the result.
 
     Returns
     -------
     metrics : pd.DataFrame
-        Columns ``dataset``, ``family``, ``method``, ``run``, ``protocol``, ``level``, ``modalities``, ``checkpoint``,
-        ``metric`` and ``value``, sorted by them.
+        Columns ``dataset``, ``family``, ``method``, ``run``, ``seed``, ``fold``, ``protocol``, ``level``,
+        ``modalities``, ``checkpoint``, ``metric`` and ``value``, sorted by them. ``fold`` is "" without folds, "1" and
+        so on with them, and "pooled" for the metrics of the predictions of all folds of a seed (``run`` is then
+        ``seed-S``), where the seed has every fold that any run of the dataset has.
 
     Raises
     ------
     ElisionError
-        If a prediction is missing, doubled or not finite, or runs of a dataset have different test conditions.
+        If a prediction is missing, doubled, not finite or no class, runs of a dataset have different test conditions,
+        or folds share test samples.
     """
     rows = []
+    folds: dict[str, set[str]] = {}
+    parts: dict[tuple, dict[str, _Run]] = {}
     for names, run in _runs(tables):
-        selected_by = FAMILIES[names[1]].selected_by
-        for key, prediction in zip(run.keys.itertuples(index=False), run.prediction, strict=True):
-            rows += [
-                (*names, *key, metric, value)
-                for metric, value in score(prediction, run.label, names[1]).items()
-                if key.checkpoint in (VALID, selected_by.get(metric))
-            ]
+        rows += _scores(names, run)
+        dataset, family, method, _, seed, fold = names
+        if fold:
+            folds.setdefault(dataset, set()).add(fold)
+            parts.setdefault((dataset, family, method, seed), {})[fold] = run
+    for (dataset, family, method, seed), runs in parts.items():
+        if runs.keys() == folds[dataset]:
+            pooled = _pool(runs, f"{dataset}/{method}/seed-{seed}")
+            rows += _scores((dataset, family, method, f"seed-{seed}", seed, POOLED), pooled)
     columns = [*_RUN, *_CONDITION, "checkpoint", "metric"]
     return pd.DataFrame(rows, columns=[*columns, "value"]).sort_values(columns, ignore_index=True)
 
@@ -135,25 +198,27 @@ def confusions(tables: Iterable[Predictions], *, rates: Sequence[float] = CONFUS
     tables : iterable of (dataset, family, method, run, predictions)
         As for ``aggregate``.
     rates : sequence of float
-        Those that were not evaluated are left out. Of checkpoints chosen on test, the one for the accuracy over the
-        same classes is read.
+        Those that were not evaluated are left out. Of checkpoints chosen on test, the one is read that the share of
+        the most frequent of the same classes comes from.
 
     Returns
     -------
     confusions : pd.DataFrame
-        Columns ``dataset``, ``family``, ``method``, ``run``, ``level``, ``checkpoint``, ``classes`` (how many),
-        ``truth``, ``predicted`` (class numbers from 0) and ``count``, sorted; every pair of classes has a row.
+        Columns ``dataset``, ``family``, ``method``, ``run``, ``seed``, ``fold``, ``level``, ``checkpoint``,
+        ``classes`` (how many), ``truth``, ``predicted`` (class numbers from 0) and ``count``, sorted; every pair of
+        classes has a row.
     """
     wanted = {round(rate, 6) for rate in rates}
     rows = []
     for names, run in _runs(tables):
-        family = FAMILIES[names[1]]
+        family = family_of(names[1])
         for key, prediction in zip(run.keys.itertuples(index=False), run.prediction, strict=True):
             if key.protocol != "random" or key.level not in wanted:
                 continue
-            for classes in family.classes:
-                if key.checkpoint not in (VALID, family.selected_by[f"majority_share_{classes}"]):
+            for share, labels in family.confusions.items():
+                if key.checkpoint not in (VALID, family.selected_by[share]):
                     continue
+                classes = len(labels)
                 truth, predicted = (
                     classify(values, family=names[1], classes=classes) for values in (run.label, prediction)
                 )
@@ -165,14 +230,14 @@ def confusions(tables: Iterable[Predictions], *, rates: Sequence[float] = CONFUS
 
 
 def statistics(metrics: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
-    """Average over test conditions in each run, then over runs.
+    """Average over test conditions in each run, over the folds of each seed, and then over seeds.
 
     An undefined value (a correlation of constant predictions) makes its mean undefined: it is never left out.
 
     Parameters
     ----------
     metrics : pd.DataFrame
-        Rows of ``aggregate``'s table, of the conditions to average.
+        Rows of ``aggregate``'s table, of the conditions to average; pooled ones are left out.
     by : sequence of str
         Columns that stay apart, for instance ``level``.
 
@@ -180,31 +245,42 @@ def statistics(metrics: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     -------
     statistics : pd.DataFrame
         Columns ``dataset``, ``family``, ``method``, those of ``by``, ``metric``, ``mean``, ``std`` (sample standard
-        deviation over runs, ddof = 1; nan for one run), ``runs``, ``conditions`` (averaged in each run),
-        ``undefined`` (values that are nan) and ``on_test`` (a checkpoint was chosen on the test split).
+        deviation, ddof = 1, over seeds, or over the folds of a single seed; nan for one run), ``over`` ("seeds",
+        "folds" or "": what ``std`` is over), ``runs``, ``seeds``, ``folds`` (of a seed, 1 without), ``conditions``
+        (averaged in each run), ``undefined`` (values that are nan) and ``on_test`` (a checkpoint was chosen on the
+        test split).
     """
     keys = ["dataset", "family", "method", *by, "metric"]
     # Sums in one order, whatever the order of the rows: the last bits belong to the numbers.
-    metrics = metrics.sort_values(["run", *_CONDITION], kind="stable")
+    metrics = metrics[metrics["fold"] != POOLED].sort_values(["run", *_CONDITION], kind="stable")
     marked = metrics.assign(nan=metrics["value"].isna(), on_test=metrics["checkpoint"] != VALID)
-    groups = marked.groupby([*keys, "run"], observed=True)
+    groups = marked.groupby([*keys, "seed", "fold"], observed=True)
     runs = groups.agg(conditions=("value", "size"), undefined=("nan", "sum"), on_test=("on_test", "any"))
     runs["value"] = groups["value"].mean(skipna=False)
+    folds = runs.groupby([*keys, "seed"], observed=True)["value"]
+    seeds = pd.DataFrame({"value": folds.mean(skipna=False), "folds": folds.size()}).groupby(keys, observed=True)
     groups = runs.groupby(keys, observed=True)
-    return pd.DataFrame(
+    found = pd.DataFrame(
         {
-            "mean": groups["value"].mean(skipna=False),
-            "std": groups["value"].std(ddof=1, skipna=False),
+            "mean": seeds["value"].mean(skipna=False),
+            "std": seeds["value"].std(ddof=1, skipna=False),
+            "over": "",
             "runs": groups.size(),
+            "seeds": seeds.size(),
+            "folds": seeds["folds"].max(),
             "conditions": groups["conditions"].max(),
             "undefined": groups["undefined"].sum(),
             "on_test": groups["on_test"].any(),
         }
-    ).reset_index()
+    )
+    single = found["seeds"] == 1
+    found["std"] = found["std"].where(~single, groups["value"].std(ddof=1, skipna=False))
+    found["over"] = np.select([~single, found["folds"] > 1], ["seeds", "folds"], "")
+    return found.reset_index()
 
 
 def summary(metrics: pd.DataFrame) -> dict:
-    """Give the means over missing rates and runs, for ``metrics.json`` and ``dvc metrics show``.
+    """Give the means over missing rates, folds and seeds, for ``metrics.json`` and ``dvc metrics show``.
 
     Returns
     -------

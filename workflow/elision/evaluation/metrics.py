@@ -1,10 +1,13 @@
-"""Metrics of sentiment regression, defined once.
+"""Metrics of sentiment regression and of emotion classification, defined once.
 
-They are those of the evaluation code of MMSA and LNLN (``core/metric.py``), with its bins, its treatment of zero and
-its half-to-even rounding, but unrounded: rounding belongs to display. Shares are fractions of 1.
+Those of scores are those of the evaluation code of MMSA and LNLN (``core/metric.py``), with its bins, its treatment of
+zero and its half-to-even rounding; those of classes are those of MMIN's official code (WA, UA, macro F1) and of MulT's
+one-against-the-rest tasks. All are unrounded: rounding belongs to display. Shares are fractions of 1.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -97,12 +100,56 @@ METRICS = {
         True,
         "Share of the predictions in the most frequent predicted class of Acc-2 (neg/non-neg for MOSI, MOSEI).",
     ),
+    "wa": Metric("WA", "higher", True, "Weighted accuracy: share of the samples whose class is predicted."),
+    "ua": Metric(
+        "UA",
+        "higher",
+        True,
+        "Unweighted accuracy: the recall of each class, averaged with equal weights over the classes that occur.",
+    ),
+    "f1_weighted": Metric("F1 weighted", "higher", True, "F1 of each class, averaged with the classes' true shares."),
+    "f1_macro": Metric(
+        "F1 macro",
+        "higher",
+        True,
+        "F1 of each class, averaged with equal weights over the classes that occur or are predicted.",
+    ),
+    "majority_share": Metric(
+        "One-class share",
+        None,
+        True,
+        "Share of the predictions in the most frequent predicted class; 100 % is a constant output (lazy behaviour).",
+    ),
 }
+
+# Metrics of one class, of which each class has its own: `metric("f1_binary_pos.happy")`.
+PER_CLASS = {
+    "f1_binary_weighted": Metric(
+        "F1 {label}/rest",
+        "higher",
+        True,
+        "F1 of the two classes of the task that tells one class from the rest, averaged with their true shares. A "
+        "class that is rare and never predicted still has a high one.",
+    ),
+    "f1_binary_pos": Metric(
+        "F1 {label}",
+        "higher",
+        True,
+        "F1 of one class: harmonic mean of its precision and its recall; undefined where it is neither true nor "
+        "predicted.",
+    ),
+}
+
+
+def metric(name: str) -> Metric:
+    """Look up a metric: a key of ``METRICS``, or ``f1_binary_weighted.CLASS`` or ``f1_binary_pos.CLASS``."""
+    kind, _, label = name.partition(".")
+    return replace(PER_CLASS[kind], name=PER_CLASS[kind].name.format(label=label)) if label else METRICS[name]
 
 
 @dataclass(frozen=True)
 class Family:
-    """The metrics that a corpus is reported with.
+    """The metrics that a dataset is reported with.
 
     Attributes
     ----------
@@ -110,26 +157,56 @@ class Family:
         Columns of its tables, in their order.
     f1 : str
         The F1 that curves and rankings are drawn from.
+    second : str
+        The metric that stands beside it.
+    selection : (str, bool)
+        The metric on the validation split that chooses the checkpoint, and whether larger is better.
     selected_by : dict of str to str
-        For each metric, the one by which LNLN's code chooses its checkpoint on the test split; a metric that is not
-        there has no checkpoint of its own.
-    classes : dict of int to tuple of str
-        Class names of the confusion matrices, by the number of classes.
+        For each metric, the one by which its checkpoint is chosen on the test split (of scores: as LNLN's code does);
+        a metric that is not there has no checkpoint of its own.
+    confusions : dict of str to tuple of str
+        Class names of each confusion matrix, by the metric that is the share of its most frequent predicted class.
+    labels : tuple of str
+        Names of the classes that are predicted, in the order of their numbers; empty for scores.
+    per_class : tuple of str
+        Metrics of single classes, computed beside those reported; empty for scores.
     """
 
     reported: tuple[str, ...]
     f1: str
+    second: str
+    selection: tuple[str, bool]
     selected_by: dict[str, str]
-    classes: dict[int, tuple[str, ...]]
+    confusions: dict[str, tuple[str, ...]]
+    labels: tuple[str, ...] = ()
+    per_class: tuple[str, ...] = ()
+
+    def error(self, values: Mapping[str, float]) -> float:
+        """Return what schedules minimise: the value of the metric of ``selection``, or 1 minus it.
+
+        Parameters
+        ----------
+        values : mapping of str to float
+            Of ``score``, on the validation split.
+        """
+        name, larger_is_better = self.selection
+        return 1 - values[name] if larger_is_better else values[name]
+
+    @property
+    def checkpoints(self) -> dict[str, bool]:
+        """The metrics that have a checkpoint of their own on the test split, and whether larger is better."""
+        return {name: metric(name).better == "higher" for name in sorted(set(self.selected_by.values()))}
 
 
-FAMILIES = {
+_SCORES = {
     "mosi": Family(
         reported=(
             *("acc7", "acc5", "acc2_negpos", "f1_negpos", "acc2_nonneg", "f1_nonneg", "mae", "corr"),
             *("majority_share_7", "majority_share_2"),
         ),
         f1="f1_negpos",
+        second="mae",
+        selection=("mae", False),
         selected_by={
             "acc7": "acc7",
             "acc5": "acc5",
@@ -142,11 +219,16 @@ FAMILIES = {
             "majority_share_7": "acc7",
             "majority_share_2": "acc2_nonneg",
         },
-        classes={7: ("-3", "-2", "-1", "0", "1", "2", "3"), 2: ("negative", "non-negative")},
+        confusions={
+            "majority_share_7": ("-3", "-2", "-1", "0", "1", "2", "3"),
+            "majority_share_2": ("negative", "non-negative"),
+        },
     ),
     "sims": Family(
         reported=("acc5", "acc3", "acc2", "f1", "mae", "corr", "majority_share_5", "majority_share_2"),
         f1="f1",
+        second="mae",
+        selection=("mae", False),
         selected_by={
             "acc5": "acc5",
             "acc3": "acc3",
@@ -157,9 +239,61 @@ FAMILIES = {
             "majority_share_5": "acc5",
             "majority_share_2": "acc2",
         },
-        classes={5: ("negative", "weakly neg.", "neutral", "weakly pos.", "positive"), 2: ("negative", "positive")},
+        confusions={
+            "majority_share_5": ("negative", "weakly neg.", "neutral", "weakly pos.", "positive"),
+            "majority_share_2": ("negative", "positive"),
+        },
     ),
 }
+
+_EMOTION = "emotion:"
+
+
+def emotion_family_name(classes: Sequence[str]) -> str:
+    """Name the metric family of a classification: "emotion:" and the class names in the order of their numbers.
+
+    Raises
+    ------
+    ElisionError
+        If there are fewer than two, one stands there twice, is empty or holds a comma or a colon.
+    """
+    if len(classes) < 2:
+        raise ElisionError(f"{len(classes)} class names ({', '.join(classes)}): a classification needs two or more")
+    for name in classes:
+        if not name or "," in name or ":" in name or list(classes).count(name) > 1:
+            raise ElisionError(f"class name {name!r}: must not be empty, hold , or :, or stand there twice; rename it")
+    return _EMOTION + ",".join(classes)
+
+
+def _labels(family: str) -> tuple[str, ...]:
+    """Class names of a family; none for scores."""
+    return tuple(family.removeprefix(_EMOTION).split(",")) if family.startswith(_EMOTION) else ()
+
+
+@lru_cache
+def family(name: str) -> Family:
+    """Return a metric family.
+
+    Parameters
+    ----------
+    name : str
+        "mosi" or "sims" for scores, or what ``emotion_family_name`` returns, as in "emotion:happy,angry,sad,neutral".
+    """
+    if not (labels := _labels(name)):
+        return _SCORES[name]
+    chosen = ("wa", "ua", "f1_weighted", "f1_macro")
+    per_class = tuple(f"{kind}.{label}" for kind in PER_CLASS for label in labels)
+    return Family(
+        reported=(*chosen, "majority_share"),
+        f1="f1_weighted",
+        second="ua",
+        selection=("ua", True),
+        selected_by={m: m for m in chosen} | dict.fromkeys(("majority_share", *per_class), "f1_weighted"),
+        confusions={"majority_share": labels},
+        labels=labels,
+        per_class=per_class,
+    )
+
 
 # Right-closed bins, compared in float32 as in MMSA: a label of -0.1 read as float32 is in the bin that ends at -0.1.
 _SIMS_EDGES = {
@@ -170,7 +304,7 @@ _SIMS_EDGES = {
 
 
 def classify(values: npt.ArrayLike, *, family: str, classes: int) -> np.ndarray:
-    """Sort scores into the ordered classes of a metric family.
+    """Sort scores into the ordered classes of a metric family; class numbers stay as they are.
 
     ``mosi``: two classes are negative and non-negative; more are the integers to which the clipped scores round, half
     to even. ``sims``: right-closed bins, so that exactly 0 is negative of two.
@@ -179,16 +313,19 @@ def classify(values: npt.ArrayLike, *, family: str, classes: int) -> np.ndarray:
     ----------
     values : array-like [shape=(N,)]
         Predictions or labels.
-    family : {"mosi", "sims"}
+    family : str
+        See ``family``.
     classes : int
-        2, 3, 5 or, for ``mosi``, 7.
+        2, 3, 5 or, for ``mosi``, 7; of an emotion family, how many it has.
 
     Returns
     -------
     number : np.ndarray [shape=(N,), dtype=int64]
-        0 (most negative) to ``classes - 1``.
+        Of scores, 0 (most negative) to ``classes - 1``.
     """
     values = np.asarray(values)
+    if _labels(family):
+        return values.astype(np.int64)
     if family == "sims":
         return np.searchsorted(_SIMS_EDGES[classes], np.clip(values, -1, 1).astype(np.float32), side="left")
     if classes == 2:
@@ -219,6 +356,12 @@ def accuracy(counts: np.ndarray) -> float:
     return float(np.trace(counts) / counts.sum()) if counts.any() else float("nan")
 
 
+def class_f1(counts: np.ndarray) -> np.ndarray:
+    """F1 of each class of a confusion matrix [shape=(classes,)]; nan for one that is neither true nor predicted."""
+    both = counts.sum(0) + counts.sum(1)
+    return np.divide(2 * np.diag(counts), both, out=np.full(len(counts), np.nan), where=both > 0)
+
+
 def weighted_f1(counts: np.ndarray) -> float:
     """F1 of each class, averaged with the true shares of the classes (rows); nan for an empty matrix.
 
@@ -228,9 +371,20 @@ def weighted_f1(counts: np.ndarray) -> float:
     """
     if not counts.any():
         return float("nan")
-    support, both = counts.sum(1), counts.sum(0) + counts.sum(1)
-    f1 = 2 * np.diag(counts) / np.where(both > 0, both, 1)
-    return float((support * f1).sum() / support.sum())
+    support = counts.sum(1)
+    return float((support * np.nan_to_num(class_f1(counts))).sum() / support.sum())
+
+
+def macro_recall(counts: np.ndarray) -> float:
+    """Recall of each class, averaged with equal weights over the classes (rows) that occur in the truth."""
+    support = counts.sum(1)
+    return float((np.diag(counts)[support > 0] / support[support > 0]).mean())
+
+
+def one_against_rest(counts: np.ndarray, number: int) -> np.ndarray:
+    """Confusion matrix of the task that tells class ``number`` (1) from all others (0) [shape=(2, 2)]."""
+    both, true, predicted = counts[number, number], counts[number].sum(), counts[:, number].sum()
+    return np.array([[counts.sum() - true - predicted + both, predicted - both], [true - both, both]])
 
 
 def majority_share(counts: np.ndarray) -> float:
@@ -251,24 +405,53 @@ def score(prediction: npt.ArrayLike, label: npt.ArrayLike, family: str) -> dict[
     Parameters
     ----------
     prediction, label : array-like [shape=(N,)]
-        Scores, in units of the label; ``label`` lies in [-3, 3] (``mosi``) or [-1, 1] (``sims``).
-    family : {"mosi", "sims"}
-        ``sims`` clips both to [-1, 1] first, also for MAE and correlation.
+        Scores, in units of the label; ``label`` lies in [-3, 3] (``mosi``) or [-1, 1] (``sims``). Of an emotion
+        family, class numbers from 0 (integers).
+    family : str
+        See ``family``. ``sims`` clips both to [-1, 1] first, also for MAE and correlation.
 
     Returns
     -------
     values : dict of str to float
-        Unrounded, by the keys of ``METRICS``. Correlation is nan where it is undefined, and so are the metrics that
-        leave out zeros when every label is 0.
+        Unrounded, by names that ``metric`` knows. Correlation is nan where it is undefined, and so are the metrics
+        that leave out zeros when every label is 0, and the F1 of a class that is neither true nor predicted.
 
     Raises
     ------
     ElisionError
-        If there is no sample, or a value is nan or infinite.
+        If there is no sample, a score is nan or infinite, or a class number is none of the family's.
     """
-    prediction, label = (np.asarray(values, np.float64).ravel() for values in (prediction, label))
+    prediction, label = (np.asarray(values).ravel() for values in (prediction, label))
     if prediction.shape != label.shape or not label.size:
         raise ElisionError(f"{prediction.size} predictions for {label.size} labels: nothing to compare")
+    if labels := _labels(family):
+        return _score_classes(prediction, label, labels)
+    return _score_scores(prediction.astype(np.float64), label.astype(np.float64), family)
+
+
+def _score_classes(prediction: np.ndarray, label: np.ndarray, labels: tuple[str, ...]) -> dict[str, float]:
+    for name, values in (("prediction", prediction), ("label", label)):
+        if (unknown := ~np.isin(values, np.arange(len(labels)))).any():
+            first = int(unknown.argmax())
+            raise ElisionError(
+                f"{name} of sample number {first} is {values[first]}, no class of 0 to {len(labels) - 1}"
+            )
+    counts = confusion_matrix(label.astype(np.int64), prediction.astype(np.int64), classes=len(labels))
+    values = {
+        "wa": accuracy(counts),
+        "ua": macro_recall(counts),
+        "f1_weighted": weighted_f1(counts),
+        "f1_macro": float(np.nanmean(class_f1(counts))),
+        "majority_share": majority_share(counts),
+    }
+    for number, name in enumerate(labels):
+        binary = one_against_rest(counts, number)
+        values[f"f1_binary_weighted.{name}"] = weighted_f1(binary)
+        values[f"f1_binary_pos.{name}"] = float(class_f1(binary)[1])
+    return values
+
+
+def _score_scores(prediction: np.ndarray, label: np.ndarray, family: str) -> dict[str, float]:
     for name, values in (("prediction", prediction), ("label", label)):
         if not np.isfinite(values).all():
             first = int(np.flatnonzero(~np.isfinite(values))[0])

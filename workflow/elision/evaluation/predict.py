@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -9,14 +10,17 @@ import torch
 
 from elision.corruption.plan import Plan
 from elision.errors import ElisionError
-from elision.methods import build, resolve_variant
-from elision.params import Params
+from elision.methods import build, load, resolve_variant
+from elision.params import Params, parse_run
 from elision.progress import track
 from elision.recipe import check, check_data
 from elision.store import Store
 from elision.training.checkpoint import load_run_weights
-from elision.training.data import Scale, SplitData, spec
+from elision.training.data import Scale, SplitData, View, spec, with_text_vectors
 from elision.training.trainer import choose_device, predict
+
+if TYPE_CHECKING:
+    from elision.methods.layers.retrieval import Database
 
 
 def read_run(path: Path, recipe: dict, data: str) -> dict:
@@ -54,7 +58,9 @@ def evaluate(
     plan: Plan,
     weights: Path,
     record: dict,
+    run: str,
     spans: dict[str, np.ndarray] | None = None,
+    database: "Database | None" = None,
 ) -> pd.DataFrame:
     """Predict the test split under every condition.
 
@@ -64,34 +70,50 @@ def evaluate(
         ``model.safetensors`` of the run.
     record : dict
         Its ``run.json``.
+    run : str
     spans : dict of str to np.ndarray, optional
         Frames of each text token (see ``features.align``): needed for ``alignment: words`` only.
+    database : Database, optional
+        For a method that retrieves.
 
     Returns
     -------
     predictions : DataFrame
         Columns ``id``, ``protocol``, ``level``, ``modalities`` (those that lose something, joined by "+"),
-        ``checkpoint``, ``prediction``, ``label``; one row per condition, checkpoint and sample.
+        ``checkpoint``, ``prediction``, ``label``; one row per condition, checkpoint and sample. Of classes, prediction
+        and label are names, and the columns ``logit.CLASS`` follow.
     """
     variant, corpus = params.variants[method], params.datasets[dataset].corpus
     device = choose_device(params.train.device)
     torch.set_num_threads(params.train.threads)
     hyperparameters, _ = resolve_variant(params, variant, corpus)
-    seen = {"modalities": hyperparameters.modalities, "alignment": hyperparameters.alignment}
-    model = build(variant.method, hyperparameters, spec(store, corpus, **seen)).to(device)
+    _, fold = parse_run(run)
+    view = View.of(load(variant.method), hyperparameters, fold)
+    if view.reads_text == "vectors":
+        store = with_text_vectors(store)
+    model = build(variant.method, hyperparameters, spec(store, corpus, view)).to(device)
+    model.start({}, database)
     measured = {
         name: Scale(np.array(scale["mean"], np.float32), np.array(scale["std"], np.float32))
         for name, scale in record["scales"].items()
     }
-    data = SplitData(store, "test", scales=measured, spans=spans, device=device, **seen)
-    tables = []
+    data = SplitData(store, "test", scales=measured, spans=spans, device=device, view=view)
+    uniforms, tables = plan.of(store, fold), []
     for checkpoint in record["checkpoints"]:
         load_run_weights(weights, checkpoint, model)
         for condition in track(plan.conditions, f"evaluate {dataset} {method} {checkpoint}"):
-            corrupted = data.corruption(rates=condition.rates(), uniform=plan.uniforms)
+            noise = condition.noise and data.noise(
+                condition.noise,
+                intensity=int(condition.level),
+                settings=params.corruption.noise,
+                rates=condition.rates(),
+                seed=plan.seed,
+                stream="test",
+            )
+            corrupted = data.corruption(rates=condition.rates(), uniform=uniforms, noise=noise)
             predictions, labels = predict(model, data, corrupted)
             if not np.isfinite(predictions).all():
-                bad = data.ids[~np.isfinite(predictions)][:3]
+                bad = data.ids[~np.isfinite(predictions.reshape(len(data), -1)).all(1)][:3]
                 raise ElisionError(f"{weights}: predictions of {', '.join(bad)} are not finite under {condition}")
             tables.append(
                 pd.DataFrame(
@@ -101,9 +123,16 @@ def evaluate(
                         "level": condition.level,
                         "modalities": "+".join(condition.modalities),
                         "checkpoint": checkpoint,
-                        "prediction": predictions.astype(np.float64),
-                        "label": labels.astype(np.float64),
+                        **_columns(predictions, labels, store.classes),
                     }
                 )
             )
     return pd.concat(tables, ignore_index=True)
+
+
+def _columns(predictions: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> dict[str, np.ndarray]:
+    if not classes:
+        return {"prediction": predictions.astype(np.float64), "label": labels.astype(np.float64)}
+    names = np.array(classes, dtype=object)
+    logits = {f"logit.{name}": predictions[:, number] for number, name in enumerate(classes)}
+    return {"prediction": names[predictions.argmax(1)], "label": names[labels], **logits}

@@ -12,10 +12,10 @@ from types import ModuleType
 
 import numpy as np
 
-from elision.datasets._prepare import check_splits, write_samples
+from elision.datasets._prepare import finish, write_samples
 from elision.errors import ElisionError, plural
 from elision.features import text
-from elision.params import Features
+from elision.params import DatasetSettings, Features
 from elision.progress import track
 from elision.recipe import check, check_data
 from elision.store import Header, Sequences, read_sequences, read_table, write_sequences
@@ -184,14 +184,21 @@ def merge(modality: str, shards: list[Path], *, clips: Path, features: Features,
 
 
 def complete(
-    *, clips: Path, modalities: dict[str, Path], recipes: dict[str, dict], output: Path, provenance: dict
+    *,
+    settings: DatasetSettings,
+    clips: Path,
+    modalities: dict[str, Path],
+    recipes: dict[str, dict],
+    output: Path,
+    provenance: dict,
 ) -> None:
-    """Write the table of samples that completes a store.
+    """Write the table of samples that completes a store, with its classes and folds.
 
     A clip that failed in a modality (``features.on_error: skip``) stays in the table, in no split.
 
     Parameters
     ----------
+    settings : DatasetSettings
     clips : Path
         Table of the clips.
     modalities : dict of str to Path
@@ -210,6 +217,11 @@ def complete(
     if failed:
         print(f"left out {plural(len(failed), 'clip')} that failed: {', '.join(failed)}", file=sys.stderr)
         table.loc[table["id"].isin(failed), "split"] = SKIPPED
-    check_splits(table, output)
+    table, classes = finish(table, settings, str(output))
     samples = table.drop(columns=["path", "has_audio", "has_vision", "sha256"])
-    write_samples(output, samples, read, {**provenance, "clips": found["data"], "skipped": failed})
+    write_samples(
+        output,
+        samples,
+        read,
+        {**provenance, "clips": found["data"], "skipped": failed, "classes": classes},
+    )

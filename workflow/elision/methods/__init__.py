@@ -183,7 +183,7 @@ def check(params: "Params") -> None:
         Names every wrong hyperparameter of every entry of ``methods:``.
     """
     problems = []
-    for variant in params.methods:
+    for variant in params.trained.values():
         cls = load(variant.method)
         for dataset, settings in params.datasets.items():
             try:

@@ -1,4 +1,4 @@
-"""The majority class: one number, whatever the input.
+"""The majority class: one answer, whatever the input.
 
 What a method reaches that ignores its input: the floor of every table. Its accuracy is the share ``a`` of the majority
 class, and its weighted F1 is 2 a^2 / (1 + a).
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
 from elision.methods.layers.text_encoder import StubEncoder
-from elision.task import CORPORA, DataSpec
+from elision.task import CORPORA, DataSpec, TaskKind
 
 _SIMS_BORDERS = torch.tensor([-0.7, -0.1, 0.1, 0.7])
 _GRID = 60
@@ -24,9 +24,12 @@ class Majority(Method):
     and among those constants the one with the least absolute error. The median has the least absolute error of all,
     but may lie in a minority class: where most labels are 0 or slightly positive, the median 0 counts as negative in
     the accuracy that leaves neutral labels out, and the accuracy of a constant would not be the majority share.
+
+    Of classes, it is the one with the most training samples.
     """
 
     name = "majority"
+    task = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
 
     class Hyperparameters(TrainingHyperparameters):
         """Nothing is optimised."""
@@ -35,16 +38,19 @@ class Majority(Method):
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
         super().__init__(hyperparameters, spec, StubEncoder(encoder.width))
-        self.register_buffer("constant", torch.tensor(0.0))
+        self.register_buffer("constant", torch.zeros(spec.outputs))
 
     def begin_training(self, labels: Tensor) -> None:
         """Find the constant."""
-        self.constant.fill_(majority_constant(labels.cpu(), corpus=self.spec.corpus))
+        if self.spec.task is TaskKind.CLASSIFICATION:
+            self.constant.copy_(torch.bincount(labels.cpu(), minlength=self.spec.outputs) / len(labels))
+        else:
+            self.constant.fill_(majority_constant(labels.cpu(), corpus=self.spec.corpus))
 
     def predict(self, batch: Batch) -> Prediction:
         """Predict the constant."""
-        output = self.constant.expand(len(batch)).clone()
-        return Prediction(output, output.unsqueeze(1))
+        constant = self.constant.expand(len(batch), -1).clone()
+        return Prediction(self.readout(constant), constant)
 
 
 def majority_constant(labels: Tensor, *, corpus: str) -> float:

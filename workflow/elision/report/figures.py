@@ -1,6 +1,10 @@
-"""Figures: robustness curves, absent modalities, confusion matrices. The same data give the same bytes."""
+"""Figures: robustness curves, absent modalities, confusion matrices. The same data give the same bytes.
+
+Bands and bars are one standard deviation over seeds, or over the folds of a single seed.
+"""
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from elision.evaluation.aggregate import CONFUSION_RATES, FLOOR, VALID, statistics
-from elision.evaluation.metrics import FAMILIES, METRICS
+from elision.evaluation.metrics import family as family_of
+from elision.evaluation.metrics import metric as metric_of
 from elision.report.tables import ABSENT, ON_TEST, heading
 from elision.store import replacing
 
@@ -86,7 +91,7 @@ _FLOOR_LOOK = {"color": INK, "linestyle": "--", "linewidth": 1.4}
 def _series(rows: pd.DataFrame, methods: Sequence[str], metric: str, by: str) -> list[tuple[str, dict, pd.DataFrame]]:
     """Method, its look, and its mean and std by condition; in percent where the metric is; the floor last."""
     values = statistics(rows[rows["metric"] == metric], [by])
-    values[["mean", "std"]] *= 100 if METRICS[metric].percent else 1
+    values[["mean", "std"]] *= 100 if metric_of(metric).percent else 1
     order = [method for method in methods if method != FLOOR]
     looks = {method: _look(position) for position, method in enumerate(order)} | {FLOOR: _FLOOR_LOOK}
     series = ((method, look, values[values["method"] == method].set_index(by)) for method, look in looks.items())
@@ -104,25 +109,40 @@ def _legend_columns(series: list) -> int:
 
 def _finish(axes: Axes, dataset: str, metric: str, series: list) -> Figure:
     axes.set_title(f"{dataset}: {heading(metric)}")
-    axes.set_ylabel(METRICS[metric].name + (" (%)" if METRICS[metric].percent else ""))
+    axes.set_ylabel(metric_of(metric).name + (" (%)" if metric_of(metric).percent else ""))
     axes.grid(axis="y")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), **_legend(axes, series))
+    return axes.figure
+
+
+def _legend(axes: Axes, series: list) -> dict:
     handles, labels = axes.get_legend_handles_labels()
     handles = [handles[labels.index(method)] for method, _, _ in series]
-    columns = _legend_columns(series)
-    axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), ncols=columns, handlelength=3)
-    return axes.figure
+    return {"handles": handles, "ncols": _legend_columns(series), "handlelength": 3}
+
+
+def _draw(axes: Axes, series: list) -> None:
+    """Draw means against the missing rate, with bands."""
+    for method, look, values in series:
+        axes.plot(values.index, values["mean"], label=method, **look)
+        if values["std"].notna().any():
+            low, high = values["mean"] - values["std"], values["mean"] + values["std"]
+            axes.fill_between(
+                values.index, low, high, color=look["color"], alpha=min(0.15, 1 / len(series)), linewidth=0
+            )
+    axes.set_xticks(sorted({level for _, _, values in series for level in values.index}))
 
 
 @_STYLE
 def curve(metrics: pd.DataFrame, *, dataset: str, metric: str, methods: Sequence[str]) -> Figure:
-    """Draw a metric against the missing rate; bands are one standard deviation over runs, the floor is dashed.
+    """Draw a metric against the missing rate; the floor is dashed.
 
     Parameters
     ----------
     metrics : pd.DataFrame
         Of ``aggregate``.
     metric : str
-        Key of ``METRICS``.
+        See ``metrics.metric``.
     methods : sequence of str
         What is drawn; the position gives the look.
     """
@@ -131,21 +151,48 @@ def curve(metrics: pd.DataFrame, *, dataset: str, metric: str, methods: Sequence
     if not series:
         return _nothing("No random-missing condition was evaluated.")
     axes = _axes(series, on_test=_on_test(rows))
-    for method, look, values in series:
-        axes.plot(values.index, values["mean"], label=method, **look)
-        if values["std"].notna().any():
-            low, high = values["mean"] - values["std"], values["mean"] + values["std"]
-            axes.fill_between(
-                values.index, low, high, color=look["color"], alpha=min(0.15, 1 / len(series)), linewidth=0
-            )
+    _draw(axes, series)
     axes.set_xlabel("missing rate r")
-    axes.set_xticks(sorted(rows["level"].unique()))
     return _finish(axes, dataset, metric, series)
 
 
 @_STYLE
+def class_curves(
+    metrics: pd.DataFrame, *, dataset: str, methods: Sequence[str], kind: str = "f1_binary_weighted"
+) -> Figure:
+    """Draw a metric of each class against the missing rate, a panel per class.
+
+    Parameters
+    ----------
+    kind : str
+        Key of ``metrics.PER_CLASS``.
+    """
+    rows = metrics[(metrics["dataset"] == dataset) & (metrics["protocol"] == "random")]
+    if rows.empty:
+        return _nothing("No random-missing condition was evaluated.")
+    labels = family_of(rows["family"].iloc[0]).labels
+    panels = {label: _series(rows, methods, f"{kind}.{label}", "level") for label in labels}
+    shown = next(iter(panels.values()))
+    columns = math.ceil(math.sqrt(len(labels)))
+    lines = math.ceil(len(labels) / columns)
+    figure = _figure(3.2 * columns + 1.4 * _legend_columns(shown), 2.6 * lines + 0.4, on_test=_on_test(rows))
+    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, (label, series) in zip(grid, panels.items(), strict=False):
+        _draw(axes, series)
+        axes.set_title(heading(f"{kind}.{label}"))
+        axes.grid(axis="y")
+        axes.tick_params(labelbottom=True)
+    for axes in grid[len(labels) :]:
+        axes.remove()
+    figure.supxlabel(f"missing rate r ({dataset})", fontsize=9)
+    figure.supylabel("F1 of one class against the rest (%)", fontsize=9)
+    figure.legend(loc="outside right center", **_legend(grid[0], shown))
+    return figure
+
+
+@_STYLE
 def absent(metrics: pd.DataFrame, *, dataset: str, metric: str, methods: Sequence[str]) -> Figure:
-    """Draw a metric for each set of absent modalities; bars are one standard deviation over runs."""
+    """Draw a metric for each set of absent modalities; the floor is a dashed line at each."""
     rows = metrics[(metrics["dataset"] == dataset) & (metrics["protocol"] == "absent") & (metrics["metric"] == metric)]
     series = _series(rows, methods, metric, "modalities")
     if not series:
@@ -179,12 +226,13 @@ def confusion(confusions: pd.DataFrame, *, dataset: str, method: str) -> Figure:
         return _nothing(
             f"None of the missing rates {', '.join(f'{rate:g}' for rate in CONFUSION_RATES)} was evaluated."
         )
-    names = FAMILIES[rows["family"].iloc[0]].classes
-    figure = _figure(2.4 * len(rates) + 0.9, 5.0, on_test=_on_test(rows))
+    names = list(family_of(rows["family"].iloc[0]).confusions.values())
+    figure = _figure(2.4 * len(rates) + 0.9, 1.9 * len(names) + 1.2, on_test=_on_test(rows))
     figure.supxlabel(f"predicted ({dataset}, {method})", fontsize=9)
     figure.supylabel("true", fontsize=9)
     grid = figure.subplots(len(names), len(rates), squeeze=False)
-    for line, (classes, labels) in zip(grid, names.items(), strict=True):
+    for line, labels in zip(grid, names, strict=True):
+        classes = len(labels)
         for axes, rate in zip(line, rates, strict=True):
             here = rows[(rows["classes"] == classes) & (rows["level"] == rate)]
             counts = here.pivot_table("count", "truth", "predicted", aggfunc="sum").to_numpy()
@@ -204,7 +252,7 @@ def confusion(confusions: pd.DataFrame, *, dataset: str, method: str) -> Figure:
             axes.spines[:].set_visible(False)
     # In steps, because matplotlib embeds a smooth scale as a bitmap.
     steps = {"boundaries": np.linspace(0, 1, 21), "ticks": [0, 0.5, 1]}
-    bar = figure.colorbar(mesh, ax=grid, shrink=0.5, aspect=30, label="share of the true class", **steps)
+    bar = figure.colorbar(mesh, ax=grid, shrink=1 / len(names), aspect=30, label="share of the true class", **steps)
     bar.outline.set_visible(False)
     return figure
 

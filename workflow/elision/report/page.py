@@ -13,49 +13,59 @@ from markupsafe import Markup, escape
 
 from elision.errors import plural
 from elision.evaluation.aggregate import FLOOR
-from elision.evaluation.metrics import FAMILIES, METRICS
+from elision.evaluation.metrics import METRICS, PER_CLASS, Family, metric
+from elision.evaluation.metrics import family as family_of
 from elision.report.figures import INK
-from elision.report.tables import CAPTIONS, ON_TEST, blocks, estimate, headlines, notes, number
+from elision.report.tables import CAPTIONS, NOISE, ON_TEST, blocks, estimate, headlines, notes, number
 from elision.store import replacing
 from elision.task import MODALITIES
 
 FIGURES = {
-    "curve_f1": "{f1} against the missing rate. Bands: one standard deviation over runs. Dashed: {floor}.",
+    "curve_f1": "{f1} against the missing rate. Bands: one standard deviation over {over}. Dashed: {floor}.",
     "curve_mae": "MAE against the missing rate; lower is better.",
-    "absent": "{f1} with whole modalities absent. Bars: one standard deviation over runs. Dashed: {floor}.",
+    "curve_ua": "UA, the mean recall of the classes, against the missing rate.",
+    "absent": "{f1} with whole modalities absent. Bars: one standard deviation over {over}. Dashed: {floor}.",
+    "curve_classes": "F1 of each class against the rest, against the missing rate. A class that is rare and never "
+    "predicted still has a high one: compare with {floor}, dashed.",
     "confusion": "True against predicted classes of one method. Colour: share of the true class. Number: samples, "
     "summed over runs. A single dark column is lazy behaviour: one answer for every input.",
 }
 _SHOWN = 12
 
 
-def _points(difference: float, metric: str) -> str:
-    unit = "points" if METRICS[metric].percent else ""
-    return f"{number(abs(difference), metric)} {unit}".rstrip()
+def _points(difference: float, name: str) -> str:
+    unit = "points" if metric(name).percent else ""
+    return f"{number(abs(difference), name)} {unit}".rstrip()
 
 
-def _lead(rows: pd.DataFrame, metric: str) -> list[str]:
+def _score(mean: float, std: float, name: str) -> str:
+    return f"{metric(name).name} {estimate(mean, std, name)}{' %' if metric(name).percent else ''}"
+
+
+def _lead(rows: pd.DataFrame, family: Family) -> list[str]:
     """Sentences on who is best, by how much, and over what floor; ``rows`` are one dataset's of ``headlines``."""
     ranked = rows[(rows["method"] != FLOOR) & rows["f1"].notna()]
     if ranked.empty:
         return ["No method was evaluated under random missing."]
-    name, best = METRICS[metric].name, ranked.iloc[0]
-    score = f"{name} {estimate(best.f1, best.f1_std, metric)}{' %' if METRICS[metric].percent else ''}"
+    best = ranked.iloc[0]
+    score = _score(best.f1, best.f1_std, family.f1)
+    if family.labels:
+        score += f" ({_score(best.second, best.second_std, family.second)})"
     over = plural(int(best.conditions), "missing rate")
     if np.isnan(best.over_floor):
         sentences = [f"{best.method} is best on average over {over}: {score}.", f"There is no {FLOOR} to compare with."]
     elif best.over_floor > 0:
-        above = f"{_points(best.over_floor, metric)} above {FLOOR}, the floor"
+        above = f"{_points(best.over_floor, family.f1)} above {FLOOR}, the floor"
         sentences = [f"{best.method} is best on average over {over}: {score}, {above}."]
     else:
-        under = f"{_points(best.over_floor, metric)} under it"
+        under = f"{_points(best.over_floor, family.f1)} under it"
         sentences = [
-            f"No method is above the floor on average over {over}: {best.method}, the best, is {under} ({score})."
+            f"No method is above the floor on average over {over}: {best.method}, the best, is {under}: {score}."
         ]
     if len(ranked) > 1:
         second = ranked.iloc[1]
         gap, spread = best.f1 - second.f1, np.nanmax([best.f1_std, second.f1_std, -1])
-        behind = f"{second.method} is second, {_points(gap, metric)} behind"
+        behind = f"{second.method} is second, {_points(gap, family.f1)} behind"
         sentences.append(f"{behind}{', less than runs differ by (one standard deviation)' if gap < spread else ''}.")
     return sentences
 
@@ -116,13 +126,14 @@ def _settings(values: Mapping) -> _Settings:
 def _dataset(
     position: int, dataset: str, metrics: pd.DataFrame, ranked: pd.DataFrame, tables: Mapping, figures: Mapping
 ) -> dict:
-    family = FAMILIES[metrics["family"].iloc[0]]
-    random = metrics[metrics["protocol"] == "random"]
+    family = family_of(metrics["family"].iloc[0])
+    random, noisy = (metrics[metrics["protocol"].isin(names)] for names in (["random"], NOISE))
     used = {name for joined in random["modalities"].unique() for name in joined.split("+")}
+    over = {word for table in tables.values() for word in table.loc[table["dataset"] == dataset, "over"]} - {""}
     shown = {}
     for kind, caption in FIGURES.items():
         if svg := figures.get(f"{kind}_{dataset}"):
-            caption = caption.format(f1=METRICS[family.f1].name, floor=FLOOR)
+            caption = caption.format(f1=metric(family.f1).name, floor=FLOOR, over=" or ".join(sorted(over)) or "runs")
             inline = _inline(svg, prefix=f"d{position}-{kind}", label=f"{dataset}: {caption}")
             shown[kind] = {"kind": kind, "caption": caption, "svg": inline}
     sections = {}
@@ -134,10 +145,13 @@ def _dataset(
     return {
         "name": dataset,
         "id": f"d{position}",
-        "lead": _lead(ranked, family.f1),
+        "lead": _lead(ranked, family),
         "falls": _falls(ranked),
         "rates": [f"{rate:g}" for rate in sorted(random["level"].unique())],
         "modalities": [name for name in MODALITIES if name in used],
+        "noise": [NOISE[kind] for kind in NOISE if (noisy["protocol"] == kind).any()],
+        "intensities": [f"{level:g}" for level in sorted(noisy["level"].unique())],
+        "curves": [shown[kind] for kind in ("curve_f1", f"curve_{family.second}") if kind in shown],
         "figures": shown,
         "tables": sections,
     }
@@ -169,7 +183,10 @@ def write(
     """
     ranked = headlines(metrics)
     names = sorted(metrics["dataset"].unique())
-    families = [FAMILIES[name] for name in sorted(metrics["family"].unique())]
+    families = [family_of(name) for name in sorted(metrics["family"].unique())]
+    glossary = [m for key, m in METRICS.items() if any(key in family.reported for family in families)]
+    if any(family.labels for family in families):
+        glossary += [metric(f"{kind}.CLASS") for kind in PER_CLASS]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -187,7 +204,9 @@ def write(
             for i, name in enumerate(names)
         ],
         settings=_settings(settings),
-        glossary=[m for key, m in METRICS.items() if any(key in family.reported for family in families)],
+        has_classes=any(family.labels for family in families),
+        has_folds=(metrics["fold"] != "").any(),
+        glossary=glossary,
     )
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,6 +1,6 @@
 """A split of a store on a device, from which batches are gathered and corrupted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -8,9 +8,66 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from elision.batch import Batch, Sequence
-from elision.corruption.missing import lnln_rates, missing, uniforms
-from elision.store import Store
-from elision.task import MODALITIES, DataSpec
+from elision.corruption import noise as noises
+from elision.corruption.missing import absent_rates, lnln_rates, missing, mixed_rates, subsets, uniforms
+from elision.features import text
+from elision.methods.base import Method, TrainingHyperparameters
+from elision.params import Noise, NoiseSettings, TrainingCorruption
+from elision.progress import track
+from elision.store import Header, Sequences, Store
+from elision.task import MODALITIES, DataSpec, TaskKind
+
+
+@dataclass(frozen=True)
+class View:
+    """What a method sees of a dataset.
+
+    Attributes
+    ----------
+    modalities : tuple of str
+        The modalities that are seen; the rest is left out.
+    alignment : str
+        What becomes of audio and vision, after corruption. ``none``: they keep their own frames. ``words``: for each
+        text token the mean of its frames. ``pooled``: with L their padded length and T that of the text, for each of T
+        positions the mean of L / T padded frames, rounded up, whatever the length of the sample; where the frames do
+        not suffice, the last one is repeated. In either alignment all modalities have length T; a position is valid, or
+        observed, if one of its frames is.
+    reads_text : str
+        ``tokens`` or ``vectors``.
+    fold : int
+        0 without folds.
+    """
+
+    modalities: tuple[str, ...] = MODALITIES
+    alignment: str = "none"
+    reads_text: str = "tokens"
+    fold: int = 0
+
+    @classmethod
+    def of(cls, method: type[Method], hyperparameters: TrainingHyperparameters, fold: int) -> "View":
+        """Return what a method with its hyperparameters sees."""
+        return cls(hyperparameters.modalities, hyperparameters.alignment, method.reads_text, fold)
+
+    def sequences(self, store: Store) -> dict[str, Sequences]:
+        """Return the sequences that are seen, by modality."""
+        names = {name: name for name in MODALITIES}
+        if self.reads_text == "vectors":
+            names["text"] = "text_features"
+        return {
+            m: store.modalities[name] for m, name in names.items() if m in self.modalities and name in store.modalities
+        }
+
+
+def with_text_vectors(store: Store) -> Store:
+    """Return the store with frozen text features: its own, or else hidden states of the encoder of its tokens."""
+    if "text_features" in store.modalities or "text" not in store.modalities:
+        return store
+    tokens = store.modalities["text"]
+    states = [
+        text.hidden_states(ids, encoder=tokens.header.extractor) for ids in track(list(tokens), "encode the text")
+    ]
+    header = Header(modality="text_features", length=tokens.header.length, extractor=tokens.header.extractor)
+    return replace(store, modalities={**store.modalities, "text_features": Sequences.of(states, header)})
 
 
 @dataclass(frozen=True)
@@ -21,10 +78,10 @@ class Scale:
     std: np.ndarray
 
     @classmethod
-    def of(cls, store: Store, modality: str) -> "Scale":
+    def of(cls, store: Store, modality: str, fold: int = 0) -> "Scale":
         """Measure a modality; a dimension that does not vary, or is never observed, is only centred."""
         sequences = store.modalities[modality]
-        frames = [sequences[row] for row in store.rows("train")]
+        frames = [sequences[row] for row in store.rows("train", fold)]
         values = np.concatenate(frames).astype(np.float64)
         values = values[~np.isnan(values).any(1)]
         if not len(values):
@@ -33,22 +90,26 @@ class Scale:
         return cls(values.mean(0).astype(np.float32), np.where(std < 1e-6, 1.0, std).astype(np.float32))
 
 
-def scales(store: Store, *, standardise: bool) -> dict[str, Scale]:
+def scales(store: Store, *, standardise: bool, fold: int = 0) -> dict[str, Scale]:
     """Measure audio and vision of the training split, or nothing when ``standardise`` is off."""
-    return {m: Scale.of(store, m) for m in ("audio", "vision") if standardise and m in store.modalities}
+    return {m: Scale.of(store, m, fold) for m in ("audio", "vision") if standardise and m in store.modalities}
 
 
-def spec(store: Store, corpus: str, modalities: tuple[str, ...] = MODALITIES, *, alignment: str = "none") -> DataSpec:
-    """Return the sizes of a dataset, as a method that sees ``modalities`` in an ``alignment`` is built for them."""
-    seen = {name: sequences for name, sequences in store.modalities.items() if name in modalities}
+def spec(store: Store, corpus: str, view: View = View()) -> DataSpec:
+    """Return the sizes of a dataset, as a method that sees it so is built for them."""
+    seen = view.sequences(store)
     length = {name: seen[name].header.length if name in seen else 1 for name in MODALITIES}
+    width = {name: sequences.width for name, sequences in seen.items()}
     return DataSpec(
         corpus=corpus,
-        audio=seen["audio"].width if "audio" in seen else 1,
-        vision=seen["vision"].width if "vision" in seen else 1,
-        length=length if alignment == "none" else dict.fromkeys(MODALITIES, _text_length(store)),
-        samples=len(store.rows("train")),
+        audio=width.get("audio", 1),
+        vision=width.get("vision", 1),
+        length=length if view.alignment == "none" else dict.fromkeys(MODALITIES, _text_length(store)),
+        samples=len(store.rows("train", view.fold)),
         encoder=store.modalities["text"].header.extractor if "text" in store.modalities else "minilm",
+        task=TaskKind.CLASSIFICATION if store.classes else TaskKind.REGRESSION,
+        classes=store.classes,
+        text=width.get("text", 1) if view.reads_text == "vectors" else 0,
     )
 
 
@@ -66,8 +127,8 @@ class _Flat:
     length: int
     unk: int | None
 
-    def gather(self, index: Tensor, lost: Tensor | None) -> Sequence:
-        """Pad the samples ``index`` to ``length``; ``lost`` (one bool per flat position) is corrupted."""
+    def gather(self, index: Tensor, lost: Tensor | None, noise: "NoiseField | None" = None) -> Sequence:
+        """Pad the samples ``index`` to ``length``; ``lost`` (one bool per flat position) is zero, or noisy."""
         start, stop = self.offsets[index], self.offsets[index + 1]
         position = torch.arange(self.length, device=index.device)
         valid = position < (stop - start)[:, None]
@@ -78,6 +139,9 @@ class _Flat:
         observed = valid & self.observed[flat]
         values = self.values[flat]
         if self.unk is None:
+            if noise is not None:
+                mixed = torch.where((observed & lost[flat])[..., None], noise.mix(values, index, flat), values)
+                return Sequence(mixed * observed[..., None], valid, observed)
             if lost is not None:
                 observed = observed & ~lost[flat]
             return Sequence(values * observed[..., None], valid, observed)
@@ -132,14 +196,7 @@ class SplitData:
         ``train``, ``valid`` or ``test``.
     scales : dict of str to Scale
         Applied to the modalities that it names.
-    modalities : tuple of str
-        The modalities that are seen; the rest is left out.
-    alignment : str
-        What becomes of audio and vision, after corruption. ``none``: they keep their own frames. ``words``: for each
-        text token the mean of its frames. ``pooled``: with L their padded length and T that of the text, for each of T
-        positions the mean of L / T padded frames, rounded up, whatever the length of the sample; where the frames do
-        not suffice, the last one is repeated. In either alignment all modalities have length T; a position is valid, or
-        observed, if one of its frames is.
+    view : View
     spans : dict of str to np.ndarray, optional
         Frames of each text token (see ``features.align``), for ``words``.
     device : torch.device
@@ -151,33 +208,36 @@ class SplitData:
         split: str,
         *,
         scales: dict[str, Scale],
-        modalities: tuple[str, ...] = MODALITIES,
-        alignment: str = "none",
+        view: View = View(),
         spans: dict[str, np.ndarray] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        rows = store.rows(split)
+        rows = store.rows(split, view.fold)
         self.ids = store.samples["id"].to_numpy()[rows]
-        self.labels = torch.tensor(store.samples["label"].to_numpy()[rows], dtype=torch.float32, device=device)
+        self.rows = torch.from_numpy(rows).to(device)
+        self.labels = _labels(store, rows).to(device)
         self.device = torch.device(device)
         self.lengths: dict[str, np.ndarray] = {}
         self._flat: dict[str, _Flat] = {}
         self._ranges: dict[str, Tensor] = {}
-        length = 1 if alignment == "none" else _text_length(store)
-        for name in (*MODALITIES, "text_features"):
-            kind = "text" if name == "text_features" else name
-            if name in store.modalities and kind in modalities:
-                self._load(store, name, rows, scales.get(name))
-                if kind != "text" and alignment == "words":
-                    self._ranges[name] = _word_ranges(store, rows, spans[name]).to(self.device)
-                elif kind != "text" and alignment == "pooled":
-                    pooled = _pooled_ranges(self._flat[name].length, length).to(self.device)
-                    self._ranges[name] = pooled.expand(len(rows), -1, -1)
-            elif name in MODALITIES:
-                self._load_absent(name, len(rows), length)
+        length = 1 if view.alignment == "none" else _text_length(store)
+        seen = view.sequences(store)
+        for name in MODALITIES:
+            if name not in seen:
+                tokens = name == "text" and view.reads_text == "tokens"
+                self._load_absent(name, len(rows), length, tokens=tokens)
+                continue
+            self._load(seen[name], name, rows, scales.get(name))
+            if name != "text" and view.alignment == "words":
+                self._ranges[name] = _word_ranges(store, rows, spans[name]).to(self.device)
+            elif name != "text" and view.alignment == "pooled":
+                pooled = _pooled_ranges(self._flat[name].length, length).to(self.device)
+                self._ranges[name] = pooled.expand(len(rows), -1, -1)
+        self.present = tuple(name for name in MODALITIES if self.lengths[name].any())
+        # [CLS] and [SEP] are never lost; vectors of them are, with the whole text.
+        self._ends = "text" in store.modalities
 
-    def _load(self, store: Store, name: str, rows: np.ndarray, scale: Scale | None) -> None:
-        sequences = store.modalities[name]
+    def _load(self, sequences: Sequences, name: str, rows: np.ndarray, scale: Scale | None) -> None:
         lengths = sequences.lengths[rows]
         values = np.concatenate([sequences[row] for row in rows]) if len(rows) else sequences.values[:0]
         if values.ndim == 1:
@@ -194,9 +254,9 @@ class SplitData:
             values = np.where(observed[:, None], values, np.float32(0))
         self._put(name, values, observed, lengths, sequences.header.length, unk)
 
-    def _load_absent(self, name: str, count: int, length: int) -> None:
-        values = np.zeros(0, np.int64) if name == "text" else np.zeros((0, 1), np.float32)
-        self._put(name, values, np.zeros(0, bool), np.zeros(count, np.int64), length, 0 if name == "text" else None)
+    def _load_absent(self, name: str, count: int, length: int, *, tokens: bool) -> None:
+        values = np.zeros(0, np.int64) if tokens else np.zeros((0, 1), np.float32)
+        self._put(name, values, np.zeros(0, bool), np.zeros(count, np.int64), length, 0 if tokens else None)
 
     def _put(
         self, name: str, values: np.ndarray, observed: np.ndarray, lengths: np.ndarray, length: int, unk: int | None
@@ -204,39 +264,130 @@ class SplitData:
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         tensors = (torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for a in (values, observed, offsets))
         self._flat[name] = _Flat(*tensors, length, unk)
-        if name in MODALITIES:
-            self.lengths[name] = lengths
+        self.lengths[name] = lengths
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def corruption(self, *, rates: np.ndarray, uniform: dict[str, np.ndarray]) -> "Corrupted":
+    def corruption(
+        self, *, rates: np.ndarray, uniform: dict[str, np.ndarray], noise: dict[str, "NoiseField"] | None = None
+    ) -> "Corrupted":
         """Fix what is missing in the whole split.
 
         Parameters
         ----------
         rates : np.ndarray [shape=(N, 3) or (3,), dtype=float32]
-            Missing rate per sample of text, audio and vision.
+            Missing rate per sample of text, audio and vision. At rate 1 nothing is left but [CLS] and [SEP] of token
+            ids.
         uniform : dict of str to np.ndarray [shape=(sum of lengths,)]
             Uniform numbers of the positions of each modality.
+        noise : dict of str to NoiseField, optional
+            What stands in place of what is missing; a modality without it is zero, and token ids are [UNK].
         """
         rates = np.broadcast_to(rates, (len(self), len(MODALITIES)))
         lost = {}
         for column, name in enumerate(MODALITIES):
             if name in uniform and self.lengths[name].any():
-                drawn = missing(uniform[name], np.repeat(rates[:, column], self.lengths[name]))
+                rate = np.repeat(rates[:, column], self.lengths[name])
+                drawn = missing(uniform[name], rate)
+                if self._flat[name].unk is None:
+                    drawn |= rate >= 1
                 lost[name] = torch.from_numpy(drawn).to(self.device)
-        return Corrupted(torch.tensor(rates, device=self.device), lost)
+        return Corrupted(torch.tensor(rates, device=self.device), lost, noise or {})
 
-    def training_corruption(self, kind: str, *, seed: int, stream: str) -> "Corrupted | None":
-        """Draw a training mixture for the whole split: ``lnln``, or None for ``complete``."""
-        if kind == "complete":
-            return None
-        uniform = {
-            name: uniforms(seed=seed, stream=stream, ids=self.ids, lengths=lengths, modality=name)
+    def _uniform(self, *, seed: int, stream: str) -> dict[str, np.ndarray]:
+        return {
+            name: uniforms(
+                seed=seed,
+                stream=stream,
+                ids=self.ids,
+                lengths=lengths,
+                modality=name,
+                keep_ends=name == "text" and self._ends,
+            )
             for name, lengths in self.lengths.items()
         }
-        return self.corruption(rates=lnln_rates(seed=seed, stream=stream, ids=self.ids), uniform=uniform)
+
+    def noise(
+        self, kind: Noise, *, intensity: int, settings: NoiseSettings, rates: np.ndarray, seed: int, stream: str
+    ) -> dict[str, "NoiseField"]:
+        """Draw noise for what is absent as a whole.
+
+        Parameters
+        ----------
+        kind : str
+        intensity : int
+            Time steps of the scheduler.
+        settings : NoiseSettings
+        rates : np.ndarray [shape=(N, 3) or (3,)]
+            Noise is drawn where the rate is 1.
+        seed : int
+        stream : str
+        """
+        left = noises.remaining(noises.betas(settings.schedule, intensity, settings.first, settings.last))
+        rates, fields = np.broadcast_to(rates, (len(self), len(MODALITIES))), {}
+        for column, name in enumerate(MODALITIES):
+            flat = self._flat[name]
+            if flat.unk is not None or name not in self.present or not (rates[:, column] >= 1).any():
+                continue
+            values = np.zeros(flat.values.shape, np.float32)
+            starts = flat.offsets.cpu().numpy()
+            for row in np.flatnonzero(rates[:, column] >= 1):
+                part = values[starts[row] : starts[row + 1]]
+                part[:] = noises.draw(
+                    kind, seed=seed, stream=stream, name=self.ids[row], modality=name, shape=part.shape
+                )
+            steps = noises.times(seed=seed, stream=stream, ids=self.ids, modality=name) * intensity
+            drawn = left[steps.astype(np.int64)].astype(np.float32)
+            fields[name] = NoiseField(
+                torch.from_numpy(values).to(self.device), torch.from_numpy(drawn).to(self.device), settings.t_per_batch
+            )
+        return fields
+
+    def training_corruption(self, mixture: "Mixture", *, seed: int, stream: str) -> "Corrupted | None":
+        """Draw a training mixture for the whole split; None for ``complete``."""
+        key = {"seed": seed, "stream": stream, "ids": self.ids}
+        if mixture.kind == "complete":
+            return None
+        if mixture.kind == "lnln":
+            rates = lnln_rates(**key)
+        elif mixture.kind == "mixed":
+            rates = mixed_rates(**key, present=self.present)
+        else:
+            return self._whole(mixture, absent_rates(**key, present=self.present), seed=seed, stream=stream)
+        return self.corruption(rates=rates, uniform=self._uniform(seed=seed, stream=stream))
+
+    def validation_corruptions(self, mixture: "Mixture", *, seed: int) -> "list[Corrupted | None]":
+        """Draw what the split is validated under.
+
+        One draw of the training mixture; for ``absent`` and ``noise`` every sample under every set of absent
+        modalities, as in MMIN's loader.
+        """
+        absences = [subset for subset in subsets(self.present) if subset]
+        if mixture.kind not in ("absent", "noise") or not absences:
+            return [self.training_corruption(mixture, seed=seed, stream="valid")]
+        rates = np.array([[name in absent for name in MODALITIES] for absent in absences], np.float32)
+        return [self._whole(mixture, rate, seed=seed, stream="valid") for rate in rates]
+
+    def _whole(self, mixture: "Mixture", rates: np.ndarray, *, seed: int, stream: str) -> "Corrupted":
+        """Take away whole modalities, or replace them by noise: at rates of 0 and 1 no position needs a number."""
+        rates = np.broadcast_to(rates, (len(self), len(MODALITIES)))
+        uniform = {name: np.zeros(lengths.sum(), np.float32) for name, lengths in self.lengths.items()}
+        if self._ends and len(uniform["text"]):
+            offsets = self._flat["text"].offsets.cpu().numpy()
+            some = self.lengths["text"] > 0
+            uniform["text"][offsets[:-1][some]] = uniform["text"][offsets[1:][some] - 1] = 1.0
+        noise = None
+        if mixture.kind == "noise":
+            noise = self.noise(
+                mixture.noise,
+                intensity=mixture.intensity,
+                settings=mixture.settings,
+                rates=rates,
+                seed=seed,
+                stream=stream,
+            )
+        return self.corruption(rates=rates, uniform=uniform, noise=noise)
 
     def batch(self, index: Tensor, corrupted: "Corrupted | None", *, with_clean: bool = False) -> Batch:
         """Gather the samples ``index`` [B], corrupted or complete."""
@@ -251,12 +402,55 @@ class SplitData:
     def _gather(self, index: Tensor, corrupted: "Corrupted | None") -> Batch:
         sequences = {}
         for name, flat in self._flat.items():
-            kind = "text" if name == "text_features" else name
-            sequences[name] = flat.gather(index, corrupted.lost.get(kind) if corrupted else None)
+            lost, noise = (corrupted.lost.get(name), corrupted.noise.get(name)) if corrupted else (None, None)
+            sequences[name] = flat.gather(index, lost, noise)
             if name in self._ranges:
                 sequences[name] = _average(sequences[name], self._ranges[name][index])
         rate = corrupted.rates[index] if corrupted else torch.zeros(len(index), len(MODALITIES), device=self.device)
-        return Batch(**sequences, label=self.labels[index], index=index, rate=rate)
+        return Batch(**sequences, label=self.labels[index], index=index, row=self.rows[index], rate=rate)
+
+
+def _labels(store: Store, rows: np.ndarray) -> Tensor:
+    """Scores [N] float32, or numbers of classes [N] int64."""
+    labels = store.samples["label"].to_numpy()[rows]
+    if not store.classes:
+        return torch.tensor(labels, dtype=torch.float32)
+    numbers = {name: number for number, name in enumerate(store.classes)}
+    return torch.tensor([numbers[label] for label in labels], dtype=torch.int64)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How training data are corrupted: a kind, and the noise of ``noise``."""
+
+    kind: TrainingCorruption
+    noise: Noise = "gaussian"
+    intensity: int = 20
+    settings: NoiseSettings = field(default_factory=NoiseSettings)
+
+
+@dataclass(frozen=True)
+class NoiseField:
+    """Noise of one modality of a split.
+
+    Attributes
+    ----------
+    values : Tensor [sum of lengths, d]
+        Zero for samples that keep the modality.
+    left : Tensor [N]
+        Share of the variance of each sample's signal that is left (abar).
+    per_batch : bool
+        The first sample of a batch decides for all.
+    """
+
+    values: Tensor
+    left: Tensor
+    per_batch: bool
+
+    def mix(self, signal: Tensor, index: Tensor, flat: Tensor) -> Tensor:
+        """Mix the signal [B, T, d] of the samples ``index``, which lies at the positions ``flat`` [B, T]."""
+        left = self.left[index[:1].expand_as(index) if self.per_batch else index][:, None, None]
+        return left.sqrt() * signal + (1 - left).sqrt() * self.values[flat]
 
 
 @dataclass(frozen=True)
@@ -267,7 +461,10 @@ class Corrupted:
     ----------
     rates : Tensor [N, 3]
     lost : dict of str to Tensor [sum of lengths] bool
+    noise : dict of str to NoiseField
+        What stands there instead of zeros.
     """
 
     rates: Tensor
     lost: dict[str, Tensor]
+    noise: dict[str, NoiseField] = field(default_factory=dict)

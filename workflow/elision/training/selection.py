@@ -2,26 +2,21 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from elision.task import CORPORA
+if TYPE_CHECKING:
+    from elision.evaluation.metrics import Family
 
 VALID = "valid"
-
-# Metric on whose best TEST value LNLN's code saves a checkpoint, and whether a larger value is better
-# (PROTOCOL_SENTIMENT, section 3). F1 scores come from the checkpoint of their accuracy, the correlation from that of
-# the mean absolute error.
-ORACLE_METRICS = {
-    "mosi": {"acc2_nonneg": True, "acc2_negpos": True, "acc5": True, "acc7": True, "mae": False},
-    "sims": {"acc2": True, "acc3": True, "acc5": True, "mae": False},
-}
 
 
 @dataclass
 class Selection:
     """Keeps the best score per checkpoint.
 
-    ``valid`` keeps one checkpoint, that of the lowest mean absolute error on the validation split. ``test_oracle``
-    keeps one per metric, that of its best value on the TEST split: only for comparing with numbers that were made so.
+    ``valid`` keeps one checkpoint, the best on the validation split: of the least mean absolute error of scores, or the
+    highest macro recall of classes. ``test_oracle`` keeps one per metric, that of its best value on the TEST split:
+    only for comparing with numbers that were made so.
 
     Attributes
     ----------
@@ -35,9 +30,9 @@ class Selection:
     best: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, kind: str, corpus: str) -> "Selection":
-        """Return the selection that ``train.selection`` names."""
-        return cls({VALID: False} if kind == "valid" else dict(ORACLE_METRICS[CORPORA[corpus].metrics]))
+    def of(cls, kind: str, family: "Family") -> "Selection":
+        """Return the selection that ``train.selection`` names, by the metrics of a dataset."""
+        return cls({VALID: family.selection[1]} if kind == "valid" else family.checkpoints)
 
     def improved(self, epoch: int, scores: dict[str, float]) -> list[str]:
         """Take the scores of an epoch and return the checkpoints that it is the best for.

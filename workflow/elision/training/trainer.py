@@ -9,7 +9,9 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -23,13 +25,17 @@ from elision.corruption.plan import Plan
 from elision.errors import ElisionError
 from elision.methods import build, load, resolve_variant
 from elision.methods.base import Method, TrainingHyperparameters
-from elision.params import Params, Variant
+from elision.params import Params, Variant, parse_run
 from elision.progress import Reporter
 from elision.store import Store, replacing
 from elision.task import SPLITS
 from elision.training import checkpoint
-from elision.training.data import Corrupted, Scale, SplitData, scales, spec
+from elision.training.data import Corrupted, Mixture, Scale, SplitData, View, scales, spec, with_text_vectors
 from elision.training.selection import VALID, Selection
+
+if TYPE_CHECKING:
+    from elision.evaluation.metrics import Family
+    from elision.methods.layers.retrieval import Database
 
 Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 _ORACLE_RATE = 0.5  # LNLN scores the test split at this rate after every epoch
@@ -62,8 +68,10 @@ def train(
     plan: Plan | None,
     folder: Path,
     recipe: dict,
+    family: "Family",
     score: Score,
     spans: dict[str, np.ndarray] | None = None,
+    starts: "Starts | None" = None,
 ) -> None:
     """Train one run and leave ``model.safetensors``, ``history.csv`` and ``run.json`` in its folder.
 
@@ -74,66 +82,129 @@ def train(
     ----------
     params : Params
     dataset, method, run : str
-        Names; ``method`` is the name of a variant, ``run`` is ``seed-S``.
+        Names; ``method`` is the name of a variant or a stage, ``run`` is ``seed-S`` or ``seed-S.fold-F``.
     store : Store
     plan : Plan or None
         The test conditions: needed for ``train.selection: test_oracle`` only.
     folder : Path
     recipe : dict
         Provenance of the run.
-    score : function (predictions [N], labels [N]) -> dict
-        Metrics of the dataset.
+    family : Family
+        Metrics of the dataset: which one selects.
+    score : function (predictions [N] or [N, C], labels [N]) -> dict
+        Computes them.
     spans : dict of str to np.ndarray, optional
         Frames of each text token (see ``features.align``): needed for ``alignment: words`` only.
+    starts : Starts, optional
+        What a method with ``needs`` starts from.
 
     Raises
     ------
     ElisionError
         Empty split, out of memory, a loss that is not finite, settings that can never take a step.
     """
-    variant = params.variants[method]
+    variant = params.trained[method]
     corpus = params.datasets[dataset].corpus
     hyperparameters, _ = resolve_variant(params, variant, corpus)
     device = choose_device(params.train.device)
-    seed = int(run.removeprefix("seed-"))
+    seed, fold = parse_run(run)
     torch.set_num_threads(params.train.threads)
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.cuda.reset_peak_memory_stats(device)
 
-    _check(store, hyperparameters, dataset, variant)
+    view = View.of(load(variant.method), hyperparameters, fold)
+    _check(store, hyperparameters, dataset, variant, view)
     provenance = {**recipe, "data": store.provenance["data"]}
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock"), _seeded(generator(seed, "initialise"), device):
         if _is_finished(folder, provenance):
             print(f"{dataset} {method} {run}: was finished by another process", flush=True)
             return
-        measured = scales(store, standardise=params.datasets[dataset].standardise)
-        seen = {"modalities": hyperparameters.modalities, "alignment": hyperparameters.alignment}
-        data_spec = spec(store, corpus, **seen)
-        model = build(variant.method, hyperparameters, data_spec).to(device)
+        measured = scales(store, standardise=params.datasets[dataset].standardise, fold=fold)
+        if view.reads_text == "vectors":
+            store = with_text_vectors(store)
+        model = build(variant.method, hyperparameters, spec(store, corpus, view)).to(device)
+        stages = starts.stages(params, corpus, store, fold, device) if starts else {}
+        model.start(stages, starts.database if starts else None)
         splits = {
-            split: SplitData(store, split, scales=measured, spans=spans, device=device, **seen) for split in SPLITS
+            split: SplitData(store, split, scales=measured, spans=spans, device=device, view=view) for split in SPLITS
         }
+        oracle = params.train.selection == "test_oracle" and method in params.variants
         loop = _Loop(
-            params, model, splits, seed, plan, score, folder, recipe["identity"], f"train {dataset} {method} {run}"
+            params,
+            model,
+            splits,
+            seed,
+            plan.of(store, fold) if oracle else None,
+            family,
+            score,
+            folder,
+            recipe["identity"],
+            f"train {dataset} {method} {run}",
         )
         loop.run()
         loop.finish(provenance, measured)
 
 
-def _check(store: Store, hyperparameters: TrainingHyperparameters, dataset: str, variant: Variant) -> None:
+@dataclass(frozen=True)
+class Starts:
+    """What a run starts from.
+
+    Attributes
+    ----------
+    weights : dict of str to Path
+        ``model.safetensors`` of the run of each stage.
+    database : Database or None
+    """
+
+    weights: dict[str, Path]
+    database: "Database | None" = None
+
+    def stages(self, params: Params, corpus: str, store: Store, fold: int, device: torch.device) -> dict[str, Method]:
+        """Build the stages with their trained weights, frozen."""
+        built = {}
+        for name, path in self.weights.items():
+            built[name] = load_stage(params, name, corpus, store, fold, path).to(device)
+        return built
+
+
+def load_stage(params: Params, name: str, corpus: str, store: Store, fold: int, weights: Path) -> Method:
+    """Build a trained stage, in evaluation mode and frozen.
+
+    Parameters
+    ----------
+    params : Params
+    name : str
+    corpus : str
+    store : Store
+        With text vectors, where the stage reads them.
+    fold : int
+    weights : Path
+        ``model.safetensors`` of its run.
+    """
+    variant = params.trained[name]
+    hyperparameters, _ = resolve_variant(params, variant, corpus)
+    view = View.of(load(variant.method), hyperparameters, fold)
+    stage = build(variant.method, hyperparameters, spec(store, corpus, view))
+    checkpoint.load_run_weights(weights, VALID, stage)
+    return stage.eval().requires_grad_(False)
+
+
+def _check(store: Store, hyperparameters: TrainingHyperparameters, dataset: str, variant: Variant, view: View) -> None:
     for split in SPLITS:
-        if not len(store.rows(split)):
+        if not len(store.rows(split, view.fold)):
             raise ElisionError(f"dataset {dataset!r}: split {split!r} is empty; give it samples")
+    # Vectors of a text are made of its token ids, but not the other way round.
+    usable = [m for m in store.present if view.reads_text == "vectors" or m in store.modalities]
     for modality in load(variant.method).requires:
-        if modality not in store.modalities or not store.modalities[modality].lengths.any():
+        if modality not in usable:
             raise ElisionError(
                 f"{variant.name} cannot be trained on {dataset!r}, which has no {modality}: {variant.method} requires "
                 "it; leave the method out, or give the dataset that modality"
             )
-    batches = math.ceil(len(store.rows("train")) / hyperparameters.batch_size)
+    batches = math.ceil(len(store.rows("train", view.fold)) / hyperparameters.batch_size)
     if hyperparameters.epochs and batches < hyperparameters.accumulate:
         raise ElisionError(
             f"{variant.name} on {dataset!r}: an epoch has {batches} batch(es) of {hyperparameters.batch_size}, fewer "
@@ -180,27 +251,34 @@ class _Loop:
         model: Method,
         splits: dict[str, SplitData],
         seed: int,
-        plan: Plan | None,
+        test_uniforms: dict[str, np.ndarray] | None,
+        family: "Family",
         score: Score,
         folder: Path,
         identity: str,
         description: str,
     ) -> None:
         self.params, self.model, self.splits, self.seed = params, model, splits, seed
-        self.score, self.folder, self.identity, self.description = score, folder, identity, description
+        self.family, self.score = family, score
+        self.folder, self.identity, self.description = folder, identity, description
         self.hyperparameters = model.hyperparameters
-        self.kind = self.hyperparameters.corruption or params.train.corruption
-        self.selection = Selection.of(params.train.selection, model.spec.corpus)
+        self.mixture = Mixture(
+            self.hyperparameters.corruption or params.train.corruption,
+            self.hyperparameters.noise,
+            self.hyperparameters.intensity,
+            params.corruption.noise,
+        )
+        self.selection = Selection.of("valid" if test_uniforms is None else "test_oracle", self.family)
         self.history: list[dict] = []
         self.seconds: list[float] = []
         self.optimizers = model.optimizers() if self.hyperparameters.epochs else []
         self.rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         # Validation masks are drawn once and are the same for all methods and runs.
-        self.validation = splits["valid"].training_corruption(self.kind, seed=params.corruption.seed, stream="valid")
+        self.validation = splits["valid"].validation_corruptions(self.mixture, seed=params.corruption.seed)
         self.oracle = None
-        if params.train.selection == "test_oracle":
+        if test_uniforms is not None:
             rates = np.full(3, _ORACLE_RATE, np.float32)
-            self.oracle = splits["test"].corruption(rates=rates, uniform=plan.uniforms)
+            self.oracle = splits["test"].corruption(rates=rates, uniform=test_uniforms)
         self.state_path = folder / "state.pt"
         self.fixed: Corrupted | None = None
 
@@ -220,7 +298,8 @@ class _Loop:
                 if self._out_of_patience(epoch - 1):
                     break
                 row = self._epoch(epoch)
-                reporter.advance(f"loss {row['loss']:.4f}, validation mae {row['valid_mae']:.4f}")
+                name, _ = self.family.selection
+                reporter.advance(f"loss {row['loss']:.4f}, validation {name} {row[f'valid_{name}']:.4f}")
         self.model.on_train_end()
 
     def _out_of_patience(self, epoch: int) -> bool:
@@ -249,7 +328,7 @@ class _Loop:
         with _seeded(generator(self.seed, "epoch", epoch), data.device):
             terms = self._learn(epoch, data)
         row = self._validate(epoch, {"learning_rate_factor": factor, "loss": sum(terms.values()), **terms})
-        self.model.on_epoch_end(row["valid_mae"])
+        self.model.on_epoch_end(row["valid_error"])
         self.seconds.append(time.perf_counter() - start)
         checkpoint.save_state(
             self.state_path,
@@ -271,7 +350,7 @@ class _Loop:
         self.model.on_epoch_start(epoch)
         if self.params.train.redraw == "epoch" or self.fixed is None:
             stream = f"train {epoch}" if self.params.train.redraw == "epoch" else "train"
-            self.fixed = data.training_corruption(self.kind, seed=self.seed, stream=stream)
+            self.fixed = data.training_corruption(self.mixture, seed=self.seed, stream=stream)
         sums: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
         size = self.hyperparameters.batch_size
@@ -321,9 +400,11 @@ class _Loop:
         )
 
     def _validate(self, epoch: int, row: dict) -> dict:
-        valid = self.score(*predict(self.model, self.splits["valid"], self.validation))
+        parts = [predict(self.model, self.splits["valid"], corrupted) for corrupted in self.validation]
+        valid = self.score(*map(np.concatenate, zip(*parts, strict=True)))
         row = {"epoch": epoch, **row, **{f"valid_{name}": value for name, value in valid.items()}}
-        scores = {VALID: valid["mae"]}
+        row["valid_error"] = self.family.error(valid)
+        scores = {VALID: valid[self.family.selection[0]]}
         if self.oracle:
             scores = self.score(*predict(self.model, self.splits["test"], self.oracle))
             row |= {f"test_{name}": value for name, value in scores.items()}
@@ -342,10 +423,10 @@ class _Loop:
         record = {
             "provenance": provenance,
             "hyperparameters": self.hyperparameters.model_dump(mode="json"),
-            "training_corruption": self.kind,
+            "training_corruption": self.mixture.kind,
             "redraw": self.params.train.redraw,
             "seed": self.seed,
-            "selection": self.params.train.selection,
+            "selection": "test_oracle" if self.oracle else "valid",
             "checkpoints": {n: {"epoch": e, "score": s} for n, (e, s) in self.selection.best.items()},
             "epochs": self.history[-1]["epoch"],
             "parameters": sum(p.numel() for n, p in self.model.named_parameters() if not n.startswith("encoder.")),
@@ -383,7 +464,10 @@ def predict(model: Method, data: SplitData, corrupted: Corrupted | None) -> tupl
 
     Returns
     -------
-    predictions, labels : np.ndarray [shape=(N,)]
+    predictions : np.ndarray [shape=(N,)] or [shape=(N, C)]
+        Scores, or class logits.
+    labels : np.ndarray [shape=(N,)]
+        Scores, or numbers of classes.
     """
     model.eval()
     batches = torch.arange(len(data)).split(model.hyperparameters.batch_size)

@@ -1,0 +1,153 @@
+"""The features of MER2024: a vector per clip and modality, with labels of six emotions for a part of the clips.
+
+``labels`` is ``label-6way.npz`` of the challenge's toolkit (MERTools), whose arrays hold a dict each:
+
+===================== =========================================================================================
+train_corpus          name of a clip: {"emo": its emotion}; the labelled clips
+test1_corpus, ...     all others; the toolkit writes "neutral" for every one, so these labels are not read
+===================== =========================================================================================
+
+``features`` holds a folder for each feature set, and in it ``{name}.npy`` for each clip ((d,), or (T, d), which is
+averaged). The default sets are those of RAMER (Fan et al., arXiv 2410.02804).
+
+The labels of the challenge's test clips are not in the file, so that the labelled clips are what there is to test on:
+five folds at random, as in the toolkit. That shuffles without a seed, trains on four folds, and selects and reports on
+the fifth; here the fifth is the test split and a tenth of the others the validation split.
+
+Source: Lian et al., MER 2024, arXiv 2404.17113, and its code, https://github.com/zeroQiaoba/MERTools (MER2024).
+"""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, model_validator
+
+from elision import pickles
+from elision.datasets._emotion import FeatureFolders, read_vectors, share, shuffled
+from elision.datasets._problems import refuse, some
+from elision.errors import plural
+from elision.params import Folds
+from elision.store import Sequences
+from elision.task import TaskKind
+
+MAKES = "sequences"
+
+CLASSES = ("neutral", "angry", "happy", "sad", "worried", "surprise")
+_LABELLED = "train_corpus"
+
+log = logging.getLogger(__name__)
+
+
+class Settings(FeatureFolders):
+    """Utterance vectors in the layout of MER2024."""
+
+    source: Literal["mer2024"] = Field(description="utterance vectors in the layout of MER2024")
+    corpus: Literal["mer2024"] = Field("mer2024", description="whose metrics and defaults apply")
+    task: TaskKind = Field(TaskKind.CLASSIFICATION, description="classification: the labels are classes")
+    labels: Path = Field(description="label-6way.npz")
+    text: str | None = Field("Baichuan2-13B-Base-UTT", description="feature set; null: the dataset goes without")
+    audio: str | None = Field("chinese-hubert-large-UTT", description="feature set; null: the dataset goes without")
+    vision: str | None = Field("clip-vit-large-patch14-UTT", description="feature set; null: the dataset goes without")
+    folds: Folds | None = Field(Folds(by="id", count=5), description="folds of the labelled clips; null: one split")
+    seed: int = Field(1111, ge=0, description="key by which the one split is drawn; folds have their own")
+    unlabelled: bool = Field(True, description="also read the clips without labels, which methods may retrieve from")
+
+    @model_validator(mode="after")
+    def _labels_are_classes(self) -> "Settings":
+        if self.task is TaskKind.REGRESSION or self.cuts is not None:
+            raise ValueError("labels of mer2024 are classes; leave out task: regression and cuts")
+        return self
+
+
+def inputs(settings: Settings) -> list[Path]:
+    """Return the file of labels and the folders of features that exist.
+
+    There are too many files to name each: one that is added or removed is noticed, one that is overwritten is not.
+    """
+    return [path for path in (settings.labels, *settings.folders.values()) if path.exists()]
+
+
+def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, Sequences]]:
+    """Read and check labels and vectors.
+
+    Peak memory is about that of all vectors of the clips that are read: 3.4 GB with those of the default sets.
+
+    Parameters
+    ----------
+    settings : Settings
+    folder : Path
+        Not used: nothing is written.
+
+    Returns
+    -------
+    samples : pd.DataFrame
+        ``id``, ``split`` (``train``, ``valid`` and ``test`` of the labelled clips, 72 %, 8 % and 20 %; ``unlabelled``),
+        ``label`` (name of the emotion, or None), ``text`` and ``speaker`` (unknown: None), ``duration`` (unknown: NaN).
+        The labelled clips come first, all in the order of the file. ``attrs["classes"]`` are the six emotions.
+    modalities : dict of str to Sequences
+        ``text_features``, ``audio`` and ``vision``: sequences of length 1, or 0 where the vector is zero.
+
+    Raises
+    ------
+    ElisionError
+        Lists everything that is wrong: with the file of labels first, then with the vectors.
+    """
+    arrays = pickles.load_archive(settings.labels)
+    corpora = {name: array if array.shape else array.item() for name, array in arrays.items()}
+    refuse(settings.labels, list(_check(corpora)))
+    emotions = {str(name): str(label["emo"]) for name, label in corpora.pop(_LABELLED).items()}
+
+    names = shuffled(emotions, settings.seed)
+    tested = share(len(names), 0.2)
+    validating = share(len(names) - tested, 0.1)
+    split = dict.fromkeys(names, "train")
+    split |= dict.fromkeys(names[:tested], "test") | dict.fromkeys(names[tested : tested + validating], "valid")
+    pool = dict.fromkeys(str(name) for corpus in corpora.values() for name in corpus if str(name) not in emotions)
+    if settings.unlabelled:
+        log.info("%s: %s labelled, %d without label", settings.labels, plural(len(emotions), "clip"), len(pool))
+    else:
+        pool = {}
+
+    ids = [*emotions, *pool]
+    samples = pd.DataFrame(
+        {
+            "id": ids,
+            "split": [split.get(name, "unlabelled") for name in ids],
+            "label": pd.Series([emotions.get(name) for name in ids], dtype=object),
+            "text": pd.Series([None] * len(ids), dtype=object),
+            "speaker": pd.Series([None] * len(ids), dtype=object),
+            "duration": np.nan,
+        }
+    )
+    samples.attrs["classes"] = list(CLASSES)
+
+    modalities, problems = {}, []
+    for modality, place in settings.folders.items():
+        sequences, wrong = read_vectors(modality, place, ids)
+        modalities[sequences.header.modality] = sequences
+        problems += wrong
+    if problems and pool:
+        problems.append("clips without labels are among these files; to leave them out, set unlabelled: false")
+    refuse(settings.features, problems)
+    return samples, modalities
+
+
+def _check(corpora: dict[str, object]) -> Iterator[str]:
+    """Find out whether the corpora are dicts of names, and the labelled one has emotions that are known."""
+    if _LABELLED not in corpora:
+        yield f"there is no {_LABELLED}; there is: {', '.join(corpora) or 'nothing'}"
+        return
+    if wrong := [name for name, corpus in corpora.items() if not isinstance(corpus, dict)]:
+        yield f"{', '.join(wrong)} should be dicts of clips"
+        return
+    labelled = corpora[_LABELLED]
+    if wrong := [name for name, label in labelled.items() if not isinstance(label, dict) or "emo" not in label]:
+        yield f'{plural(len(wrong), "clip")} of {_LABELLED} without {{"emo": ...}}: {some(wrong)}'
+        return
+    if wrong := [name for name, label in labelled.items() if label["emo"] not in CLASSES]:
+        emotions = sorted({str(labelled[name]["emo"]) for name in wrong})
+        yield f"{plural(len(wrong), 'clip')} ({some(wrong)}) labelled {some(emotions)}, none of {', '.join(CLASSES)}"

@@ -1,0 +1,100 @@
+"""CIF-MMIN: MMIN with a modality-invariant feature from contrastive learning.
+
+As in IF-MMIN, a cascade of autoencoders imagines the missing modalities with an invariant vector added to the input of
+every block. Here that vector comes from encoders of its own, which the stage has trained with a contrastive loss, and
+what is imagined is added to what is available, and classified.
+
+Follows the official code and its configurations. What it has of its own, and the paper does not tell:
+
+- Text has convolutions in the first set of encoders and an LSTM in the second.
+- The projections between the second encoders and the contrastive loss are thrown away after the stage.
+- No weight decay: the configured one never reaches the optimizer.
+
+What differs here:
+
+- The LSTM of text is pooled by its maximum, as in the stage. In the official code an argument is left out, and the
+  last hidden state is read in place of it, but not in the stage that is its target (``text_pool: last`` does the same).
+- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there).
+- The official code keeps the epoch with the best unweighted average recall on validation (MSP-IMPROV: macro F1, MOSI:
+  mean absolute error); here, as for every method, ``train.selection`` chooses.
+"""
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elision.batch import Batch
+from elision.methods.base import Prediction
+from elision.methods.layers.imagination import InvariantAutoencoder
+from elision.methods.layers.mmin_family import WIDTH, Encoders, FamilyHyperparameters, FamilyMethod
+from elision.methods.layers.utterance import Classifier, LSTMEncoder
+from elision.task import DataSpec, TaskKind
+
+
+class CIFMMIN(FamilyMethod):
+    """Liu, Zuo, Lian, Schuller and Li, IEEE Transactions on Affective Computing 2024."""
+
+    name = "cif_mmin"
+    needs = ("cif_mmin_teacher",)
+    inherits = ("encoders", "contrastive")
+    paper = (
+        "Liu, Zuo, Lian, Schuller, Li: Contrastive Learning Based Modality-Invariant Feature Acquisition for Robust "
+        "Multimodal Emotion Recognition With Missing Modalities. IEEE TAFFC 15(4), 2024"
+    )
+
+    class Hyperparameters(FamilyHyperparameters):
+        """Those of the released configurations for IEMOCAP and MOSI."""
+
+        constant_epochs: int = Field(20, ge=1, description="passes at the full learning rate")
+        decay_epochs: int = Field(20, ge=0, description="passes at a learning rate that falls linearly")
+        batch_size: int = Field(64, ge=1, description="utterances per forward pass")
+        layers: tuple[int, ...] = Field((256, 128, 64), min_length=1, description="widths of an autoencoder's encoder")
+        blocks: int = Field(5, ge=1, description="autoencoders of the cascade")
+        imagination_weight: float = Field(8.0, ge=0, description="of the distance from the stage's vectors")
+        invariant_weight: float = Field(100.0, ge=0, description="of the distance from the stage's invariant vectors")
+        text_pool: Literal["maximum", "last"] = Field(
+            "maximum", description="hidden states that make the invariant vector of text; last: as in the official code"
+        )
+
+    corpus_defaults: ClassVar[dict[str, dict]] = {
+        "msp": {"learning_rate": 5e-4},
+        "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16},
+    }
+
+    def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
+        super().__init__(hyperparameters, spec, encoder)
+        h = hyperparameters
+        self.encoders = Encoders(h, spec)
+        self.contrastive = Encoders(h, spec, LSTMEncoder(spec.text, WIDTH, h.mask_padding, h.text_pool))
+        self.imagination = InvariantAutoencoder(3 * WIDTH, h.layers, h.blocks, residual=True)
+        # The official code predicts scores with a narrower second layer than classes.
+        hidden = (128, 64) if spec.task is TaskKind.REGRESSION else (128, 128)
+        self.classifier = Classifier(3 * WIDTH, hidden, spec.outputs, h.dropout)
+        self.initialise()
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Predict from the sum of what is available and what is imagined."""
+        fused = self.encoders(batch)
+        imagined, _ = self.imagination(fused, self.contrastive(batch))
+        completed = fused + imagined
+        return Prediction(self.readout(self.classifier(completed)), completed)
+
+    @torch.no_grad()
+    def invariant_target(self, batch: Batch) -> Tensor:
+        """Return the stage's invariant vectors of the complete input [B, 384]."""
+        return self.teacher.contrastive(batch.clean)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the error of the prediction, of the imagined vectors, and of the invariant ones."""
+        h = self.hyperparameters
+        fused, invariant = self.encoders(batch), self.contrastive(batch)
+        imagined, _ = self.imagination(fused, invariant)
+        output = self.readout(self.classifier(fused + imagined))
+        return {
+            "emotion": self.error(output, batch.label, regression=F.mse_loss),
+            "imagination": h.imagination_weight * F.mse_loss(imagined, self.missing_target(batch)),
+            "invariant": h.invariant_weight * F.mse_loss(invariant, self.invariant_target(batch)),
+        }

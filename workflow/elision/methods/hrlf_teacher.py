@@ -1,0 +1,328 @@
+"""The teacher of HRLF: the same network as the student, trained on complete data.
+
+Each modality becomes a vector, which is factorised into a code of its sentiment and one of the modality itself. The
+codes side by side pass through a bottleneck, whose layers are the scales on which the student is later compared.
+
+No code was released. What the paper does not say, and what is done here:
+
+- Depth, feed-forward layer, dropout, hidden layers and clipping are hyperparameters, with the values of MulT where it
+  has them. Layers are pre-norm, positions are added at every frame, and the convolution keeps the length.
+- The vector of a modality is its last time step in the paper, and its last valid one here (``last_index``). Padding is
+  not attended. A modality without a valid frame is read as one frame of zeros.
+- The paper makes the joint vector of both codes and gives it a width of 3 d, so a code has d / 2 entries (``joint``).
+- Scales of equal width are put side by side; the widths 3 d, 2 d and d of the paper fit their sum (``scales``).
+- Squared distances are summed over a vector's entries, as the formulas say, and averaged over the batch. Gradients
+  also flow into the vectors and codes that are to be met.
+- The teacher learns from the loss of the task and from those of the factorisation.
+- The learning rate stays, unless ``plateau_patience`` is set. A score has the squared error, classes the cross-entropy.
+
+The default hyperparameters are those of the paper for IEMOCAP. The sequence length of 300 that it names is most likely
+the width of its text vectors; here sequences have the length of the dataset.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, ValidationInfo, field_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elision.batch import Batch, Sequence
+from elision.methods.base import Method, Prediction, TrainingHyperparameters
+from elision.methods.layers.crossmodal import sinusoids
+from elision.methods.layers.plateau import Plateau
+from elision.params import TrainingCorruption
+from elision.task import MODALITIES, DataSpec, TaskKind
+
+
+def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Build two linear layers with a ReLU between them."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+
+class SequenceEncoder(nn.Module):
+    """Convolution over time, positions and a pre-norm transformer; one step stands for the sequence.
+
+    Parameters
+    ----------
+    inputs, width : int
+        Of the frames, and of the vector.
+    heads, layers, kernel, feed_forward : int
+    dropout : float
+        On attention weights, inside the feed-forward layers and before each residual.
+    last_index : bool
+        Read the last step of the padded sequence, instead of the last valid one.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        *,
+        heads: int,
+        layers: int,
+        kernel: int,
+        feed_forward: int,
+        dropout: float,
+        last_index: bool,
+    ) -> None:
+        super().__init__()
+        self.last_index = last_index
+        self.convolution = nn.Conv1d(inputs, width, kernel, padding="same", bias=False)
+        # Not nn.TransformerEncoder, which copies one layer, so that all start with the same weights.
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(width, heads, feed_forward, dropout, batch_first=True, norm_first=True)
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, sequence: Sequence) -> Tensor:
+        """Summarise a modality in one vector [B, width]."""
+        x = self.convolution(sequence.values.transpose(1, 2)).transpose(1, 2)
+        # Those of ones: zeros would count as padding, and lost frames have a position like any other.
+        x = x + sinusoids(torch.ones_like(x))
+        attended = sequence.valid.clone()
+        attended[:, 0] |= ~sequence.valid.any(1)
+        for layer in self.layers:
+            x = layer(x, src_key_padding_mask=~attended)
+        if self.last_index:
+            return self.norm(x[:, -1])
+        last = (attended * torch.arange(x.shape[1], device=x.device)).amax(1)
+        return self.norm(x[torch.arange(len(x), device=x.device), last])
+
+
+class Factorisation(nn.Module):
+    """Fine-grained representation factorisation (FRF).
+
+    Each modality has a sentiment encoder ES and a modality encoder EM; all share the decoder D_r.
+
+    Parameters
+    ----------
+    width, code, hidden : int
+        Of the vectors, of both codes, and of the hidden layers.
+    """
+
+    def __init__(self, width: int, code: int, hidden: int) -> None:
+        super().__init__()
+        self.sentiment = nn.ModuleDict({name: perceptron(width, hidden, code) for name in MODALITIES})
+        self.modality = nn.ModuleDict({name: perceptron(width, hidden, code) for name in MODALITIES})
+        self.decoder = perceptron(2 * code, hidden, width)
+
+    def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sentiment codes Q and the modality codes U [B, 3, code] of the vectors Z [B, 3, width]."""
+        by_modality = vectors.unbind(1)
+        sentiment = [encode(z) for encode, z in zip(self.sentiment.values(), by_modality, strict=True)]
+        modality = [encode(z) for encode, z in zip(self.modality.values(), by_modality, strict=True)]
+        return torch.stack(sentiment, 1), torch.stack(modality, 1)
+
+    def translate(self, sentiment: Tensor, modality: Tensor) -> Tensor:
+        """Decode the sentiment of each modality in each: [:, a, b] of [B, 3, 3, width] is D_r([Q_a; U_b])."""
+        count = sentiment.shape[1]
+        pairs = [sentiment[:, :, None].expand(-1, -1, count, -1), modality[:, None].expand(-1, count, -1, -1)]
+        return self.decoder(torch.cat(pairs, 3))
+
+    def losses(self, vectors: Tensor, sentiment: Tensor, modality: Tensor) -> dict[str, Tensor]:
+        """Return L_self, L_cross and L_recon.
+
+        Parameters
+        ----------
+        vectors : Tensor [B, 3, width]
+        sentiment, modality : Tensor [B, 3, code]
+        """
+        translated = self.translate(sentiment, modality)
+        errors = (translated - vectors[:, None]).square().sum(3)
+        own = torch.eye(errors.shape[1], dtype=torch.bool, device=errors.device)
+        # What modality a shows with the sentiment of any b must hold, read by a's own encoder, the sentiment of a.
+        recoded = [encode(z) for encode, z in zip(self.sentiment.values(), translated.unbind(2), strict=True)]
+        return {
+            "self_translation": errors[:, own].mean(),
+            "cross_translation": errors[:, ~own].mean(),
+            "reconstruction": (torch.stack(recoded, 2) - sentiment[:, None]).square().sum(3).mean(),
+        }
+
+
+class Bottleneck(nn.Module):
+    """Fully connected layers of widths 3 d, 2 d, d, 2 d and 3 d, with a ReLU after each that is inside."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        widths = [3 * width, 2 * width, width, 2 * width, 3 * width]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+
+    def forward(self, joint: Tensor) -> list[Tensor]:
+        """Return H [B, 3 d] itself, I1, I2, I3, and the refined H~ [B, 3 d]."""
+        features = [joint]
+        for layer in self.layers[:-1]:
+            features.append(F.relu(layer(features[-1])))
+        return [*features, self.layers[-1](features[-1])]
+
+
+@dataclass
+class Representations:
+    """What the network makes of a batch.
+
+    Attributes
+    ----------
+    vectors : Tensor [B, 3, d]
+        Z of text, audio and vision.
+    codes : tuple of Tensor [B, 3, k], or None
+        Sentiment codes Q and modality codes U; None without the factorisation.
+    scales : list of Tensor
+        E1, E2 and E3 [B, D], the features that teacher and student share.
+    refined : Tensor [B, 3 d]
+        H~.
+    output : Tensor [B] or [B, C]
+    """
+
+    vectors: Tensor
+    codes: tuple[Tensor, Tensor] | None
+    scales: list[Tensor]
+    refined: Tensor
+    output: Tensor
+
+
+class HRLFTeacher(Method):
+    """Li, Yang, Liu et al., NeurIPS 2024: the teacher of HRLF, on complete data.
+
+    Where the parts of the paper are:
+
+    - Unimodal encoding, convolution, position embedding and transformer F_m to Z_m: ``sequences``.
+    - Fine-grained representation factorisation (FRF), ES_m and EM_m to Q_m and U_m: ``factorisation.sentiment`` and
+      ``factorisation.modality``. Its decoder D_r and within-modality and cross-modality translation Z_ab:
+      ``factorisation.decoder``. L_self, L_cross and L_recon: the terms ``self_translation``, ``cross_translation`` and
+      ``reconstruction``.
+    - Joint representation H to H~ over I1, I2 and I3: ``bottleneck``. Multi-scale features E1, E2 and E3:
+      ``Representations.scales``.
+    - Prediction from H~: ``head``. L_task: the term ``sentiment``.
+    """
+
+    name = "hrlf_teacher"
+    paper = (
+        "Li, Yang, Liu, Wang, Chen, Wang, Wei, Jiang, Xu, Hou, Sun, Qian, Kou, Zhang: Toward Robust Incomplete "
+        "Multimodal Sentiment Analysis via Hierarchical Representation Learning. NeurIPS 2024, arXiv 2411.02793"
+    )
+    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
+    reads_text = "vectors"
+
+    class Hyperparameters(TrainingHyperparameters):
+        """Those of the paper for IEMOCAP; what it does not give is ours."""
+
+        epochs: int = Field(30, ge=0, description="passes over the training split")
+        batch_size: int = Field(32, ge=1, description="utterances per forward pass")
+        corruption: TrainingCorruption | None = Field("complete", description="the teacher sees complete data")
+        learning_rate: float = Field(4e-3, gt=0, description="of Adam")
+        weight_decay: float = Field(0.0, ge=0, description="L2 penalty; ours")
+        plateau_patience: int | None = Field(
+            None, ge=0, description="epochs without improvement before the rate is halved; null: never. Ours"
+        )
+        gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient; ours")
+        width: int = Field(40, ge=2, multiple_of=2, description="d, the dimension of a modality's vector")
+        heads: int = Field(10, ge=1, validate_default=True, description="attention heads; they must divide the width")
+        kernel: int = Field(3, ge=1, description="of the convolution over time")
+        layers: int = Field(4, ge=1, description="of each transformer; ours")
+        feed_forward: int = Field(160, ge=1, description="hidden width of the transformer's feed-forward layers; ours")
+        dropout: float = Field(0.1, ge=0, lt=1, description="in the transformers; ours")
+        last_index: bool = Field(
+            False, description="true: the vector of a modality is the last step of the padded sequence, not of its own"
+        )
+        factorisation: bool = Field(True, description="false: without FRF, vectors go into the bottleneck as they are")
+        joint: Literal["both", "sentiment_only"] = Field(
+            "both", description="what is joined: both codes, of d / 2 each, or the sentiment codes alone, of d"
+        )
+        code_hidden: int = Field(40, ge=1, description="hidden width of code encoders and decoder; ours")
+        scales: Literal["concatenated", "added"] = Field(
+            "concatenated", description="how features of equal width make a scale: 6 d, 4 d and d wide, or 3 d, 2 d, d"
+        )
+
+        @field_validator("heads")
+        @classmethod
+        def _divide_the_width(cls, heads: int, info: ValidationInfo) -> int:
+            width = info.data.get("width", heads)
+            if width % heads:
+                raise ValueError(f"{heads} heads do not divide a width of {width}")
+            return heads
+
+    corpus_defaults: ClassVar[dict[str, dict]] = {
+        "mosi": {"epochs": 50, "batch_size": 128, "learning_rate": 1e-3},
+        "mosei": {"epochs": 20, "batch_size": 16, "learning_rate": 2e-3, "heads": 8},
+        "iemocap": {"epochs": 30, "batch_size": 32, "learning_rate": 4e-3},
+        "demo": {"epochs": 10, "batch_size": 8, "learning_rate": 1e-3, "layers": 2},
+    }
+
+    def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
+        super().__init__(hyperparameters, spec, encoder)
+        h, width = hyperparameters, hyperparameters.width
+        self.sequences = nn.ModuleDict(
+            {
+                name: SequenceEncoder(
+                    getattr(spec, name),
+                    width,
+                    heads=h.heads,
+                    layers=h.layers,
+                    kernel=h.kernel,
+                    feed_forward=h.feed_forward,
+                    dropout=h.dropout,
+                    last_index=h.last_index,
+                )
+                for name in MODALITIES
+            }
+        )
+        if h.factorisation:
+            code = width // 2 if h.joint == "both" else width
+            self.factorisation = Factorisation(width, code, h.code_hidden)
+        self.bottleneck = Bottleneck(width)
+        self.head = nn.Linear(3 * width, spec.outputs)
+        if h.plateau_patience is not None:
+            self.plateau = Plateau(factor=0.5, patience=h.plateau_patience)
+
+    def represent(self, batch: Batch) -> Representations:
+        """Read a batch as it is, complete or not."""
+        h = self.hyperparameters
+        vectors = torch.stack([self.sequences[name](getattr(batch, name)) for name in MODALITIES], 1)
+        codes = self.factorisation(vectors) if h.factorisation else None
+        joined = vectors
+        if codes:
+            joined = torch.cat(codes, 2) if h.joint == "both" else codes[0]
+        joint, first, narrow, third, refined = self.bottleneck(joined.flatten(1))
+        pairs = [(joint, refined), (first, third)]
+        wide = [torch.cat(pair, 1) if h.scales == "concatenated" else sum(pair) for pair in pairs]
+        return Representations(vectors, codes, [*wide, narrow], refined, self.readout(self.head(refined)))
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Predict from the refined joint vector."""
+        found = self.represent(batch)
+        return Prediction(found.output, found.refined)
+
+    def own_terms(self, found: Representations, label: Tensor) -> dict[str, Tensor]:
+        """Return L_task and L_FRF, which need no other network."""
+        terms = {"sentiment": self.error(found.output, label, regression=F.mse_loss)}
+        return terms | self.factorisation.losses(found.vectors, *found.codes) if found.codes else terms
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return L_task and L_FRF."""
+        return self.own_terms(self.represent(batch), batch.label)
+
+    def parts(self) -> list[list[nn.Parameter]]:
+        """Return the parameters of each network that has an optimizer, and a norm that is clipped, of its own."""
+        return [list(self.parameters())]
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """One Adam per network."""
+        h = self.hyperparameters
+        return [torch.optim.Adam(part, lr=h.learning_rate, weight_decay=h.weight_decay) for part in self.parts()]
+
+    def after_backward(self) -> None:
+        """Clip the norm of the gradient of each network."""
+        for part in self.parts():
+            nn.utils.clip_grad_norm_(part, self.hyperparameters.gradient_clip)
+
+    def learning_rate_factor(self, epoch: int) -> float:
+        """Halved on every plateau of the validation error, if plateaus are watched."""
+        return 1.0 if self.hyperparameters.plateau_patience is None else self.plateau.multiplier
+
+    def on_epoch_end(self, error: float) -> None:
+        """Watch for a plateau."""
+        if self.hyperparameters.plateau_patience is not None:
+            self.plateau.step(error)

@@ -1,0 +1,202 @@
+"""What MMIN and its descendants share: encoders, training, and a teacher that has seen complete data."""
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from elision.batch import Batch
+from elision.methods.base import Method, TrainingHyperparameters
+from elision.methods.layers.utterance import LSTMEncoder, TextCNN
+from elision.params import TrainingCorruption
+from elision.task import MODALITIES, DataSpec, TaskKind
+
+if TYPE_CHECKING:
+    from elision.methods.layers.retrieval import Database
+
+ORDER = ("audio", "text", "vision")  # of the fused vectors
+WIDTH = 128  # of the vector of a modality
+_STD = 0.012
+
+
+class FamilyHyperparameters(TrainingHyperparameters):
+    """What the methods of the family are trained with; the values are those of MMIN."""
+
+    constant_epochs: int = Field(30, ge=1, description="passes at the full learning rate")
+    decay_epochs: int = Field(30, ge=0, description="passes at a learning rate that falls linearly")
+    epochs: int = Field(
+        60, ge=0, description="all passes: constant_epochs + decay_epochs, where it is not given; else in proportion"
+    )
+    batch_size: int = Field(128, ge=1, description="utterances per forward pass")
+    corruption: TrainingCorruption | None = Field(
+        "absent", description="training corruption of this method; null: train.corruption"
+    )
+    learning_rate: float = Field(2e-4, gt=0, description="of Adam, before it falls")
+    beta1: float = Field(0.5, ge=0, lt=1, description="of Adam, whose second beta is 0.999")
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient of each sub-network")
+    dropout: float = Field(0.5, ge=0, lt=1, description="in the classifier")
+    text_dropout: float = Field(0.5, ge=0, lt=1, description="in the convolutional encoder of text")
+    initialisation: Literal["kaiming", "normal"] = Field(
+        "kaiming", description="of linear and convolutional weights: Kaiming's, or a normal one with deviation 0.012"
+    )
+    mask_padding: bool = Field(
+        True, description="False: as in the official code, positions beyond the sequence take part"
+    )
+
+    @model_validator(mode="after")
+    def _add_epochs(self) -> "FamilyHyperparameters":
+        if "epochs" not in self.model_fields_set:
+            self.__dict__["epochs"] = self.constant_epochs + self.decay_epochs  # past the frozen setter
+        return self
+
+
+class StageHyperparameters(FamilyHyperparameters):
+    """What the stages are trained with, on complete data; the values are those of MMIN's."""
+
+    constant_epochs: int = Field(10, ge=1, description="passes at the full learning rate")
+    decay_epochs: int = Field(10, ge=0, description="passes at a learning rate that falls linearly")
+    corruption: TrainingCorruption | None = Field(
+        "complete", description="training corruption of this method; null: train.corruption"
+    )
+    beta1: float = Field(0.9, ge=0, lt=1, description="of Adam, whose second beta is 0.999")
+    clip: float = Field(0.5, gt=0, description="largest norm of the gradient of each sub-network")
+    dropout: float = Field(0.3, ge=0, lt=1, description="in the classifier")
+
+
+class Encoders(nn.ModuleDict):
+    """One encoder per modality: LSTMs for audio and vision, and convolutions or an LSTM for text.
+
+    Parameters
+    ----------
+    hyperparameters : FamilyHyperparameters
+    spec : DataSpec
+    text : nn.Module, optional
+        Encoder of text; a `TextCNN`, if it is not given.
+    """
+
+    def __init__(self, hyperparameters: FamilyHyperparameters, spec: DataSpec, text: nn.Module | None = None) -> None:
+        h = hyperparameters
+        super().__init__(
+            {
+                "audio": LSTMEncoder(spec.audio, WIDTH, h.mask_padding),
+                "text": text or TextCNN(spec.text, WIDTH, h.text_dropout, h.mask_padding),
+                "vision": LSTMEncoder(spec.vision, WIDTH, h.mask_padding),
+            }
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Encode each modality in a vector; returns them side by side [B, 3 * WIDTH], in ``ORDER``."""
+        return torch.cat([self[name](getattr(batch, name)) for name in ORDER], 1)
+
+
+class InvariantHead(nn.Sequential):
+    """Layers that the modalities share, from a modality's vector to one that is invariant (IF-MMIN, section 2.2)."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(WIDTH, WIDTH), nn.LeakyReLU(), nn.Linear(WIDTH, WIDTH), nn.LeakyReLU())
+
+    def forward(self, fused: Tensor) -> Tensor:
+        """Turn vectors side by side [B, 3 * WIDTH] into invariant ones."""
+        return super().forward(fused.unflatten(1, (-1, WIDTH))).flatten(1)
+
+
+def masked(batch: Batch, keep: Tensor) -> Batch:
+    """Return the batch with zeros for the values of modalities that are not kept.
+
+    Parameters
+    ----------
+    batch : Batch
+    keep : Tensor [B, 3] bool
+        For text, audio and vision.
+    """
+    kept = {}
+    for column, name in enumerate(MODALITIES):
+        sequence = getattr(batch, name)
+        kept[name] = replace(sequence, values=sequence.values * keep[:, column, None, None])
+    return replace(batch, **kept)
+
+
+class FamilyMethod(Method):
+    """Base class: Adam, a learning rate that falls linearly, and clipping per sub-network.
+
+    Subclasses make their modules, ``encoders`` among them, and then call ``initialise``.
+
+    Attributes
+    ----------
+    inherits : tuple of str
+        Modules that start from the weights of the stage's module of the same name, where the method has a stage.
+    """
+
+    reads_text = "vectors"
+    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
+    inherits: ClassVar[tuple[str, ...]] = ("encoders",)
+
+    class Hyperparameters(FamilyHyperparameters):
+        """Hyperparameters of the method."""
+
+    def __init__(self, hyperparameters: FamilyHyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
+        super().__init__(hyperparameters, spec, encoder)
+        # In a list, the teacher is no submodule: neither trained nor stored.
+        self._teacher: list[Method] = []
+
+    def initialise(self) -> None:
+        """Draw the weights of linear and convolutional layers anew; their biases are 0."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
+                if self.hyperparameters.initialisation == "kaiming":
+                    nn.init.kaiming_normal_(module.weight)
+                else:
+                    nn.init.normal_(module.weight, std=_STD)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def start(self, stages: dict[str, Method], database: "Database | None") -> None:
+        """Take the weights of the stage, and keep it as the teacher."""
+        for stage in stages.values():
+            self._teacher = [stage]
+            for name in self.inherits:
+                getattr(self, name).load_state_dict(getattr(stage, name).state_dict())
+
+    @property
+    def teacher(self) -> Method:
+        """The stage, frozen and in evaluation mode."""
+        return self._teacher[0]
+
+    def _apply(self, fn, recurse: bool = True) -> "FamilyMethod":  # noqa: ANN001
+        """Move the teacher with the rest."""
+        for teacher in self._teacher:
+            teacher._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
+    @torch.no_grad()
+    def missing_target(self, batch: Batch) -> Tensor:
+        """Return what the teacher's encoders make of the missing modalities alone, zeros for the others [B, 384]."""
+        return self.teacher.encoders(masked(batch.clean, ~self.available(batch)))
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """Adam, without weight decay."""
+        h = self.hyperparameters
+        return [torch.optim.Adam(self.parameter_groups(), lr=h.learning_rate, betas=(h.beta1, 0.999))]
+
+    def learning_rate_factor(self, epoch: int) -> float:
+        """Constant, then falling linearly to 1 / (decay_epochs + 1); in proportion in a training of another length."""
+        h = self.hyperparameters
+        constant = math.ceil(h.constant_epochs * h.epochs / (h.constant_epochs + h.decay_epochs))
+        return 1 - max(0, epoch - constant) / (h.epochs - constant + 1)
+
+    def sub_networks(self) -> list[nn.Module]:
+        """Return the modules whose gradients are clipped: the members of module dictionaries, and other children."""
+        networks = []
+        for child in self.children():
+            networks += child.values() if isinstance(child, nn.ModuleDict) else [child]
+        return networks
+
+    def after_backward(self) -> None:
+        """Clip the norm of the gradient of each sub-network."""
+        for network in self.sub_networks():
+            parameters = [p for p in network.parameters() if p.grad is not None]
+            if parameters:
+                nn.utils.clip_grad_norm_(parameters, self.hyperparameters.clip)

@@ -1,0 +1,97 @@
+"""MEN: NMER without its autoencoder.
+
+The specific and the invariant vectors of NMER's encoders are classified as they are. Like NMER it is trained on noisy
+copies of what is absent, starts from the same first stage, and keeps the invariant vectors near those that the stage
+has of the clean data.
+
+The paper of NMER names this ablation, but neither it nor the official code says what it consists of: this is our
+reading, **NMER minus the autoencoder**, and its numbers are no replication of the paper's. The classifier has the input
+of the first stage (768 values) and batch normalisation and dropout of the second. The MEN published with the code lies
+so far below MMIN that it may have had neither the first stage nor its invariant vectors: ``pretrained: false`` and
+``invariant: false``. With ``classifier_input: specific`` beside them that is the augmentation baseline of MMIN's code,
+on noise: the invariant encoders, which nothing would train, are left out then.
+
+Regression has the squared error in place of the cross-entropy.
+"""
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elision.batch import Batch
+from elision.methods.base import Prediction
+from elision.methods.layers.mmin_family import FamilyHyperparameters
+from elision.methods.layers.utterance import Classifier
+from elision.methods.nmer_teacher import FUSED, TwoSpaces
+from elision.params import TrainingCorruption
+from elision.task import DataSpec
+
+
+class MEN(TwoSpaces):
+    """An ablation of Fan, Zuo, Liu, Lian and Gao, MRAC at ACM MM 2024, in our reading."""
+
+    name = "men"
+    paper = (
+        "Ablation, in our reading, of Fan, Zuo, Liu, Lian, Gao: Learning Noise-Robust Joint Representation for "
+        "Multimodal Emotion Recognition under Incomplete Data Scenarios. MRAC at ACM MM 2024, arXiv 2311.16114"
+    )
+    needs = ("nmer_teacher",)
+
+    class Hyperparameters(FamilyHyperparameters):
+        """Those of the official code of NMER for IEMOCAP."""
+
+        constant_epochs: int = Field(40, ge=1, description="passes at the full learning rate")
+        decay_epochs: int = Field(40, ge=0, description="passes at a learning rate that falls linearly")
+        corruption: TrainingCorruption | None = Field(
+            "noise", description="training corruption of this method; null: train.corruption"
+        )
+        dropout: float = Field(0.1, ge=0, lt=1, description="in the classifier")
+        classifier_input: Literal["concat", "specific"] = Field(
+            "concat", description="specific and invariant vectors, or the specific ones alone"
+        )
+        pretrained: bool = Field(True, description="start from the encoders of the first stage")
+        invariant: bool = Field(True, description="keep the invariant vectors near the first stage's of clean data")
+
+    corpus_defaults: ClassVar[dict[str, dict]] = {
+        "demo": {"constant_epochs": 6, "decay_epochs": 4, "batch_size": 16, "learning_rate": 1e-3}
+    }
+
+    def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
+        super().__init__(hyperparameters, spec, encoder)
+        h = hyperparameters
+        self.concat = h.classifier_input == "concat"
+        self.has_invariant = self.concat or h.invariant
+        if not self.has_invariant:
+            del self.invariant, self.shared
+        started = self.inherits if self.has_invariant else ("specific",)
+        self.inherits = started if h.pretrained else ()
+        width = 2 * FUSED if self.concat else FUSED
+        self.classifier = Classifier(width, outputs=spec.outputs, dropout=h.dropout, batch_norm=True)
+        self.initialise()
+
+    def encode(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Return the specific and the invariant vectors [B, 384]; None for the latter, where they are left out."""
+        return self.specific(batch), self.encode_invariant(batch) if self.has_invariant else None
+
+    def fuse(self, specific: Tensor, invariant: Tensor | None) -> Tensor:
+        """Return what is classified [B, 768], or [B, 384]."""
+        return torch.cat([specific, invariant], 1) if self.concat else specific
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Predict from the vectors as they are."""
+        representation = self.fuse(*self.encode(batch))
+        return Prediction(self.readout(self.classifier(representation)), representation)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the error, and the distance of the invariant vectors to the teacher's of the clean batch."""
+        specific, invariant = self.encode(batch)
+        output = self.readout(self.classifier(self.fuse(specific, invariant)))
+        terms = {"emotion": self.error(output, batch.label, regression=F.mse_loss)}
+        if self.hyperparameters.invariant:
+            with torch.no_grad():
+                target = self.teacher.encode_invariant(batch.clean)
+            terms["invariant"] = F.mse_loss(invariant, target)
+        return terms

@@ -1,0 +1,96 @@
+"""MMIN: missing modality imagination network.
+
+Encoders read the modalities, zeros for missing ones. A cascade of residual autoencoders imagines what the encoders of
+the stage would make of the missing modalities, a second one goes back from there to what was available, and the
+bottlenecks of the first are classified.
+
+Follows the official code and its configurations. Where code and paper differ, it follows the code:
+
+- The target holds the missing modalities alone: the stage reads zeros for the available ones, and its answer to zeros,
+  which is not zero, is part of the target.
+- No weight decay: the configured one never reaches the optimizer.
+- On MSP-IMPROV the two autoencoders are one (``tied``).
+
+What differs here:
+
+- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there).
+- The official code keeps the epoch with the best unweighted average recall (MSP-IMPROV: macro F1) on validation; here,
+  as for every method, ``train.selection`` chooses.
+- Scores are ours: the squared error in place of the cross-entropy.
+"""
+
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elision.batch import Batch
+from elision.methods.base import Prediction
+from elision.methods.layers.imagination import ResidualAutoencoder
+from elision.methods.layers.mmin_family import WIDTH, Encoders, FamilyHyperparameters, FamilyMethod
+from elision.methods.layers.utterance import Classifier
+from elision.task import DataSpec
+
+
+class CycleHyperparameters(FamilyHyperparameters):
+    """What MMIN and its variant with a plain autoencoder have."""
+
+    layers: tuple[int, ...] = Field((256, 128, 64), min_length=1, description="widths of an autoencoder's encoder")
+    imagination_weight: float = Field(4.0, ge=0, description="of the distance from the stage's vectors")
+    cycle_weight: float = Field(2.0, ge=0, description="of the way back to the available vectors")
+
+
+class MMIN(FamilyMethod):
+    """Zhao, Li and Jin, ACL 2021."""
+
+    name = "mmin"
+    needs = ("mmin_teacher",)
+    paper = (
+        "Zhao, Li, Jin: Missing Modality Imagination Network for Emotion Recognition with Uncertain Missing "
+        "Modalities. ACL 2021"
+    )
+
+    class Hyperparameters(CycleHyperparameters):
+        """Those of the released configuration for IEMOCAP."""
+
+        blocks: int = Field(5, ge=1, description="residual autoencoders of a cascade")
+        tied: bool = Field(False, description="one cascade for both ways")
+
+    corpus_defaults: ClassVar[dict[str, dict]] = {
+        "msp": {"learning_rate": 5e-4, "imagination_weight": 2.0, "cycle_weight": 0.5, "tied": True},
+        "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16},
+    }
+
+    def __init__(self, hyperparameters: CycleHyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
+        super().__init__(hyperparameters, spec, encoder)
+        self.encoders = Encoders(hyperparameters, spec)
+        self.imagination, self.cycle = self.autoencoders()
+        self.classifier = Classifier(
+            self.imagination.latent_width, outputs=spec.outputs, dropout=hyperparameters.dropout
+        )
+        self.initialise()
+
+    def autoencoders(self) -> tuple[nn.Module, nn.Module | None]:
+        """Make the autoencoder that imagines, and the one that goes back; None, where it is the same."""
+        h = self.hyperparameters
+        forward, back = (ResidualAutoencoder(3 * WIDTH, h.layers, h.blocks) for _ in range(2))
+        return forward, None if h.tied else back
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Predict from the bottlenecks."""
+        _, latent = self.imagination(self.encoders(batch))
+        return Prediction(self.readout(self.classifier(latent)), latent)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the error of the prediction, of the imagined vectors, and of the way back."""
+        h = self.hyperparameters
+        fused = self.encoders(batch)
+        imagined, latent = self.imagination(fused)
+        back, _ = (self.cycle or self.imagination)(imagined)
+        output = self.readout(self.classifier(latent))
+        return {
+            "emotion": self.error(output, batch.label, regression=F.mse_loss),
+            "imagination": h.imagination_weight * F.mse_loss(imagined, self.missing_target(batch)),
+            "cycle": h.cycle_weight * F.mse_loss(back, fused.detach()),
+        }

@@ -1,0 +1,43 @@
+"""MMIN with a plain autoencoder in place of each cascade (``mmin_AE`` in the official code).
+
+The baseline that shows what the cascade of residual autoencoders is good for. All else is MMIN, and what is said there
+about differences from the official code holds here, too. The autoencoder ends in a ReLU, as in the official code:
+it cannot imagine what is negative in the vectors of audio and vision, which are maxima of hidden states of LSTMs.
+"""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from elision.methods.layers.imagination import PlainAutoencoder
+from elision.methods.layers.mmin_family import WIDTH
+from elision.methods.mmin import MMIN, CycleHyperparameters
+
+
+class MMINAE(MMIN):
+    """Zhao, Li and Jin, ACL 2021."""
+
+    name = "mmin_ae"
+    needs = ("mmin_teacher",)
+
+    class Hyperparameters(CycleHyperparameters):
+        """Those of the released configuration for IEMOCAP."""
+
+        constant_epochs: int = Field(20, ge=1, description="passes at the full learning rate")
+        decay_epochs: int = Field(30, ge=0, description="passes at a learning rate that falls linearly")
+        batch_size: int = Field(256, ge=1, description="utterances per forward pass")
+        learning_rate: float = Field(1e-3, gt=0, description="of Adam, before it falls")
+        initialisation: Literal["kaiming", "normal"] = Field(
+            "normal", description="of linear and convolutional weights: Kaiming's, or a normal one of deviation 0.012"
+        )
+        layers: tuple[int, ...] = Field(
+            (512, 450, 384, 256), min_length=1, description="widths of an autoencoder's encoder"
+        )
+
+    corpus_defaults: ClassVar[dict[str, dict]] = {
+        "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16},
+    }
+
+    def autoencoders(self) -> tuple[PlainAutoencoder, PlainAutoencoder]:
+        """Make the autoencoder that imagines, and the one that goes back."""
+        return tuple(PlainAutoencoder(3 * WIDTH, self.hyperparameters.layers) for _ in range(2))

@@ -1,0 +1,200 @@
+"""NMER: noise-robust multimodal emotion recognition.
+
+What MMIN fills with zeros is a noisy copy of the modality here (``corruption: noise``). A conditional variational
+autoencoder reads what is specific to the modalities, conditioned on what is invariant between them, and generates the
+specific vectors of the clean data, from which the emotion is classified. The first stage, frozen, has seen complete
+data and gives the targets.
+
+The released code does not run, as its decoder is missing; this follows the decoder of an earlier revision, and the
+code otherwise. Where that is questionable, a switch tells:
+
+- The autoencoder's transformer gets a matrix [B, 768], which PyTorch reads as one sequence of B positions: the
+  utterances of a batch attend to each other, and each prediction depends on the rest of the batch. Here each utterance
+  is a sequence of its own, of length 1, where a softmax leaves nothing to choose (``batch_attention`` brings the rest
+  of the batch back).
+- The latent vector is drawn at evaluation, too. Here it is its mean (``sample_at_eval`` draws it, always the same for
+  an utterance).
+- The Kullback-Leibler divergence is summed over batch and dimensions while the squared errors are means, and so it
+  outweighs them and grows with the batch. That is kept (``kl_reduction: batchmean`` divides it by the batch).
+- The decoder ends in a sigmoid, although the vectors that it generates lie in (-1, 1) for audio and vision and have no
+  upper limit for text. That is kept.
+
+A linear layer from 448 to 384 that nothing reads is left out. The noise of padding and the last incomplete batch of an
+epoch, which the official loader drops also when it tests, are matters of the benchmark, not of this file. Regression
+has the squared error in place of the cross-entropy.
+"""
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elision.batch import Batch
+from elision.methods.base import Prediction
+from elision.methods.layers.mmin_family import FamilyHyperparameters
+from elision.methods.layers.utterance import Classifier
+from elision.methods.nmer_teacher import FUSED, TwoSpaces
+from elision.params import TrainingCorruption
+from elision.task import DataSpec
+
+_LATENT, _HIDDEN = 64, 128
+
+
+class ConditionalAutoencoder(nn.Module):
+    """Conditional variational autoencoder: a transformer encodes, two linear layers decode.
+
+    Parameters
+    ----------
+    width : int
+        Of the input, of the condition and of the output.
+    latent, hidden : int
+        Width of the latent vector; of the decoder and of the transformer's feed-forward layers.
+    layers, heads : int
+        Of the transformer.
+    dropout : float
+        In the transformer.
+    batch_attention : bool
+        Whether the samples of a batch are one sequence; else each is one of its own.
+    """
+
+    def __init__(
+        self, width: int, latent: int, hidden: int, *, layers: int, heads: int, dropout: float, batch_attention: bool
+    ) -> None:
+        super().__init__()
+        self.batch_attention = batch_attention
+        layer = nn.TransformerEncoderLayer(2 * width, heads, hidden, dropout, batch_first=True)
+        self.transformer = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.mean, self.log_variance = nn.Linear(2 * width, latent), nn.Linear(2 * width, latent)
+        self.decoder = nn.Sequential(
+            nn.Linear(latent + width, hidden), nn.LeakyReLU(), nn.Linear(hidden, width), nn.Sigmoid()
+        )
+
+    def encode(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and logarithm of the variance [B, latent] of the latent vectors of ``x`` [B, width]."""
+        joint = torch.cat([x, condition], 1)
+        hidden = self.transformer(joint[None] if self.batch_attention else joint[:, None]).reshape_as(joint)
+        return self.mean(hidden), self.log_variance(hidden)
+
+    def decode(self, latent: Tensor, condition: Tensor) -> Tensor:
+        """Generate [B, width] from latent vectors [B, latent]."""
+        return self.decoder(torch.cat([latent, condition], 1))
+
+
+class NMER(TwoSpaces):
+    """Fan, Zuo, Liu, Lian and Gao, MRAC at ACM MM 2024."""
+
+    name = "nmer"
+    paper = (
+        "Fan, Zuo, Liu, Lian, Gao: Learning Noise-Robust Joint Representation for Multimodal Emotion Recognition under "
+        "Incomplete Data Scenarios. MRAC at ACM MM 2024, arXiv 2311.16114"
+    )
+    needs = ("nmer_teacher",)
+
+    class Hyperparameters(FamilyHyperparameters):
+        """Those of the official code for IEMOCAP."""
+
+        constant_epochs: int = Field(40, ge=1, description="passes at the full learning rate")
+        decay_epochs: int = Field(40, ge=0, description="passes at a learning rate that falls linearly")
+        corruption: TrainingCorruption | None = Field(
+            "noise", description="training corruption of this method; null: train.corruption"
+        )
+        dropout: float = Field(0.1, ge=0, lt=1, description="in the classifier")
+        transformer_layers: int = Field(5, ge=1, description="layers of the autoencoder's transformer")
+        transformer_dropout: float = Field(0.1, ge=0, lt=1, description="in the autoencoder's transformer")
+        invariant_weight: float = Field(1.0, ge=0, description="of the distance to the teacher's invariant vectors")
+        autoencoder_weight: float = Field(1.0, ge=0, description="of reconstruction and divergence")
+        batch_attention: bool = Field(
+            False, description="True: as in the official code, utterances of a batch attend to each other"
+        )
+        sample_at_eval: bool = Field(
+            False, description="True: as in the official code, the latent vector is drawn at evaluation, too"
+        )
+        kl_reduction: Literal["sum", "batchmean"] = Field(
+            "sum", description="divergence of a batch: the sum (official code), or the mean over utterances"
+        )
+
+    corpus_defaults: ClassVar[dict[str, dict]] = {
+        "demo": {"constant_epochs": 6, "decay_epochs": 4, "batch_size": 16, "learning_rate": 1e-3}
+    }
+
+    def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
+        super().__init__(hyperparameters, spec, encoder)
+        h = hyperparameters
+        self.autoencoder = ConditionalAutoencoder(
+            FUSED,
+            _LATENT,
+            _HIDDEN,
+            layers=h.transformer_layers,
+            heads=8,
+            dropout=h.transformer_dropout,
+            batch_attention=h.batch_attention,
+        )
+        self.classifier = Classifier(FUSED, outputs=spec.outputs, dropout=h.dropout, batch_norm=True)
+        self.initialise()
+
+    def draw(self, mean: Tensor, log_variance: Tensor, row: Tensor) -> Tensor:
+        """Draw latent vectors [B, latent] in training, and where ``sample_at_eval`` says so; else return the mean.
+
+        At evaluation the draw follows from ``row`` [B] alone, and so not from the rest of the batch.
+        """
+        if self.training:
+            noise = torch.randn(mean.shape)  # on the CPU: the same on every device
+        elif self.hyperparameters.sample_at_eval:
+            width = mean.shape[1]
+            noise = torch.stack([torch.randn(width, generator=torch.Generator().manual_seed(n)) for n in row.tolist()])
+        else:
+            return mean
+        return mean + noise.to(mean.device) * (log_variance / 2).exp()
+
+    def generate(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Generate the clean specific vectors.
+
+        Returns
+        -------
+        generated, invariant : Tensor [B, 384]
+            Of audio, text and vision, side by side.
+        mean, log_variance : Tensor [B, 64]
+            Of the latent vectors.
+        """
+        specific, invariant = self.encode(batch)
+        mean, log_variance = self.autoencoder.encode(specific, invariant)
+        latent = self.draw(mean, log_variance, batch.row)
+        return self.autoencoder.decode(latent, invariant), invariant, mean, log_variance
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Predict from the generated vectors."""
+        generated, *_ = self.generate(batch)
+        return Prediction(self.readout(self.classifier(generated)), generated)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the error, the distances to the teacher's vectors of the clean batch, and the divergence."""
+        h = self.hyperparameters
+        generated, invariant, mean, log_variance = self.generate(batch)
+        with torch.no_grad():
+            specific_target, invariant_target = self.teacher.encode(batch.clean)
+        divergence = kl_divergence(mean, log_variance)
+        divergence = divergence.sum() if h.kl_reduction == "sum" else divergence.mean()
+        output = self.readout(self.classifier(generated))
+        return {
+            "emotion": self.error(output, batch.label, regression=F.mse_loss),
+            "invariant": h.invariant_weight * F.mse_loss(invariant, invariant_target),
+            "reconstruction": h.autoencoder_weight * F.mse_loss(generated, specific_target),
+            "divergence": h.autoencoder_weight * divergence,
+        }
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of Gaussians from the standard one, summed over dimensions.
+
+    Parameters
+    ----------
+    mean, log_variance : Tensor [B, D]
+
+    Returns
+    -------
+    Tensor [B]
+        In nats.
+    """
+    return -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(1)

@@ -1,0 +1,191 @@
+"""RAMER: hidden vectors of missing modalities are retrieved from the most similar samples of a database.
+
+Each available modality is encoded in a hidden vector. The samples of the database (``ramer_encoders`` makes it) whose
+vectors of that modality are most similar are looked up, and a missing modality becomes the sum of their vectors of it,
+brought to length 1. A classifier reads the three.
+
+The released code cannot run; this is what it intends, and differs in this (see ``ramer_encoders``, too):
+
+- The encoders start from those of the first stage, and have its sizes. In the code they start from scratch, so that
+  queries and database first lie in different spaces, and the feed-forward layers are as wide as the hidden vectors
+  (``feed_forward: 256``).
+- Queries are made by frozen encoders of the first stage, which are stored with the method. In the code the encoders
+  that are trained make them (``query_encoder: trained``): those drift away from the database.
+- A sample is no neighbour of itself: its row is left out where it is found. The code drops the first of six hits
+  whatever it is, in testing, too, where the sample is not in the database.
+- With two modalities available, the one counts whose last neighbour is more similar (text before audio before vision,
+  if they are equal). Queries are normalised, so that this compares cosines; the code compares inner products, which
+  depend on the length of the queries.
+- Retrieved vectors replace others by a choice, where the code writes over rows that need gradients.
+
+Where the paper is silent: a sample without anything available has no query, and keeps the vectors that the encoders
+make of zeros. A modality of which nothing is observed, or that the dataset does not have, is a missing one. With
+trained query encoders, a query has their dropout in training, as in the code.
+
+A ``labelled`` database holds training samples alone. One that is ``unlabelled`` or ``all`` holds every other sample of
+the dataset, too; their labels are never read, but numbers made with it should say so.
+"""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elision.batch import Batch
+from elision.errors import ElisionError, plural
+from elision.methods.base import Method, Prediction
+from elision.methods.layers.utterance import Classifier
+from elision.methods.ramer_encoders import RamerHyperparameters, RamerMethod, feature_encoders
+from elision.params import TrainingCorruption
+from elision.task import MODALITIES, DataSpec
+
+if TYPE_CHECKING:
+    from elision.methods.layers.retrieval import Database
+
+_ORDER = ("audio", "vision", "text")  # of the vectors that the classifier reads
+_CLASSIFIER = (256, 128)
+
+
+class Ramer(RamerMethod):
+    """Fan, Yuan, Zuo, Liu and Gao 2024."""
+
+    name = "ramer"
+    paper = (
+        "Fan, Yuan, Zuo, Liu, Gao: Leveraging Retrieval Augment Approach for Multimodal Emotion Recognition Under "
+        "Missing Modalities. 2024, arXiv 2410.02804"
+    )
+    needs: ClassVar[tuple[str, ...]] = ("ramer_encoders",)
+    retrieves = "ramer_encoders"
+
+    class Hyperparameters(RamerHyperparameters):
+        """Those of the official code where it tells them, with the sizes of the first stage."""
+
+        corruption: TrainingCorruption | None = Field(
+            "absent", description="training corruption of this method; null: train.corruption"
+        )
+        top_k: int = Field(5, ge=1, description="neighbours whose vectors are summed")
+        database: Literal["labelled", "unlabelled", "all"] = Field(
+            "labelled", description="samples that are searched: the training split, the others, or both"
+        )
+        database_size: int | None = Field(
+            None, ge=2, description="at most so many of them, drawn at random; null: all of them"
+        )
+        database_seed: int = Field(0, ge=0, description="key of that draw; smaller databases lie in larger ones")
+        query_encoder: Literal["frozen", "trained"] = Field(
+            "frozen", description="what makes the queries: the encoders of the first stage, or those that are trained"
+        )
+
+    def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
+        super().__init__(hyperparameters, spec, encoder)
+        h = hyperparameters
+        self.classifier = Classifier(3 * h.hidden, _CLASSIFIER, spec.outputs, h.classifier_dropout)
+        self.query_encoders = nn.ModuleDict()
+        if h.query_encoder == "frozen":
+            self.query_encoders = feature_encoders(h, spec).requires_grad_(False)
+        self._database: Database | None = None
+
+    def train(self, mode: bool = True) -> "Ramer":
+        """Switch between training and evaluation; frozen query encoders stay without dropout."""
+        super().train(mode)
+        self.query_encoders.eval()
+        return self
+
+    def start(self, stages: dict[str, Method], database: "Database | None") -> None:
+        """Take the encoders of the first stage, and the part of the database that is searched.
+
+        Raises
+        ------
+        ElisionError
+            If the first stage has other sizes, or the database is too small.
+        """
+        h = self.hyperparameters
+        for stage in stages.values():
+            try:
+                self.encoders.load_state_dict(stage.encoders.state_dict())
+                if self.query_encoders:
+                    self.query_encoders.load_state_dict(stage.encoders.state_dict())
+            except RuntimeError as error:
+                raise ElisionError(
+                    f"{self.name}: cannot start from {stage.name}, whose encoders have other sizes; give both the same "
+                    "hidden, layers, feed_forward and modalities"
+                ) from error
+        if database is not None:
+            self._database = database.subset(h.database, h.database_size, h.database_seed)
+            if len(self._database) <= h.top_k:
+                raise ElisionError(
+                    f"{self.name}: top_k: {plural(h.top_k, 'neighbour')} asked of {len(self._database)} "
+                    f"{h.database} samples, one of which may be the query; set top_k lower, or database: all"
+                )
+
+    def neighbours(self, queries: dict[str, Tensor], given: Tensor, row: Tensor) -> Tensor:
+        """Find the most similar other samples, by the modality in which the last of them is most similar.
+
+        Parameters
+        ----------
+        queries : dict of str to Tensor [B, hidden]
+        given : Tensor [B, 3] bool
+            Which of text, audio and vision may be searched; at least one.
+        row : Tensor [B] int64
+            Rows of the samples, none of which is its own neighbour.
+
+        Returns
+        -------
+        Tensor [B, top_k] int64
+            Positions in the database; on the CPU.
+        """
+        k, given, row = self.hyperparameters.top_k, given.cpu(), row.cpu()
+        last = torch.full((len(row), 3), -torch.inf)
+        found = torch.zeros(len(row), 3, k, dtype=torch.int64)
+        for column, name in enumerate(MODALITIES):
+            asked = given[:, column]
+            if asked.any():
+                scores, positions = self._database.search(name, queries[name].cpu()[asked], k + 1)
+                # The sample itself moves to the end, and falls out; else the last one does.
+                itself = self._database.rows[positions] == row[asked, None]
+                order = itself.int().argsort(dim=1, stable=True)[:, :k]
+                last[asked, column] = scores.gather(1, order)[:, -1]
+                found[asked, column] = positions.gather(1, order)
+        return found[torch.arange(len(row)), last.argmax(1)]
+
+    @torch.no_grad()
+    def retrieve(self, batch: Batch, incomplete: Tensor, hidden: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return sums of the neighbours' vectors [B, hidden], of length 1; zeros for samples that are complete."""
+        queries = hidden
+        if self.query_encoders:
+            queries = {name: encoder(getattr(batch, name)) for name, encoder in self.query_encoders.items()}
+        queries = {name: query[incomplete] for name, query in queries.items()}
+        positions = self.neighbours(queries, self.given(batch)[incomplete], batch.row[incomplete])
+        retrieved = {}
+        for name, vectors in self._database.vectors.items():
+            retrieved[name] = torch.zeros_like(hidden[name])
+            retrieved[name][incomplete] = F.normalize(vectors[positions].sum(1), dim=1).to(hidden[name].device)
+        return retrieved
+
+    def fill(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the hidden vectors [B, hidden], those of missing modalities retrieved."""
+        hidden, given = self.hidden(batch), self.given(batch)
+        incomplete = given.any(1) & ~given.all(1)
+        if not incomplete.any():
+            return hidden
+        retrieved = self.retrieve(batch, incomplete, hidden)
+        missing = (incomplete[:, None] & ~given).unbind(1)
+        return {
+            name: torch.where(lost[:, None], retrieved[name], hidden[name])
+            for name, lost in zip(MODALITIES, missing, strict=True)
+        }
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Predict from the three vectors side by side."""
+        vectors = self.fill(batch)
+        representation = torch.cat([vectors[name] for name in _ORDER], 1)
+        return Prediction(self.readout(self.classifier(representation)), representation)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the error of the prediction."""
+        return {"emotion": self.error(self.predict(batch).output, batch.label, regression=F.mse_loss)}
+
+    def after_backward(self) -> None:
+        """Clip the gradients."""
+        self.clip(self.classifier)
