@@ -118,3 +118,25 @@ def test_an_import_inside_a_function_counts(package):
     first = recipe.code("a")
     package(b="x = 2\n")
     assert recipe.code("a") != first
+
+
+def test_a_stage_is_an_input_of_all_that_start_from_it():
+    found = recipes(methods=["nmer", "men", "ramer"], stages={"nmer_teacher": {"epochs": 3}})
+    teacher = found.train("demo", "nmer_teacher", "seed-1")
+    assert teacher["settings"]["overrides"] == {"epochs": 3}
+    for method in ("nmer", "men"):
+        assert found.train("demo", method, "seed-1")["inputs"]["nmer_teacher"] == teacher["identity"]
+    database = found.index("demo", "ramer_encoders", "seed-1")
+    assert database["inputs"] == {"stage": found.train("demo", "ramer_encoders", "seed-1")["identity"]}
+    assert found.train("demo", "ramer", "seed-1")["inputs"]["database"] == database["identity"]
+
+
+def test_other_folds_or_classes_of_clips_extract_nothing_anew():
+    def changed(**settings):
+        return recipes(datasets={"demo": {"source": "demo", "task": "classification", **settings}})
+
+    first = changed(classes=["a", "b"], cuts=[0])
+    second = changed(classes=["a", "b"], cuts=[1], folds={"count": 3})
+    assert first.extract("demo", "audio") == second.extract("demo", "audio")
+    assert first.store("demo")["identity"] != second.store("demo")["identity"]
+    assert second.params.runs("demo") == [f"seed-{seed}.fold-{fold}" for seed in (1, 2) for fold in (1, 2, 3)]

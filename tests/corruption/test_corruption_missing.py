@@ -3,13 +3,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elision.corruption.missing import generator, lnln_rates, missing, uniforms
+from elision.corruption.missing import absent_rates, generator, lnln_rates, missing, mixed_rates, uniforms
+from elision.task import MODALITIES
 
 IDS = [f"clip {i}" for i in range(40)]
 
 
 def draw(ids=IDS, modality="audio", seed=1, stream="test", length=20):
-    return uniforms(seed=seed, stream=stream, ids=ids, lengths=np.full(len(ids), length), modality=modality, keep_ends=modality == "text")
+    return uniforms(
+        seed=seed,
+        stream=stream,
+        ids=ids,
+        lengths=np.full(len(ids), length),
+        modality=modality,
+        keep_ends=modality == "text",
+    )
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
@@ -79,3 +87,24 @@ def test_rates_of_incomplete_samples_are_uniform():
 def test_rates_belong_to_the_ids_and_not_to_their_order():
     rates = lnln_rates(seed=3, stream="train 1", ids=IDS)
     assert np.array_equal(rates[::-1], lnln_rates(seed=3, stream="train 1", ids=IDS[::-1]))
+
+
+def test_one_of_six_sets_of_modalities_is_absent_for_each_sample():
+    ids = [f"s{i}" for i in range(3000)]
+    rates = absent_rates(seed=1, stream="train 1", ids=ids, present=MODALITIES)
+    kinds, counts = np.unique(rates, axis=0, return_counts=True)
+    assert len(kinds) == 6 and set(rates.ravel().tolist()) == {0.0, 1.0}
+    assert (counts > 400).all()
+    assert np.array_equal(rates[5:9], absent_rates(seed=1, stream="train 1", ids=ids[5:9], present=MODALITIES))
+
+
+def test_of_a_single_modality_nothing_is_absent():
+    assert not absent_rates(seed=1, stream="x", ids=["a", "b"], present=("audio",)).any()
+
+
+def test_mixed_rates_hold_seven_sets_and_ten_rates():
+    ids = [f"s{i}" for i in range(5000)]
+    rates = mixed_rates(seed=1, stream="train 1", ids=ids, present=MODALITIES)
+    assert len(np.unique(rates == 1, axis=0)) == 7
+    assert np.allclose(np.unique(rates), np.arange(11) / 10)
+    assert np.array_equal(rates[5:9], mixed_rates(seed=1, stream="train 1", ids=ids[5:9], present=MODALITIES))

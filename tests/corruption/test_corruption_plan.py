@@ -63,3 +63,28 @@ def test_what_is_written_is_read_back(store, tmp_path):
     assert plan.conditions == listed
     assert plan.provenance == {"identity": "x"}
     assert all(np.array_equal(plan.uniforms[name], drawn[name]) for name in drawn)
+
+
+def test_noise_replaces_every_set_of_modalities_that_can_be_absent_at_every_intensity():
+    settings = Corruption(random=[0.0], absent=False, noise={"kinds": ["gaussian", "impulse"], "intensities": [20, 40]})
+    listed = [c for c in conditions(settings, ("text", "audio", "vision")) if c.noise]
+    assert len(listed) == 2 * 2 * 6
+    assert {c.level for c in listed} == {20.0, 40.0}
+    assert all(set(c.rates().tolist()) == {0.0, 1.0} for c in listed)
+
+
+def test_the_test_samples_of_a_fold_lose_the_same_whatever_the_folds(store, tmp_path):
+    order = np.arange(len(store.samples))
+    samples = store.samples.drop(columns="split")
+    samples["fold-1"] = np.where(order % 3 == 0, "test", "train")
+    samples["fold-2"] = np.where(order % 3 == 1, "test", "train")
+    folded = Store(samples, store.modalities, store.provenance)
+    write(folded, Corruption(), tmp_path / "draws", tmp_path / "conditions", {})
+    plan = read(tmp_path / "draws", tmp_path / "conditions")
+    for fold in (1, 2):
+        alone = Store(
+            samples.assign(split=samples[f"fold-{fold}"]).drop(columns=["fold-1", "fold-2"]), store.modalities, {}
+        )
+        _, drawn = draw(alone, Corruption())
+        for name, values in plan.of(folded, fold).items():
+            assert np.array_equal(values, drawn[name])

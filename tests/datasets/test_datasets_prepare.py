@@ -1,11 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.io import wavfile
 
-from elision.datasets._prepare import prepare
+from elision.datasets._prepare import deal, finish, prepare
 from elision.errors import ElisionError
-from elision.params import Params
+from elision.params import DatasetSettings, Folds, Params
 from elision.store import read_table
 
 
@@ -57,3 +59,94 @@ def test_an_empty_split_is_refused(folder, tmp_path):
     table.to_csv(folder / "clips.csv", index=False)
     with pytest.raises(ElisionError, match="valid"):
         run(folder, tmp_path / "media")
+
+
+def utterances(sizes, **columns):
+    """As many utterances of each speaker as ``sizes`` says."""
+    speakers = [f"speaker {k}" for k, size in enumerate(sizes) for _ in range(size)]
+    ids = [f"u{i}" for i in range(len(speakers))]
+    return pd.DataFrame({"id": ids, "speaker": speakers, "split": "train", "label": 0.0, **columns})
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=4, max_size=12), st.integers(2, 4), st.floats(0.05, 0.9), st.integers(0, 99)
+)
+def test_every_group_is_tested_once_and_never_torn_apart(sizes, count, share, seed):
+    samples = utterances(sizes)
+    dealt = deal(samples, Folds(count=count, validation=share, seed=seed), "here")
+    folds = [f"fold-{k + 1}" for k in range(count)]
+    assert "split" not in dealt
+    assert ((dealt[folds] == "test").sum(axis=1) == 1).all()
+    for fold in folds:
+        assert (dealt.groupby("speaker")[fold].nunique() == 1).all()
+        assert set(dealt[fold]) == {"train", "valid", "test"}
+    shuffled = samples.sample(frac=1, random_state=seed)
+    again = deal(shuffled, Folds(count=count, validation=share, seed=seed), "here").sort_index()
+    pd.testing.assert_frame_equal(again, dealt)
+
+
+def test_as_many_folds_as_groups_leave_each_out_once():
+    dealt = deal(utterances([3, 1, 2, 5]), Folds(count=4), "here")
+    tested = {tuple(dealt.loc[dealt[f"fold-{k}"] == "test", "speaker"].unique()) for k in range(1, 5)}
+    assert tested == {(f"speaker {k}",) for k in range(4)}
+
+
+def test_folds_are_about_equally_large():
+    dealt = deal(utterances([10, 10, 1, 1, 9, 9]), Folds(count=2), "here")
+    assert (dealt["fold-1"] == "test").sum() == 20
+
+
+def test_samples_of_other_splits_are_in_no_fold():
+    samples = utterances([2, 2, 2, 2])
+    samples.loc[0, "split"] = "unlabelled"
+    dealt = deal(samples, Folds(count=2), "here")
+    assert dealt.loc[0, ["fold-1", "fold-2"]].tolist() == ["unlabelled", "unlabelled"]
+
+
+@pytest.mark.parametrize(
+    ("samples", "folds", "message"),
+    [
+        (utterances([2, 2]), {"count": 2}, "2 groups of samples by speaker; 2 folds need 3"),
+        (utterances([2] * 4), {"count": 5}, "4 groups of samples by speaker; 5 folds need 5"),
+        (utterances([2] * 4), {"count": 2, "by": "session"}, "folds by 'session', but the samples have id, speaker"),
+        (utterances([1, 1, 1], speaker=["a", None, "b"]), {"count": 2}, "1 sample without speaker, as 'u1'"),
+    ],
+)
+def test_folds_that_cannot_be_made_are_refused(samples, folds, message):
+    with pytest.raises(ElisionError, match=message):
+        deal(samples, Folds(**folds), "here")
+
+
+def classified(samples, **settings):
+    settings = DatasetSettings(source="clips", task="classification", **settings)
+    samples = samples.assign(split=["train", "valid", "test"] * (len(samples) // 3))
+    samples, classes = finish(samples, settings, "here")
+    return samples["label"].tolist(), classes
+
+
+def test_cuts_make_classes_of_scores_and_belong_to_the_upper_one():
+    samples = utterances([6], label=[-3.0, -1.0, -0.99, 0.99, 1.0, 3.0])
+    labels, classes = classified(samples, classes=["low", "middle", "high"], cuts=[-1, 1])
+    assert labels == ["low", "middle", "middle", "middle", "high", "high"]
+    assert classes == ["low", "middle", "high"]
+
+
+def test_names_are_classes_in_the_order_that_is_given_else_of_the_source_else_of_the_alphabet():
+    samples = utterances([3], label=["sad", "happy", "angry"])
+    assert classified(samples)[1] == ["angry", "happy", "sad"]
+    samples.attrs["classes"] = ["happy", "sad", "angry"]
+    assert classified(samples)[1] == ["happy", "sad", "angry"]
+    assert classified(samples, classes=["sad", "angry", "happy"])[1] == ["sad", "angry", "happy"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "message"),
+    [
+        (["sad", "glad", "sad"], {"classes": ["sad", "happy"]}, "labels 'glad' are no class; classes: sad, happy"),
+        (["sad", "sad", "sad"], {"classes": ["sad", "happy"]}, "no sample of class happy"),
+        ([0.0, 1.0, 2.0], {}, "the labels are scores; say in params.yaml what parts them"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(labels, settings, message):
+    with pytest.raises(ElisionError, match=message):
+        classified(utterances([3], label=labels), **settings)
