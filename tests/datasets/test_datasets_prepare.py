@@ -106,7 +106,7 @@ def test_samples_of_other_splits_are_in_no_fold():
 @pytest.mark.parametrize(
     ("samples", "folds", "message"),
     [
-        (utterances([2, 2]), {"count": 2}, "2 groups of samples by speaker; 2 folds need 3"),
+        (utterances([2, 2]), {"count": 2}, "2 groups of samples by speaker; 2 folds need 4"),
         (utterances([2] * 4), {"count": 5}, "4 groups of samples by speaker; 5 folds need 5"),
         (utterances([2] * 4), {"count": 2, "by": "session"}, "folds by 'session', but the samples have id, speaker"),
         (utterances([1, 1, 1], speaker=["a", None, "b"]), {"count": 2}, "1 sample without speaker, as 'u1'"),

@@ -7,7 +7,7 @@ from tiny_methods import SPEC, assert_counts, tiny_encoder
 import elision.methods
 from elision.errors import ElisionError
 from elision.methods import build, check, counts, load, method_names, resolve, resolve_variant
-from elision.params import Params
+from elision.params import Params, made_for, needs, retrieves
 from elision.task import TaskKind
 
 # Counted on the released classes of LNLN (Haoyu-ha/LNLN) and Self-MM (thuiar/MMSA), text encoder left out.
@@ -119,7 +119,7 @@ def test_every_wrong_override_is_named_with_what_is_allowed():
     message = str(error.value)
     assert "lnln: learning_rat: unknown hyperparameter; did you mean learning_rate? allowed: epochs" in message
     assert "lnln: epochs: Input should be greater than or equal to 0 (found -3)" in message
-    assert "lnln: corruption: Input should be 'lnln' or 'complete' (found 'some')" in message
+    assert "lnln: corruption: Input should be 'lnln', 'complete', 'absent', 'mixed' or 'noise' (found 'some')" in message
 
 
 def test_modalities_must_be_known_and_hold_what_the_method_requires():
@@ -180,7 +180,8 @@ def test_the_catalogue_counts_every_method_without_its_text_encoder(dims):
     for name, totals in TOTALS.items():
         expected = totals[column] - LEFT_OUT.get(name, 0)
         assert listed[name]["parameters"] == expected == sum(listed[name]["submodules"].values()), name
-    assert set(TOTALS) == set(method_names()) - {"majority", "text_only"}
+    of_tokens = {name for name in method_names() if load(name).reads_text == "tokens"}
+    assert set(TOTALS) == of_tokens - {"majority", "text_only"}
     assert listed["lnln"]["submodules"]["<own>"] == 2048
     assert listed["majority"] == {"name": "majority", "parameters": 0, "submodules": {}}
     assert listed["text_only"]["submodules"] == {"head": 769}
@@ -198,3 +199,11 @@ def test_the_epochs_of_all_methods_replace_those_of_a_method_that_has_some(entry
     params = Params(datasets={"demo": {"source": "demo"}}, methods=[entry], train={"epochs": 3})
     hyperparameters, origins = resolve_variant(params, params.methods[0], "demo")
     assert (hyperparameters.epochs, origins["epochs"]) == (epochs, origin)
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_what_the_workflow_reads_without_pytorch_is_what_the_class_says(name):
+    method = load(name)
+    assert needs(name) == method.needs
+    assert retrieves(name) == method.retrieves
+    assert made_for(name) == method.task

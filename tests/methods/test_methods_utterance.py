@@ -8,6 +8,7 @@ from tiny_methods import SPEC, make, make_batch
 from torch import nn
 
 from elision.batch import Sequence
+from elision.methods import build
 from elision.methods.layers.imagination import InvariantAutoencoder, PlainAutoencoder, ResidualAutoencoder
 from elision.methods.layers.mmin_family import (
     WIDTH,
@@ -290,3 +291,73 @@ def test_the_target_holds_what_the_teacher_makes_of_the_missing_modalities_alone
     torch.testing.assert_close(target[:, : 2 * WIDTH], nothing[:, : 2 * WIDTH])
     torch.testing.assert_close(target[:, 2 * WIDTH :], method.teacher.encoders["vision"](batch.clean.vision))
     assert not target.requires_grad
+
+
+@pytest.mark.parametrize("name", ["mmin", "mmin_ae", "if_mmin", "cif_mmin"])
+def test_a_trained_method_is_restored_from_its_own_weights_without_its_stage(name):
+    method, batch = make(name).train(), make_batch(5, spec=SPEC, absent=("text",))
+    method.update(batch, method.optimizers(), 0)
+    restored = build(name, method.hyperparameters, SPEC)
+    restored.start({}, None)
+    restored.load_state_dict(method.state_dict())
+    assert torch.equal(restored.eval().predict(batch).output, method.eval().predict(batch).output)
+
+
+# Sub-networks that each term of the loss trains, and no others.
+TRAINS = {
+    ("mmin_teacher", "emotion"): "encoders classifier",
+    ("mmin", "emotion"): "encoders imagination classifier",
+    ("mmin", "imagination"): "encoders imagination",
+    ("mmin", "cycle"): "encoders imagination cycle",
+    ("mmin_ae", "emotion"): "encoders imagination classifier",
+    ("mmin_ae", "imagination"): "encoders imagination",
+    ("mmin_ae", "cycle"): "encoders imagination cycle",
+    ("if_mmin_teacher", "emotion"): "encoders invariant classifier",
+    ("if_mmin_teacher", "discrepancy"): "encoders invariant",
+    ("if_mmin", "emotion"): "encoders invariant imagination classifier",
+    ("if_mmin", "imagination"): "encoders invariant imagination",
+    ("if_mmin", "invariant"): "encoders invariant",
+    ("cif_mmin_teacher", "emotion"): "encoders classifier",
+    ("cif_mmin_teacher", "contrast text vision"): "contrastive projections",
+    ("cif_mmin_teacher", "contrast text audio"): "contrastive projections",
+    ("cif_mmin_teacher", "contrast vision audio"): "contrastive projections",
+    ("cif_mmin", "emotion"): "encoders contrastive imagination classifier",
+    ("cif_mmin", "imagination"): "encoders contrastive imagination",
+    ("cif_mmin", "invariant"): "contrastive",
+}
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in TRAINS}))
+def test_every_term_of_the_loss_trains_the_networks_that_it_is_for(name):
+    method = make(name).train()
+    terms = method.loss(make_batch(5, spec=SPEC, absent=("text",)))
+    assert list(terms) == [term for other, term in TRAINS if other == name]
+    weights = dict(method.named_parameters())
+    for term, value in terms.items():
+        gradients = torch.autograd.grad(value, list(weights.values()), retain_graph=True, allow_unused=True)
+        reached = {key.split(".")[0] for key, g in zip(weights, gradients, strict=True) if g is not None and g.any()}
+        assert reached == set(TRAINS[name, term].split()), term
+
+
+def test_the_prediction_of_a_cascade_does_not_train_what_makes_the_imagined_vector_alone():
+    method = make("mmin", blocks=2)
+    error = method.loss(make_batch(5, spec=SPEC, absent=("text",)))["emotion"]
+    error.backward()
+    cascade = method.imagination
+    trained = [*cascade.encoders.parameters(), *cascade.decoders[0].parameters()]
+    spared = [*cascade.decoders[1].parameters(), *cascade.transition.parameters()]
+    assert all(p.grad.any() for p in trained) and all(p.grad is None for p in spared)
+
+
+@pytest.mark.parametrize("name", ["mmin_teacher", "mmin_ae", "if_mmin", "cif_mmin"])
+def test_unmasked_padding_takes_part_in_every_encoder(name):
+    method = make(name, mask_padding=False)
+    encoders = [module for module in method.modules() if isinstance(module, LSTMEncoder | TextCNN)]
+    assert len(encoders) == (6 if name == "cif_mmin" else 3)
+    assert not any(encoder.mask_padding for encoder in encoders)
+
+
+def test_every_sub_network_of_the_largest_method_is_clipped_on_its_own():
+    method = make("cif_mmin_teacher")
+    parts = [*method.encoders.values(), *method.contrastive.values(), *method.projections.values(), method.classifier]
+    assert [n for n in method.sub_networks() if any(True for _ in n.parameters())] == parts

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from workflow_project import REPOSITORY, SMALL, Project
 
-from elision.methods import method_names
+from elision.methods import load, method_names
+from elision.params import stage_names
 
 pytestmark = pytest.mark.workflow
 
@@ -45,15 +46,63 @@ def test_everything_that_was_asked_for_is_there(small):
     assert json.loads((results / "metrics.json").read_text())
 
 
-def test_all_methods_go_from_clips_to_the_report(small, tmp_path):
+EMOTION = ["ae", "cra", "mmin", "if_mmin", "cif_mmin", "nmer", "men", "ramer", "hrlf"]
+CLASSES = {"task": "classification", "classes": ["negative", "neutral", "positive"], "cuts": [-1.0, 1.0]}
+FOLDS = {"by": "speaker", "count": 2, "validation": 0.2}
+
+
+def test_all_sentiment_methods_go_from_clips_to_the_report(small, tmp_path):
     shutil.copytree(small.folder, tmp_path / "all")
     params = changed(train={"epochs": 1}, corruption={"absent": False})
-    project = Project(tmp_path / "all", {**params, "methods": "all"})
+    methods = [name for name in method_names() if load(name).reads_text == "tokens"]
+    project = Project(tmp_path / "all", {**params, "methods": methods})
     assert not {"prepare_clips", "extract", "merge", "align"} & set(project.jobs())
     project.snakemake("--cores", "2")
     metrics = pd.read_parquet(project.folder / "results" / "metrics.parquet")
-    assert set(metrics["method"]) == set(method_names())
+    assert set(metrics["method"]) == set(methods)
     assert metrics.loc[metrics["metric"] == "mae", "value"].notna().all()
+
+
+def test_all_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
+    shutil.copytree(small.folder, tmp_path / "all")
+    noise = {"kinds": ["gaussian"], "intensities": [20, 100]}
+    params = changed(
+        datasets={"demo": {**SMALL["datasets"]["demo"], **CLASSES}},
+        train={"epochs": 1},
+        corruption={"random": [0.0, 0.9], "noise": noise},
+    )
+    # Two other numbers of neighbours and a smaller database, as in RAMER's studies: no stage is trained again for them.
+    studies = [{"ramer-2": {"method": "ramer", "top_k": 2}}, {"ramer-6": {"method": "ramer", "database_size": 6}}]
+    project = Project(tmp_path / "all", {**params, "methods": ["majority", *EMOTION, *studies]})
+    jobs = project.jobs()
+    assert not {"prepare_clips", "extract", "merge"} & set(jobs)
+    assert jobs["train"] == 1 + len(EMOTION) + len(studies) + len(stage_names())
+    assert jobs["index"] == 1
+    assert jobs["evaluate"] == 1 + len(EMOTION) + len(studies)
+    project.snakemake("--cores", "2")
+    metrics = pd.read_parquet(project.folder / "results" / "metrics.parquet")
+    assert set(metrics["method"]) == {"majority", *EMOTION, "ramer-2", "ramer-6"}
+    assert set(metrics["protocol"]) == {"random", "absent", "noise"}
+    for name in ("wa", "ua", "f1_weighted", "f1_macro"):
+        assert metrics.loc[metrics["metric"] == name, "value"].between(0, 1).all(), name
+
+
+def test_stages_and_databases_are_made_once_per_fold(edited):
+    edited.write(
+        changed(
+            datasets={"demo": {**SMALL["datasets"]["demo"], **CLASSES, "folds": FOLDS}},
+            methods=["nmer", "men", "mmin", "ramer", {"ramer-2": {"method": "ramer", "top_k": 2}}],
+        )
+    )
+    planned = edited.snakemake("-n", "--cores", "2")
+    for stage in ("nmer_teacher", "mmin_teacher", "ramer_encoders"):
+        for run in ("seed-1.fold-1", "seed-1.fold-2"):
+            assert planned.count(f"output: results/models/demo/{stage}/{run}/model.safetensors") == 1
+    jobs = edited.jobs()
+    assert jobs["index"] == 2
+    assert jobs["train"] == (3 + 5) * 2
+    assert jobs["evaluate"] == 5 * 2
+    assert "extract" not in jobs
 
 
 def test_a_second_run_has_nothing_to_do(small):

@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     SerializeAsAny,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -222,7 +223,9 @@ class Params(_Section):
         min_length=1, description="name: {source: ..., settings of that source}"
     )
     methods: Annotated[list[Variant], AfterValidator(_unique)] = Field(
-        min_length=1, description="names of methods, or name: {method: ..., hyperparameter: value}; or all"
+        min_length=1,
+        description="names of methods, or name: {method: ..., hyperparameter: value}; or all (that are "
+        "made for the task of every dataset)",
     )
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_unique)] = Field(
         [1111, 1112, 1113], min_length=1, description="one run per seed"
@@ -236,8 +239,11 @@ class Params(_Section):
 
     @field_validator("methods", mode="before")
     @classmethod
-    def _read_methods(cls, methods: Any) -> Any:
-        return [name for name in method_names() if name not in stage_names()] if methods == "all" else methods
+    def _read_methods(cls, methods: Any, info: ValidationInfo) -> Any:
+        if methods != "all":
+            return methods
+        tasks = {settings.task for settings in info.data.get("datasets", {}).values()}
+        return [name for name in method_names() if name not in stage_names() and tasks.issubset(made_for(name))]
 
     @field_validator("stages")
     @classmethod
@@ -310,16 +316,25 @@ def _literal(method: str, attribute: str) -> Any:
     spec = importlib.util.find_spec(f"elision.methods.{method}")
     for cls in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
         if isinstance(cls, ast.ClassDef):
-            values = {
-                target.id: node.value
-                for node in cls.body
-                if isinstance(node, ast.Assign)
-                for target in node.targets
-                if isinstance(target, ast.Name)
-            }
+            values = {}
+            for node in cls.body:
+                if isinstance(node, ast.Assign | ast.AnnAssign):
+                    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                    values |= {target.id: node.value for target in targets if isinstance(target, ast.Name)}
             if attribute in values and "name" in values and ast.literal_eval(values["name"]) == method:
-                return ast.literal_eval(values[attribute])
+                try:
+                    return ast.literal_eval(values[attribute])
+                except ValueError:
+                    raise ElisionError(
+                        f"{spec.origin}: {attribute} of {method} must be written as a literal, such as ('name',): the "
+                        "workflow reads it without PyTorch"
+                    ) from None
     return None
+
+
+def made_for(method: str) -> tuple[TaskKind, ...]:
+    """Return the tasks that a method can be trained for."""
+    return tuple(map(TaskKind, _literal(method, "task") or TaskKind))
 
 
 def needs(method: str) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ step x_t = sqrt(abar_t) x + sqrt(1 - abar_t) n of the forward process of a diffu
 number of steps: the betas keep their ends, so that more steps destroy more.
 
 The official code draws anew whenever it reads a batch, at test time too: one step t per batch, and noise on padding.
-Here step and noise belong to a sample, as masks do. Neither depends on the intensity, so that the noise of one
-intensity is comparable with that of another.
+Here step and noise belong to a sample, as masks do (``t_per_batch`` of the params: its first sample decides for a
+batch). Neither depends on the intensity, so that the noise of one intensity is comparable with that of another.
 """
 
 from collections.abc import Sequence

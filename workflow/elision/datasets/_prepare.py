@@ -120,7 +120,7 @@ def deal(samples: pd.DataFrame, folds: Folds, where: str) -> pd.DataFrame:
     """Deal groups of samples to the test splits of folds, and part of the other groups to validation.
 
     Groups are dealt in a random order to the fold that has the fewest samples so far, so that folds are about equally
-    large; of the groups that a fold does not test, validation takes the next ones in that order, beginning after those
+    large, and leave each fold two groups or more that it does not test; of the groups that a fold does not test, validation takes the next ones in that order, beginning after those
     that it tests, until its share is reached. Samples whose split is neither of ours (unlabelled, skipped) keep it.
 
     Parameters
@@ -150,22 +150,23 @@ def deal(samples: pd.DataFrame, folds: Folds, where: str) -> pd.DataFrame:
         )
     sizes = samples.loc[used, folds.by].astype(str).value_counts()
     groups = sorted(sizes.index)
-    needed = max(folds.count, 3)  # one to test, one to validate, one to learn from
+    needed = 4 if folds.count == 2 else max(folds.count, 3)  # each fold validates and learns from others than it tests
     if len(groups) < needed:
         raise ElisionError(
             f"{where}: {plural(len(groups), 'group')} of samples by {folds.by}; {folds.count} folds need {needed}"
         )
     order = [groups[i] for i in np.random.Generator(np.random.Philox(folds.seed)).permutation(len(groups))]
-    filled, test = np.zeros(folds.count), {}
+    filled, dealt, test = np.zeros(folds.count), np.zeros(folds.count, int), {}
     for group in sorted(order, key=lambda group: -sizes[group]):
-        test[group] = fold = int(np.argmin(filled))
+        test[group] = fold = int(np.where(dealt < len(groups) - 2, filled, np.inf).argmin())
         filled[fold] += sizes[group]
+        dealt[fold] += 1
     tested_by = samples[folds.by].astype(str).map(test)
     parts = {}
     for fold in range(folds.count):
         start = max(i for i, group in enumerate(order) if test[group] == fold) + 1
         others = [group for group in order[start:] + order[:start] if test[group] != fold]
-        held = others[: max(1, round(folds.validation * len(others)))]
+        held = others[: min(max(1, round(folds.validation * len(others))), len(others) - 1)]
         part = np.where(samples[folds.by].astype(str).isin(held), "valid", "train")
         part = np.where(tested_by == fold, "test", part)
         parts[f"fold-{fold + 1}"] = np.where(used, part, samples.get("split", "unused"))

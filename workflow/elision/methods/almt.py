@@ -26,7 +26,7 @@ from elision.batch import Batch
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
 from elision.methods.layers.schedule import warm_up_and_cosine
 from elision.methods.layers.transformer import CrossTransformer, HyperModalityLayer, TokenTransformer
-from elision.task import MODALITIES, DataSpec, TaskKind
+from elision.task import MODALITIES, DataSpec
 
 
 class ALMT(Method):
@@ -37,7 +37,6 @@ class ALMT(Method):
         "Zhang, Wang, Yin, Liu, Liu, Yu: Learning Language-guided Adaptive Hyper-modality Representation for "
         "Multimodal Sentiment Analysis. EMNLP 2023, arXiv 2310.05804"
     )
-    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
 
     class Hyperparameters(TrainingHyperparameters):
         """Those of the released configuration for MOSI."""

@@ -71,8 +71,8 @@ class Method(nn.Module):
 
     Attributes
     ----------
-    task : set of TaskKind
-        What the method can be trained for.
+    task : tuple of str
+        What the method can be trained for: values of ``TaskKind``, written as a literal.
     paper : str
         One line: authors, venue, arXiv number.
     needs : tuple of str
@@ -93,7 +93,7 @@ class Method(nn.Module):
 
     name: ClassVar[str]
     paper: ClassVar[str] = ""
-    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION}
+    task: ClassVar[tuple[str, ...]] = ("regression", "classification")
     needs: ClassVar[tuple[str, ...]] = ()
     retrieves: ClassVar[str] = ""
     reads_text: ClassVar[Literal["tokens", "vectors"]] = "tokens"

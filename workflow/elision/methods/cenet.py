@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
-from elision.task import DataSpec, TaskKind
+from elision.task import DataSpec
 
 
 class FrameAttention(nn.Module):
@@ -90,7 +90,6 @@ class CENET(Method):
         "Wang, Liu, Wang, Tian, He, Gao: Cross-modal Enhancement Network for Multimodal Sentiment Analysis. IEEE "
         "Transactions on Multimedia 25, 2023 (MMSA's variant)"
     )
-    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
     requires = ("text",)
 
     class Hyperparameters(TrainingHyperparameters):

@@ -9,12 +9,14 @@ Follows the official code and its configurations. What it has of its own, and th
 - Text has convolutions in the first set of encoders and an LSTM in the second.
 - The projections between the second encoders and the contrastive loss are thrown away after the stage.
 - No weight decay: the configured one never reaches the optimizer.
+- As released, it imports a module that is not there, uses nothing of it, and fails.
 
 What differs here:
 
 - The LSTM of text is pooled by its maximum, as in the stage. In the official code an argument is left out, and the
   last hidden state is read in place of it, but not in the stage that is its target (``text_pool: last`` does the same).
-- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there).
+- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there; the
+  stage has a switch of its own).
 - The official code keeps the epoch with the best unweighted average recall on validation (MSP-IMPROV: macro F1, MOSI:
   mean absolute error); here, as for every method, ``train.selection`` chooses.
 """
@@ -61,7 +63,7 @@ class CIFMMIN(FamilyMethod):
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "msp": {"learning_rate": 5e-4},
-        "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16},
+        "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16, "learning_rate": 1e-3},
     }
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:

@@ -6,6 +6,7 @@ without the projections (``utt_self_supervise`` in the official code). Follows t
 What differs here:
 
 - The temperature is the constant e: the official code has a parameter for it that no optimizer trains.
+- A batch of one, which has nothing to contrast, is as in the official code: its loss is large and tells nothing.
 - Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there).
 """
 
@@ -44,7 +45,7 @@ class CIFMMINTeacher(FamilyMethod):
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "msp": {"learning_rate": 5e-4},
-        "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16},
+        "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16, "learning_rate": 1e-3},
     }
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:

@@ -34,7 +34,7 @@ from elision.methods.base import Method, Prediction, TrainingHyperparameters
 from elision.methods.layers.crossmodal import sinusoids
 from elision.methods.layers.plateau import Plateau
 from elision.params import TrainingCorruption
-from elision.task import MODALITIES, DataSpec, TaskKind
+from elision.task import MODALITIES, DataSpec
 
 
 def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -203,7 +203,6 @@ class HRLFTeacher(Method):
         "Li, Yang, Liu, Wang, Chen, Wang, Wei, Jiang, Xu, Hou, Sun, Qian, Kou, Zhang: Toward Robust Incomplete "
         "Multimodal Sentiment Analysis via Hierarchical Representation Learning. NeurIPS 2024, arXiv 2411.02793"
     )
-    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
     reads_text = "vectors"
 
     class Hyperparameters(TrainingHyperparameters):

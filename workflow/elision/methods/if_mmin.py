@@ -13,7 +13,8 @@ Follows the official code and its configuration for IEMOCAP. Where code and pape
 
 What differs here:
 
-- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there).
+- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there; the
+  stage has a switch of its own).
 - The official code keeps the epoch with the best unweighted average recall on validation; here, as for every method,
   ``train.selection`` chooses.
 - Scores are ours: the squared error in place of the cross-entropy.
@@ -56,7 +57,7 @@ class IFMMIN(FamilyMethod):
         invariant_weight: float = Field(100.0, ge=0, description="of the distance from the stage's invariant vectors")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
-        "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16},
+        "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16, "learning_rate": 1e-3},
     }
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:

@@ -41,7 +41,7 @@ class IFMMINTeacher(FamilyMethod):
         discrepancy_weight: float = Field(1.0, ge=0, description="of the distance between the invariant vectors")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
-        "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16},
+        "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16, "learning_rate": 1e-3},
     }
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:

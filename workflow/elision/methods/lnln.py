@@ -27,7 +27,7 @@ from elision.batch import Batch
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
 from elision.methods.layers.schedule import warm_up_and_cosine
 from elision.methods.layers.transformer import CrossTransformer, HyperModalityLayer, TokenTransformer
-from elision.task import MODALITIES, DataSpec, TaskKind
+from elision.task import MODALITIES, DataSpec
 
 
 class LNLN(Method):
@@ -38,7 +38,6 @@ class LNLN(Method):
         "Zhang, Wang, Yu: Towards Robust Multimodal Sentiment Analysis with Incomplete Data. NeurIPS 2024, "
         "arXiv 2409.20012"
     )
-    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
 
     class Hyperparameters(TrainingHyperparameters):
         """Those of the released configuration for MOSI."""

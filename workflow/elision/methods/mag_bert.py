@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
-from elision.task import DataSpec, TaskKind
+from elision.task import DataSpec
 
 _EPSILON = 1e-6
 
@@ -78,7 +78,6 @@ class MAGBERT(Method):
         "Rahman, Hasan, Lee, Zadeh, Mao, Morency, Hoque: Integrating Multimodal Information in Large Pretrained "
         "Transformers. ACL 2020, arXiv 1908.05787"
     )
-    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
     requires = ("text",)
     uses_pooler = True
 

@@ -29,7 +29,6 @@ class Majority(Method):
     """
 
     name = "majority"
-    task = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
 
     class Hyperparameters(TrainingHyperparameters):
         """Nothing is optimised."""

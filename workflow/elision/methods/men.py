@@ -8,10 +8,11 @@ The paper of NMER names this ablation, but neither it nor the official code says
 reading, **NMER minus the autoencoder**, and its numbers are no replication of the paper's. The classifier has the input
 of the first stage (768 values) and batch normalisation and dropout of the second. The MEN published with the code lies
 so far below MMIN that it may have had neither the first stage nor its invariant vectors: ``pretrained: false`` and
-``invariant: false``. With ``classifier_input: specific`` beside them that is the augmentation baseline of MMIN's code,
-on noise: the invariant encoders, which nothing would train, are left out then.
+``invariant: false``. With ``classifier_input: specific`` beside them that is, but for batch normalisation and how long
+and how it is trained, the augmentation baseline of MMIN's code, on noise: the invariant encoders, which nothing would
+train, are left out then.
 
-Regression has the squared error in place of the cross-entropy.
+Padding, noise, selection and scores are as in NMER.
 """
 
 from typing import ClassVar, Literal
@@ -48,6 +49,7 @@ class MEN(TwoSpaces):
         corruption: TrainingCorruption | None = Field(
             "noise", description="training corruption of this method; null: train.corruption"
         )
+        intensity: int = Field(100, ge=1, description="time steps of the noise scheduler, for corruption: noise")
         dropout: float = Field(0.1, ge=0, lt=1, description="in the classifier")
         classifier_input: Literal["concat", "specific"] = Field(
             "concat", description="specific and invariant vectors, or the specific ones alone"

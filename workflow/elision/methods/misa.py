@@ -34,7 +34,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
-from elision.task import MODALITIES, DataSpec, TaskKind
+from elision.task import MODALITIES, DataSpec
 
 _MOMENTS = 5
 _HEADS = 2
@@ -78,7 +78,6 @@ class MISA(Method):
         "Hazarika, Zimmermann, Poria: MISA: Modality-Invariant and -Specific Representations for Multimodal Sentiment "
         "Analysis. ACM MM 2020, arXiv 2005.03545"
     )
-    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
 
     class Hyperparameters(TrainingHyperparameters):
         """Those of MMSA for MOSI."""

@@ -108,6 +108,7 @@ class MMIM(Method):
     """
 
     name = "mmim"
+    task = ("regression",)
     paper = (
         "Han, Chen, Poria: Improving Multimodal Fusion with Hierarchical Mutual Information Maximization for "
         "Multimodal Sentiment Analysis. EMNLP 2021, arXiv 2109.00412"

@@ -13,7 +13,8 @@ Follows the official code and its configurations. Where code and paper differ, i
 
 What differs here:
 
-- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there).
+- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there; the
+  stage has a switch of its own).
 - The official code keeps the epoch with the best unweighted average recall (MSP-IMPROV: macro F1) on validation; here,
   as for every method, ``train.selection`` chooses.
 - Scores are ours: the squared error in place of the cross-entropy.
@@ -59,7 +60,7 @@ class MMIN(FamilyMethod):
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "msp": {"learning_rate": 5e-4, "imagination_weight": 2.0, "cycle_weight": 0.5, "tied": True},
-        "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16},
+        "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16, "learning_rate": 1e-3},
     }
 
     def __init__(self, hyperparameters: CycleHyperparameters, spec: DataSpec, encoder: nn.Module) -> None:

@@ -1,7 +1,7 @@
 """The stage of MMIN: encoders and a classifier that learn from complete data (``utt_fusion`` in the official code).
 
-Follows the official code and its configuration for IEMOCAP. MMIN starts from the encoders, and imagines what they make
-of the modalities that are missing. Where this differs from the official code:
+Follows the official code and its configurations. MMIN starts from the encoders, and imagines what they make of the
+modalities that are missing. Where this differs from the official code:
 
 - Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there).
 - Scores are ours: the squared error in place of the cross-entropy.
@@ -33,7 +33,7 @@ class MMINTeacher(FamilyMethod):
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "msp": {"learning_rate": 5e-4, "batch_size": 64},
-        "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16},
+        "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16, "learning_rate": 1e-3},
     }
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:

@@ -31,7 +31,7 @@ from elision.batch import Batch
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
 from elision.methods.layers.crossmodal import Convolution, CrossmodalEncoder
 from elision.methods.layers.plateau import Plateau
-from elision.task import MODALITIES, DataSpec, TaskKind
+from elision.task import MODALITIES, DataSpec
 
 _MEMORY_LAYERS = 3  # at least
 
@@ -44,7 +44,6 @@ class MulT(Method):
         "Tsai, Bai, Liang, Kolter, Morency, Salakhutdinov: Multimodal Transformer for Unaligned Multimodal Language "
         "Sequences. ACL 2019, arXiv 1906.00295"
     )
-    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
 
     class Hyperparameters(TrainingHyperparameters):
         """Those of MMSA for MOSI."""

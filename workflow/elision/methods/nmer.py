@@ -5,8 +5,8 @@ autoencoder reads what is specific to the modalities, conditioned on what is inv
 specific vectors of the clean data, from which the emotion is classified. The first stage, frozen, has seen complete
 data and gives the targets.
 
-The released code does not run, as its decoder is missing; this follows the decoder of an earlier revision, and the
-code otherwise. Where that is questionable, a switch tells:
+The released code does not run, as its decoder is missing; this has the decoder of an earlier revision, and follows the
+released code otherwise. Its quirks:
 
 - The autoencoder's transformer gets a matrix [B, 768], which PyTorch reads as one sequence of B positions: the
   utterances of a batch attend to each other, and each prediction depends on the rest of the batch. Here each utterance
@@ -17,11 +17,22 @@ code otherwise. Where that is questionable, a switch tells:
 - The Kullback-Leibler divergence is summed over batch and dimensions while the squared errors are means, and so it
   outweighs them and grows with the batch. That is kept (``kl_reduction: batchmean`` divides it by the batch).
 - The decoder ends in a sigmoid, although the vectors that it generates lie in (-1, 1) for audio and vision and have no
-  upper limit for text. That is kept.
+  upper limit for text. That is kept. In the earlier revision, which also plots numbers like those of the paper, the
+  model adds the encoded specific vectors to what the decoder gives (``residual`` does so).
+- The released scripts train and test at an intensity of 100 (``intensity``), and so does this; the paper has one model
+  per intensity.
+- No weight decay: the configured one never reaches the optimizer.
 
-A linear layer from 448 to 384 that nothing reads is left out. The noise of padding and the last incomplete batch of an
-epoch, which the official loader drops also when it tests, are matters of the benchmark, not of this file. Regression
-has the squared error in place of the cross-entropy.
+What differs here:
+
+- A linear layer from 448 to 384 that nothing reads is left out.
+- Padding takes no part in the maxima over time, and has no noise (``mask_padding: false`` gives it the part that it has
+  there, as zeros; the stage has a switch of its own).
+- The noise of an epoch is drawn per utterance, and that of validation and test once; the official code draws anew
+  whenever it reads a batch, one step of the scheduler for all its utterances (``corruption.noise.t_per_batch``).
+- The official loader drops the last incomplete batch, also when it tests. The official code keeps the epoch with the
+  best unweighted average recall on validation; here, as for every method, ``train.selection`` chooses.
+- Scores are ours: the squared error in place of the cross-entropy.
 """
 
 from typing import ClassVar, Literal
@@ -100,6 +111,7 @@ class NMER(TwoSpaces):
         corruption: TrainingCorruption | None = Field(
             "noise", description="training corruption of this method; null: train.corruption"
         )
+        intensity: int = Field(100, ge=1, description="time steps of the noise scheduler, for corruption: noise")
         dropout: float = Field(0.1, ge=0, lt=1, description="in the classifier")
         transformer_layers: int = Field(5, ge=1, description="layers of the autoencoder's transformer")
         transformer_dropout: float = Field(0.1, ge=0, lt=1, description="in the autoencoder's transformer")
@@ -113,6 +125,9 @@ class NMER(TwoSpaces):
         )
         kl_reduction: Literal["sum", "batchmean"] = Field(
             "sum", description="divergence of a batch: the sum (official code), or the mean over utterances"
+        )
+        residual: bool = Field(
+            False, description="True: as in an earlier revision, what is decoded is added to the encoded specific vectors"
         )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
@@ -160,8 +175,10 @@ class NMER(TwoSpaces):
         """
         specific, invariant = self.encode(batch)
         mean, log_variance = self.autoencoder.encode(specific, invariant)
-        latent = self.draw(mean, log_variance, batch.row)
-        return self.autoencoder.decode(latent, invariant), invariant, mean, log_variance
+        generated = self.autoencoder.decode(self.draw(mean, log_variance, batch.row), invariant)
+        if self.hyperparameters.residual:
+            generated = generated + specific
+        return generated, invariant, mean, log_variance
 
     def predict(self, batch: Batch) -> Prediction:
         """Predict from the generated vectors."""

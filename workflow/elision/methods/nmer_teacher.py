@@ -3,16 +3,16 @@
 Each modality has two encoders, one for what is specific to it and one for what is invariant between modalities. A head
 that the modalities share follows the invariant ones, and the central moment discrepancy pulls its outputs together.
 
-This follows the scripts and the models of the official code. What differs here:
+Follows the official code. It has two scripts for this stage; these are the values of the one whose weights the second
+stage loads (``CAP_utt_shared_002``: dropout 0.2, 10 + 10 epochs, batches of 64), and not those of the one that the
+README names, whose model file is gone. What differs here:
 
 - The official first stage has one more term, 100 times the squared error between the specific vectors and the output
   of a diffusion network (a U-Net of 35.6 million parameters) that runs on the batch folded into an image. It needs
   batches of exactly 64, the paper does not have it, and its network is thrown away afterwards: it is left out.
-- Where the two scripts of the official code differ, this has the values of the later one (dropout 0.2, 10 + 10 epochs,
-  batches of 64), whose model file exists.
-- Equal moments have a gradient of 0, and padding does not take part unless ``mask_padding`` is off.
-
-Regression has the squared error in place of the cross-entropy.
+- Equal moments have a gradient of 0.
+- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there).
+- Scores are ours: the squared error in place of the cross-entropy.
 """
 
 from itertools import combinations

@@ -30,7 +30,7 @@ from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
 from elision.methods.layers.utterance import Classifier
 from elision.params import TrainingCorruption
-from elision.task import MODALITIES, DataSpec, TaskKind
+from elision.task import MODALITIES, DataSpec
 
 _MAX_HEADS = 8
 _CLASSIFIER = (256, 128)
@@ -100,7 +100,6 @@ class RamerMethod(Method):
     """What both stages share: the encoders of the modalities, and how they are trained."""
 
     reads_text = "vectors"
-    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "demo": {"epochs": 10, "constant_epochs": 6, "batch_size": 16, "hidden": 64, "feed_forward": 256}
     }

@@ -41,6 +41,7 @@ class SelfMM(LabelGeneratingMethod):
     """Yu, Xu, Yuan and Wu, AAAI 2021."""
 
     name = "self_mm"
+    task = ("regression",)
     paper = (
         "Yu, Xu, Yuan, Wu: Learning Modality-Specific Representations with Self-Supervised Multi-Task Learning for "
         "Multimodal Sentiment Analysis. AAAI 2021, arXiv 2102.04830"

@@ -72,6 +72,7 @@ class TETFN(LabelGeneratingMethod):
     """Wang, Guo, Tian, Liu, He and Luo, Pattern Recognition 2023."""
 
     name = "tetfn"
+    task = ("regression",)
     paper = (
         "Wang, Guo, Tian, Liu, He, Luo: TETFN: A text enhanced transformer fusion network for multimodal sentiment "
         "analysis. Pattern Recognition 136, 2023"

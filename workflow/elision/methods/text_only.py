@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
-from elision.task import DataSpec, TaskKind
+from elision.task import DataSpec
 
 
 class TextOnly(Method):
@@ -20,7 +20,6 @@ class TextOnly(Method):
 
     name = "text_only"
     requires = ("text",)
-    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
 
     class Hyperparameters(TrainingHyperparameters):
         """Usual values for fine-tuning a BERT."""

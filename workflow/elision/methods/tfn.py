@@ -64,7 +64,6 @@ class TFN(Method):
         "Zadeh, Chen, Poria, Cambria, Morency: Tensor Fusion Network for Multimodal Sentiment Analysis. EMNLP 2017, "
         "arXiv 1707.07250"
     )
-    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
 
     class Hyperparameters(TrainingHyperparameters):
         """Those of MMSA for MOSI."""

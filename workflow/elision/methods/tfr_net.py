@@ -41,7 +41,7 @@ from elision.methods.base import Method, Prediction, TrainingHyperparameters
 from elision.methods.layers.batch_norm import BatchNorm
 from elision.methods.layers.crossmodal import CrossmodalEncoder
 from elision.methods.layers.plateau import Plateau
-from elision.task import MODALITIES, DataSpec, TaskKind
+from elision.task import MODALITIES, DataSpec
 
 _EPSILON = 1e-4
 _LEAST_DEPTH = 3  # of the encoders that attend within a sequence
@@ -82,7 +82,6 @@ class TFRNet(Method):
         "Yuan, Li, Xu, Yu: Transformer-based Feature Reconstruction Network for Robust Multimodal Sentiment Analysis. "
         "ACM MM 2021"
     )
-    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
 
     class Hyperparameters(TrainingHyperparameters):
         """Those of MMSA for MOSI."""

@@ -12,7 +12,7 @@ from elision.batch import Batch
 from elision.methods.base import Method, TrainingHyperparameters
 from elision.methods.layers.utterance import LSTMEncoder, TextCNN
 from elision.params import TrainingCorruption
-from elision.task import MODALITIES, DataSpec, TaskKind
+from elision.task import MODALITIES, DataSpec
 
 if TYPE_CHECKING:
     from elision.methods.layers.retrieval import Database
@@ -131,7 +131,6 @@ class FamilyMethod(Method):
     """
 
     reads_text = "vectors"
-    task: ClassVar[set[TaskKind]] = {TaskKind.REGRESSION, TaskKind.CLASSIFICATION}
     inherits: ClassVar[tuple[str, ...]] = ("encoders",)
 
     class Hyperparameters(FamilyHyperparameters):
@@ -145,7 +144,7 @@ class FamilyMethod(Method):
     def initialise(self) -> None:
         """Draw the weights of linear and convolutional layers anew; their biases are 0."""
         for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
+            if isinstance(module, nn.Linear | nn.Conv1d):
                 if self.hyperparameters.initialisation == "kaiming":
                     nn.init.kaiming_normal_(module.weight)
                 else:
