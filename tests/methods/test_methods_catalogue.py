@@ -119,7 +119,8 @@ def test_every_wrong_override_is_named_with_what_is_allowed():
     message = str(error.value)
     assert "lnln: learning_rat: unknown hyperparameter; did you mean learning_rate? allowed: epochs" in message
     assert "lnln: epochs: Input should be greater than or equal to 0 (found -3)" in message
-    assert "lnln: corruption: Input should be 'lnln', 'complete', 'absent', 'mixed' or 'noise' (found 'some')" in message
+    kinds = "'lnln', 'complete', 'absent', 'mixed' or 'noise'"
+    assert f"lnln: corruption: Input should be {kinds} (found 'some')" in message
 
 
 def test_modalities_must_be_known_and_hold_what_the_method_requires():

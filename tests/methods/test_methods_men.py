@@ -39,7 +39,16 @@ def test_parameter_counts_equal_those_of_nmer_without_the_autoencoder(official_m
 def test_training_is_that_of_nmer(official_method):
     men, nmer = (official_method(name, "iemocap").hyperparameters.model_dump() for name in ("men", "nmer"))
     assert {key: men[key] for key in men if key in nmer} == {key: nmer[key] for key in men if key in nmer}
-    assert (men["epochs"], men["dropout"], men["corruption"]) == (80, 0.1, "noise")
+    assert (men["epochs"], men["dropout"], men["corruption"], men["intensity"]) == (80, 0.1, "noise", 100)
+
+
+def test_the_gradient_of_every_sub_network_is_clipped_by_itself(batch):
+    method = make("men", clip=1e-3)
+    torch.stack(list(method.loss(batch).values())).sum().backward()
+    method.after_backward()
+    for name in [*SPACES, "shared", "classifier"]:
+        gradients = [p.grad for p in method.get_submodule(name).parameters()]
+        assert nn.utils.get_total_norm(gradients).item() == pytest.approx(1e-3, rel=1e-2)
 
 
 def test_what_is_classified_are_the_vectors_as_they_are(batch):
@@ -135,6 +144,16 @@ def test_a_prediction_never_depends_on_the_rest_of_the_batch(batch, overrides):
     method = make("men", **overrides).eval()
     some = torch.tensor([4, 1, 2])
     torch.testing.assert_close(method.predict(rows(batch, some)).output, method.predict(batch).output[some])
+
+
+@pytest.mark.parametrize("overrides", [{}, {"classifier_input": "specific"}, PLAIN])
+def test_without_a_stage_it_predicts_as_with_one_once_its_weights_are_loaded(batch, overrides):
+    method = make("men", **overrides).eval()
+    other = type(method)(method.hyperparameters, method.spec, nn.Identity()).eval()
+    other.start({}, None)
+    assert not torch.equal(other.predict(batch).output, method.predict(batch).output)
+    other.load_state_dict(method.state_dict())
+    assert torch.equal(other.predict(batch).output, method.predict(batch).output)
 
 
 def test_the_teacher_is_no_part_of_the_method(batch):

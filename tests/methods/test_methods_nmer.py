@@ -64,9 +64,13 @@ def test_training_is_that_of_the_official_scripts(official_method):
         group = optimizer.param_groups[0]
         assert (group["lr"], group["betas"], group["weight_decay"]) == (2e-4, (beta1, 0.999), 0)
         assert (h.epochs, h.batch_size, h.clip, h.corruption) == (epochs, size, clip, corruption)
+        assert (h.initialisation, h.text_dropout, h.mask_padding) == ("kaiming", 0.5, True)
         half = epochs // 2
         factors = [each.learning_rate_factor(epoch) for epoch in (1, half, half + 1, epochs)]
         assert factors == pytest.approx([1, 1, 1 - 1 / (half + 1), 1 / (half + 1)])
+    assert (stage.hyperparameters.dropout, method.hyperparameters.dropout) == (0.2, 0.1)
+    assert (method.hyperparameters.noise, method.hyperparameters.intensity) == ("gaussian", 100)
+    assert (method.hyperparameters.transformer_layers, method.hyperparameters.transformer_dropout) == (5, 0.1)
 
 
 def test_the_gradient_of_every_official_sub_network_is_clipped_by_itself(batch):
@@ -156,6 +160,20 @@ def test_the_decoder_reads_the_latent_vector_and_the_condition_and_ends_in_a_sig
     first, _, second, _ = autoencoder.decoder
     hidden = F.leaky_relu(F.linear(torch.cat([latent, condition], 1), first.weight, first.bias), 0.01)
     torch.testing.assert_close(autoencoder.decode(latent, condition), 1 / (1 + (-second(hidden)).exp()))
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_what_is_classified_is_decoded_and_added_to_the_specific_vectors_only_as_a_residual(batch, residual):
+    method = make("nmer", residual=residual).eval()
+    specific, invariant = method.encode(batch)
+    mean, _ = method.autoencoder.encode(specific, invariant)
+    expected = method.autoencoder.decode(mean, invariant) + residual * specific
+    prediction = method.predict(batch)
+    torch.testing.assert_close(prediction.representation, expected)
+    torch.testing.assert_close(prediction.output, method.classifier(expected).squeeze(1))
+    # What is reconstructed is what is classified.
+    target = method.teacher.specific(batch.clean)
+    torch.testing.assert_close(method.loss(batch)["reconstruction"], F.mse_loss(expected, target))
 
 
 @pytest.mark.parametrize("batch_attention", [False, True])
@@ -263,6 +281,7 @@ def test_without_a_stage_it_predicts_as_with_one_once_its_weights_are_loaded(bat
     method = make("nmer").eval()
     other = type(method)(method.hyperparameters, method.spec, nn.Identity()).eval()
     other.start({}, None)
+    assert not torch.equal(other.predict(batch).output, method.predict(batch).output)
     other.load_state_dict(method.state_dict())
     assert torch.equal(other.predict(batch).output, method.predict(batch).output)
 

@@ -120,8 +120,9 @@ def deal(samples: pd.DataFrame, folds: Folds, where: str) -> pd.DataFrame:
     """Deal groups of samples to the test splits of folds, and part of the other groups to validation.
 
     Groups are dealt in a random order to the fold that has the fewest samples so far, so that folds are about equally
-    large, and leave each fold two groups or more that it does not test; of the groups that a fold does not test, validation takes the next ones in that order, beginning after those
-    that it tests, until its share is reached. Samples whose split is neither of ours (unlabelled, skipped) keep it.
+    large, and leave each fold two groups or more that it does not test; of these, validation takes the next ones in
+    that order, beginning after those that it tests, until its share is reached. Samples whose split is neither of ours
+    (unlabelled, skipped) keep it.
 
     Parameters
     ----------

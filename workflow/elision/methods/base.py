@@ -47,7 +47,7 @@ class TrainingHyperparameters(BaseModel):
         None, description="training corruption of this method; null: train.corruption"
     )
     noise: Noise = Field("gaussian", description="kind of the noise, for corruption: noise")
-    intensity: int = Field(20, ge=1, description="time steps of the noise scheduler, for corruption: noise")
+    intensity: int = Field(100, ge=1, description="time steps of the noise scheduler, for corruption: noise")
     modalities: tuple[Literal[MODALITIES], ...] = Field(
         MODALITIES, min_length=1, description="modalities that the method sees; the rest is left out"
     )

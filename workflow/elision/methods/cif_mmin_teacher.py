@@ -6,7 +6,6 @@ without the projections (``utt_self_supervise`` in the official code). Follows t
 What differs here:
 
 - The temperature is the constant e: the official code has a parameter for it that no optimizer trains.
-- A batch of one, which has nothing to contrast, is as in the official code: its loss is large and tells nothing.
 - Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there).
 """
 

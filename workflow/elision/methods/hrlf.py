@@ -4,23 +4,28 @@ The student has the network of the teacher (``hrlf_teacher``), which stays as it
 to what the teacher makes of the complete data: on three scales, mutual information with the teacher's features is
 raised and discriminators learn to tell the two apart, and its output follows the teacher's. Only the student predicts.
 
-No code was released. What the paper does not say is listed with the teacher, where it concerns the network; and here:
+No code was released. What the paper leaves open is listed with the teacher, where it concerns the network; and here:
 
+- The student starts from the weights of the teacher (``start_from_teacher``). Where it has weights of its own, the
+  discriminators know it by its features at once, and what they say has no effect, or too much of it.
+- Discriminators have one hidden layer. They take a step on the features of a batch, and then judge the student, which
+  minimises log(1 - De(E_s)) as equation 9 is printed, and so is left alone where they are sure (``adversary``). With
+  ``non_saturating`` it maximises log De(E_s) instead: then they drive a student that they can always tell from the
+  teacher, as it has seen less, to features that are the same for every sample.
 - The statistics networks of the mutual information have two hidden layers, and learn from the student's loss itself,
-  which they minimise too. Pairs that do not belong together are made by moving the teacher's features on by one sample.
-- A discriminator has one hidden layer. Discriminators take a step on the features of a batch, and then judge the
-  student, which maximises log De(E_s) instead of minimising log(1 - De(E_s)), whose gradient vanishes where the
-  discriminator is sure. ``discriminator: gradient_reversal`` plays the game as printed, in one step.
-- A single score has no distribution, so L_KL is the squared distance of the scores (``score_distillation``).
-- The student does not start from the teacher's weights.
-- An ablation leaves out the modules and the terms; without FRF the vectors of the modalities are joined.
+  which they minimise too. Pairs that do not belong together are made by moving the teacher's features on by one sample
+  of the shuffled batch (``strangers``: by one, by two, ...).
+- A single score has no distribution, so L_KL is the squared distance of the scores (``score_distillation``). A dataset
+  of scores with ``task: classification`` and ``cuts: [0]`` has two classes, and the divergence as printed.
+- An ablation leaves out the modules and the terms; without FRF the vectors of the modalities are joined. That is the
+  student's alone: the teacher has its own hyperparameters (``stages``), ``factorisation: false`` among them.
 
 Student, statistics networks and discriminators have an Adam each, with the same hyperparameters, and their gradients
 are clipped apart. With ``accumulate``, gradients of all three are summed; the discriminators take their step before the
 student's last batch of the group, which is then judged by those that have just moved.
 
-The stochastic missing of the paper is ``corruption: mixed``: in every modality, frames lost at a rate of its own
-drawing, and whole modalities absent.
+The stochastic missing of the paper is ``corruption: mixed``: each sample has a rate at which frames of all modalities
+are lost, one of 0, 0.1, ..., 0.9, and a set of modalities that are absent, none included. Both are ours.
 """
 
 from itertools import starmap
@@ -44,7 +49,7 @@ if TYPE_CHECKING:
 
 
 class StatisticsNetwork(nn.Module):
-    """T: scores whether features of teacher and student belong to the same sample.
+    """T (section 3.4): scores whether features of teacher and student belong to the same sample.
 
     Parameters
     ----------
@@ -60,10 +65,18 @@ class StatisticsNetwork(nn.Module):
         """Return a score [B] of each pair of rows [B, inputs]."""
         return self.layers(torch.cat([teacher, student], 1)).squeeze(1)
 
-    def information(self, teacher: Tensor, student: Tensor) -> Tensor:
-        """Bound the mutual information of features [B, inputs] of the same samples from below."""
-        # In a shuffled batch, moving on by one pairs each sample with a random other.
-        return information_bound(self(teacher, student), self(teacher.roll(1, 0), student))
+    def information(self, teacher: Tensor, student: Tensor, strangers: int) -> Tensor:
+        """Bound the mutual information of features [B, inputs] of the same samples from below.
+
+        Parameters
+        ----------
+        teacher, student : Tensor [B, inputs]
+        strangers : int
+            How many others stand for the product of the marginal distributions, for each sample.
+        """
+        # In a shuffled batch, moving on pairs each sample with random others.
+        others = [self(teacher.roll(places, 0), student) for places in range(1, strangers + 1)]
+        return information_bound(self(teacher, student), torch.cat(others))
 
 
 class HRLF(HRLFTeacher):
@@ -71,13 +84,15 @@ class HRLF(HRLFTeacher):
 
     Where the parts of the paper are, beside those that `HRLFTeacher` lists:
 
-    - Stochastic missing (MSM): the training corruption ``mixed``. The teacher reads ``batch.clean``.
-    - Hierarchical mutual information (HMI), statistics network T of each scale: ``statistics``. I(E_t; E_s):
-      `information_bound`. L_HMI: the term ``information``.
-    - Hierarchical adversarial learning (HAL), De of each scale: ``discriminators``. L_HAL: `adversarial_value`, which
-      they maximise (the term ``discriminators``); the student's side is the term ``adversarial``.
-    - L_KL: the term ``distillation``. L_total: the sum of all terms, each with the weight 1.
-    - "w/o FRF", "w/o HMI" and "w/o HAL" of the ablation: ``factorisation``, ``information`` and ``adversarial``.
+    - Section 3.2, modality stochastic missing (MSM): the training corruption ``mixed``; the teacher reads
+      ``batch.clean``. Its features, of which no gradient comes back: `teach`.
+    - Section 3.4, hierarchical mutual information maximisation (HMI), T of each scale: ``statistics``; equation 7:
+      `information_bound`; equation 8: the term ``information``.
+    - Section 3.5, hierarchical adversarial learning (HAL), De of each scale: ``discriminators``; equation 9:
+      `adversarial_value`, which they maximise (term ``discriminators``) and the student minimises (``adversarial``).
+    - Section 3.6, L_KL: the term ``distillation``; L_total: the sum of all terms but ``discriminators``, each with the
+      weight 1.
+    - Section 4.4, "w/o FRF", "w/o HMI" and "w/o HAL": ``factorisation``, ``information`` and ``adversarial`` false.
     """
 
     name = "hrlf"
@@ -93,13 +108,17 @@ class HRLF(HRLFTeacher):
         adversarial: bool = Field(True, description="false: without HAL, the discriminators")
         statistics_width: int = Field(128, ge=1, description="both hidden layers of a statistics network; ours")
         discriminator_width: int = Field(128, ge=1, description="hidden layer of a discriminator; ours")
-        discriminator: Literal["alternate", "gradient_reversal"] = Field(
-            "alternate",
-            description="a step of the discriminators, then the student's against them; or both in one step, with a "
-            "reversed gradient",
+        adversary: Literal["minimax", "non_saturating", "gradient_reversal"] = Field(
+            "minimax",
+            description="minimax: a step of the discriminators, then the student's, which minimises L_HAL; "
+            "non_saturating: it maximises log De(E_s) instead; gradient_reversal: both in one step. Ours",
         )
+        strangers: int = Field(
+            1, ge=1, description="other samples that each is paired with, to estimate the mutual information; ours"
+        )
+        start_from_teacher: bool = Field(True, description="start from the weights of the teacher; ours")
         score_distillation: Literal["squared_error", "none"] = Field(
-            "squared_error", description="what stands for L_KL where the output is a score"
+            "squared_error", description="what stands for L_KL where the output is a score; ours"
         )
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
@@ -116,19 +135,35 @@ class HRLF(HRLFTeacher):
         self._teacher: list[HRLFTeacher] = []
 
     def start(self, stages: dict[str, Method], database: "Database | None") -> None:
-        """Take the teacher.
+        """Take the teacher, and its weights.
 
         Raises
         ------
         ElisionError
-            If its features have other widths.
+            If its features have other widths, or its weights other shapes.
         """
-        for name, teacher in stages.items():
+        self._teacher = list(stages.values())
+        for teacher in self._teacher:
             for field in ("width", "scales"):
                 own, its = getattr(self.hyperparameters, field), getattr(teacher.hyperparameters, field)
                 if own != its:
-                    raise ElisionError(f"hrlf: {field} is {own!r}, but {its!r} in its teacher; set stages.{name} alike")
-        self._teacher = list(stages.values())
+                    raise ElisionError(
+                        f"hrlf: {field} is {own!r}, but {its!r} in its teacher; set stages.{teacher.name} alike"
+                    )
+            if self.hyperparameters.start_from_teacher:
+                self._copy(teacher)
+
+    def _copy(self, teacher: HRLFTeacher) -> None:
+        """Take over the weights of the modules that both have."""
+        for name in ("sequences", "factorisation", "bottleneck", "head"):
+            if hasattr(self, name) and hasattr(teacher, name):
+                try:
+                    getattr(self, name).load_state_dict(getattr(teacher, name).state_dict())
+                except RuntimeError as error:
+                    raise ElisionError(
+                        f"hrlf: {name} has another shape than in its teacher; set stages.{teacher.name} alike, or "
+                        "start_from_teacher to false"
+                    ) from error
 
     def teach(self, batch: Batch) -> Representations:
         """Return what the teacher makes of the complete data; no gradient flows into it."""
@@ -144,7 +179,7 @@ class HRLF(HRLFTeacher):
         return F.kl_div(output.log_softmax(1), target.log_softmax(1), reduction="batchmean", log_target=True)
 
     def judge(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
-        """Return -L_HAL, summed over the scales: the loss of the discriminators."""
+        """Return -L_HAL (equation 9), summed over the scales: the loss of the discriminators."""
         scales = zip(self.discriminators, student, teacher, strict=True)
         return -sum(adversarial_value(judge(e_student), judge(e_teacher)) for judge, e_student, e_teacher in scales)
 
@@ -152,18 +187,25 @@ class HRLF(HRLFTeacher):
         """Return the loss of the discriminators, whose gradient reaches nothing else."""
         return {"discriminators": self.judge([e.detach() for e in student.scales], teacher.scales)}
 
+    def mislead(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
+        """Return the student's side of HAL, summed over the scales."""
+        kind = self.hyperparameters.adversary
+        if kind == "gradient_reversal":
+            return self.judge([_reverse_gradient(e) for e in student], teacher)
+        judged = starmap(_judge_frozen, zip(self.discriminators, student, strict=True))
+        if kind == "non_saturating":
+            return -sum(F.logsigmoid(logits).mean() for logits in judged)
+        return sum(F.logsigmoid(-logits).mean() for logits in judged)
+
     def student_terms(self, student: Representations, teacher: Representations, label: Tensor) -> dict[str, Tensor]:
         """Return L_total: the loss of the student and of the statistics networks."""
         h = self.hyperparameters
         terms = self.own_terms(student, label)
         if h.information:
             scales = zip(self.statistics, teacher.scales, student.scales, strict=True)
-            terms["information"] = -sum(net.information(e_teacher, e_student) for net, e_teacher, e_student in scales)
-        if h.adversarial and h.discriminator == "alternate":
-            judged = starmap(_judge_frozen, zip(self.discriminators, student.scales, strict=True))
-            terms["adversarial"] = sum(F.softplus(-logits).mean() for logits in judged)
-        elif h.adversarial:
-            terms["adversarial"] = self.judge([_reverse_gradient(e) for e in student.scales], teacher.scales)
+            terms["information"] = -sum(net.information(*pair, strangers=h.strangers) for net, *pair in scales)
+        if h.adversarial:
+            terms["adversarial"] = self.mislead(student.scales, teacher.scales)
         if self.spec.task is TaskKind.CLASSIFICATION or h.score_distillation == "squared_error":
             terms["distillation"] = self.distil(student.output, teacher.output)
         return terms
@@ -171,7 +213,7 @@ class HRLF(HRLFTeacher):
     @property
     def alternates(self) -> bool:
         """Whether the discriminators have a step of their own."""
-        return self.hyperparameters.adversarial and self.hyperparameters.discriminator == "alternate"
+        return self.hyperparameters.adversarial and self.hyperparameters.adversary != "gradient_reversal"
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of all networks; each gets the gradient of its own terms only."""
@@ -200,11 +242,11 @@ class HRLF(HRLFTeacher):
 
 
 def information_bound(joint: Tensor, marginal: Tensor) -> Tensor:
-    """Jensen-Shannon bound of mutual information: E[-softplus(-T)] over pairs, minus E[softplus(T)] over strangers.
+    """Jensen-Shannon bound (equation 7): E[-softplus(-T)] of pairs of one sample, minus E[softplus(T)] of others.
 
     Parameters
     ----------
-    joint, marginal : Tensor [B]
+    joint, marginal : Tensor [N]
         Scores T of pairs of one sample, and of pairs of different samples.
 
     Returns
@@ -216,7 +258,7 @@ def information_bound(joint: Tensor, marginal: Tensor) -> Tensor:
 
 
 def adversarial_value(student: Tensor, teacher: Tensor) -> Tensor:
-    """L_HAL of one scale, E[log(1 - De(E_s)) + log De(E_t)], from logits [B, 1].
+    """L_HAL of one scale (equation 9), E[log(1 - De(E_s)) + log De(E_t)], from logits [B, 1].
 
     Returns
     -------

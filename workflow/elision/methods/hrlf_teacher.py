@@ -3,21 +3,24 @@
 Each modality becomes a vector, which is factorised into a code of its sentiment and one of the modality itself. The
 codes side by side pass through a bottleneck, whose layers are the scales on which the student is later compared.
 
-No code was released. What the paper does not say, and what is done here:
+No code was released. What the paper leaves open, and what is done here:
 
 - Depth, feed-forward layer, dropout, hidden layers and clipping are hyperparameters, with the values of MulT where it
-  has them. Layers are pre-norm, positions are added at every frame, and the convolution keeps the length.
+  has them. Transformer layers are pre-norm (``pre_norm``); positions are added at every frame; the convolution keeps
+  the length and has no bias (``convolution_bias``); a ReLU lies between the fully connected layers of the bottleneck
+  (``bottleneck_relu``), and the classifier is one linear layer.
 - The vector of a modality is its last time step in the paper, and its last valid one here (``last_index``). Padding is
   not attended. A modality without a valid frame is read as one frame of zeros.
 - The paper makes the joint vector of both codes and gives it a width of 3 d, so a code has d / 2 entries (``joint``).
 - Scales of equal width are put side by side; the widths 3 d, 2 d and d of the paper fit their sum (``scales``).
-- Squared distances are summed over a vector's entries, as the formulas say, and averaged over the batch. Gradients
-  also flow into the vectors and codes that are to be met.
-- The teacher learns from the loss of the task and from those of the factorisation.
+- The gradient of L_FRF does not reach what is to be met (``factorisation_targets``): where it does, vectors that are
+  the same for every sample meet everything at once, and the network ends there. Squared distances are averaged over
+  the entries of a vector (``factorisation_error``): summed, as printed, they outweigh the task by the width.
+- The teacher learns from the loss of the task and from L_FRF (``factorisation_loss``).
 - The learning rate stays, unless ``plateau_patience`` is set. A score has the squared error, classes the cross-entropy.
 
-The default hyperparameters are those of the paper for IEMOCAP. The sequence length of 300 that it names is most likely
-the width of its text vectors; here sequences have the length of the dataset.
+The default hyperparameters are those of the paper for IEMOCAP (section 4.2). The sequence length of 300 that it names
+is most likely the width of its text vectors; here sequences have the length of the dataset.
 """
 
 from dataclasses import dataclass
@@ -43,7 +46,7 @@ def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 class SequenceEncoder(nn.Module):
-    """Convolution over time, positions and a pre-norm transformer; one step stands for the sequence.
+    """Convolution over time, positions and a transformer (section 3.3); one step stands for the sequence.
 
     Parameters
     ----------
@@ -52,6 +55,10 @@ class SequenceEncoder(nn.Module):
     heads, layers, kernel, feed_forward : int
     dropout : float
         On attention weights, inside the feed-forward layers and before each residual.
+    pre_norm : bool
+        Normalise before attention and feed-forward layers, and once more at the end; else after each.
+    bias : bool
+        Of the convolution.
     last_index : bool
         Read the last step of the padded sequence, instead of the last valid one.
     """
@@ -66,17 +73,19 @@ class SequenceEncoder(nn.Module):
         kernel: int,
         feed_forward: int,
         dropout: float,
+        pre_norm: bool,
+        bias: bool,
         last_index: bool,
     ) -> None:
         super().__init__()
         self.last_index = last_index
-        self.convolution = nn.Conv1d(inputs, width, kernel, padding="same", bias=False)
+        self.convolution = nn.Conv1d(inputs, width, kernel, padding="same", bias=bias)
         # Not nn.TransformerEncoder, which copies one layer, so that all start with the same weights.
         self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(width, heads, feed_forward, dropout, batch_first=True, norm_first=True)
+            nn.TransformerEncoderLayer(width, heads, feed_forward, dropout, batch_first=True, norm_first=pre_norm)
             for _ in range(layers)
         )
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width) if pre_norm else nn.Identity()
 
     def forward(self, sequence: Sequence) -> Tensor:
         """Summarise a modality in one vector [B, width]."""
@@ -94,7 +103,7 @@ class SequenceEncoder(nn.Module):
 
 
 class Factorisation(nn.Module):
-    """Fine-grained representation factorisation (FRF).
+    """Fine-grained representation factorisation (FRF, section 3.3).
 
     Each modality has a sentiment encoder ES and a modality encoder EM; all share the decoder D_r.
 
@@ -102,10 +111,15 @@ class Factorisation(nn.Module):
     ----------
     width, code, hidden : int
         Of the vectors, of both codes, and of the hidden layers.
+    error : str
+        ``mean`` or ``sum`` of the squared differences over the entries of a vector.
+    targets : str
+        ``fixed`` or ``learnt``: whether the gradient of the losses reaches what is to be met.
     """
 
-    def __init__(self, width: int, code: int, hidden: int) -> None:
+    def __init__(self, width: int, code: int, hidden: int, *, error: str, targets: str) -> None:
         super().__init__()
+        self.error, self.targets = error, targets
         self.sentiment = nn.ModuleDict({name: perceptron(width, hidden, code) for name in MODALITIES})
         self.modality = nn.ModuleDict({name: perceptron(width, hidden, code) for name in MODALITIES})
         self.decoder = perceptron(2 * code, hidden, width)
@@ -124,7 +138,7 @@ class Factorisation(nn.Module):
         return self.decoder(torch.cat(pairs, 3))
 
     def losses(self, vectors: Tensor, sentiment: Tensor, modality: Tensor) -> dict[str, Tensor]:
-        """Return L_self, L_cross and L_recon.
+        """Return L_self, L_cross and L_recon (equations 1 to 3).
 
         Parameters
         ----------
@@ -132,22 +146,38 @@ class Factorisation(nn.Module):
         sentiment, modality : Tensor [B, 3, code]
         """
         translated = self.translate(sentiment, modality)
-        errors = (translated - vectors[:, None]).square().sum(3)
+        if self.targets == "fixed":
+            vectors, sentiment = vectors.detach(), sentiment.detach()
+        errors = self.distance(translated, vectors[:, None])
         own = torch.eye(errors.shape[1], dtype=torch.bool, device=errors.device)
         # What modality a shows with the sentiment of any b must hold, read by a's own encoder, the sentiment of a.
         recoded = [encode(z) for encode, z in zip(self.sentiment.values(), translated.unbind(2), strict=True)]
         return {
             "self_translation": errors[:, own].mean(),
             "cross_translation": errors[:, ~own].mean(),
-            "reconstruction": (torch.stack(recoded, 2) - sentiment[:, None]).square().sum(3).mean(),
+            "reconstruction": self.distance(torch.stack(recoded, 2), sentiment[:, None]).mean(),
         }
+
+    def distance(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the squared distance of vectors, which lie along the last dimension."""
+        squares = (x - y).square()
+        return squares.mean(-1) if self.error == "mean" else squares.sum(-1)
 
 
 class Bottleneck(nn.Module):
-    """Fully connected layers of widths 3 d, 2 d, d, 2 d and 3 d, with a ReLU after each that is inside."""
+    """Fully connected layers of widths 3 d, 2 d, d, 2 d and 3 d (section 3.4).
 
-    def __init__(self, width: int) -> None:
+    Parameters
+    ----------
+    width : int
+        d.
+    relu : bool
+        Put a ReLU after each layer but the last.
+    """
+
+    def __init__(self, width: int, *, relu: bool) -> None:
         super().__init__()
+        self.activation = F.relu if relu else nn.Identity()
         widths = [3 * width, 2 * width, width, 2 * width, 3 * width]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
 
@@ -155,7 +185,7 @@ class Bottleneck(nn.Module):
         """Return H [B, 3 d] itself, I1, I2, I3, and the refined H~ [B, 3 d]."""
         features = [joint]
         for layer in self.layers[:-1]:
-            features.append(F.relu(layer(features[-1])))
+            features.append(self.activation(layer(features[-1])))
         return [*features, self.layers[-1](features[-1])]
 
 
@@ -188,14 +218,14 @@ class HRLFTeacher(Method):
 
     Where the parts of the paper are:
 
-    - Unimodal encoding, convolution, position embedding and transformer F_m to Z_m: ``sequences``.
-    - Fine-grained representation factorisation (FRF), ES_m and EM_m to Q_m and U_m: ``factorisation.sentiment`` and
-      ``factorisation.modality``. Its decoder D_r and within-modality and cross-modality translation Z_ab:
-      ``factorisation.decoder``. L_self, L_cross and L_recon: the terms ``self_translation``, ``cross_translation`` and
-      ``reconstruction``.
-    - Joint representation H to H~ over I1, I2 and I3: ``bottleneck``. Multi-scale features E1, E2 and E3:
-      ``Representations.scales``.
-    - Prediction from H~: ``head``. L_task: the term ``sentiment``.
+    - Section 3.3, a modality's R_m (convolution and positions) and Z_m = F_m(R_m): `SequenceEncoder`, ``sequences``.
+    - Section 3.3, fine-grained representation factorisation (FRF), Q_m = ES_m(Z_m) and U_m = EM_m(Z_m):
+      ``factorisation.sentiment`` and ``factorisation.modality``; Z_ab = D_r(Q_a, U_b): ``factorisation.decoder``.
+      Equations 1 to 3: the terms ``self_translation``, ``cross_translation`` and ``reconstruction``; 4 is their sum.
+    - Sections 3.2 and 3.4, C_m, the joint H, and H~ over I1, I2 and I3: `represent` and ``bottleneck``; the multi-scale
+      E1, E2 and E3: ``Representations.scales``.
+    - Section 3.6, the classifier: ``head``; L_task: the term ``sentiment``.
+    - Section 3.2 (i), the teacher is trained on complete data: ``corruption``.
     """
 
     name = "hrlf_teacher"
@@ -220,19 +250,33 @@ class HRLFTeacher(Method):
         width: int = Field(40, ge=2, multiple_of=2, description="d, the dimension of a modality's vector")
         heads: int = Field(10, ge=1, validate_default=True, description="attention heads; they must divide the width")
         kernel: int = Field(3, ge=1, description="of the convolution over time")
+        convolution_bias: bool = Field(False, description="the convolution has a bias; ours")
         layers: int = Field(4, ge=1, description="of each transformer; ours")
+        pre_norm: bool = Field(True, description="normalise before each sub-layer, false: after it; ours")
         feed_forward: int = Field(160, ge=1, description="hidden width of the transformer's feed-forward layers; ours")
         dropout: float = Field(0.1, ge=0, lt=1, description="in the transformers; ours")
         last_index: bool = Field(
-            False, description="true: the vector of a modality is the last step of the padded sequence, not of its own"
+            False,
+            description="true: the vector of a modality is the last step of the padded sequence, not of its own; ours",
         )
         factorisation: bool = Field(True, description="false: without FRF, vectors go into the bottleneck as they are")
+        factorisation_loss: bool = Field(
+            True, description="learn from L_FRF; false: codes without it. Ours for the teacher"
+        )
+        factorisation_error: Literal["mean", "sum"] = Field(
+            "mean", description="of the squared differences over the entries of a vector; sum: as printed. Ours"
+        )
+        factorisation_targets: Literal["fixed", "learnt"] = Field(
+            "fixed", description="whether the gradient of L_FRF reaches what is to be met (learnt) or not; ours"
+        )
         joint: Literal["both", "sentiment_only"] = Field(
-            "both", description="what is joined: both codes, of d / 2 each, or the sentiment codes alone, of d"
+            "both", description="what is joined: both codes, of d / 2 each, or the sentiment codes alone, of d; ours"
         )
         code_hidden: int = Field(40, ge=1, description="hidden width of code encoders and decoder; ours")
+        bottleneck_relu: bool = Field(True, description="a ReLU after each inner layer of the bottleneck; ours")
         scales: Literal["concatenated", "added"] = Field(
-            "concatenated", description="how features of equal width make a scale: 6 d, 4 d and d wide, or 3 d, 2 d, d"
+            "concatenated",
+            description="how features of equal width make a scale: 6 d, 4 d and d wide, or 3 d, 2 d and d; ours",
         )
 
         @field_validator("heads")
@@ -263,6 +307,8 @@ class HRLFTeacher(Method):
                     kernel=h.kernel,
                     feed_forward=h.feed_forward,
                     dropout=h.dropout,
+                    pre_norm=h.pre_norm,
+                    bias=h.convolution_bias,
                     last_index=h.last_index,
                 )
                 for name in MODALITIES
@@ -270,8 +316,10 @@ class HRLFTeacher(Method):
         )
         if h.factorisation:
             code = width // 2 if h.joint == "both" else width
-            self.factorisation = Factorisation(width, code, h.code_hidden)
-        self.bottleneck = Bottleneck(width)
+            self.factorisation = Factorisation(
+                width, code, h.code_hidden, error=h.factorisation_error, targets=h.factorisation_targets
+            )
+        self.bottleneck = Bottleneck(width, relu=h.bottleneck_relu)
         self.head = nn.Linear(3 * width, spec.outputs)
         if h.plateau_patience is not None:
             self.plateau = Plateau(factor=0.5, patience=h.plateau_patience)
@@ -297,7 +345,9 @@ class HRLFTeacher(Method):
     def own_terms(self, found: Representations, label: Tensor) -> dict[str, Tensor]:
         """Return L_task and L_FRF, which need no other network."""
         terms = {"sentiment": self.error(found.output, label, regression=F.mse_loss)}
-        return terms | self.factorisation.losses(found.vectors, *found.codes) if found.codes else terms
+        if found.codes and self.hyperparameters.factorisation_loss:
+            terms |= self.factorisation.losses(found.vectors, *found.codes)
+        return terms
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return L_task and L_FRF."""

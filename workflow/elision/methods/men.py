@@ -4,13 +4,14 @@ The specific and the invariant vectors of NMER's encoders are classified as they
 copies of what is absent, starts from the same first stage, and keeps the invariant vectors near those that the stage
 has of the clean data.
 
-The paper of NMER names this ablation, but neither it nor the official code says what it consists of: this is our
-reading, **NMER minus the autoencoder**, and its numbers are no replication of the paper's. The classifier has the input
-of the first stage (768 values) and batch normalisation and dropout of the second. The MEN published with the code lies
-so far below MMIN that it may have had neither the first stage nor its invariant vectors: ``pretrained: false`` and
-``invariant: false``. With ``classifier_input: specific`` beside them that is, but for batch normalisation and how long
-and how it is trained, the augmentation baseline of MMIN's code, on noise: the invariant encoders, which nothing would
-train, are left out then.
+NMER's authors compare it with a model of this name. Their code plots its numbers but does not contain it, and we know
+of no description: this is our reading, **NMER minus the autoencoder**, and its numbers are no replication of theirs.
+The classifier has the input of the first stage (768 values) and batch normalisation and dropout of the second.
+
+Their MEN lies so far below MMIN that it may have had neither the first stage nor its invariant vectors: ``pretrained:
+false`` and ``invariant: false``. With ``classifier_input: specific`` beside them that is, but for batch normalisation
+and how long and how it is trained, the augmentation baseline of MMIN's code, on noise: the invariant encoders, which
+nothing would train, are left out then.
 
 Padding, noise, selection and scores are as in NMER.
 """
@@ -49,7 +50,6 @@ class MEN(TwoSpaces):
         corruption: TrainingCorruption | None = Field(
             "noise", description="training corruption of this method; null: train.corruption"
         )
-        intensity: int = Field(100, ge=1, description="time steps of the noise scheduler, for corruption: noise")
         dropout: float = Field(0.1, ge=0, lt=1, description="in the classifier")
         classifier_input: Literal["concat", "specific"] = Field(
             "concat", description="specific and invariant vectors, or the specific ones alone"

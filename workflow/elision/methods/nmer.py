@@ -17,10 +17,11 @@ released code otherwise. Its quirks:
 - The Kullback-Leibler divergence is summed over batch and dimensions while the squared errors are means, and so it
   outweighs them and grows with the batch. That is kept (``kl_reduction: batchmean`` divides it by the batch).
 - The decoder ends in a sigmoid, although the vectors that it generates lie in (-1, 1) for audio and vision and have no
-  upper limit for text. That is kept. In the earlier revision, which also plots numbers like those of the paper, the
-  model adds the encoded specific vectors to what the decoder gives (``residual`` does so).
-- The released scripts train and test at an intensity of 100 (``intensity``), and so does this; the paper has one model
-  per intensity.
+  upper limit for text. That is kept.
+- The model of the earlier revision, whose numbers the authors plot as those of NMER, adds the encoded specific vectors
+  to what it decodes. The released one does not, and neither does this (``residual`` does).
+- The released scripts train and test at an intensity of 100. So this is trained (``intensity``), and tested at all;
+  the authors' plots have a training per intensity.
 - No weight decay: the configured one never reaches the optimizer.
 
 What differs here:
@@ -111,7 +112,6 @@ class NMER(TwoSpaces):
         corruption: TrainingCorruption | None = Field(
             "noise", description="training corruption of this method; null: train.corruption"
         )
-        intensity: int = Field(100, ge=1, description="time steps of the noise scheduler, for corruption: noise")
         dropout: float = Field(0.1, ge=0, lt=1, description="in the classifier")
         transformer_layers: int = Field(5, ge=1, description="layers of the autoencoder's transformer")
         transformer_dropout: float = Field(0.1, ge=0, lt=1, description="in the autoencoder's transformer")
@@ -127,7 +127,8 @@ class NMER(TwoSpaces):
             "sum", description="divergence of a batch: the sum (official code), or the mean over utterances"
         )
         residual: bool = Field(
-            False, description="True: as in an earlier revision, what is decoded is added to the encoded specific vectors"
+            False,
+            description="True: as in an earlier revision, what is decoded is added to the encoded specific vectors",
         )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {

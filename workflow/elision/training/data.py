@@ -425,7 +425,7 @@ class Mixture:
 
     kind: TrainingCorruption
     noise: Noise = "gaussian"
-    intensity: int = 20
+    intensity: int = 100
     settings: NoiseSettings = field(default_factory=NoiseSettings)
 
 
