@@ -24,7 +24,16 @@ MODULES = {
         "features.vision",
         "features.align",
     ),
-    "train": ("training.trainer", "evaluation.predict", "evaluation.metrics", "methods.lnln", "methods.self_mm"),
+    "train": (
+        "training.trainer",
+        "training.index",
+        "evaluation.predict",
+        "evaluation.metrics",
+        "methods.lnln",
+        "methods.self_mm",
+        "methods.ramer",
+        "methods.hrlf",
+    ),
     "report": ("manifest", "corruption.plan", "evaluation.aggregate", "report", "report.page"),
 }
 # Only where py-feat is: envs/pyfeat.yaml.

@@ -7,7 +7,7 @@ from tiny_methods import SPEC, assert_counts, tiny_encoder
 import elision.methods
 from elision.errors import ElisionError
 from elision.methods import build, check, counts, load, method_names, resolve, resolve_variant
-from elision.params import Params, made_for, needs, retrieves
+from elision.params import Params, made_for, needs, retrieves, stage_names
 from elision.task import TaskKind
 
 # Counted on the released classes of LNLN (Haoyu-ha/LNLN) and Self-MM (thuiar/MMSA), text encoder left out.
@@ -208,3 +208,31 @@ def test_what_the_workflow_reads_without_pytorch_is_what_the_class_says(name):
     assert needs(name) == method.needs
     assert retrieves(name) == method.retrieves
     assert made_for(name) == method.task
+
+
+def test_checking_params_names_wrong_hyperparameters_of_stages():
+    params = Params(
+        datasets={"demo": {"source": "demo"}},
+        methods=["mmin"],
+        stages={"mmin_teacher": {"epoch": 3}, "nmer_teacher": {"batch_size": 0}},
+    )
+    with pytest.raises(ElisionError) as error:
+        check(params)
+    assert "stages.mmin_teacher: mmin_teacher: epoch: unknown hyperparameter; did you mean epochs?" in str(error.value)
+    assert "stages.nmer_teacher: nmer_teacher: batch_size:" in str(error.value)  # although nothing starts from it
+    assert "methods." not in str(error.value)
+
+
+def test_all_methods_are_those_that_are_made_for_every_task():
+    classes = {"task": "classification", "classes": ["low", "high"], "cuts": [0]}
+    scores, emotions = {"source": "demo"}, {"source": "demo", **classes}
+    of = {
+        names: {variant.method for variant in Params(datasets=datasets, methods="all").methods}
+        for names, datasets in {
+            "scores": {"a": scores},
+            "classes": {"b": emotions},
+            "both": {"a": scores, "b": emotions},
+        }.items()
+    }
+    assert of["scores"] == set(method_names()) - set(stage_names())
+    assert of["classes"] == of["both"] == of["scores"] - {"self_mm", "tetfn", "mmim"}

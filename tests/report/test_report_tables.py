@@ -235,6 +235,34 @@ def test_the_mean_row_of_absent_classes_is_the_mean_of_the_six_cases(metrics, me
             assert cases.loc["mean", column] == pytest.approx(cases.loc[tables.ABSENT, column].mean())
 
 
+# Rows of HRLF in Tables 1 and 2 of its paper, in percent: what is left is l, a, v, la, lv, av; their average; and lav.
+@pytest.mark.parametrize(
+    ("family", "name", "cases", "average", "complete"),
+    [
+        ("mosi", "f1_negpos", (83.36, 69.47, 64.59, 83.82, 83.56, 75.62), 76.74, 84.15),
+        ("mosi", "f1_negpos", (82.05, 69.32, 64.90, 82.62, 81.09, 73.80), 75.63, 82.93),
+        ("emotion:happy,sad", "f1_binary_weighted.happy", (84.9, 71.8, 69.7, 86.4, 85.6, 72.3), 78.5, 88.1),
+        ("emotion:happy,sad", "f1_binary_weighted.sad", (83.7, 71.1, 69.0, 85.3, 83.9, 73.6), 77.8, 86.4),
+    ],
+)
+def test_the_mean_over_absent_modalities_is_the_average_of_published_tables(family, name, cases, average, complete):
+    absent = ("audio+vision", "text+vision", "text+audio", "vision", "audio", "text")
+    metrics = pd.DataFrame(
+        {
+            "modalities": ["", *absent],
+            "level": [0.0] + 6 * [1.0],
+            "value": [value / 100 for value in (complete, *cases)],
+        }
+    ).assign(protocol="absent", dataset="d", family=family, method="hrlf", run="seed-1", seed=1, fold="")
+    metrics = metrics.assign(checkpoint="valid", metric=name)
+    classes = family.startswith("emotion")
+    table = (tables.per_class if classes else tables.absent)(metrics, ["hrlf"])
+    row = table.set_index("condition" if classes else "absent").loc["mean"]
+    # As many decimals as are printed there; what is printed has been rounded before it was averaged.
+    assert 100 * row[f"{name}_mean"] == pytest.approx(average, abs=0.051 if classes else 0.0051)
+    assert row["conditions"] == 6
+
+
 def test_noise_has_a_row_per_kind_intensity_and_set_and_their_mean(metrics, methods):
     table = tables.noise(metrics, methods)
     assert len(table) == 3 * 2 * 2 * (2 + 1)

@@ -82,7 +82,7 @@ def test_all_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
     project.snakemake("--cores", "2")
     metrics = pd.read_parquet(project.folder / "results" / "metrics.parquet")
     assert set(metrics["method"]) == {"majority", *EMOTION, "ramer-2", "ramer-6"}
-    assert set(metrics["protocol"]) == {"random", "absent", "noise"}
+    assert set(metrics["protocol"]) == {"random", "absent", "gaussian"}
     for name in ("wa", "ua", "f1_weighted", "f1_macro"):
         assert metrics.loc[metrics["metric"] == name, "value"].between(0, 1).all(), name
 

@@ -484,7 +484,7 @@ def params_show(
 
     settings = parameters.load(params)
     _known(dataset, list(settings.datasets), "dataset")
-    variants = {name: parameters.Variant.model_validate(name) for name in parameters.method_names()} | settings.variants
+    variants = {name: settings.stage(name) for name in parameters.method_names()} | settings.variants
     variant = variants[_known(method, list(variants), "method")]
     hyperparameters, origins = resolve_variant(settings, variant, settings.datasets[dataset].corpus)
     table = Table("hyperparameter", "value", "from", "meaning", title=f"{variant.name} on {dataset}")
@@ -496,7 +496,7 @@ def params_show(
 @app.command()
 def methods(
     as_json: Annotated[bool, typer.Option("--json", help="names and parameter counts")] = False,
-    dataset_dims: Annotated[str, typer.Option(help="mosi, mosei or sims: sizes for --json")] = "mosi",
+    dataset_dims: Annotated[str, typer.Option(help="mosi, mosei, sims, iemocap or mer2024: sizes for --json")] = "mosi",
 ) -> None:
     """List the methods."""
     from elision.methods import counts, load

@@ -282,10 +282,13 @@ class Params(_Section):
         found, waiting = dict(self.variants), [variant.method for variant in self.methods]
         while waiting:
             for stage in needs(waiting.pop()):
-                if stage not in found:
-                    found[stage] = Variant.model_validate({stage: self.stages.get(stage, {})})
+                found.setdefault(stage, self.stage(stage))
                 waiting.append(stage)
         return found
+
+    def stage(self, name: str) -> Variant:
+        """Return a stage with what ``stages`` sets."""
+        return Variant.model_validate({name: self.stages.get(name, {})})
 
     def runs(self, dataset: str) -> list[str]:
         """Return the names of the runs of every method on a dataset: ``seed-S``, or ``seed-S.fold-F``."""

@@ -112,7 +112,7 @@ def absent_rates(*, seed: int, stream: str, ids: Sequence[str], present: Sequenc
 
 
 def mixed_rates(*, seed: int, stream: str, ids: Sequence[str], present: Sequence[str]) -> np.ndarray:
-    """Draw the training mixture of HRLF (section 3.1): frames lost and modalities absent at once.
+    """Draw the training mixture of HRLF (section 3.2): frames lost and modalities absent at once.
 
     Each sample has a missing rate, one of 0, 0.1, ..., 0.9, and a set of modalities that are absent, none included.
 

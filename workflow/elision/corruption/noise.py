@@ -2,7 +2,7 @@
 
 The noise scheduler of NMER (Fan et al., arXiv 2311.16114) replaces a missing modality by a noisy copy of itself, one
 step x_t = sqrt(abar_t) x + sqrt(1 - abar_t) n of the forward process of a diffusion model. Its intensity T is the
-number of steps: the betas keep their ends, so that more steps destroy more.
+number of steps: the betas keep their ends, so that more steps destroy more (but under ``squared_cosine``).
 
 The official code draws anew whenever it reads a batch, at test time too: one step t per batch, and noise on padding.
 Here step and noise belong to a sample, as masks do (``t_per_batch`` of the params: its first sample decides for a

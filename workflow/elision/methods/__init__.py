@@ -180,20 +180,21 @@ def check(params: "Params") -> None:
     Raises
     ------
     ElisionError
-        Names every wrong hyperparameter of every entry of ``methods:``.
+        Names every wrong hyperparameter of every entry of ``methods:`` and ``stages:``.
     """
     problems = []
-    for variant in params.trained.values():
+    for name, variant in ({name: params.stage(name) for name in params.stages} | params.trained).items():
         cls = load(variant.method)
+        where = f"methods.{name}" if name in params.variants else f"stages.{name}"
         for dataset, settings in params.datasets.items():
             try:
                 resolve(variant.method, settings.corpus, variant.overrides)
             except ElisionError as error:
-                problems += [f"methods.{variant.name}: {line}" for line in str(error).split("\n")]
+                problems += [f"{where}: {line}" for line in str(error).split("\n")]
                 break
             if settings.task not in cls.task:
                 problems.append(
-                    f"methods.{variant.name}: {variant.method} is made for {', '.join(sorted(cls.task))}, but dataset "
+                    f"{where}: {variant.method} is made for {', '.join(sorted(cls.task))}, but dataset "
                     f"{dataset!r} asks for {settings.task}"
                 )
     if problems:

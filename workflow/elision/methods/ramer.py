@@ -22,8 +22,8 @@ Where the paper is silent: a sample without anything available has no query, and
 make of zeros. A modality of which nothing is observed, or that the dataset does not have, is a missing one. With
 trained query encoders, a query has their dropout in training, as in the code.
 
-A ``labelled`` database holds training samples alone. One that is ``unlabelled`` or ``all`` holds every other sample of
-the dataset, too; their labels are never read, but numbers made with it should say so.
+A ``labelled`` database holds training samples alone, one that is ``unlabelled`` the samples of the dataset's split of
+that name, and ``all`` holds both; validation and test samples are in none.
 """
 
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -67,7 +67,7 @@ class Ramer(RamerMethod):
         )
         top_k: int = Field(5, ge=1, description="neighbours whose vectors are summed")
         database: Literal["labelled", "unlabelled", "all"] = Field(
-            "labelled", description="samples that are searched: the training split, the others, or both"
+            "labelled", description="samples that are searched: the training split, the unlabelled ones, or both"
         )
         database_size: int | None = Field(
             None, ge=2, description="at most so many of them, drawn at random; null: all of them"

@@ -411,12 +411,12 @@ class SplitData:
 
 
 def _labels(store: Store, rows: np.ndarray) -> Tensor:
-    """Scores [N] float32, or numbers of classes [N] int64."""
+    """Scores [N] float32, or numbers of classes [N] int64; of samples without a label, nan or -1."""
     labels = store.samples["label"].to_numpy()[rows]
     if not store.classes:
-        return torch.tensor(labels, dtype=torch.float32)
+        return torch.tensor(labels.astype(np.float32))
     numbers = {name: number for number, name in enumerate(store.classes)}
-    return torch.tensor([numbers[label] for label in labels], dtype=torch.int64)
+    return torch.tensor([numbers.get(label, -1) for label in labels], dtype=torch.int64)
 
 
 @dataclass(frozen=True)
