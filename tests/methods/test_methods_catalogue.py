@@ -236,3 +236,15 @@ def test_all_methods_are_those_that_are_made_for_every_task():
     }
     assert of["scores"] == set(method_names()) - set(stage_names())
     assert of["classes"] == of["both"] == of["scores"] - {"self_mm", "tetfn", "mmim"}
+
+
+def test_a_method_sees_what_its_stage_sees():
+    def params(**stages):
+        mine = {"mine": {"method": "mmin", "modalities": ["text", "audio"]}}
+        return Params(datasets={"demo": {"source": "demo"}}, methods=[mine], stages=stages)
+
+    check(params(mmin_teacher={"modalities": ["text", "audio"]}))
+    with pytest.raises(
+        ElisionError, match=r"methods\.mine: modalities: text, audio, but its stage sees text, "
+    ):
+        check(params())

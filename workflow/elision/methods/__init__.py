@@ -197,6 +197,25 @@ def check(params: "Params") -> None:
                     f"{where}: {variant.method} is made for {', '.join(sorted(cls.task))}, but dataset "
                     f"{dataset!r} asks for {settings.task}"
                 )
+    problems = problems or _stages_that_see_otherwise(params)
     if problems:
         lines = "\n".join(f"  {line}" for line in problems)
         raise ElisionError(f"params: {plural(len(problems), 'wrong setting')}:\n{lines}")
+
+
+def _stages_that_see_otherwise(params: "Params") -> list[str]:
+    """Find methods that see other modalities than the stage from whose weights they start."""
+    problems = []
+    for dataset in params.datasets.values():
+        seen = {
+            name: resolve_variant(params, variant, dataset.corpus)[0].modalities
+            for name, variant in params.trained.items()
+        }
+        problems += [
+            f"methods.{name}: modalities: {', '.join(seen[name])}, but its stage sees {', '.join(seen[stage])}; set "
+            f"stages.{stage}.modalities alike"
+            for name, variant in params.trained.items()
+            for stage in load(variant.method).needs
+            if seen[stage] != seen[name]
+        ]
+    return list(dict.fromkeys(problems))
