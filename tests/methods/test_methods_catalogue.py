@@ -244,7 +244,5 @@ def test_a_method_sees_what_its_stage_sees():
         return Params(datasets={"demo": {"source": "demo"}}, methods=[mine], stages=stages)
 
     check(params(mmin_teacher={"modalities": ["text", "audio"]}))
-    with pytest.raises(
-        ElisionError, match=r"methods\.mine: modalities: text, audio, but its stage sees text, "
-    ):
+    with pytest.raises(ElisionError, match=r"methods\.mine: modalities: text, audio, but its stage sees text, "):
         check(params())
