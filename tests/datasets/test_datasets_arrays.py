@@ -182,6 +182,14 @@ def test_labels_name_samples_and_remedy(tmp_path):
     )
 
 
+def test_scores_that_are_only_cut_into_classes_have_a_range_of_their_own(tmp_path):
+    classes = {"task": "classification", "classes": ["low", "high"], "cuts": [3.5]}
+    samples, _ = prepare(tmp_path, {"text": "x", "label": [1, 2, 4, 5]}, **classes)
+    assert samples["label"].tolist() == [1, 2, 4, 5]
+    (found,) = problems(prepare, tmp_path, {"text": "x", "label": [1, 2, "x", np.inf]}, **classes)
+    assert found.startswith("label of 2 samples is not a number in [-1e+09, 1e+09]")
+
+
 def test_an_unknown_split_comes_with_the_mapping_that_repairs_it(tmp_path):
     found = problems(prepare, tmp_path, {"text": "x", "split": ["train", "train", "dev", "test"]})
     assert found == [

@@ -35,6 +35,8 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 TrainingCorruption = Literal["lnln", "complete", "absent", "mixed", "noise"]
 Noise = Literal["gaussian", "impulse"]
 
+_LARGEST_SCORE = 1e9
+
 Rate = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=NAME)]
 ClassName = Annotated[str, Field(pattern=r"^[^,:]+$")]
@@ -92,6 +94,11 @@ class DatasetSettings(_Section):
     def labels_are_names(self) -> bool:
         """Whether the labels of the source are names of classes."""
         return self.task is TaskKind.CLASSIFICATION and self.cuts is None
+
+    @property
+    def largest_label(self) -> float:
+        """Largest absolute score: that of the corpus, unless scores are only cut into classes."""
+        return CORPORA[self.corpus].label_range if self.cuts is None else _LARGEST_SCORE
 
     def fold_count(self) -> int:
         """Return the number of folds; 0 without folds."""

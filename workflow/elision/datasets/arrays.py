@@ -46,7 +46,7 @@ from elision.features import text
 from elision.params import DatasetSettings, suggestion
 from elision.progress import Reporter, track
 from elision.store import Header, Sequences
-from elision.task import CORPORA, SPLITS
+from elision.task import SPLITS
 
 MAKES = "sequences"
 
@@ -309,7 +309,7 @@ def _samples(cells: dict[str, list[str]], settings: Settings) -> tuple[pd.DataFr
         if split not in table["split"] and not settings.folds
     ]
 
-    largest = CORPORA[settings.corpus].label_range
+    largest = settings.largest_label
     named = ["label"] if settings.labels_are_names else []
     for column in named:
         table[column] = pd.Series(cells[column], dtype=object)

@@ -36,7 +36,7 @@ from elision.errors import ElisionError
 from elision.media import Media, probe
 from elision.params import DatasetSettings, suggestion
 from elision.progress import track
-from elision.task import CORPORA, SPLITS
+from elision.task import SPLITS
 
 MAKES = "clips"
 
@@ -218,7 +218,7 @@ def _check_cells(cells: dict[str, str], settings: Settings) -> Iterator[str]:
         yield f'the id cannot be a file name: 1 to {_LONGEST} bytes, none of / \\ : * ? " < > |, no dot in front'
     if cells.get("split", "train") not in SPLITS:
         yield f"split is {cells['split']!r}; it must be train, valid or test"
-    largest = CORPORA[settings.corpus].label_range
+    largest = settings.largest_label
     for column in (column for column in _LABELS if column in cells):
         cell = cells[column]
         if column == "label" and settings.labels_are_names:

@@ -37,7 +37,7 @@ from elision.errors import ElisionError, plural
 from elision.params import DatasetSettings
 from elision.progress import track
 from elision.store import Header, Sequences, Store
-from elision.task import CORPORA, SPLITS
+from elision.task import SPLITS
 
 MAKES = "sequences"
 
@@ -126,7 +126,7 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
     problems = []
     if official and official != settings.corpus:
         problems.append(f"this is {name}, but corpus is {settings.corpus}; set corpus: {official} in params.yaml")
-    samples, wrong = _samples(parts, CORPORA[settings.corpus].label_range)
+    samples, wrong = _samples(parts, settings.largest_label)
     problems += wrong
 
     encoder = settings.encoder or ("bert-base-chinese" if settings.corpus.startswith("sims") else "bert-base-uncased")
