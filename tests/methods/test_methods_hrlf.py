@@ -233,6 +233,7 @@ def test_training_is_that_of_the_paper_for_each_corpus():
             h, _ = resolve(name, corpus)
             assert (h.epochs, h.batch_size, h.learning_rate, h.heads) == expected
             assert (h.width, h.kernel, h.layers, h.weight_decay, h.gradient_clip) == (40, 3, 4, 0, 1)
+            assert name == "hrlf_teacher" or h.adversarial_weight == 1
             assert h.corruption == ("mixed" if name == "hrlf" else "complete")
     assert {type(optimizer) for optimizer in make("hrlf").optimizers()} == {torch.optim.Adam}
 
@@ -315,7 +316,8 @@ def test_the_bound_rises_when_features_of_teacher_and_student_belong_together():
 
 @pytest.mark.parametrize("adversary", ["minimax", "non_saturating"])
 def test_every_term_of_the_student_equals_its_definition(batch, adversary):
-    method = make("hrlf", adversary=adversary, score_distillation="squared_error", start_from_teacher=False).eval()
+    switches = {"adversary": adversary, "score_distillation": "squared_error", "start_from_teacher": False}
+    method = make("hrlf", **switches, adversarial_weight=0.5).eval()
     (teacher,) = method._teacher
     own, its = method.represent(batch), teacher.represent(batch.clean)
     pairs = list(zip(own.scales, its.scales, strict=True))
@@ -328,7 +330,7 @@ def test_every_term_of_the_student_equals_its_definition(batch, adversary):
         "sentiment": ((method.predict(batch).output - batch.label) ** 2).mean(),
         **method.factorisation.losses(own.vectors, *own.codes),
         "information": -sum(bounds),
-        "adversarial": sum(fooled(s).mean() for s, _ in judged),
+        "adversarial": 0.5 * sum(fooled(s).mean() for s, _ in judged),
         "discriminators": -sum((1 - s).log().mean() + t.log().mean() for s, t in judged),
         "distillation": ((own.output - its.output) ** 2).mean(),
     }
@@ -374,7 +376,8 @@ def test_gradients_reach_what_each_term_reads_and_never_the_teacher(batch):
 
 def test_a_reversed_gradient_plays_both_sides_of_the_game_at_once(batch):
     reversing, alternating = (
-        make("hrlf", adversary=kind, start_from_teacher=False).eval() for kind in ("gradient_reversal", "minimax")
+        make("hrlf", adversary=kind, adversarial_weight=1.0, start_from_teacher=False).eval()
+        for kind in ("gradient_reversal", "minimax")
     )
     assert all(torch.equal(p, q) for p, q in zip(reversing.parameters(), alternating.parameters(), strict=True))
     terms, others = reversing.loss(batch), alternating.loss(batch)
@@ -390,7 +393,7 @@ def test_a_reversed_gradient_plays_both_sides_of_the_game_at_once(batch):
 def test_only_the_game_that_does_not_saturate_drives_a_student_that_is_known_for_sure(batch):
     pulls = {}
     for kind in ("minimax", "non_saturating"):
-        method = make("hrlf", adversary=kind).eval()
+        method = make("hrlf", adversary=kind, adversarial_weight=1.0).eval()
         with torch.no_grad():
             for judge in method.discriminators:
                 judge[-1].bias.fill_(-20.0)  # the student, says each

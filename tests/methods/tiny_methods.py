@@ -29,14 +29,14 @@ SMALL = {
     "cenet": {"initial_std": 0.2, "dropout": 0.0},
     "cif_mmin": CASCADE,
     "cra": {"dropout": 0.0, "beta1": 0.9},
-    # Features and scores of an untrained teacher are noise, of which the student would learn as much as of the labels:
-    # narrow discriminators do not see all of it. Dropout lies on attention weights, as in misa.
+    # Features and scores of an untrained teacher are noise, which would keep the student from the labels. Dropout lies
+    # on attention weights, as in misa.
     "hrlf": {
         "width": 8,
         "heads": 2,
         "layers": 1,
         "dropout": 0.0,
-        "discriminator_width": 2,
+        "adversarial_weight": 0.1,
         "score_distillation": "none",
     },
     "hrlf_teacher": {"width": 8, "heads": 2, "layers": 1, "dropout": 0.0},

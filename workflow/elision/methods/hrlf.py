@@ -106,6 +106,9 @@ class HRLF(HRLFTeacher):
         )
         information: bool = Field(True, description="false: without HMI, the mutual information with the teacher")
         adversarial: bool = Field(True, description="false: without HAL, the discriminators")
+        adversarial_weight: float = Field(
+            1.0, gt=0, description="of L_HAL in the loss of the student; the paper weighs all losses with 1"
+        )
         statistics_width: int = Field(128, ge=1, description="both hidden layers of a statistics network; ours")
         discriminator_width: int = Field(128, ge=1, description="hidden layer of a discriminator; ours")
         adversary: Literal["minimax", "non_saturating", "gradient_reversal"] = Field(
@@ -205,7 +208,7 @@ class HRLF(HRLFTeacher):
             scales = zip(self.statistics, teacher.scales, student.scales, strict=True)
             terms["information"] = -sum(net.information(*pair, strangers=h.strangers) for net, *pair in scales)
         if h.adversarial:
-            terms["adversarial"] = self.mislead(student.scales, teacher.scales)
+            terms["adversarial"] = h.adversarial_weight * self.mislead(student.scales, teacher.scales)
         if self.spec.task is TaskKind.CLASSIFICATION or h.score_distillation == "squared_error":
             terms["distillation"] = self.distil(student.output, teacher.output)
         return terms
