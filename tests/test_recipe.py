@@ -137,6 +137,9 @@ def test_other_folds_or_classes_of_clips_extract_nothing_anew():
 
     first = changed(classes=["a", "b"], cuts=[0])
     second = changed(classes=["a", "b"], cuts=[1], folds={"count": 3})
+    scores = recipes(datasets={"demo": {"source": "demo"}})
+    assert scores.extract("demo", "audio") == first.extract("demo", "audio")
+    assert scores.store("demo") != first.store("demo")
     assert first.extract("demo", "audio") == second.extract("demo", "audio")
     assert first.store("demo")["identity"] != second.store("demo")["identity"]
     assert second.params.runs("demo") == [f"seed-{seed}.fold-{fold}" for seed in (1, 2) for fold in (1, 2, 3)]

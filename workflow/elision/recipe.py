@@ -28,7 +28,7 @@ _PLUMBING = {
 
 
 # What the complete step makes of the labels and splits of clips.
-_LATE = {"classes", "cuts", "folds"}
+_LATE = {"task", "classes", "cuts", "folds"}
 
 
 def digest(value: object) -> str:
@@ -97,8 +97,11 @@ class Recipes:
     def _dataset(self, dataset: str) -> dict:
         # Standardisation happens when a method reads the store, classes and folds come last: changing them must not
         # extract anything again.
-        late = {"standardise"} | (_LATE if extracted(self.params, dataset) else set())
-        return {k: v for k, v in self._settings["datasets"][dataset].items() if k not in late}
+        settings = {k: v for k, v in self._settings["datasets"][dataset].items() if k != "standardise"}
+        if not extracted(self.params, dataset):
+            return settings
+        names = {"labels_are_names": self.params.datasets[dataset].labels_are_names}
+        return {k: v for k, v in settings.items() if k not in _LATE} | names
 
     def prepare(self, dataset: str) -> dict:
         """Table of clips, or the sequences of a feature file."""
