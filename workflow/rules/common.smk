@@ -56,3 +56,22 @@ def user_files(wildcards):
     """Return the user's own files that a dataset reads."""
     settings = PARAMS.datasets[wildcards.dataset]
     return parameters.dataset_source(settings.source).inputs(settings)
+
+
+def starts(wildcards):
+    """Return the weights of the stages that a run starts from, and the database that it searches."""
+    method = PARAMS.trained[wildcards.method].method
+    files = [
+        path
+        for stage in parameters.needs(method)
+        for path in RESULTS.model(wildcards.dataset, stage, wildcards.run)
+    ]
+    return files + database(wildcards)
+
+
+def database(wildcards):
+    """Return the files of the database that a method searches."""
+    stage = parameters.retrieves(PARAMS.trained[wildcards.method].method)
+    return (
+        RESULTS.database_files(wildcards.dataset, stage, wildcards.run) if stage else []
+    )
