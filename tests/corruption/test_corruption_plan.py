@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from elision.corruption.plan import conditions, draw, read, write
 from elision.params import Corruption
@@ -63,6 +64,16 @@ def test_what_is_written_is_read_back(store, tmp_path):
     assert plan.conditions == listed
     assert plan.provenance == {"identity": "x"}
     assert all(np.array_equal(plan.uniforms[name], drawn[name]) for name in drawn)
+
+
+def test_modalities_are_absent_and_the_others_lose_at_a_rate_at_once():
+    settings = Corruption(random=[0.0], absent=False, combined=[0.3, 1.0])
+    listed = [c for c in conditions(settings, ("text", "audio", "vision")) if c.protocol == "combined"]
+    assert len(listed) == 2 * 6
+    rates = {(c.level, c.modalities): c.rates().tolist() for c in listed}
+    assert rates[0.3, ("audio", "vision")] == pytest.approx([0.3, 1.0, 1.0])
+    assert rates[0.3, ("text",)] == pytest.approx([1.0, 0.3, 0.3])
+    assert rates[1.0, ("text",)] == [1.0, 1.0, 1.0]
 
 
 def test_noise_replaces_every_set_of_modalities_that_can_be_absent_at_every_intensity():

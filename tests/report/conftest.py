@@ -14,6 +14,7 @@ METHODS = ["steady", "brittle_one", FLOOR]
 SETS = ["+".join(subset) for size in (1, 2) for subset in combinations(MODALITIES, size)]
 CONDITIONS = [("random", rate / 10, "+".join(MODALITIES) if rate else "") for rate in range(10)]
 CONDITIONS += [("absent", 0.0, ""), *(("absent", 1.0, subset) for subset in SETS)]
+COMBINED = [("combined", rate, modalities) for rate in (0.2, 0.8) for modalities in SETS]
 NOISE = [(kind, t, modalities) for kind in ("gaussian", "impulse") for t in (20.0, 100.0) for modalities in SETS[:2]]
 
 
@@ -48,7 +49,7 @@ def class_predictions(method, seed, fold, checkpoint):
     labels = np.random.default_rng([1111, fold]).choice(4, samples, p=[0.4, 0.3, 0.2, 0.1])
     generator = np.random.default_rng([seed, fold, len(checkpoint)])
     tables = []
-    for protocol, level, modalities in [*CONDITIONS, *NOISE]:
+    for protocol, level, modalities in [*CONDITIONS, *COMBINED, *NOISE]:
         share = level / 100 if protocol in ("gaussian", "impulse") else level
         drawn = generator.random(samples) < 0.1 + 0.6 * share * (1.3 if method == "brittle_one" else 1)
         found = np.where(drawn, generator.integers(0, 4, samples), labels)

@@ -31,7 +31,7 @@ def contents(folder):
 def test_exactly_the_declared_files_are_written_and_none_is_empty(built):
     written = contents(built)
     assert set(written) == set(files(TASKS))
-    assert len(written) == 6 * 3 + (5 + 4) * 2 + 1
+    assert len(written) == 7 * 3 + (5 + 4) * 2 + 1
     assert all(written.values())
 
 

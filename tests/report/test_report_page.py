@@ -108,13 +108,14 @@ def test_the_headline_comes_first_and_names_the_best_its_lead_and_where_methods_
 def test_tables_have_captions_scopes_and_sortable_headers(written):
     document = Document(written)
     results = [a for a in document.all("td") if "data-value" in a]
-    assert len(document.all("caption")) == 3 + 3 + 6
+    assert len(document.all("caption")) == 3 + 3 + 7
     assert all(a.get("scope") in ("col", "row", "rowgroup") for a in document.all("th"))
     sortable = [a for a in document.all("th") if "aria-sort" in a]
     assert len(sortable) == len(document.all("button")) > 6
     random = 3 * (10 + 8 + 5)
-    conditions = 1 + 2 + 8  # random, two kinds of noise, the complete data, six sets and their mean
-    assert len(results) == random + 10 * random + 8 * random + 3 * (2 * 2 * 5 + conditions * 8 + conditions * 5)
+    conditions = 2 + 2 + 8  # random, combined, two kinds of noise, the complete data, six sets and their mean
+    combined, noise = 7 * 2 * 5, 2 * 2 * 5
+    assert len(results) == 19 * random + 3 * (combined + noise + conditions * 8 + conditions * 5)
     assert document.all("html") == [{"lang": "en"}]
     assert all(a.get("role") == "img" and a.get("aria-label") for a in document.all("svg"))
 

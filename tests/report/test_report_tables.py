@@ -263,6 +263,18 @@ def test_the_mean_over_absent_modalities_is_the_average_of_published_tables(fami
     assert row["conditions"] == 6
 
 
+def test_absent_and_random_missing_combined_have_a_row_per_set_and_rate(metrics, methods):
+    table = tables.combined(metrics, methods)
+    cases = table.query("method == 'steady' and level == 0.2").set_index("absent")
+    assert list(cases.index) == [*tables.ABSENT, "mean"]
+    assert cases.loc["mean", "wa_mean"] == pytest.approx(cases["wa_mean"].iloc[:6].mean())
+    shown = blocks(table)
+    assert shown[0].title == "text absent: WA ↑" and shown[0].columns == ["r = 0.2", "r = 0.8"]
+    assert shown[-1].title.startswith("mean over the 6 sets of absent modalities: ")
+    single = tables.per_class(metrics, methods)
+    assert single.query("method == 'steady' and condition == 'combined'")["conditions"].tolist() == [12]
+
+
 def test_noise_has_a_row_per_kind_intensity_and_set_and_their_mean(metrics, methods):
     table = tables.noise(metrics, methods)
     assert len(table) == 3 * 2 * 2 * (2 + 1)
@@ -285,11 +297,12 @@ def test_text_of_noise_shows_the_means_a_block_per_kind_and_metric(metrics, meth
 def test_single_classes_have_a_row_per_condition_and_two_metrics_each(metrics, methods):
     table = tables.per_class(metrics, methods)
     assert set(table["dataset"]) == {"emotion_data"}
-    conditions = ["random", "gaussian", "impulse", "none", *tables.ABSENT, "mean"]
+    conditions = ["random", "combined", "gaussian", "impulse", "none", *tables.ABSENT, "mean"]
     assert list(table.query("method == 'steady'")["condition"]) == conditions
     shown = blocks(table)
-    assert [block.title for block in shown[:4]] == [
+    assert [block.title for block in shown[:5]] == [
         "random missing, mean over 10 rates",
+        "modalities absent and others missing at random, mean over 12 conditions",
         "Gaussian noise, mean over 4 conditions",
         "Impulse noise, mean over 4 conditions",
         "nothing absent",

@@ -69,7 +69,7 @@ def test_all_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
     params = changed(
         datasets={"demo": {**SMALL["datasets"]["demo"], **CLASSES}},
         train={"epochs": 1},
-        corruption={"random": [0.0, 0.9], "noise": noise},
+        corruption={"random": [0.0, 0.9], "combined": [0.5], "noise": noise},
     )
     # Two other numbers of neighbours and a smaller database, as in RAMER's studies: no stage is trained again for them.
     studies = [{"ramer-2": {"method": "ramer", "top_k": 2}}, {"ramer-6": {"method": "ramer", "database_size": 6}}]
@@ -82,7 +82,7 @@ def test_all_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
     project.snakemake("--cores", "2")
     metrics = pd.read_parquet(project.folder / "results" / "metrics.parquet")
     assert set(metrics["method"]) == {"majority", *EMOTION, "ramer-2", "ramer-6"}
-    assert set(metrics["protocol"]) == {"random", "absent", "gaussian"}
+    assert set(metrics["protocol"]) == {"random", "absent", "combined", "gaussian"}
     for name in ("wa", "ua", "f1_weighted", "f1_macro"):
         assert metrics.loc[metrics["metric"] == name, "value"].between(0, 1).all(), name
 

@@ -174,6 +174,9 @@ class Corruption(_Section):
         [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], description="missing rates, the same for all modalities"
     )
     absent: bool = Field(True, description="every subset of the modalities absent as a whole, and none")
+    combined: Annotated[list[Rate], AfterValidator(_unique)] = Field(
+        [], description="missing rates of the other modalities where some are absent as a whole (HRLF)"
+    )
     noise: NoiseSettings = NoiseSettings()
 
 

@@ -21,12 +21,13 @@ class Condition:
     ----------
     protocol : str
         ``random``: positions missing at random, at the same rate in all modalities (LNLN section 3.2); ``absent``:
-        whole modalities missing (LNLN appendix A.8: rate 1 for them, 0 for the others); ``gaussian``, ``impulse``:
-        noise in place of the modalities that would be absent (NMER section 3).
+        whole modalities missing (LNLN appendix A.8: rate 1 for them, 0 for the others); ``combined``: both at once
+        (HRLF section 4.4); ``gaussian``, ``impulse``: noise in place of the modalities that would be absent (NMER
+        section 3).
     level : float
-        The missing rate; of noise, its intensity.
+        The missing rate, of ``combined`` that of the other modalities; of noise, its intensity.
     modalities : tuple of str
-        The modalities that lose something; empty when nothing is missing.
+        The modalities that lose something, of ``combined`` those that are absent; empty when nothing is missing.
     replacement : str
         What a missing token becomes, also one that would be noise; missing frames and vectors of text are zeros.
     """
@@ -38,8 +39,9 @@ class Condition:
 
     def rates(self) -> np.ndarray:
         """Return the missing rate of text, audio and vision, 1 for noise [shape=(3,), dtype=float32]."""
-        rate = 1.0 if self.noise else self.level
-        return np.array([rate if name in self.modalities else 0.0 for name in MODALITIES], np.float32)
+        rate = 1.0 if self.noise or self.protocol == "combined" else self.level
+        others = self.level if self.protocol == "combined" else 0.0
+        return np.array([rate if name in self.modalities else others for name in MODALITIES], np.float32)
 
     @property
     def noise(self) -> str | None:
@@ -52,6 +54,8 @@ def conditions(settings: Corruption, present: tuple[str, ...]) -> list[Condition
     listed = [Condition("random", rate, present if rate else ()) for rate in settings.random]
     if settings.absent:
         listed += [Condition("absent", 1.0 if subset else 0.0, subset) for subset in subsets(present)]
+    for rate in settings.combined:
+        listed += [Condition("combined", rate, subset) for subset in subsets(present) if subset]
     for kind in settings.noise.kinds:
         for intensity in settings.noise.intensities:
             listed += [Condition(kind, float(intensity), subset) for subset in subsets(present) if subset]

@@ -1,7 +1,7 @@
 """From predictions to metrics: one long table over datasets, methods, runs and test conditions.
 
-Pure functions of tables of predictions, with the columns ``id``, ``protocol`` ("random", "absent", or the kind of
-noise: "gaussian", "impulse"), ``level`` (missing rate; 1 for absent, 0 for complete; of noise, its intensity),
+Pure functions of tables of predictions, with the columns ``id``, ``protocol`` ("random", "absent", "combined", or the
+kind of noise: "gaussian", "impulse"), ``level`` (missing rate; 1 for absent, 0 for complete; of noise, its intensity),
 ``modalities`` (those corrupted, joined with "+"), ``checkpoint``, ``prediction`` and ``label`` (scores, or names of
 classes). ``checkpoint`` is "valid", or the metric for which the checkpoint was chosen on the test split; each metric is
 then read from its own checkpoint (``Family.selected_by``), as in LNLN's code.

@@ -14,7 +14,7 @@ from elision.task import TaskKind
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = ("random_missing", "per_rate", "absent", "noise", "per_class", "pooled")
+TABLES = ("random_missing", "per_rate", "absent", "combined", "noise", "per_class", "pooled")
 
 
 def figure_kinds(task: TaskKind) -> list[str]:

@@ -25,6 +25,7 @@ CAPTIONS = {
     "random_missing": "Random missing: mean over the missing rates",
     "per_rate": "Random missing, rate by rate",
     "absent": "Whole modalities absent",
+    "combined": "Modalities absent, and frames and tokens of the others missing at random",
     "noise": "Noise in place of modalities: mean over the sets of noisy modalities",
     "per_class": "Single classes, each against the rest",
     "pooled": "Predictions of all folds, pooled",
@@ -33,7 +34,7 @@ CAPTIONS = {
 _EMPTY = {"per_class": "No dataset has classes.", "pooled": "No dataset has folds."}
 _NOTHING = "No such condition was evaluated."
 # Values of the column ``condition``, in which the conditions of several protocols stand below each other.
-_CONDITIONS = ["random", *NOISE, "none", *ABSENT, "mean"]
+_CONDITIONS = ["random", "combined", *NOISE, "none", *ABSENT, "mean"]
 _ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 
 
@@ -72,6 +73,17 @@ def absent(metrics: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
     return _wide(rows.rename(columns={"condition": "absent"}), methods, by=["absent"])
 
 
+def combined(metrics: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    """One row per method, set of absent modalities and missing rate of the others; see ``random_missing``.
+
+    The column ``absent`` is "text", ..., or "mean": the mean over the sets that were evaluated.
+    """
+    rows = metrics[metrics["protocol"] == "combined"]
+    rows = pd.concat([rows.assign(absent=rows["modalities"]), rows.assign(absent="mean")], ignore_index=True)
+    rows["absent"] = pd.Categorical(rows["absent"], [*ABSENT, "mean"])
+    return _wide(rows, methods, by=["absent", "level"])
+
+
 def noise(metrics: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
     """One row per method, kind of noise, intensity and set of noisy modalities; see ``random_missing``.
 
@@ -87,8 +99,9 @@ def noise(metrics: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
 def per_class(metrics: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
     """One row per method and condition, with the metrics of single classes; see ``random_missing``.
 
-    The column ``condition`` is "random" (mean over the missing rates), "gaussian" or "impulse" (mean over intensities
-    and sets), "none", "text", ... (absent modalities), or "mean" (over the sets of absent modalities).
+    The column ``condition`` is "random" (mean over the missing rates), "combined" (mean over rates and sets),
+    "gaussian" or "impulse" (mean over intensities and sets), "none", "text", ... (absent modalities), or "mean" (over
+    the sets of absent modalities).
     """
     return _wide(_conditions(metrics), methods, by=["condition"], chosen=lambda family: family.per_class)
 
@@ -103,6 +116,7 @@ TABLES: dict[str, Callable[[pd.DataFrame, Sequence[str]], pd.DataFrame]] = {
     "random_missing": random_missing,
     "per_rate": per_rate,
     "absent": absent,
+    "combined": combined,
     "noise": noise,
     "per_class": per_class,
     "pooled": pooled,
@@ -223,6 +237,10 @@ def blocks(table: pd.DataFrame) -> list[Block]:
         parts = {f"{sign} = {value:g}": rows[rows[column] == value] for value in sorted(rows[column].unique())}
         return [block(title + heading(m), [(name, m, part) for name, part in parts.items()]) for m in metrics]
 
+    if {"absent", "level"} <= set(table):
+        sets = [name for name in _CONDITIONS if (table["absent"] == name).any()]
+        parts = [(name, table[table["absent"] == name]) for name in sets]
+        return [b for name, rows in parts for b in series(f"{_title(name, rows)}: ", rows, "level", "r")]
     if "level" in table:
         return series("", table, "level", "r")
     if "noise" in table:
@@ -241,6 +259,7 @@ def _title(condition: str, rows: pd.DataFrame) -> str:
     count = int(rows["conditions"].max())
     titles = {
         "random": f"random missing, mean over {plural(count, 'rate')}",
+        "combined": f"modalities absent and others missing at random, mean over {plural(count, 'condition')}",
         "none": "nothing absent",
         "mean": f"mean over the {plural(count, 'set')} of absent modalities",
         **{kind: f"{name}, mean over {plural(count, 'condition')}" for kind, name in NOISE.items()},
