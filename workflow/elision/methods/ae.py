@@ -74,7 +74,15 @@ class AE(FamilyMethod):
         )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
-        "demo": {"constant_epochs": 8, "decay_epochs": 2, "batch_size": 8, "recon_reduction": "mean"}
+        # Few steps: the official weights, near 0, would still be where they started.
+        "demo": {
+            "constant_epochs": 20,
+            "decay_epochs": 10,
+            "batch_size": 8,
+            "recon_reduction": "mean",
+            "initialisation": "kaiming",
+            "dropout": 0.3,
+        }
     }
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:

@@ -10,6 +10,8 @@ still to correct and is trained before the next, and another model classifies wh
 from its official code, see `ae`. Weight and number of blocks are of the script, not of the read-me (0.8 and 2).
 """
 
+from typing import ClassVar
+
 from pydantic import Field
 from torch import nn
 
@@ -30,6 +32,10 @@ class CRA(AE):
         """Those of the official script; on each dataset, it tries 2 to 6 blocks and weights of 0.01 to 0.03."""
 
         blocks: int = Field(5, ge=1, description="of the cascade")
+
+    corpus_defaults: ClassVar[dict[str, dict]] = {
+        "demo": {**AE.corpus_defaults["demo"], "learning_rate": 2e-4, "dropout": 0.1}
+    }
 
     def make_autoencoder(self, width: int) -> nn.Module:
         """Return the cascade."""

@@ -60,7 +60,7 @@ class MMIN(FamilyMethod):
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "msp": {"learning_rate": 5e-4, "imagination_weight": 2.0, "cycle_weight": 0.5, "tied": True},
-        "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16, "learning_rate": 1e-3},
+        "demo": {"constant_epochs": 20, "decay_epochs": 10, "batch_size": 16, "learning_rate": 1e-3},
     }
 
     def __init__(self, hyperparameters: CycleHyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
