@@ -324,8 +324,8 @@ def method_names() -> list[str]:
 
 
 @lru_cache
-def _literal(method: str, attribute: str) -> Any:
-    """Read an attribute of a method's class that is written as a literal, without PyTorch."""
+def _attributes(method: str) -> dict[str, ast.expr]:
+    """Parse what is assigned in the class of a method, without PyTorch."""
     spec = importlib.util.find_spec(f"elision.methods.{method}")
     for cls in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
         if isinstance(cls, ast.ClassDef):
@@ -334,15 +334,21 @@ def _literal(method: str, attribute: str) -> Any:
                 if isinstance(node, ast.Assign | ast.AnnAssign):
                     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                     values |= {target.id: node.value for target in targets if isinstance(target, ast.Name)}
-            if attribute in values and "name" in values and ast.literal_eval(values["name"]) == method:
-                try:
-                    return ast.literal_eval(values[attribute])
-                except ValueError:
-                    raise ElisionError(
-                        f"{spec.origin}: {attribute} of {method} must be written as a literal, such as ('name',): the "
-                        "workflow reads it without PyTorch"
-                    ) from None
-    return None
+            if "name" in values and ast.literal_eval(values["name"]) == method:
+                return values
+    return {}
+
+
+def _literal(method: str, attribute: str) -> Any:
+    """Return an attribute of a method's class that is written as a literal; None, if the class does not set it."""
+    values = _attributes(method)
+    try:
+        return ast.literal_eval(values[attribute]) if attribute in values else None
+    except ValueError:
+        raise ElisionError(
+            f"methods/{method}.py: {attribute} must be written as a literal, such as ('name',): the workflow reads it "
+            "without PyTorch"
+        ) from None
 
 
 def made_for(method: str) -> tuple[TaskKind, ...]:

@@ -124,14 +124,13 @@ def noisy(x: np.ndarray, noise: np.ndarray, abar_t: float | np.ndarray) -> np.nd
 
     Parameters
     ----------
-    x, noise : np.ndarray [shape=(T, d), dtype=float32]
+    x, noise : np.ndarray or Tensor [shape=(T, d), dtype=float32]
         The signal is standardised: its variance is meant to be about 1.
     abar_t : float in [0, 1], or np.ndarray
         Share of the signal's variance that is left; an array, such as one per frame [shape=(T, 1)], is broadcast.
 
     Returns
     -------
-    x_t : np.ndarray [shape=(T, d), dtype=float32]
+    x_t : np.ndarray or Tensor [shape=(T, d)]
     """
-    kept, added = np.sqrt(abar_t), np.sqrt(1 - np.asarray(abar_t))
-    return (kept * x + added * noise).astype(x.dtype)
+    return abar_t**0.5 * x + (1 - abar_t) ** 0.5 * noise

@@ -53,6 +53,7 @@ class LabelledSettings(DatasetSettings):
 class FeatureFolders(DatasetSettings):
     """A dataset whose features lie as NumPy files, in a folder for each feature set."""
 
+    labels: Path
     features: Path = Field(description="folder of the folders of feature sets")
     standardise: bool = Field(
         False, description="scale audio and vision as for other sources; false: the vectors of the files, as published"
@@ -69,6 +70,14 @@ class FeatureFolders(DatasetSettings):
         if not self.folders:
             raise ValueError("name a feature set under text, audio or vision")
         return self
+
+
+def inputs(settings: FeatureFolders) -> list[Path]:
+    """Return the file of labels and the folders of features that exist.
+
+    There are too many files to name each: one that is added or removed is noticed, one that is overwritten is not.
+    """
+    return [path for path in (settings.labels, *settings.folders.values()) if path.exists()]
 
 
 def shuffled(names: Iterable[str], *key: object) -> list[str]:

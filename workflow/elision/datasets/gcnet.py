@@ -34,13 +34,15 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from elision import pickles
-from elision.datasets._emotion import SCORES, FeatureFolders, LabelledSettings, read_vectors, share, shuffled
+from elision.datasets._emotion import SCORES, FeatureFolders, LabelledSettings, inputs, read_vectors, share, shuffled
 from elision.datasets._problems import refuse, some
 from elision.errors import plural
 from elision.store import Sequences
 from elision.task import CORPORA
 
 MAKES = "sequences"
+
+__all__ = ["MAKES", "Settings", "inputs", "prepare"]
 
 _PARTS = ("videoIDs", "videoLabels", "videoSpeakers", "videoSentences")
 _SETS = {
@@ -83,14 +85,6 @@ class Settings(LabelledSettings, FeatureFolders):
     def fold_count(self) -> int:
         """Return the number of folds; 0 without folds."""
         return super().fold_count() or self.sessions
-
-
-def inputs(settings: Settings) -> list[Path]:
-    """Return the file of labels and the folders of features that exist.
-
-    There are too many files to name each: one that is added or removed is noticed, one that is overwritten is not.
-    """
-    return [path for path in (settings.labels, *settings.folders.values()) if path.exists()]
 
 
 def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, Sequences]]:

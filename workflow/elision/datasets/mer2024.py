@@ -27,7 +27,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from elision import pickles
-from elision.datasets._emotion import FeatureFolders, read_vectors, share, shuffled
+from elision.datasets._emotion import FeatureFolders, inputs, read_vectors, share, shuffled
 from elision.datasets._problems import refuse, some
 from elision.errors import plural
 from elision.params import Folds
@@ -35,6 +35,8 @@ from elision.store import Sequences
 from elision.task import TaskKind
 
 MAKES = "sequences"
+
+__all__ = ["MAKES", "Settings", "inputs", "prepare"]
 
 CLASSES = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 _LABELLED = "train_corpus"
@@ -61,14 +63,6 @@ class Settings(FeatureFolders):
         if self.task is TaskKind.REGRESSION or self.cuts is not None:
             raise ValueError("labels of mer2024 are classes; leave out task: regression and cuts")
         return self
-
-
-def inputs(settings: Settings) -> list[Path]:
-    """Return the file of labels and the folders of features that exist.
-
-    There are too many files to name each: one that is added or removed is noticed, one that is overwritten is not.
-    """
-    return [path for path in (settings.labels, *settings.folders.values()) if path.exists()]
 
 
 def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, Sequences]]:

@@ -16,7 +16,7 @@ from elision.progress import track
 from elision.recipe import check, check_data
 from elision.store import Store
 from elision.training.checkpoint import load_run_weights
-from elision.training.data import Scale, SplitData, View, spec, with_text_vectors
+from elision.training.data import SplitData, View, recorded_scales, spec, with_text_vectors
 from elision.training.trainer import choose_device, predict
 
 if TYPE_CHECKING:
@@ -93,10 +93,7 @@ def evaluate(
         store = with_text_vectors(store)
     model = build(variant.method, hyperparameters, spec(store, corpus, view)).to(device)
     model.start({}, database)
-    measured = {
-        name: Scale(np.array(scale["mean"], np.float32), np.array(scale["std"], np.float32))
-        for name, scale in record["scales"].items()
-    }
+    measured = recorded_scales(record)
     data = SplitData(store, "test", scales=measured, spans=spans, device=device, view=view)
     uniforms, tables = plan.of(store, fold), []
     for checkpoint in record["checkpoints"]:

@@ -95,6 +95,14 @@ def scales(store: Store, *, standardise: bool, fold: int = 0) -> dict[str, Scale
     return {m: Scale.of(store, m, fold) for m in ("audio", "vision") if standardise and m in store.modalities}
 
 
+def recorded_scales(record: dict) -> dict[str, Scale]:
+    """Return what `scales` measured for a run, from its ``run.json``."""
+    return {
+        name: Scale(np.array(scale["mean"], np.float32), np.array(scale["std"], np.float32))
+        for name, scale in record["scales"].items()
+    }
+
+
 def spec(store: Store, corpus: str, view: View = View()) -> DataSpec:
     """Return the sizes of a dataset, as a method that sees it so is built for them."""
     seen = view.sequences(store)
@@ -450,7 +458,7 @@ class NoiseField:
     def mix(self, signal: Tensor, index: Tensor, flat: Tensor) -> Tensor:
         """Mix the signal [B, T, d] of the samples ``index``, which lies at the positions ``flat`` [B, T]."""
         left = self.left[index[:1].expand_as(index) if self.per_batch else index][:, None, None]
-        return left.sqrt() * signal + (1 - left).sqrt() * self.values[flat]
+        return noises.noisy(signal, self.values[flat], left)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from elision.methods import resolve_variant
@@ -10,7 +9,7 @@ from elision.methods.layers.retrieval import Database
 from elision.params import Params, parse_run
 from elision.store import Store
 from elision.task import MODALITIES
-from elision.training.data import Scale, SplitData, View, with_text_vectors
+from elision.training.data import SplitData, View, recorded_scales, with_text_vectors
 from elision.training.trainer import choose_device, load_stage
 
 UNLABELLED = "unlabelled"
@@ -52,10 +51,7 @@ def index(
     method = load_stage(params, stage, corpus, store, fold, weights).to(device)
     hyperparameters, _ = resolve_variant(params, params.trained[stage], corpus)
     view = View.of(type(method), hyperparameters, fold)
-    measured = {
-        name: Scale(np.array(scale["mean"], np.float32), np.array(scale["std"], np.float32))
-        for name, scale in record["scales"].items()
-    }
+    measured = recorded_scales(record)
     parts, rows, labelled = [], [], []
     for split in ("train", UNLABELLED):
         data = SplitData(store, split, scales=measured, view=view, device=device)
