@@ -7,7 +7,7 @@ from elision.store import Store
 
 
 def test_all_subsets_of_the_modalities_are_absent_once():
-    listed = [c for c in conditions(Corruption(), ("text", "audio", "vision")) if c.protocol == "absent"]
+    listed = [c for c in conditions(Corruption(), ("text", "audio", "vision")) if c.corruption == "absent"]
     assert [c.modalities for c in listed] == [
         (),
         ("text",),
@@ -23,7 +23,7 @@ def test_all_subsets_of_the_modalities_are_absent_once():
 
 def test_a_modality_that_the_dataset_lacks_is_in_no_condition():
     listed = conditions(Corruption(random=[0.0, 0.5]), ("audio", "vision"))
-    assert [(c.protocol, c.level, c.modalities) for c in listed] == [
+    assert [(c.corruption, c.level, c.modalities) for c in listed] == [
         ("random", 0.0, ()),
         ("random", 0.5, ("audio", "vision")),
         ("absent", 0.0, ()),
@@ -68,7 +68,7 @@ def test_what_is_written_is_read_back(store, tmp_path):
 
 def test_modalities_are_absent_and_the_others_lose_at_a_rate_at_once():
     settings = Corruption(random=[0.0], absent=False, combined=[0.3, 1.0])
-    listed = [c for c in conditions(settings, ("text", "audio", "vision")) if c.protocol == "combined"]
+    listed = [c for c in conditions(settings, ("text", "audio", "vision")) if c.corruption == "combined"]
     assert len(listed) == 2 * 6
     rates = {(c.level, c.modalities): c.rates().tolist() for c in listed}
     assert rates[0.3, ("audio", "vision")] == pytest.approx([0.3, 1.0, 1.0])

@@ -26,7 +26,7 @@ def predictions(*, family="mosi", seed=0, samples=30, checkpoints=("valid",), co
         pd.DataFrame(
             {
                 "id": [f"v{i:02d}" for i in range(samples)],
-                "protocol": protocol,
+                "corruption": corruption,
                 "level": level,
                 "modalities": modalities,
                 "checkpoint": checkpoint,
@@ -35,7 +35,7 @@ def predictions(*, family="mosi", seed=0, samples=30, checkpoints=("valid",), co
             }
         )
         for checkpoint in checkpoints
-        for protocol, level, modalities in CONDITIONS
+        for corruption, level, modalities in CONDITIONS
     ]
     return pd.concat(tables, ignore_index=True)
 
@@ -47,9 +47,9 @@ def class_predictions(*, seed=0, fold=0, samples=40, checkpoints=("valid",), con
     generator = np.random.default_rng([seed, fold])
     tables = []
     for checkpoint in checkpoints:
-        for protocol, level, modalities in conditions:
+        for corruption, level, modalities in conditions:
             drawn = generator.random(samples) < 0.2 + 0.5 * min(level, 1)
-            table = {"id": [f"fold{fold}-{i:02d}" for i in range(samples)], "protocol": protocol, "level": level}
+            table = {"id": [f"fold{fold}-{i:02d}" for i in range(samples)], "corruption": corruption, "level": level}
             table |= {"modalities": modalities, "checkpoint": checkpoint}
             table["prediction"] = names[np.where(drawn, generator.integers(0, 4, samples), labels)]
             tables.append(pd.DataFrame({**table, "label": names[labels], "logit.happy": 0.5}))
@@ -82,7 +82,7 @@ def inputs():
 
 def test_every_metric_of_every_condition_and_run_has_one_row():
     metrics = aggregate(inputs())
-    keys = ["dataset", "method", "run", "protocol", "level", "modalities", "checkpoint", "metric"]
+    keys = ["dataset", "method", "run", "corruption", "level", "modalities", "checkpoint", "metric"]
     assert list(metrics["seed"].unique()) == [1, 2]
     assert (metrics["fold"] == "").all()
     assert not metrics.duplicated(keys).any()
@@ -95,9 +95,9 @@ def test_every_metric_of_every_condition_and_run_has_one_row():
 def test_values_are_the_metrics_of_the_rows_of_the_condition():
     table = predictions(seed=3)
     metrics = aggregate([("mosi", "mosi", "lnln", "seed-3", table)])
-    rows = table[(table["protocol"] == "random") & (table["level"] == 0.5)]
+    rows = table[(table["corruption"] == "random") & (table["level"] == 0.5)]
     expected = score(rows["prediction"], rows["label"], "mosi")
-    got = metrics[(metrics["protocol"] == "random") & (metrics["level"] == 0.5)].set_index("metric")["value"]
+    got = metrics[(metrics["corruption"] == "random") & (metrics["level"] == 0.5)].set_index("metric")["value"]
     assert got.to_dict() == expected
 
 
@@ -112,7 +112,7 @@ def test_each_metric_is_read_from_the_checkpoint_that_was_chosen_for_it(family):
     checkpoints = tuple(family_of(family).checkpoints)
     table = predictions(family=family, checkpoints=checkpoints)
     metrics = aggregate([("d", family, "lnln", "seed-1", table)])
-    at = metrics[(metrics["protocol"] == "random") & (metrics["level"] == 0.1)].set_index("metric")
+    at = metrics[(metrics["corruption"] == "random") & (metrics["level"] == 0.1)].set_index("metric")
     assert set(at.index) == set(family_of(family).reported)
     sources = {"corr": "mae", "f1": "acc2", "f1_negpos": "acc2_negpos", "f1_nonneg": "acc2_nonneg"}
     sources |= {"majority_share_7": "acc7", "majority_share_5": "acc5"}
@@ -178,7 +178,7 @@ def test_confusions_count_every_sample_once_per_run_rate_and_scheme():
     assert (sums["sum"] == 30).all()
     assert (sums["size"] == sums.index.get_level_values("classes") ** 2).all()
     table = predictions(seed=1 + len("lnln"))
-    rows = table[(table["protocol"] == "random") & (table["level"] == 0.5)]
+    rows = table[(table["corruption"] == "random") & (table["level"] == 0.5)]
     expected = confusion_matrix((rows["label"] >= 0).to_numpy(int), (rows["prediction"] >= 0).to_numpy(int), classes=2)
     chosen = counted.query(
         "dataset == 'mosi' and method == 'lnln' and run == 'seed-1' and level == .5 and classes == 2"
@@ -194,7 +194,7 @@ def test_confusions_read_the_checkpoint_of_the_accuracy_over_the_same_classes():
 
 def test_statistics_average_conditions_first_and_then_runs():
     metrics = aggregate(inputs())
-    random = metrics[metrics["protocol"] == "random"]
+    random = metrics[metrics["corruption"] == "random"]
     row = statistics(random).query("dataset == 'sims' and method == 'lnln' and metric == 'mae'").iloc[0]
     values = random.query("dataset == 'sims' and method == 'lnln' and metric == 'mae'")
     by_run = [values.loc[values["run"] == run, "value"].mean() for run in ("seed-1", "seed-2")]
@@ -216,7 +216,7 @@ def test_an_undefined_value_makes_the_mean_undefined_and_is_counted():
         ("d", "mosi", "lnln", "seed-2", predictions(constant=True)),
     ]
     metrics = aggregate(tables)
-    row = statistics(metrics[metrics["protocol"] == "random"]).set_index("metric").loc["corr"]
+    row = statistics(metrics[metrics["corruption"] == "random"]).set_index("metric").loc["corr"]
     assert np.isnan(row["mean"])
     assert row["undefined"] == len(RATES)
 
@@ -226,7 +226,7 @@ def test_the_summary_is_nested_json_of_means_over_rates_and_runs():
     nested = json.loads(json.dumps(summary(metrics), allow_nan=False))
     assert nested["mosi"]["flat"]["corr"] is None
     assert set(nested) == {"mosi", "sims"}
-    values = metrics.query("protocol == 'random' and dataset == 'mosi' and method == 'lnln' and metric == 'acc7'")
+    values = metrics.query("corruption == 'random' and dataset == 'mosi' and method == 'lnln' and metric == 'acc7'")
     assert nested["mosi"]["lnln"]["acc7"] == pytest.approx(values["value"].mean())
     assert "checkpoints" not in nested["mosi"]["lnln"]
 
@@ -246,8 +246,8 @@ def test_no_tables_give_empty_tables_with_their_columns():
 def test_names_of_classes_become_the_numbers_of_the_family():
     table = class_predictions(seed=3)
     metrics = aggregate([("d", EMOTION, "mmin", "seed-3", table)])
-    got = metrics[(metrics["protocol"] == "random") & (metrics["level"] == 0.5)].set_index("metric")["value"]
-    rows = table[(table["protocol"] == "random") & (table["level"] == 0.5)]
+    got = metrics[(metrics["corruption"] == "random") & (metrics["level"] == 0.5)].set_index("metric")["value"]
+    rows = table[(table["corruption"] == "random") & (table["level"] == 0.5)]
     number = {name: i for i, name in enumerate(("happy", "angry", "sad", "neutral"))}
     assert got.to_dict() == score(rows["prediction"].map(number), rows["label"].map(number), EMOTION)
     assert got["wa"] == (rows["prediction"] == rows["label"]).mean()
@@ -287,10 +287,10 @@ def test_pooled_metrics_are_those_of_the_predictions_of_all_folds_together():
     tables = folded()
     metrics = aggregate(tables)
     assert list(metrics["fold"].unique()) == ["pooled", "1", "10", "2"]
-    pooled = metrics[(metrics["fold"] == "pooled") & (metrics["protocol"] == "random") & (metrics["level"] == 0.5)]
+    pooled = metrics[(metrics["fold"] == "pooled") & (metrics["corruption"] == "random") & (metrics["level"] == 0.5)]
     assert set(pooled["run"]) == {"seed-1", "seed-2"}
     everything = pd.concat([table for *_, run, table in tables if run.startswith("seed-2.")])
-    rows = everything[(everything["protocol"] == "random") & (everything["level"] == 0.5)]
+    rows = everything[(everything["corruption"] == "random") & (everything["level"] == 0.5)]
     assert len(rows) == 21 + 22 + 30
     got = pooled[pooled["seed"] == 2].set_index("metric")["value"]
     assert got["wa"] == pytest.approx((rows["prediction"] == rows["label"]).mean())
@@ -304,7 +304,9 @@ def test_pooled_scores_are_those_of_all_folds_too():
         table = predictions(seed=fold)
         tables.append(("d", "mosi", "cif", f"seed-7.fold-{fold}", table.assign(id=table["id"] + f"-{fold}")))
     metrics = aggregate(tables)
-    rows = metrics[(metrics["protocol"] == "random") & (metrics["level"] == 0.1)].set_index(["metric", "fold"])["value"]
+    rows = metrics[(metrics["corruption"] == "random") & (metrics["level"] == 0.1)].set_index(["metric", "fold"])[
+        "value"
+    ]
     assert rows["mae", "pooled"] == pytest.approx((rows["mae", "1"] + rows["mae", "2"]) / 2)
     assert rows["corr", "pooled"] != rows["corr", "1"]
 
@@ -331,7 +333,7 @@ def test_the_order_of_folds_does_not_change_a_bit():
 
 def test_folds_are_averaged_inside_a_seed_before_seeds_are():
     metrics = aggregate(folded())
-    random = metrics[metrics["protocol"] == "random"]
+    random = metrics[metrics["corruption"] == "random"]
     row = statistics(random).set_index("metric").loc["ua"]
     values = random[(random["metric"] == "ua") & (random["fold"] != "pooled")]
     by_run = values.groupby(["seed", "fold"])["value"].mean()
@@ -343,7 +345,7 @@ def test_folds_are_averaged_inside_a_seed_before_seeds_are():
 
 def test_the_deviation_of_a_single_seed_is_over_its_folds():
     metrics = aggregate(folded(seeds=(1,)))
-    random = metrics[(metrics["protocol"] == "random") & (metrics["metric"] == "wa")]
+    random = metrics[(metrics["corruption"] == "random") & (metrics["metric"] == "wa")]
     row = statistics(random).iloc[0]
     by_fold = random[random["fold"] != "pooled"].groupby("fold")["value"].mean()
     assert row["mean"] == pytest.approx(by_fold.mean())
@@ -360,5 +362,5 @@ def test_confusions_of_folds_count_every_sample_once_per_seed():
 def test_noise_conditions_are_conditions_like_others():
     conditions = [(kind, t, "text+audio") for kind in ("gaussian", "impulse") for t in (20.0, 100.0)]
     metrics = aggregate([("d", EMOTION, "nmer", "seed-1", class_predictions(conditions=conditions))])
-    assert metrics.groupby(["protocol", "level", "modalities"]).ngroups == 4
+    assert metrics.groupby(["corruption", "level", "modalities"]).ngroups == 4
     assert summary(metrics) == {}

@@ -24,14 +24,14 @@ def predictions(family, method, seed, checkpoint):
     labels = np.random.default_rng(1111).choice(np.linspace(-end, end, 31), samples).round(3)
     generator = np.random.default_rng([seed, len(checkpoint)])
     tables = []
-    for protocol, level, modalities in CONDITIONS:
+    for corruption, level, modalities in CONDITIONS:
         noise = generator.normal(0, end * (0.2 + level), samples)
         constant = method == FLOOR or (method == "brittle_one" and level >= 0.7)
         tables.append(
             pd.DataFrame(
                 {
                     "id": [f"clip-{i}" for i in range(samples)],
-                    "protocol": protocol,
+                    "corruption": corruption,
                     "level": level,
                     "modalities": modalities,
                     "checkpoint": checkpoint,
@@ -49,13 +49,13 @@ def class_predictions(method, seed, fold, checkpoint):
     labels = np.random.default_rng([1111, fold]).choice(4, samples, p=[0.4, 0.3, 0.2, 0.1])
     generator = np.random.default_rng([seed, fold, len(checkpoint)])
     tables = []
-    for protocol, level, modalities in [*CONDITIONS, *COMBINED, *NOISE]:
-        share = level / 100 if protocol in ("gaussian", "impulse") else level
+    for corruption, level, modalities in [*CONDITIONS, *COMBINED, *NOISE]:
+        share = level / 100 if corruption in ("gaussian", "impulse") else level
         drawn = generator.random(samples) < 0.1 + 0.6 * share * (1.3 if method == "brittle_one" else 1)
         found = np.where(drawn, generator.integers(0, 4, samples), labels)
         if method == FLOOR or (method == "brittle_one" and level >= 0.7):
             found[:] = 0
-        table = {"id": [f"clip-{fold}-{i}" for i in range(samples)], "protocol": protocol, "level": level}
+        table = {"id": [f"clip-{fold}-{i}" for i in range(samples)], "corruption": corruption, "level": level}
         table |= {"modalities": modalities, "checkpoint": checkpoint}
         tables.append(pd.DataFrame({**table, "prediction": names[found], "label": names[labels]}))
     return pd.concat(tables, ignore_index=True)

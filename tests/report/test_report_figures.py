@@ -18,7 +18,7 @@ def lines(figure):
 
 def test_curves_are_the_means_over_runs_in_percent(metrics, methods):
     figure = figures.curve(metrics, dataset="mosi_data", metric="f1_negpos", methods=methods)
-    chosen = metrics.query("dataset == 'mosi_data' and method == 'steady' and protocol == 'random'")
+    chosen = metrics.query("dataset == 'mosi_data' and method == 'steady' and corruption == 'random'")
     means = chosen[chosen["metric"] == "f1_negpos"].groupby("level")["value"].mean()
     drawn = lines(figure)["steady"]
     assert drawn.get_xdata() == pytest.approx(means.index)
@@ -29,7 +29,9 @@ def test_curves_are_the_means_over_runs_in_percent(metrics, methods):
 
 def test_bands_are_one_sample_standard_deviation_wide(metrics, methods):
     figure = figures.curve(metrics, dataset="mosi_data", metric="mae", methods=["steady"])
-    chosen = metrics.query("dataset == 'mosi_data' and method == 'steady' and protocol == 'random' and metric == 'mae'")
+    chosen = metrics.query(
+        "dataset == 'mosi_data' and method == 'steady' and corruption == 'random' and metric == 'mae'"
+    )
     at = chosen[chosen["level"] == 0.4]["value"]
     band = figure.axes[0].collections[0].get_paths()[0].vertices
     edges = band[np.isclose(band[:, 0], 0.4), 1]
@@ -111,7 +113,7 @@ def test_each_class_has_a_panel_with_its_f1_against_the_rest(metrics, methods):
         f"F1 {name}/rest ↑" for name in ("happy", "angry", "sad", "neutral")
     ]
     chosen = metrics.query(
-        "dataset == 'emotion_data' and method == 'steady' and protocol == 'random' and fold != 'pooled'"
+        "dataset == 'emotion_data' and method == 'steady' and corruption == 'random' and fold != 'pooled'"
     )
     means = chosen[chosen["metric"] == "f1_binary_weighted.sad"].groupby("level")["value"].mean()
     drawn = {line.get_label(): line for line in figure.axes[2].get_lines()}
@@ -142,5 +144,5 @@ def test_the_confusion_of_classes_is_one_row_with_their_names(counted):
 
 
 def test_without_random_missing_the_panels_of_classes_say_so(metrics, methods):
-    absent = metrics[metrics["protocol"] == "absent"]
+    absent = metrics[metrics["corruption"] == "absent"]
     assert "evaluated" in figures.class_curves(absent, dataset="emotion_data", methods=methods).texts[0].get_text()

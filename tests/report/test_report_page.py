@@ -167,7 +167,7 @@ def test_when_no_method_is_above_the_floor_the_headline_says_so(metrics, methods
 
 
 def test_a_page_without_floor_or_random_missing_is_still_a_page(metrics, methods, tmp_path):
-    for source in (metrics[metrics["method"] != FLOOR], metrics[metrics["protocol"] == "absent"]):
+    for source in (metrics[metrics["method"] != FLOOR], metrics[metrics["corruption"] == "absent"]):
         made = {name: make(source, methods) for name, make in tables.TABLES.items()}
         page.write(tmp_path / "p.html", metrics=source, tables=made, figures={}, settings={}, title="t")
         assert "steady" in " ".join(Document((tmp_path / "p.html").read_text(encoding="utf-8")).words)

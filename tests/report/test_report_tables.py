@@ -15,7 +15,9 @@ MARK = "checkpoints chosen on the TEST set"
 
 def test_a_row_is_the_mean_over_rates_and_then_over_runs(metrics, methods):
     row = tables.random_missing(metrics, methods).set_index(["dataset", "method"]).loc[("sims_data", "steady")]
-    chosen = metrics.query("dataset == 'sims_data' and method == 'steady' and protocol == 'random' and metric == 'f1'")
+    chosen = metrics.query(
+        "dataset == 'sims_data' and method == 'steady' and corruption == 'random' and metric == 'f1'"
+    )
     runs = [chosen.loc[chosen["run"] == run, "value"].mean() for run in ("seed-1111", "seed-1112")]
     assert row["f1_mean"] == pytest.approx(np.mean(runs))
     assert row["f1_std"] == pytest.approx(np.std(runs, ddof=1))
@@ -39,7 +41,7 @@ def test_per_rate_has_a_row_per_method_and_rate(metrics, methods):
     table = tables.per_rate(metrics, methods)
     assert len(table) == 3 * 3 * 10
     row = table.query("dataset == 'mosi_data' and method == 'steady' and level == 0.3").iloc[0]
-    chosen = metrics.query("dataset == 'mosi_data' and method == 'steady' and protocol == 'random' and level == 0.3")
+    chosen = metrics.query("dataset == 'mosi_data' and method == 'steady' and corruption == 'random' and level == 0.3")
     assert row["mae_mean"] == pytest.approx(chosen.loc[chosen["metric"] == "mae", "value"].mean())
 
 
@@ -178,7 +180,7 @@ def test_tables_of_checkpoints_chosen_on_test_say_so(metrics_on_test, metrics, m
 
 
 def test_conditions_that_were_not_evaluated_give_an_empty_table_that_says_so(metrics, methods):
-    only_absent = metrics[metrics["protocol"] == "absent"]
+    only_absent = metrics[metrics["corruption"] == "absent"]
     table = tables.random_missing(only_absent, methods)
     assert table.empty
     assert "No such condition" in tables.markdown(table, "random_missing")
@@ -253,7 +255,7 @@ def test_the_mean_over_absent_modalities_is_the_average_of_published_tables(fami
             "level": [0.0] + 6 * [1.0],
             "value": [value / 100 for value in (complete, *cases)],
         }
-    ).assign(protocol="absent", dataset="d", family=family, method="hrlf", run="seed-1", seed=1, fold="")
+    ).assign(corruption="absent", dataset="d", family=family, method="hrlf", run="seed-1", seed=1, fold="")
     metrics = metrics.assign(checkpoint="valid", metric=name)
     classes = family.startswith("emotion")
     table = (tables.per_class if classes else tables.absent)(metrics, ["hrlf"])
@@ -310,7 +312,7 @@ def test_single_classes_have_a_row_per_condition_and_two_metrics_each(metrics, m
     assert shown[-1].title == "mean over the 6 sets of absent modalities"
     classes = ("happy", "angry", "sad", "neutral")
     assert shown[0].columns == [*(f"F1 {name}/rest ↑" for name in classes), *(f"F1 {name} ↑" for name in classes)]
-    chosen = metrics.query("method == 'steady' and protocol == 'random' and metric == 'f1_binary_pos.sad'")
+    chosen = metrics.query("method == 'steady' and corruption == 'random' and metric == 'f1_binary_pos.sad'")
     expected = chosen[chosen["fold"] != "pooled"].groupby(["seed", "fold"])["value"].mean().mean()
     assert table.query("method == 'steady' and condition == 'random'")["f1_binary_pos.sad_mean"].iloc[
         0
@@ -321,7 +323,7 @@ def test_pooled_has_the_metrics_of_all_folds_together_over_seeds(metrics, method
     table = tables.pooled(metrics, methods)
     assert set(table["dataset"]) == {"emotion_data"}
     row = table.query("method == 'steady' and condition == 'text'").iloc[0]
-    chosen = metrics.query("method == 'steady' and modalities == 'text' and protocol == 'absent' and metric == 'ua'")
+    chosen = metrics.query("method == 'steady' and modalities == 'text' and corruption == 'absent' and metric == 'ua'")
     values = chosen.loc[(chosen["fold"] == "pooled") & (chosen["dataset"] == "emotion_data"), "value"]
     assert len(values) == 2
     assert (row["ua_mean"], row["ua_std"]) == pytest.approx((values.mean(), values.std(ddof=1)))

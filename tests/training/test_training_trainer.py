@@ -317,7 +317,7 @@ def test_predictions_cover_every_condition_and_repeat_to_the_bit(tiny, plan, tmp
     assert len(table) == 17 * 6
     assert set(table["checkpoint"]) == {"valid"}
     pd.testing.assert_frame_equal(table, evaluate(settings, **arguments))
-    by_condition = table.groupby(["protocol", "level", "modalities"])["prediction"].apply(np.array)
+    by_condition = table.groupby(["corruption", "level", "modalities"])["prediction"].apply(np.array)
     complete = by_condition["random", 0.0, ""]
     assert np.array_equal(complete, by_condition["absent", 0.0, ""])
     assert not np.array_equal(complete, by_condition["random", 0.9, "text+audio+vision"])

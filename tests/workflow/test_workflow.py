@@ -33,7 +33,7 @@ def test_everything_that_was_asked_for_is_there(small):
     results = small.folder / "results"
     metrics = pd.read_parquet(results / "metrics.parquet")
     assert set(metrics["method"]) == {"majority", "self_mm-short"}
-    conditions = metrics[["protocol", "level", "modalities"]].drop_duplicates()
+    conditions = metrics[["corruption", "level", "modalities"]].drop_duplicates()
     assert len(conditions) == 3 + 7
     assert "self_mm-short" in (results / "report.html").read_text()
     for name in ("random_missing", "per_rate", "absent"):
@@ -82,7 +82,7 @@ def test_all_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
     project.snakemake("--cores", "2")
     metrics = pd.read_parquet(project.folder / "results" / "metrics.parquet")
     assert set(metrics["method"]) == {"majority", *EMOTION, "ramer-2", "ramer-6"}
-    assert set(metrics["protocol"]) == {"random", "absent", "combined", "gaussian"}
+    assert set(metrics["corruption"]) == {"random", "absent", "combined", "gaussian"}
     for name in ("wa", "ua", "f1_weighted", "f1_macro"):
         assert metrics.loc[metrics["metric"] == name, "value"].between(0, 1).all(), name
 

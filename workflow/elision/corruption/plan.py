@@ -19,7 +19,7 @@ class Condition:
 
     Attributes
     ----------
-    protocol : str
+    corruption : str
         ``random``: positions missing at random, at the same rate in all modalities (LNLN section 3.2); ``absent``:
         whole modalities missing (LNLN appendix A.8: rate 1 for them, 0 for the others); ``combined``: both at once
         (HRLF section 4.4); ``gaussian``, ``impulse``: noise in place of the modalities that would be absent (NMER
@@ -32,21 +32,21 @@ class Condition:
         What a missing token becomes, also one that would be noise; missing frames and vectors of text are zeros.
     """
 
-    protocol: str
+    corruption: str
     level: float
     modalities: tuple[str, ...]
     replacement: str = "[UNK]"
 
     def rates(self) -> np.ndarray:
         """Return the missing rate of text, audio and vision, 1 for noise [shape=(3,), dtype=float32]."""
-        rate = 1.0 if self.noise or self.protocol == "combined" else self.level
-        others = self.level if self.protocol == "combined" else 0.0
+        rate = 1.0 if self.noise or self.corruption == "combined" else self.level
+        others = self.level if self.corruption == "combined" else 0.0
         return np.array([rate if name in self.modalities else others for name in MODALITIES], np.float32)
 
     @property
     def noise(self) -> str | None:
         """Kind of the noise."""
-        return self.protocol if self.protocol in get_args(Noise) else None
+        return self.corruption if self.corruption in get_args(Noise) else None
 
 
 def conditions(settings: Corruption, present: tuple[str, ...]) -> list[Condition]:

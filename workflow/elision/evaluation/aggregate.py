@@ -1,6 +1,6 @@
 """From predictions to metrics: one long table over datasets, methods, runs and test conditions.
 
-Pure functions of tables of predictions, with the columns ``id``, ``protocol`` ("random", "absent", "combined", or the
+Pure functions of tables of predictions, with the columns ``id``, ``corruption`` ("random", "absent", "combined", or the
 kind of noise: "gaussian", "impulse"), ``level`` (missing rate; 1 for absent, 0 for complete; of noise, its intensity),
 ``modalities`` (those corrupted, joined with "+"), ``checkpoint``, ``prediction`` and ``label`` (scores, or names of
 classes). ``checkpoint`` is "valid", or the metric for which the checkpoint was chosen on the test split; each metric is
@@ -28,7 +28,7 @@ POOLED = "pooled"
 
 Predictions = tuple[str, str, str, str, pd.DataFrame]
 
-_CONDITION = ["protocol", "level", "modalities"]
+_CONDITION = ["corruption", "level", "modalities"]
 _COLUMNS = ["id", *_CONDITION, "checkpoint", "prediction", "label"]
 _RUN = ["dataset", "family", "method", "run", "seed", "fold"]
 
@@ -162,7 +162,7 @@ def aggregate(tables: Iterable[Predictions]) -> pd.DataFrame:
     Returns
     -------
     metrics : pd.DataFrame
-        Columns ``dataset``, ``family``, ``method``, ``run``, ``seed``, ``fold``, ``protocol``, ``level``,
+        Columns ``dataset``, ``family``, ``method``, ``run``, ``seed``, ``fold``, ``corruption``, ``level``,
         ``modalities``, ``checkpoint``, ``metric`` and ``value``, sorted by them. ``fold`` is "" without folds, "1" and
         so on with them, and "pooled" for the metrics of the predictions of all folds of a seed (``run`` is then
         ``seed-S``), where the seed has every fold that any run of the dataset has.
@@ -213,7 +213,7 @@ def confusions(tables: Iterable[Predictions], *, rates: Sequence[float] = CONFUS
     for names, run in _runs(tables):
         family = family_of(names[1])
         for key, prediction in zip(run.keys.itertuples(index=False), run.prediction, strict=True):
-            if key.protocol != "random" or key.level not in wanted:
+            if key.corruption != "random" or key.level not in wanted:
                 continue
             for share, labels in family.confusions.items():
                 if key.checkpoint not in (VALID, family.selected_by[share]):
@@ -289,7 +289,7 @@ def summary(metrics: pd.DataFrame) -> dict:
         the test split also has the entry ``checkpoints``, which says so.
     """
     nested: dict[str, dict[str, dict]] = {}
-    for row in statistics(metrics[metrics["protocol"] == "random"]).itertuples(index=False):
+    for row in statistics(metrics[metrics["corruption"] == "random"]).itertuples(index=False):
         method = nested.setdefault(row.dataset, {}).setdefault(row.method, {})
         if row.on_test:
             method["checkpoints"] = "chosen on the TEST set"

@@ -79,7 +79,7 @@ def evaluate(
     Returns
     -------
     predictions : DataFrame
-        Columns ``id``, ``protocol``, ``level``, ``modalities`` (those that lose something, joined by "+"),
+        Columns ``id``, ``corruption``, ``level``, ``modalities`` (those that lose something, joined by "+"),
         ``checkpoint``, ``prediction``, ``label``; one row per condition, checkpoint and sample. Of classes, prediction
         and label are names, and the columns ``logit.CLASS`` follow.
     """
@@ -116,7 +116,7 @@ def evaluate(
                 pd.DataFrame(
                     {
                         "id": data.ids,
-                        "protocol": condition.protocol,
+                        "corruption": condition.corruption,
                         "level": condition.level,
                         "modalities": "+".join(condition.modalities),
                         "checkpoint": checkpoint,

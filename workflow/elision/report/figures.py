@@ -146,7 +146,9 @@ def curve(metrics: pd.DataFrame, *, dataset: str, metric: str, methods: Sequence
     methods : sequence of str
         What is drawn; the position gives the look.
     """
-    rows = metrics[(metrics["dataset"] == dataset) & (metrics["protocol"] == "random") & (metrics["metric"] == metric)]
+    rows = metrics[
+        (metrics["dataset"] == dataset) & (metrics["corruption"] == "random") & (metrics["metric"] == metric)
+    ]
     series = _series(rows, methods, metric, "level")
     if not series:
         return _nothing("No random-missing condition was evaluated.")
@@ -167,7 +169,7 @@ def class_curves(
     kind : str
         Key of ``metrics.PER_CLASS``.
     """
-    rows = metrics[(metrics["dataset"] == dataset) & (metrics["protocol"] == "random")]
+    rows = metrics[(metrics["dataset"] == dataset) & (metrics["corruption"] == "random")]
     if rows.empty:
         return _nothing("No random-missing condition was evaluated.")
     labels = family_of(rows["family"].iloc[0]).labels
@@ -193,7 +195,9 @@ def class_curves(
 @_STYLE
 def absent(metrics: pd.DataFrame, *, dataset: str, metric: str, methods: Sequence[str]) -> Figure:
     """Draw a metric for each set of absent modalities; the floor is a dashed line at each."""
-    rows = metrics[(metrics["dataset"] == dataset) & (metrics["protocol"] == "absent") & (metrics["metric"] == metric)]
+    rows = metrics[
+        (metrics["dataset"] == dataset) & (metrics["corruption"] == "absent") & (metrics["metric"] == metric)
+    ]
     series = _series(rows, methods, metric, "modalities")
     if not series:
         return _nothing("No condition with absent modalities was evaluated.")

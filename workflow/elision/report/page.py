@@ -127,7 +127,7 @@ def _dataset(
     position: int, dataset: str, metrics: pd.DataFrame, ranked: pd.DataFrame, tables: Mapping, figures: Mapping
 ) -> dict:
     family = family_of(metrics["family"].iloc[0])
-    random, noisy = (metrics[metrics["protocol"].isin(names)] for names in (["random"], NOISE))
+    random, noisy = (metrics[metrics["corruption"].isin(names)] for names in (["random"], NOISE))
     used = {name for joined in random["modalities"].unique() for name in joined.split("+")}
     over = {word for table in tables.values() for word in table.loc[table["dataset"] == dataset, "over"]} - {""}
     shown = {}
@@ -149,7 +149,7 @@ def _dataset(
         "falls": _falls(ranked),
         "rates": [f"{rate:g}" for rate in sorted(random["level"].unique())],
         "modalities": [name for name in MODALITIES if name in used],
-        "noise": [NOISE[kind] for kind in NOISE if (noisy["protocol"] == kind).any()],
+        "noise": [NOISE[kind] for kind in NOISE if (noisy["corruption"] == kind).any()],
         "intensities": [f"{level:g}" for level in sorted(noisy["level"].unique())],
         "curves": [shown[kind] for kind in ("curve_f1", f"curve_{family.second}") if kind in shown],
         "figures": shown,

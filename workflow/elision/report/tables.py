@@ -33,7 +33,7 @@ CAPTIONS = {
 
 _EMPTY = {"per_class": "No dataset has classes.", "pooled": "No dataset has folds."}
 _NOTHING = "No such condition was evaluated."
-# Values of the column ``condition``, in which the conditions of several protocols stand below each other.
+# Values of the column ``condition``, in which the conditions of several corruptions stand below each other.
 _CONDITIONS = ["random", "combined", *NOISE, "none", *ABSENT, "mean"]
 _ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 
@@ -56,12 +56,12 @@ def random_missing(metrics: pd.DataFrame, methods: Sequence[str]) -> pd.DataFram
         over), ``conditions`` (averaged in each run), ``undefined`` (values that are nan), and per metric the mean and
         the sample standard deviation (ddof = 1; nan for one run).
     """
-    return _wide(metrics[metrics["protocol"] == "random"], methods)
+    return _wide(metrics[metrics["corruption"] == "random"], methods)
 
 
 def per_rate(metrics: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
     """One row per method and missing rate (column ``level``); see ``random_missing``."""
-    return _wide(metrics[metrics["protocol"] == "random"], methods, by=["level"])
+    return _wide(metrics[metrics["corruption"] == "random"], methods, by=["level"])
 
 
 def absent(metrics: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
@@ -69,7 +69,7 @@ def absent(metrics: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
 
     The column ``absent`` is "none", "text", ..., or "mean": the mean over the sets (none is not one of them).
     """
-    rows = _conditions(metrics[metrics["protocol"] == "absent"])
+    rows = _conditions(metrics[metrics["corruption"] == "absent"])
     return _wide(rows.rename(columns={"condition": "absent"}), methods, by=["absent"])
 
 
@@ -78,7 +78,7 @@ def combined(metrics: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
 
     The column ``absent`` is "text", ..., or "mean": the mean over the sets that were evaluated.
     """
-    rows = metrics[metrics["protocol"] == "combined"]
+    rows = metrics[metrics["corruption"] == "combined"]
     rows = pd.concat([rows.assign(absent=rows["modalities"]), rows.assign(absent="mean")], ignore_index=True)
     rows["absent"] = pd.Categorical(rows["absent"], [*ABSENT, "mean"])
     return _wide(rows, methods, by=["absent", "level"])
@@ -89,8 +89,8 @@ def noise(metrics: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
 
     The column ``noisy`` is "text", ..., or "mean": the mean over the sets that were evaluated. Text shows the means.
     """
-    rows = metrics[metrics["protocol"].isin(NOISE)]
-    rows = rows.assign(noise=rows["protocol"], intensity=rows["level"], noisy=rows["modalities"])
+    rows = metrics[metrics["corruption"].isin(NOISE)]
+    rows = rows.assign(noise=rows["corruption"], intensity=rows["level"], noisy=rows["modalities"])
     rows = pd.concat([rows, rows.assign(noisy="mean")], ignore_index=True)
     rows["noisy"] = pd.Categorical(rows["noisy"], [*ABSENT, "+".join(MODALITIES), "mean"])
     return _wide(rows, methods, by=["noise", "intensity", "noisy"])
@@ -124,8 +124,8 @@ TABLES: dict[str, Callable[[pd.DataFrame, Sequence[str]], pd.DataFrame]] = {
 
 
 def _conditions(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Name the conditions of all protocols in a column; sets of absent modalities stand there again as "mean"."""
-    name = metrics["modalities"].replace("", "none").where(metrics["protocol"] == "absent", metrics["protocol"])
+    """Name the conditions of all corruptions in a column; sets of absent modalities stand there again as "mean"."""
+    name = metrics["modalities"].replace("", "none").where(metrics["corruption"] == "absent", metrics["corruption"])
     rows = metrics.assign(condition=name)
     rows = pd.concat([rows, rows[name.isin(ABSENT)].assign(condition="mean")], ignore_index=True)
     return rows.assign(condition=pd.Categorical(rows["condition"], _CONDITIONS))
