@@ -20,7 +20,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -112,35 +112,87 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
     table = settings.folder / settings.table
     columns, rows = _read(table)
 
-    problems = list(_check_columns(columns, folds=settings.folds is not None))
+    required = [name for name in _REQUIRED if not (settings.folds and name == "split")]
+    problems = list(_check_columns(columns, required))
     for row in rows:
-        problems += [f"{row}: {problem}" for problem in _check_cells(row.cells, settings)]
+        problems += [f"{row}: {problem}" for problem in [*_check_cells(row.cells), *_check_labels(row.cells, settings)]]
     problems += _check_whole(columns, rows, folds=settings.folds is not None)
-    texts, wrong = _texts(rows, settings.folder)
-    problems += wrong
-    words, wrong = _all_words(rows, settings.folder)
-    problems += wrong
-    media, wrong = _media(rows, settings.folder)
-    problems += wrong
-    refuse(table, problems)
+    clips, wrong = _open(rows, settings.folder)
+    refuse(table, problems + [f"{rows[number]}: {problem}" for number, problem in wrong])
 
     splits = [row.cells.get("split", SPLITS[0]) for row in rows]
     if not settings.folds:
         warn_of_shared_speakers([row.cells.get("speaker") for row in rows], splits)
     named = ["label"] if settings.labels_are_names else []
-    paths = [str(settings.folder / row.cells["path"]) if row.cells.get("path") else None for row in rows]
-    return pd.DataFrame(
+    labels = {column: pd.Series([row.cells[column] for row in rows], dtype=object) for column in named}
+    labels |= {
+        column: [float(row.cells[column]) for row in rows]
+        for column in _LABELS
+        if column in columns and column not in named
+    }
+    first = ["id", "path", "text", *labels, "split"]
+    return clips.assign(**labels, split=splits)[[*first, *clips.columns.difference(first, sort=False)]]
+
+
+def unlabelled(table: Path) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+    """Read a table of clips whose labels and splits do not matter, as far as its files can be read.
+
+    Parameters
+    ----------
+    table : Path
+        In the same format, but ``id`` alone must be there; paths in it are relative to its folder.
+
+    Returns
+    -------
+    clips, problems
+        See `opened`.
+
+    Raises
+    ------
+    ElisionError
+        Lists every problem of the table itself.
+    """
+    columns, rows = _read(table)
+    problems = list(_check_columns(columns, ["id"]))
+    for row in rows:
+        problems += [f"{row}: {problem}" for problem in _check_cells(row.cells)]
+    refuse(table, problems + list(_check_ids(rows)))
+    return _open(rows, table.parent)
+
+
+def opened(paths: Iterable[Path | None], text: str | None = None) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+    """Open media files that no table describes.
+
+    Parameters
+    ----------
+    paths : iterable of Path or None
+        None: there is nothing but the text.
+    text : str, optional
+        The words of each.
+
+    Returns
+    -------
+    clips : pd.DataFrame
+        As `prepare` returns them, without labels and splits; the id is the name of the file without its ending.
+    problems : list of (int, str)
+        Row of a clip, and what is wrong with a file of it.
+    """
+    cells = [{"id": path.stem if path else "text", "path": str(path or ""), "text": text or ""} for path in paths]
+    return _open([_Row(number, each) for number, each in enumerate(cells)], Path())
+
+
+def _open(rows: list[_Row], folder: Path) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+    """Open every file that the rows name; returns clips without labels and splits, and problems by row number."""
+    problems = []
+    texts = _texts(rows, folder, problems)
+    words = _all_words(rows, folder, problems)
+    media = _media(rows, folder, problems)
+    paths = [str(folder / row.cells["path"]) if row.cells.get("path") else None for row in rows]
+    clips = pd.DataFrame(
         {
-            "id": [row.cells["id"] for row in rows],
+            "id": [row.cells.get("id") for row in rows],
             "path": pd.Series(paths, dtype=object),
             "text": pd.Series(texts, dtype=object),
-            **{column: pd.Series([row.cells[column] for row in rows], dtype=object) for column in named},
-            **{
-                column: [float(row.cells[column]) for row in rows]
-                for column in _LABELS
-                if column in columns and column not in named
-            },
-            "split": splits,
             "speaker": pd.Series([row.cells.get("speaker") or None for row in rows], dtype=object),
             "duration": [found.duration if found else np.nan for found in media],
             "has_audio": [bool(found and found.audio) for found in media],
@@ -149,6 +201,7 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
             "words": pd.Series(words, dtype=object),
         }
     )
+    return clips, problems
 
 
 def _decode(path: Path) -> str:
@@ -194,9 +247,9 @@ def _read(table: Path) -> tuple[list[str], list[_Row]]:
         raise ElisionError(f"{error}; docs/own-data.md shows a table") from None
 
 
-def _check_columns(columns: list[str], *, folds: bool) -> Iterator[str]:
-    for name in _REQUIRED:
-        if name not in columns and not (folds and name == "split"):
+def _check_columns(columns: list[str], required: Iterable[str]) -> Iterator[str]:
+    for name in required:
+        if name not in columns:
             how = "; write train, valid or test for each clip, and a speaker's clips into one split only"
             yield f"there is no column {name}{how if name == 'split' else ''}"
     for name in dict.fromkeys(columns):
@@ -210,12 +263,17 @@ def _check_columns(columns: list[str], *, folds: bool) -> Iterator[str]:
         yield "there are both columns text and transcript; keep one of them"
 
 
-def _check_cells(cells: dict[str, str], settings: Settings) -> Iterator[str]:
-    """Find what is wrong within a row, apart from the files that it names."""
+def _check_cells(cells: dict[str, str]) -> Iterator[str]:
+    """Find what is wrong within a row, apart from its labels, its split, and the files that it names."""
     if cells[""]:
         yield f"there are more cells than columns ({cells['']!r}); put quotes around a text that holds the separator"
     if "id" in cells and not (_FILE_NAME.fullmatch(cells["id"]) and len(cells["id"].encode()) <= _LONGEST):
         yield f'the id cannot be a file name: 1 to {_LONGEST} bytes, none of / \\ : * ? " < > |, no dot in front'
+    if (content := [column for column in _CONTENT if column in cells]) and not any(cells[column] for column in content):
+        yield f"nothing in {' or '.join(content)}: there are no data"
+
+
+def _check_labels(cells: dict[str, str], settings: Settings) -> Iterator[str]:
     if cells.get("split", "train") not in SPLITS:
         yield f"split is {cells['split']!r}; it must be train, valid or test"
     largest = settings.largest_label
@@ -232,52 +290,53 @@ def _check_cells(cells: dict[str, str], settings: Settings) -> Iterator[str]:
             continue
         if not within:
             yield f"{column} is {cell}, not in [{-largest:g}, {largest:g}], the range of corpus {settings.corpus}"
-    if (content := [column for column in _CONTENT if column in cells]) and not any(cells[column] for column in content):
-        yield f"nothing in {' or '.join(content)}: there are no data"
 
 
 def _check_whole(columns: list[str], rows: list[_Row], *, folds: bool) -> Iterator[str]:
     """Find what is wrong between rows."""
-    lines: dict[str, list[str]] = {}
-    for row in rows:
-        lines.setdefault(row.cells.get("id", ""), []).append(str(row.line))
-    for name, found in lines.items():
-        if name and len(found) > 1:
-            yield f"id {name!r} stands in lines {', '.join(found)}; ids must differ"
+    yield from _check_ids(rows)
     filled = {row.cells.get("split") for row in rows}
     for split in SPLITS:
         if "split" in columns and split not in filled and not folds:
             yield f"there is no clip in split {split}; every split needs some"
 
 
-def _texts(rows: list[_Row], folder: Path) -> tuple[list[str | None], list[str]]:
-    texts, problems = [], []
+def _check_ids(rows: list[_Row]) -> Iterator[str]:
+    lines: dict[str, list[str]] = {}
     for row in rows:
+        lines.setdefault(row.cells.get("id", ""), []).append(str(row.line))
+    for name, found in lines.items():
+        if name and len(found) > 1:
+            yield f"id {name!r} stands in lines {', '.join(found)}; ids must differ"
+
+
+def _texts(rows: list[_Row], folder: Path, problems: list[tuple[int, str]]) -> list[str | None]:
+    texts = []
+    for number, row in enumerate(rows):
         text = row.cells.get("text")
         if name := row.cells.get("transcript"):
             try:
                 text = " ".join(_decode(folder / name).split())
                 if not text:
-                    problems.append(
-                        f"{row}: transcript {folder / name} is empty; leave the cell empty for a clip without text"
-                    )
+                    what = f"transcript {folder / name} is empty; leave the cell empty for a clip without text"
+                    problems.append((number, what))
             except ElisionError as error:
-                problems.append(f"{row}: transcript {error}")
+                problems.append((number, f"transcript {error}"))
         texts.append(text or None)
-    return texts, problems
+    return texts
 
 
-def _all_words(rows: list[_Row], folder: Path) -> tuple[list[str | None], list[str]]:
-    words, problems = [], []
-    for row in rows:
+def _all_words(rows: list[_Row], folder: Path, problems: list[tuple[int, str]]) -> list[str | None]:
+    words = []
+    for number, row in enumerate(rows):
         found = None
         if name := row.cells.get("words"):
             try:
                 found = json.dumps(_words(folder / name), ensure_ascii=False)
             except ElisionError as error:
-                problems.append(f"{row}: words {error}")
+                problems.append((number, f"words {error}"))
         words.append(found)
-    return words, problems
+    return words
 
 
 def _words(path: Path) -> list[tuple[str, float, float]]:
@@ -297,7 +356,7 @@ def _words(path: Path) -> list[tuple[str, float, float]]:
     return words
 
 
-def _media(rows: list[_Row], folder: Path) -> tuple[list[Media | None], list[str]]:
+def _media(rows: list[_Row], folder: Path, problems: list[tuple[int, str]]) -> list[Media | None]:
     """Open every media file; several at a time, because most of the time goes into waiting for the disk."""
 
     def look(row: _Row) -> Media | ElisionError | None:
@@ -310,5 +369,5 @@ def _media(rows: list[_Row], folder: Path) -> tuple[list[Media | None], list[str
 
     with ThreadPoolExecutor() as pool:
         found = list(track(pool.map(look, rows), f"check the clips of {folder}", len(rows)))
-    problems = [f"{row}: {item}" for row, item in zip(rows, found, strict=True) if isinstance(item, ElisionError)]
-    return [item if isinstance(item, Media) else None for item in found], problems
+    problems += [(number, str(item)) for number, item in enumerate(found) if isinstance(item, ElisionError)]
+    return [item if isinstance(item, Media) else None for item in found]

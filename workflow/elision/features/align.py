@@ -69,9 +69,34 @@ def align(store: Store, *, output: Path, provenance: dict) -> None:
     ElisionError
         If the tokens of a sample with words are not those that the tokenizer gives for its text.
     """
+    spans, aligned = spans_of(store, where=str(output.with_name("text.safetensors")))
+    for modality, counts in aligned.items():
+        print(f"{modality}: aligned by the times of words: {counts['words']}, evenly: {counts['evenly']}")
+    write_tensors(output, spans, {**provenance, "data": store.provenance["data"], "aligned": aligned})
+
+
+def spans_of(store: Store, *, where: str) -> tuple[dict[str, np.ndarray], dict[str, dict[str, int]]]:
+    """Return the frames of every text token, and how many samples were aligned by words, and evenly.
+
+    Parameters
+    ----------
+    store : Store
+    where : str
+        The file of the text, for messages.
+
+    Returns
+    -------
+    spans, aligned : dict
+        See `Alignment`.
+
+    Raises
+    ------
+    ElisionError
+        If the tokens of a sample with words are not those that the tokenizer gives for its text.
+    """
     text = store.modalities.get("text")
     tokens = text.lengths if text else np.zeros(len(store.samples), np.int64)
-    times = _times_of_tokens(store, output.with_name("text.safetensors"))
+    times = _times_of_tokens(store, where)
     spans, aligned = {}, {}
     for modality in (name for name in ALIGNED if name in store.modalities):
         frames, rates = store.modalities[modality].lengths, frame_rates(store, modality)
@@ -82,8 +107,7 @@ def align(store: Store, *, output: Path, provenance: dict) -> None:
             spans[modality][text.offsets[row] : text.offsets[row + 1]] = found
         evenly = int(np.count_nonzero((tokens > 0) & (frames > 0))) - len(by_words)
         aligned[modality] = {"words": len(by_words), "evenly": evenly}
-        print(f"{modality}: aligned by the times of words: {len(by_words)}, evenly: {evenly}")
-    write_tensors(output, spans, {**provenance, "data": store.provenance["data"], "aligned": aligned})
+    return spans, aligned
 
 
 def frame_rates(store: Store, modality: str) -> np.ndarray:
@@ -226,7 +250,7 @@ def _parts(start: float, stop: float, count: int) -> np.ndarray:
     return np.stack([edges[:-1], edges[1:]], axis=1)
 
 
-def _times_of_tokens(store: Store, path: Path) -> dict[int, np.ndarray]:
+def _times_of_tokens(store: Store, where: str) -> dict[int, np.ndarray]:
     """Return the times of the tokens [T, 2] of each row that can be aligned by words."""
     text, samples = store.modalities.get("text"), store.samples
     if text is None or "words" not in samples:
@@ -240,8 +264,8 @@ def _times_of_tokens(store: Store, path: Path) -> dict[int, np.ndarray]:
         )
         if not np.array_equal(encoding["input_ids"], text[row]):
             raise ElisionError(
-                f"{path}: the tokens of sample {sample['id']!r} are not those that {text.header.extractor} gives now; "
-                f"extract the text again: snakemake --cores all --force {path}"
+                f"{where}: the tokens of sample {sample['id']!r} are not those that {text.header.extractor} gives now; "
+                f"extract the text again: snakemake --cores all --force {where}"
             )
         spoken = json.loads(sample["words"])
         end = np.fmax(sample["duration"], max((stop for _, _, stop in spoken), default=0.0))

@@ -56,7 +56,7 @@ def extract(
     table, found = read_table(clips)
     check(found, clips_recipe, clips)
     rows = table.iloc[shard_rows(len(table), shard, features.shards)]
-    describe, header = _extractor(modality, features)
+    describe, header = extractor(modality, features)
     sequences, failed = [], {}
     for clip in track(list(rows.itertuples()), f"extract {modality}, shard {shard + 1} of {features.shards}"):
         try:
@@ -75,8 +75,12 @@ def extract(
     write_sequences(output, Sequences.of([*sequences, describe(None)], header).first(len(sequences)))
 
 
-def _extractor(modality: str, features: Features):  # noqa: ANN202
-    """Return a function from a clip (None: no data) to its sequence, and the header of such sequences."""
+def extractor(modality: str, features: Features):  # noqa: ANN201
+    """Return a function from a clip (None: no data) to its sequence, and the header of such sequences.
+
+    A clip has ``text``, ``path``, ``has_audio`` and ``has_vision``, as a row of the table of clips. The padded length
+    of the header is the largest that is allowed.
+    """
     if modality in ("text", "text_features"):
         settings = features.text
         special = text.special_tokens(settings.encoder)

@@ -1,0 +1,396 @@
+"""Ask a trained run about clips: features as for its training, then predictions with more and less of them missing.
+
+Nothing but the folder of the run is needed (of a method that retrieves, its database as well): no params, no dataset.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+from safetensors import SafetensorError
+from scipy.special import softmax
+
+import elision
+from elision.corruption.plan import Condition, conditions, draw
+from elision.errors import ElisionError
+from elision.features.align import spans_of
+from elision.features.shards import extractor
+from elision.features.text import extract as extract_text
+from elision.methods import build, load
+from elision.methods.base import Method
+from elision.params import AudioFeatures, Corruption, Features, NoiseSettings, TextFeatures, VisionFeatures, retrieves
+from elision.progress import track
+from elision.store import Header, Sequences, Store, read_tensors
+from elision.task import MODALITIES, TaskKind
+from elision.training.checkpoint import load_run_weights
+from elision.training.data import Scale, SplitData, View, recorded_scales
+from elision.training.record import Record, digests
+from elision.training.selection import VALID
+from elision.training.trainer import choose_device, predict
+
+if TYPE_CHECKING:
+    from elision.methods.layers.retrieval import Database
+
+RATES = (0.1, 0.5, 0.9)
+SEED = Corruption().seed
+
+_SETTINGS = {"text": TextFeatures, "audio": AudioFeatures, "vision": VisionFeatures}
+_NO_LIMIT = 10**6  # tokens
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained run that can be asked.
+
+    Attributes
+    ----------
+    folder : Path
+    record : Record
+    model : Method
+        With the weights that were chosen on validation data.
+    view : View
+    scales : dict of str to Scale
+    device : torch.device
+    """
+
+    folder: Path
+    record: Record
+    model: Method
+    view: View
+    scales: dict[str, Scale]
+    device: torch.device
+
+    @classmethod
+    def open(cls, folder: Path, *, device: str = "auto") -> "Trained":
+        """Build the model of a run and load its weights.
+
+        Parameters
+        ----------
+        folder : Path
+            ``results/models/DATASET/METHOD/RUN``, or a copy of it.
+        device : str
+            As ``train.device``.
+
+        Raises
+        ------
+        ElisionError
+            If the run cannot be read, if it was trained on features that no clip can be turned into, or by other code
+            than is here, or if its text encoder or retrieval database is missing.
+        """
+        record = Record.read(folder)
+        if not record.extracted:
+            raise ElisionError(
+                f"{folder}: was trained on {record.dataset!r}, whose features were not extracted from clips (source "
+                f"{record.source}): no clip can be turned into such features. Ask a model that was trained on clips"
+            )
+        method = load(record.method)
+        by_words = record.hyperparameters.get("alignment") == "words"
+        _check_code(folder, record, ["method", "align"] if by_words else ["method"])
+        if VALID not in record.checkpoints:
+            raise ElisionError(f"{folder}: holds no checkpoint that was chosen on validation data; train it again")
+        try:
+            hyperparameters = method.Hyperparameters(**record.hyperparameters)
+        except ValidationError as error:
+            raise ElisionError(f"{folder / 'run.json'}: {record.method}: {error}; train it again") from None
+        if getattr(hyperparameters, "batch_attention", False):
+            raise ElisionError(
+                f"{folder}: was trained with batch_attention, so that a prediction depends on the other utterances of "
+                "its batch; it cannot be asked about one"
+            )
+        torch.set_num_threads(record.threads)
+        chosen = choose_device(device)
+        model = build(record.method, hyperparameters, record.spec)
+        model.start({}, _database(folder, record))
+        try:
+            load_run_weights(folder / "model.safetensors", VALID, model)
+        except SafetensorError as error:
+            raise ElisionError(f"{folder / 'model.safetensors'}: damaged ({error}); train it again") from None
+        view = View.of(method, hyperparameters, fold=0)
+        return cls(folder, record, model.to(chosen).eval(), view, recorded_scales(record.model_dump()), chosen)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that the model sees and its dataset had."""
+        return tuple(name for name in MODALITIES if name in self.record.present and name in self.view.modalities)
+
+    def headers(self) -> dict[str, Header]:
+        """Return the headers of the sequences that the model sees, or is aligned by, by their names in a store."""
+        names = {*self.view.modalities}
+        if self.view.alignment != "none":
+            names.add("text")
+        if self.view.reads_text == "vectors":
+            names.add("text_features")
+        return {name: header for name, header in self.record.sequences.items() if name in names}
+
+    def notes(self) -> list[str]:
+        """Say which libraries are not those of the training: last digits may differ."""
+        here = {"torch": torch.__version__, "numpy": np.__version__}
+        return [
+            f"trained with {name} {self.record.versions[name]}, asked with {version}: last digits may differ"
+            for name, version in here.items()
+            if self.record.versions.get(name, version) != version
+        ]
+
+
+def _check_code(folder: Path, record: Record, names: list[str]) -> None:
+    here = digests(record.method, [name for name in names if name != "method"])
+    if changed := [name for name in names if record.code.get(name) != here[name]]:
+        raise ElisionError(
+            f"{folder}: the code of {', '.join(changed)} is not that of the training (Elision "
+            f"{record.versions.get('elision', '?')}); train it again, or use the code that trained it"
+        )
+
+
+def _database(folder: Path, record: Record) -> "Database | None":
+    """Read the database that a method searches: beside the weights, or where the workflow leaves it."""
+    stage = retrieves(record.method)
+    if not stage:
+        return None
+    from elision.methods.layers.retrieval import Database
+
+    places = [folder / "database", folder.absolute().parent.parent / stage / record.run / "database"]
+    place = next((path for path in places if path.exists()), None)
+    if place is None:
+        raise ElisionError(
+            f"{record.method} searches the database of {stage}, which is missing; copy it to {places[0]}"
+        )
+    _, metadata = read_tensors(place / "vectors.safetensors")
+    database, provenance = Database.read(place, metadata.get("ids", []))
+    if provenance.get("identity") != record.provenance.get("inputs", {}).get("database"):
+        raise ElisionError(f"{place}: is not the database that {folder} was trained with; copy that one to {places[0]}")
+    database.rows.fill_(-1)  # no clip that is asked about is a sample of it
+    return database
+
+
+def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
+    """Return the function from a clip to its sequence of each name, provided that it works as for training."""
+    functions = {}
+    for name in names:
+        kind = name.removesuffix("_features")
+        recorded = trained.record.sequences[kind]
+        if recorded.settings.get("centre") == "speaker":
+            raise ElisionError(
+                f"{trained.folder}: its vision features are centred on the mean of all clips of a speaker "
+                "(features.vision.centre), which a clip alone does not tell; ask a model that was trained with centre: "
+                "clip or none"
+            )
+        _check_code(trained.folder, trained.record, [kind])
+        settings = {key: value for key, value in recorded.settings.items() if key in _SETTINGS[kind].model_fields}
+        try:
+            function, here = extractor(name, Features(**{kind: settings}))
+        except ValidationError as error:
+            raise ElisionError(f"{trained.folder / 'run.json'}: settings of {name}: {error}; train it again") from None
+        then, now = (
+            header.settings | {key: getattr(header, key) for key in ("extractor", "version", "rate", "features")}
+            for header in (recorded, here)
+        )
+        if differ := [key for key in {**then, **now} if then.get(key) != now.get(key)]:
+            what = "; ".join(f"{key} was {then.get(key)!r}, is {now.get(key)!r}" for key in differ)
+            raise ElisionError(
+                f"{trained.folder}: {name} cannot be extracted here as for training: {what}. Install what it was "
+                "trained with, or train it again"
+            )
+        if kind == "text":  # as long as the longest text of the training, and still with [SEP]
+            function, _ = extractor(name, Features(text={**settings, "max_length": recorded.length}))
+        functions[name] = function
+    return functions
+
+
+def ask(
+    trained: Trained,
+    clips: pd.DataFrame,
+    problems: Iterable[tuple[int, str]] = (),
+    *,
+    rates: Sequence[float] = RATES,
+    seed: int = SEED,
+) -> dict[str, Any]:
+    """Predict clips under complete and reduced modalities.
+
+    The prediction of a clip depends on no other clip, and is that of the evaluation: to the bit on one machine, but for
+    the last bits of methods with an LSTM, where they depend on the lengths of the other samples of a batch. A modality
+    that a clip lacks is absent under every condition.
+
+    Parameters
+    ----------
+    trained : Trained
+    clips : pd.DataFrame
+        As ``datasets.clips.opened`` returns them.
+    problems : iterable of (int, str)
+        What is wrong with a row of ``clips``: it is not predicted.
+    rates : sequence of float in [0, 1]
+        Missing rates; what is missing is drawn for the id of a clip, as in the evaluation.
+    seed : int
+        As ``corruption.seed``.
+
+    Returns
+    -------
+    document : dict
+        A JSON value; docs/predict.md tells its keys.
+
+    Raises
+    ------
+    ElisionError
+        If features cannot be made as for the training of the model.
+    """
+    record = trained.record
+    wrong: dict[int, list[str]] = {}
+    for row, problem in problems:
+        wrong.setdefault(row, []).append(problem)
+    given = {"text": clips["text"].notna(), "audio": clips["has_audio"], "vision": clips["has_vision"]}
+    kinds = {name: name.removesuffix("_features") for name in trained.headers()}
+    needed = [name for name, kind in kinds.items() if kind in record.present and given[kind].any()]
+    functions = _extractors(trained, needed)
+    settings = Corruption(seed=seed, random=list(rates), absent=True, masks="keyed", noise=NoiseSettings(kinds=[]))
+    answers = []
+    for row, clip in track(list(enumerate(clips.itertuples())), f"predict with {record.name}"):
+        answer = {"id": clip.id, "path": clip.path, "text": clip.text, "error": None}
+        answer |= {"present": [], "absent": [], "lengths": {}, "notes": [], "predictions": []}
+        try:
+            if row in wrong:
+                raise ElisionError("; ".join(wrong[row]))
+            answer |= _answer(trained, clips.iloc[[row]], functions, settings)
+        except ElisionError as error:
+            answer["error"] = str(error)
+        answers.append(answer)
+    spec, classes = record.spec, record.spec.task is TaskKind.CLASSIFICATION
+    return {
+        "elision": elision.__version__,
+        "model": {
+            "folder": str(trained.folder),
+            **{key: getattr(record, key) for key in ("dataset", "name", "method", "run")},
+            "checkpoint": VALID,
+            "task": spec.task.value,
+            "corpus": spec.corpus,
+            "range": None if classes else [-spec.label_range, spec.label_range],
+            "classes": list(spec.classes),
+            "modalities": list(trained.modalities),
+        },
+        "seed": seed,
+        "notes": trained.notes(),
+        "clips": answers,
+    }
+
+
+def _answer(
+    trained: Trained, clip: pd.DataFrame, functions: dict[str, Callable], settings: Corruption
+) -> dict[str, Any]:
+    """Predict one clip, a table of one row."""
+    (row,) = clip.itertuples()
+    headers, sequences = trained.headers(), {}
+    for name, header in headers.items():
+        sequences[name] = functions[name](row) if name in functions else _nothing(header, trained.record)
+    present = [name for name in trained.modalities if len(sequences[name])]
+    if not present:
+        raise ElisionError(
+            f"{row.path or row.id}: has nothing of what the model sees ({', '.join(trained.modalities)})"
+        )
+    listed = sorted(conditions(settings, tuple(present)), key=lambda condition: bool(condition.modalities))
+    # A row for each condition, so that all are predicted in one batch.
+    store = Store(
+        clip.iloc[[0] * len(listed)].assign(split="test", label=None if trained.record.spec.classes else np.nan),
+        {name: Sequences.of([sequences[name]] * len(listed), header) for name, header in headers.items()},
+        {"classes": list(trained.record.spec.classes)},
+    )
+    lacking = [name in trained.modalities and name not in present for name in MODALITIES]
+    rates = np.where(lacking, 1.0, [condition.rates() for condition in listed])
+    spans = spans_of(store, where=row.id)[0] if trained.view.alignment == "words" else None
+    data = SplitData(store, "test", scales=trained.scales, view=trained.view, spans=spans, device=trained.device)
+    _, uniform = draw(store, settings)
+    outputs, _ = predict(trained.model, data, data.corruption(rates=rates, uniform=uniform))
+    if not np.isfinite(outputs).all():
+        raise ElisionError(f"{row.path or row.id}: its predictions are not finite")
+    return {
+        "present": present,
+        "absent": [name for name in trained.modalities if name not in present],
+        "lengths": {name: min(len(sequences[name]), headers[name].length) for name in present},
+        "notes": _notes(trained, row, sequences),
+        "predictions": [
+            {**_named(condition), **_prediction(output, trained.record.spec.classes)}
+            for condition, output in zip(listed, outputs, strict=True)
+        ],
+    }
+
+
+def _nothing(header: Header, record: Record) -> np.ndarray:
+    if header.modality == "text":
+        return np.zeros(0, np.int32)
+    width = record.spec.text if header.modality == "text_features" else len(header.features)
+    return np.zeros((0, width), np.float32)
+
+
+def _notes(trained: Trained, clip: Any, sequences: dict[str, np.ndarray]) -> list[str]:
+    """Say what of a clip the model does not see."""
+    notes, longest = [], {name: header.length for name, header in trained.headers().items()}
+    for name in MODALITIES:
+        if name not in trained.modalities:
+            if clip.text is not None if name == "text" else getattr(clip, f"has_{name}"):
+                notes.append(f"{name} is left out: the model was trained without it")
+            continue
+        length, noun = len(sequences[name]), "tokens" if name == "text" else "frames"
+        if name == "text" and length == longest[name]:
+            encoder = trained.record.sequences[name].extractor
+            length = len(extract_text(clip.text, encoder=encoder, max_length=_NO_LIMIT))
+        if length > longest[name]:
+            notes.append(
+                f"{name} is cut to {longest[name]} of {length} {noun}: the model was trained on no longer ones"
+            )
+        if name == "vision" and length and np.isnan(sequences[name]).any(1).all():
+            notes.append(f"no face is seen in any of {length} frames")
+    return notes
+
+
+def _named(condition: Condition) -> dict[str, Any]:
+    return {"corruption": condition.corruption, "level": condition.level, "modalities": list(condition.modalities)}
+
+
+def _prediction(output: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
+    if not classes:
+        return {"prediction": float(output), "probabilities": None, "logits": None}
+    shares = softmax(output.astype(np.float64))
+    return {
+        "prediction": classes[output.argmax()],
+        "probabilities": dict(zip(classes, shares.tolist(), strict=True)),
+        "logits": dict(zip(classes, output.tolist(), strict=True)),
+    }
+
+
+def show(document: dict[str, Any], console: Console) -> None:
+    """Print what `ask` returns: a table of all clips that were predicted, and what is to be known of each."""
+    model, notes = document["model"], list(document["notes"])
+    table = Table("clip", "missing")
+    if model["classes"]:
+        heads = ["class", *model["classes"]]
+    else:
+        low, high = model["range"]
+        heads = [f"score, {low:g} (negative) to {high:g} (positive)"]
+    for head in heads:
+        table.add_column(head, justify="right")
+    for clip in document["clips"]:
+        notes += [
+            f"{clip['id']}: {note}" for note in [*(f"{name} is absent" for name in clip["absent"]), *clip["notes"]]
+        ]
+        name = clip["id"]
+        for each in clip["predictions"]:
+            cells = [each["prediction"]] if model["classes"] else [f"{each['prediction']:+.3f}"]
+            cells += [f"{share:.3f}" for share in (each["probabilities"] or {}).values()]
+            table.add_row(name, _missing(each), *cells)
+            name = ""
+        table.add_section()
+    if table.rows:
+        console.print(table)
+    for note in notes:
+        console.print(note, highlight=False, markup=False)
+
+
+def _missing(prediction: dict[str, Any]) -> str:
+    names = ", ".join(prediction["modalities"])
+    if not names:
+        return "nothing"
+    return f"{100 * prediction['level']:g} % of {names}" if prediction["corruption"] == "random" else names

@@ -1,0 +1,144 @@
+"""What ``run.json`` says of a run beside its training, so that the model can be asked about clips of which no store is.
+
+`describe` writes it, `Record` reads it.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from elision.errors import ElisionError
+from elision.manifest import sha256
+from elision.methods.base import Method
+from elision.params import Params, extracted
+from elision.recipe import code
+from elision.store import Header, Store
+from elision.task import DataSpec
+
+# What decides features and predictions, given the weights; not what trains or stores.
+_PREDICTING = ("elision.batch", "elision.features", "elision.media", "elision.methods")
+
+
+class Record(BaseModel):
+    """What is read of ``run.json`` to ask a trained model.
+
+    Attributes
+    ----------
+    dataset, name, run : str
+        Names in the params: of the dataset, of the row of the tables, of the run.
+    method : str
+        File of ``methods/``.
+    source : str
+        File of ``datasets/`` that read the dataset.
+    extracted : list of str
+        Modalities that were extracted from clips; none for a source of sequences.
+    present : list of str
+        Modalities that some sample of the dataset has.
+    sequences : dict of str to Header
+        Headers of the store, without provenance.
+    spec : DataSpec
+        What the method was built for.
+    hyperparameters : dict
+    scales : dict
+        See ``training.data.recorded_scales``.
+    checkpoints : dict
+        By name.
+    code : dict of str to str
+        Digests of the code of the method, of the extractor of each modality, and of the alignment.
+    weights : str
+        SHA-256 of ``model.safetensors``.
+    threads : int
+        CPU threads of the training: they decide last bits.
+    versions : dict of str to str
+    provenance : dict
+        The recipe.
+    """
+
+    dataset: str
+    name: str
+    run: str
+    method: str
+    source: str
+    extracted: list[str]
+    present: list[str]
+    sequences: dict[str, Header]
+    spec: DataSpec
+    hyperparameters: dict[str, Any]
+    scales: dict[str, dict[str, list[float]]]
+    checkpoints: dict[str, dict]
+    code: dict[str, str]
+    weights: str
+    threads: int
+    versions: dict[str, str]
+    provenance: dict
+
+    @classmethod
+    def read(cls, folder: Path) -> "Record":
+        """Read ``run.json`` of a trained run, and make sure that the weights beside it are its own.
+
+        Raises
+        ------
+        ElisionError
+            If one of them is missing or damaged, or they do not belong together.
+        """
+        path, weights = folder / "run.json", folder / "model.safetensors"
+        for file in (path, weights):
+            if not file.is_file():
+                raise ElisionError(
+                    f"{file}: no such file; give the folder of a trained run, results/models/DATASET/METHOD/RUN"
+                )
+        try:
+            record = cls(**json.loads(path.read_text(encoding="utf-8")))
+        except ValidationError as error:
+            keys = ", ".join(dict.fromkeys(str(problem["loc"][0]) for problem in error.errors()))
+            raise ElisionError(
+                f"{path}: not the record of a run of this version of Elision ({keys}: missing or not as expected); "
+                "train it again"
+            ) from None
+        except (OSError, ValueError, TypeError) as error:
+            raise ElisionError(f"{path}: damaged ({error}); train it again, or copy the folder anew") from None
+        if sha256(weights) != record.weights:
+            raise ElisionError(
+                f"{weights}: damaged, or not of the run of run.json beside it; train it again, or copy the folder anew"
+            )
+        return record
+
+
+def describe(params: Params, *, dataset: str, name: str, run: str, store: Store, model: Method) -> dict[str, Any]:
+    """Return what `Record` reads and the trainer does not know otherwise.
+
+    Parameters
+    ----------
+    params : Params
+    dataset, name, run : str
+    store : Store
+        As the method sees it: with text vectors, where it reads them.
+    model : Method
+    """
+    made = extracted(params, dataset)
+    headers = {key: sequences.header.model_dump(exclude={"provenance"}) for key, sequences in store.modalities.items()}
+    for header in headers.values():
+        header["settings"] = {key: value for key, value in header["settings"].items() if key != "failed"}
+    return {
+        "dataset": dataset,
+        "name": name,
+        "run": run,
+        "method": model.name,
+        "source": params.datasets[dataset].source,
+        "extracted": made,
+        "present": list(store.present),
+        "sequences": headers,
+        "spec": asdict(model.spec),
+        "code": digests(model.name, [*made, "align"]),
+        "threads": params.train.threads,
+    }
+
+
+def digests(method: str, features: list[str]) -> dict[str, str]:
+    """Return digests of the code of a method and of modules of ``features``."""
+    modules = {key: f"features.{key.removesuffix('_features')}" for key in features}
+    modules = {"method": f"methods.{method}", **modules}
+    return {key: code(module, within=_PREDICTING) for key, module in modules.items()}
