@@ -32,7 +32,7 @@ demo: $(INSTALLED)
 	@$(BIN)/elision headline
 
 test: $(INSTALLED)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

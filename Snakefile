@@ -30,6 +30,7 @@ localrules:
     corruptions,
     models,
     predictions,
+    representations,
 
 
 rule all:
@@ -40,3 +41,4 @@ rule all:
         "results/corruptions/MANIFEST",
         "results/models/MANIFEST",
         "results/predictions/MANIFEST",
+        "results/representations/MANIFEST",

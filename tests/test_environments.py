@@ -34,7 +34,15 @@ MODULES = {
         "methods.ramer",
         "methods.hrlf",
     ),
-    "report": ("manifest", "corruption.plan", "evaluation.aggregate", "report", "report.page"),
+    "report": (
+        "manifest",
+        "corruption.plan",
+        "evaluation.aggregate",
+        "evaluation.significance",
+        "evaluation.representations",
+        "report",
+        "report.page",
+    ),
 }
 # Only where py-feat is: envs/pyfeat.yaml.
 ELSEWHERE = {"feat", "huggingface_hub"}

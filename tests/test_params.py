@@ -80,6 +80,24 @@ def test_a_missing_file_is_named(tmp_path):
         params.load(tmp_path / "params.yaml")
 
 
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"source": "demo"}, None),
+        ({"source": "clips", "folder": "clips", "corpus": "mosei"}, None),
+        ({"source": "clips", "folder": "clips", "published": "mosei"}, "mosei"),
+        ({"source": "mmsa", "file": "mosi.pkl"}, "mosi"),
+        ({"source": "mmsa", "file": "sims.pkl", "corpus": "sims"}, "sims"),
+        ({"source": "mmsa", "file": "sims.pkl", "corpus": "simsv2"}, None),
+        ({"source": "mmsa", "file": "mosi.pkl", "published": None}, None),
+        ({"source": "mmin", "root": "here", "classes": ["a", "b"]}, "iemocap"),
+        ({"source": "mer2024", "labels": "labels.npz", "features": "here"}, "mer2024"),
+    ],
+)
+def test_published_feature_files_may_stand_beside_the_numbers_of_their_corpus(tmp_path, entry, expected):
+    assert load(tmp_path, {"datasets": {"data": entry}, "methods": ["majority"]}).datasets["data"].published == expected
+
+
 def test_a_variant_has_a_name_a_method_and_overrides(tmp_path):
     entry = {"lnln-short": {"method": "lnln", "epochs": 3}}
     (variant,) = load(tmp_path, {**GOOD, "methods": [entry]}).methods

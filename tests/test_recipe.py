@@ -1,5 +1,6 @@
 import json
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 
@@ -29,13 +30,15 @@ def identities(found):
         "corrupt": found.corrupt("demo"),
         "train": found.train(*run),
         "evaluate": found.evaluate(*run),
+        "represent": found.represent(*run),
         "aggregate": found.aggregate,
+        "significance": found.significance,
         "report": found.report,
     }
     return {name: step["identity"] for name, step in steps.items()}
 
 
-DOWNSTREAM = {"evaluate", "aggregate", "report"}
+DOWNSTREAM = {"evaluate", "represent", "aggregate", "significance", "report"}
 
 
 @pytest.mark.parametrize(
@@ -46,14 +49,16 @@ DOWNSTREAM = {"evaluate", "aggregate", "report"}
         ({"corruption": {"random": [0.0, 0.25]}}, {"corrupt"} | DOWNSTREAM),
         ({"train": {"redraw": "never"}}, {"train"} | DOWNSTREAM),
         ({"train": {"device": "cpu"}}, set()),
-        ({"seeds": [1, 2, 3]}, {"aggregate", "report"}),
-        ({"methods": [BASE["methods"][1]]}, {"aggregate", "report"}),
+        ({"seeds": [1, 2, 3]}, {"aggregate", "significance", "report"}),
+        ({"methods": [BASE["methods"][1]]}, {"aggregate", "significance", "report"}),
+        ({"statistics": {"cluster": "video"}}, {"significance", "report"}),
         ({"methods": ["majority", {"short": {"method": "text_only", "epochs": 3}}]}, {"train"} | DOWNSTREAM),
         (
             {"datasets": {"demo": {"source": "demo", "clips": 50}}},
             {"prepare", "text", "audio", "vision", "store", "align", "corrupt", "train"} | DOWNSTREAM,
         ),
         ({"datasets": {"demo": {"source": "demo", "standardise": False}}}, {"train"} | DOWNSTREAM),
+        ({"datasets": {"demo": {"source": "demo", "published": "mosi"}}}, {"report"}),
         ({"train": {"selection": "test_oracle"}}, {"train"} | DOWNSTREAM),
     ],
 )
@@ -118,6 +123,16 @@ def test_an_import_inside_a_function_counts(package):
     first = recipe.code("a")
     package(b="x = 2\n")
     assert recipe.code("a") != first
+
+
+@pytest.mark.parametrize("changed", ["page.html", "page.css", "page.js", "lnln.csv", "errata.csv"])
+def test_a_changed_file_of_the_page_or_of_the_published_numbers_asks_for_another_report(monkeypatch, changed):
+    before, read = recipes(), Path.read_bytes
+    assert recipes().report == before.report
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b" " * (path.name == changed))
+    after = recipes()
+    assert after.report["identity"] != before.report["identity"]
+    assert after.aggregate == before.aggregate
 
 
 def test_a_stage_is_an_input_of_all_that_start_from_it():

@@ -2,12 +2,18 @@ import numpy as np
 import pytest
 
 from elision.corruption.plan import conditions, draw, read, write
-from elision.params import Corruption
+from elision.params import Params
 from elision.store import Store
 
 
+def corruption(protocol="elision", **values):
+    """Settings of the test conditions, as a dataset gets them."""
+    params = Params(datasets={"d": {"source": "demo"}}, methods=["majority"], protocol=protocol, corruption=values)
+    return params.corruption_for("d")
+
+
 def test_all_subsets_of_the_modalities_are_absent_once():
-    listed = [c for c in conditions(Corruption(), ("text", "audio", "vision")) if c.corruption == "absent"]
+    listed = [c for c in conditions(corruption(), ("text", "audio", "vision")) if c.corruption == "absent"]
     assert [c.modalities for c in listed] == [
         (),
         ("text",),
@@ -22,7 +28,7 @@ def test_all_subsets_of_the_modalities_are_absent_once():
 
 
 def test_a_modality_that_the_dataset_lacks_is_in_no_condition():
-    listed = conditions(Corruption(random=[0.0, 0.5]), ("audio", "vision"))
+    listed = conditions(corruption(random=[0.0, 0.5]), ("audio", "vision"))
     assert [(c.corruption, c.level, c.modalities) for c in listed] == [
         ("random", 0.0, ()),
         ("random", 0.5, ("audio", "vision")),
@@ -33,7 +39,7 @@ def test_a_modality_that_the_dataset_lacks_is_in_no_condition():
 
 
 def test_only_the_test_split_is_drawn(store):
-    _, drawn = draw(store, Corruption())
+    _, drawn = draw(store, corruption())
     rows = store.rows("test")
     assert {name: len(values) for name, values in drawn.items()} == {
         name: int(store.modalities[name].lengths[rows].sum()) for name in ("text", "audio", "vision")
@@ -41,7 +47,7 @@ def test_only_the_test_split_is_drawn(store):
 
 
 def test_draws_do_not_depend_on_the_other_samples(store):
-    _, drawn = draw(store, Corruption())
+    _, drawn = draw(store, corruption())
     kept = store.rows("test")[2:]
     smaller = Store(
         store.samples.iloc[kept].reset_index(drop=True),
@@ -51,23 +57,23 @@ def test_draws_do_not_depend_on_the_other_samples(store):
         },
         store.provenance,
     )
-    _, fewer = draw(smaller, Corruption())
+    _, fewer = draw(smaller, corruption())
     for name in drawn:
         assert np.array_equal(drawn[name][-len(fewer[name]) :], fewer[name])
 
 
 def test_what_is_written_is_read_back(store, tmp_path):
     paths = tmp_path / "draws.safetensors", tmp_path / "draws.json"
-    write(store, Corruption(random=[0.0, 0.3]), *paths, {"identity": "x"})
+    write(store, corruption(random=[0.0, 0.3]), *paths, {"identity": "x"})
     plan = read(*paths)
-    listed, drawn = draw(store, Corruption(random=[0.0, 0.3]))
+    listed, drawn = draw(store, corruption(random=[0.0, 0.3]))
     assert plan.conditions == listed
     assert plan.provenance == {"identity": "x"}
     assert all(np.array_equal(plan.uniforms[name], drawn[name]) for name in drawn)
 
 
 def test_modalities_are_absent_and_the_others_lose_at_a_rate_at_once():
-    settings = Corruption(random=[0.0], absent=False, combined=[0.3, 1.0])
+    settings = corruption(random=[0.0], absent=False, combined=[0.3, 1.0])
     listed = [c for c in conditions(settings, ("text", "audio", "vision")) if c.corruption == "combined"]
     assert len(listed) == 2 * 6
     rates = {(c.level, c.modalities): c.rates().tolist() for c in listed}
@@ -77,7 +83,7 @@ def test_modalities_are_absent_and_the_others_lose_at_a_rate_at_once():
 
 
 def test_noise_replaces_every_set_of_modalities_that_can_be_absent_at_every_intensity():
-    settings = Corruption(random=[0.0], absent=False, noise={"kinds": ["gaussian", "impulse"], "intensities": [20, 40]})
+    settings = corruption(random=[0.0], absent=False, noise={"kinds": ["gaussian", "impulse"], "intensities": [20, 40]})
     listed = [c for c in conditions(settings, ("text", "audio", "vision")) if c.noise]
     assert len(listed) == 2 * 2 * 6
     assert {c.level for c in listed} == {20.0, 40.0}
@@ -90,12 +96,12 @@ def test_the_test_samples_of_a_fold_lose_the_same_whatever_the_folds(store, tmp_
     samples["fold-1"] = np.where(order % 3 == 0, "test", "train")
     samples["fold-2"] = np.where(order % 3 == 1, "test", "train")
     folded = Store(samples, store.modalities, store.provenance)
-    write(folded, Corruption(), tmp_path / "draws", tmp_path / "conditions", {})
+    write(folded, corruption(), tmp_path / "draws", tmp_path / "conditions", {})
     plan = read(tmp_path / "draws", tmp_path / "conditions")
     for fold in (1, 2):
         alone = Store(
             samples.assign(split=samples[f"fold-{fold}"]).drop(columns=["fold-1", "fold-2"]), store.modalities, {}
         )
-        _, drawn = draw(alone, Corruption())
+        _, drawn = draw(alone, corruption())
         for name, values in plan.of(folded, fold).items():
             assert np.array_equal(values, drawn[name])

@@ -116,7 +116,8 @@ def test_each_metric_is_read_from_the_checkpoint_that_was_chosen_for_it(family):
     assert set(at.index) == set(family_of(family).reported)
     sources = {"corr": "mae", "f1": "acc2", "f1_negpos": "acc2_negpos", "f1_nonneg": "acc2_nonneg"}
     sources |= {"majority_share_7": "acc7", "majority_share_5": "acc5"}
-    sources |= {"majority_share_2": "acc2" if family == "sims" else "acc2_nonneg"}
+    sources |= {"entropy_7": "acc7", "entropy_5": "acc5"}
+    sources |= dict.fromkeys(("majority_share_2", "entropy_2"), "acc2" if family == "sims" else "acc2_nonneg")
     for metric, row in at.iterrows():
         assert row["checkpoint"] == sources.get(metric, metric)
         rows = table[(table["level"] == 0.1) & (table["checkpoint"] == row["checkpoint"])]
@@ -221,14 +222,15 @@ def test_an_undefined_value_makes_the_mean_undefined_and_is_counted():
     assert row["undefined"] == len(RATES)
 
 
-def test_the_summary_is_nested_json_of_means_over_rates_and_runs():
-    metrics = aggregate([*inputs(), ("mosi", "mosi", "flat", "seed-1", predictions(constant=True))])
+def test_the_summary_is_nested_json_of_the_headline_means_over_rates_and_runs():
+    metrics = aggregate(inputs())
+    metrics.loc[(metrics["dataset"] == "sims") & (metrics["metric"] == "f1"), "value"] = np.nan
     nested = json.loads(json.dumps(summary(metrics), allow_nan=False))
-    assert nested["mosi"]["flat"]["corr"] is None
     assert set(nested) == {"mosi", "sims"}
-    values = metrics.query("corruption == 'random' and dataset == 'mosi' and method == 'lnln' and metric == 'acc7'")
-    assert nested["mosi"]["lnln"]["acc7"] == pytest.approx(values["value"].mean())
-    assert "checkpoints" not in nested["mosi"]["lnln"]
+    assert nested["sims"]["lnln"]["f1"] is None
+    assert set(nested["mosi"]["lnln"]) == {"f1_negpos", "mae"}
+    values = metrics.query("corruption == 'random' and dataset == 'mosi' and method == 'lnln' and metric == 'mae'")
+    assert nested["mosi"]["lnln"]["mae"] == pytest.approx(values["value"].mean())
 
 
 def test_the_summary_says_when_checkpoints_were_chosen_on_the_test_set():
@@ -277,7 +279,7 @@ def test_each_metric_of_classes_is_read_from_its_checkpoint():
     sources = dict(zip(metrics["metric"], metrics["checkpoint"], strict=True))
     for name, source in sources.items():
         assert source == (name if name in ("wa", "ua", "f1_weighted", "f1_macro") else "f1_weighted")
-    assert len(sources) == 5 + 2 * 4
+    assert len(sources) == 6 + 2 * 4
     assert set(
         confusions([("d", EMOTION, "m", "seed-1", class_predictions(checkpoints=checkpoints))])["checkpoint"]
     ) == {"f1_weighted"}

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import entropy as scipy_entropy
 from sklearn import metrics as sklearn
 
 from elision.errors import ElisionError
@@ -69,6 +70,21 @@ def test_sims_values_worked_by_hand():
     assert values["corr"] == pytest.approx(np.corrcoef(np.clip(prediction, -1, 1), label)[0, 1])
     assert values["majority_share_5"] == pytest.approx(2 / 6)
     assert values["majority_share_2"] == pytest.approx(3 / 6)
+    # labels 1 2 2 0 1 of five classes, predictions 1 1 2 1 1; of two: labels 4 2, predictions 3 3
+    labels, predictions = scipy_entropy([1, 2, 2, 1]), scipy_entropy([1, 1, 2, 1, 1])
+    assert values["entropy_5"] == pytest.approx(predictions / labels)
+    assert values["entropy_2"] == pytest.approx(np.log(2) / scipy_entropy([4, 2]))
+
+
+def test_entropy_is_0_for_a_constant_output_and_1_for_one_as_varied_as_the_labels():
+    label = np.array([-2.0, 1.0, 0.5, 3.0])
+    assert score(np.full(4, 0.3), label, family="mosi")["entropy_7"] == 0
+    assert score(label[::-1], label, family="mosi")["entropy_7"] == 1
+    assert score([-2.0, 2.0, -2.0, 2.0], [1.0, 1.0, 1.0, -1.0], family="mosi")["entropy_2"] > 1
+    assert np.isnan(score([-2.0, 2.0], [1.0, 1.0], family="mosi")["entropy_2"])
+    assert score([0, 1, 1, 1], [0, 1, 2, 3], family=EMOTION)["entropy"] == pytest.approx(
+        scipy_entropy([1, 3]) / np.log(4)
+    )
 
 
 def test_scores_round_half_to_even():
@@ -211,7 +227,7 @@ def test_every_metric_is_described_and_every_reported_one_computed(family):
     computed = score([0, 1], [1, 0], family=family)
     assert all(metric(name).description for name in computed)
     assert {*found.reported, *found.per_class, found.f1, found.second, found.selection[0]} <= set(computed)
-    assert set(found.selected_by) == {*found.reported, *found.per_class}
+    assert set(found.selected_by) == {*found.reported, *found.per_class, *found.swapped}
     assert set(found.checkpoints) == set(found.selected_by.values()) <= set(found.reported)
     assert set(found.confusions) <= set(found.reported)
     for share, names in found.confusions.items():

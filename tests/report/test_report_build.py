@@ -1,7 +1,9 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from report_results import results
 
 from elision import report
 from elision.errors import ElisionError
@@ -9,6 +11,7 @@ from elision.evaluation.metrics import family
 from elision.report import build, figure_kinds, files, page, tables
 from elision.task import TaskKind
 
+REPOSITORY = Path(__file__).parents[2]
 TASKS = {"emotion_data": TaskKind.CLASSIFICATION, "mosi_data": TaskKind.REGRESSION}
 
 
@@ -20,7 +23,7 @@ def chosen(metrics):
 @pytest.fixture(scope="module")
 def built(chosen, counted, methods, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    build(chosen, counted, folder, methods=methods, settings={"seeds": [1111, 1112]})
+    build(results(chosen, confusions=counted), folder, methods=methods, settings={"seeds": [1111, 1112]})
     return folder
 
 
@@ -31,7 +34,8 @@ def contents(folder):
 def test_exactly_the_declared_files_are_written_and_none_is_empty(built):
     written = contents(built)
     assert set(written) == set(files(TASKS))
-    assert len(written) == 7 * 3 + (5 + 4) * 2 + 1
+    kinds = sum(len(figure_kinds(task)) for task in TASKS.values())
+    assert len(written) == 3 * len(report.TABLES) + 3 * kinds + len(report.CURVES) + 1
     assert all(written.values())
 
 
@@ -52,20 +56,20 @@ def test_the_names_of_files_are_known_without_pandas():
 
 
 def test_the_same_input_in_another_order_gives_the_same_bytes(built, chosen, counted, methods, tmp_path):
-    shuffled = chosen.sample(frac=1, random_state=3), counted.sample(frac=1, random_state=3)
-    build(*shuffled, tmp_path, methods=methods, settings={"seeds": [1111, 1112]})
+    shuffled = results(chosen.sample(frac=1, random_state=3), confusions=counted.sample(frac=1, random_state=3))
+    build(shuffled, tmp_path, methods=methods, settings={"seeds": [1111, 1112]})
     first, second = contents(built), contents(tmp_path)
     assert [name for name in first if first[name] != second[name]] == []
 
 
 def test_the_figures_of_the_page_are_the_files(built):
     page = (built / "report.html").read_text(encoding="utf-8")
-    assert page.count("<svg") == 5 + 4
+    assert page.count('<svg role="img"') == sum(len(figure_kinds(task)) for task in TASKS.values())
 
 
 def test_only_the_methods_given_and_the_floor_are_shown(metrics, counted, tmp_path):
     chosen = metrics[metrics["dataset"] == "sims_data"]
-    build(chosen, counted, tmp_path, methods=["brittle_one"], settings={})
+    build(results(chosen, confusions=counted), tmp_path, methods=["brittle_one"], settings={})
     everything = b"".join(body for name, body in contents(tmp_path).items() if not name.endswith("png"))
     assert b"brittle_one" in everything
     assert b"majority" in everything
@@ -74,4 +78,4 @@ def test_only_the_methods_given_and_the_floor_are_shown(metrics, counted, tmp_pa
 
 def test_methods_without_metrics_are_an_error(metrics, counted, tmp_path):
     with pytest.raises(ElisionError, match="nothing of mult"):
-        build(metrics[metrics["method"] == "steady"], counted, tmp_path, methods=["mult"], settings={})
+        build(results(metrics, confusions=counted).only(["steady"]), tmp_path, methods=["mult"], settings={})

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
+from report_results import results
+from threadpoolctl import threadpool_limits
 
 from elision.evaluation.aggregate import FLOOR
-from elision.report import figures
+from elision.report import FORMATS, figures
 
 
 def lines(figure):
@@ -45,7 +47,7 @@ def test_one_run_has_no_band(single, methods):
 
 
 def test_every_method_has_a_look_of_its_own_and_the_floor_is_dashed(metrics):
-    looks = [figures._look(i) for i in range(72)]
+    looks = [figures.look(i) for i in range(72)]
     assert len({(look["color"], look["marker"], look["linestyle"]) for look in looks}) == 72
     assert len({look["color"] for look in looks[:6]}) == len({look["marker"] for look in looks[:6]}) == 6
     drawn = lines(figures.curve(metrics, dataset="sims_data", metric="f1", methods=["steady"]))
@@ -93,12 +95,14 @@ def test_files_are_valid_and_the_same_bytes_whatever_the_users_settings(metrics,
         with matplotlib.rc_context(settings):
             figure = figures.curve(metrics, dataset="sims_data", metric="f1", methods=methods)
             text = figures.write(figure, tmp_path / name)
-        contents.append([(tmp_path / f"{name}.{ending}").read_bytes() for ending in ("svg", "png")])
+        contents.append([(tmp_path / f"{name}.{ending}").read_bytes() for ending in FORMATS])
         assert contents[-1][0].decode() == text
     assert contents[0] == contents[1]
     ElementTree.fromstring(contents[0][0])
     assert imread(tmp_path / "first.png").shape[2] == 4
-    assert not re.search(rb"Software|matplotlib v|<dc:date|20\d\d-\d\d-\d\d", b"".join(contents[0]))
+    assert not re.search(rb"Software|[mM]atplotlib [v\d]|Date|<dc:date|20\d\d-\d\d-\d\d", b"".join(contents[0]))
+    assert b"/FontFile2" in contents[0][2]  # TrueType outlines inside the file
+    assert b"/Type3" not in contents[0][2]
 
 
 def test_a_dollar_sign_in_a_name_is_no_formula(metrics):
@@ -146,3 +150,146 @@ def test_the_confusion_of_classes_is_one_row_with_their_names(counted):
 def test_without_random_missing_the_panels_of_classes_say_so(metrics, methods):
     absent = metrics[metrics["corruption"] == "absent"]
     assert "evaluated" in figures.class_curves(absent, dataset="emotion_data", methods=methods).texts[0].get_text()
+
+
+def test_figures_are_as_wide_as_one_or_two_columns_and_have_room_for_many_names(metrics, counted, methods):
+    what = {"dataset": "mosi_data", "methods": methods}
+    assert figures.curve(metrics, metric="mae", **what).get_figwidth() == 3.5
+    assert figures.absent(metrics, metric="mae", **what).get_figwidth() == 7.2
+    assert figures.confusion(counted, dataset="mosi_data", method="steady").get_figwidth() == 7.2
+    many = [f"method-{i}" for i in range(12)]
+    copies = [metrics[metrics["method"] == "steady"].assign(method=name) for name in many]
+    figure = figures.curve(pd.concat(copies), dataset="mosi_data", metric="mae", methods=many)
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+    assert box.y1 <= figure.axes[0].get_window_extent().y0
+    assert figure.axes[0].get_window_extent().height > figure.dpi
+
+
+def histories(metric="mae"):
+    """Two runs of one method, of which one stops earlier, a stage, and the floor."""
+    found = {
+        ("steady", "seed-1"): ([4.0, 3.0, 2.0], [0.9, 0.7, 0.8]),
+        ("steady", "seed-2"): ([4.0, 3.0], [0.9, 0.8]),
+        ("mmin_teacher", "seed-1"): ([9.0, 7.0], [1.2, 1.1]),
+        (FLOOR, "seed-1"): ([np.nan], [1.3]),
+    }
+    tables, records = {}, {}
+    for (method, run), (losses, scores) in found.items():
+        epochs = [0] if method == FLOOR else range(1, len(scores) + 1)
+        key = ("mosi_data", method, run)
+        tables[key] = pd.DataFrame({"epoch": epochs, "loss": losses, f"valid_{metric}": scores})
+        records[key] = {"checkpoints": {"valid": {"epoch": epochs[int(np.argmin(scores))]}}}
+    return {"histories": tables, "records": records}
+
+
+def test_training_shows_scaled_losses_validation_scores_and_the_epochs_that_were_kept(metrics):
+    figure = figures.training(results(metrics, **histories()), dataset="mosi_data", methods=["steady", FLOOR])
+    loss, score = ({line.get_label(): line for line in axes.get_lines()} for axes in figure.axes)
+    assert loss["steady"].get_ydata() == pytest.approx([1, 0.5, 0])
+    assert loss["mmin_teacher"].get_ydata() == pytest.approx([1, 0])
+    assert score["steady"].get_ydata() == pytest.approx([0.9, 0.75, 0.8])
+    assert score["steady"].get_markevery() == [False, True, False]
+    assert score[FLOOR].get_xdata() == pytest.approx([0, 3])
+    assert score[FLOOR].get_ydata() == pytest.approx([1.3, 1.3])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["steady", "mmin_teacher", FLOOR]
+    assert "TEST" not in figures.svg(figure)
+
+
+def test_training_that_chose_on_test_says_so(metrics):
+    given = histories()
+    given["records"]["mosi_data", "steady", "seed-1"]["checkpoints"]["mae"] = {"epoch": 1}
+    figure = figures.training(results(metrics, **given), dataset="mosi_data", methods=["steady"])
+    assert "Checkpoints chosen on the TEST set" in figures.svg(figure)
+    drawn = {line.get_label(): line for line in figure.axes[1].get_lines()}
+    assert drawn["steady"].get_markevery() == [True, True, False]
+
+
+def test_without_histories_or_representations_the_figures_say_so(metrics, methods):
+    what = {"dataset": "mosi_data", "methods": methods}
+    assert "no training history" in figures.training(results(metrics), **what).texts[0].get_text()
+    assert "No representations" in figures.representations(results(metrics), **what).texts[0].get_text()
+    corrupted_only = {**represented(rates=(0.0, 0.1)), "rates": np.array([0.1, 0.5])}
+    for arrays in (corrupted_only, represented(samples=1), represented(rates=(0.0,)), represented(rates=())):
+        given = {("mosi_data", "steady"): arrays}
+        figure = figures.representations(results(metrics, representations=given), **what)
+        assert "No representations at r = 0" in figure.texts[0].get_text()
+
+
+def represented(*, rates=(0.0, 0.1, 0.5, 0.9), classes=0, samples=24, constant=False, checkpoint="valid"):
+    """Representations that show the label, less so the more is missing."""
+    random = np.random.default_rng(5)
+    labels = np.arange(samples) % classes if classes else np.round(np.linspace(-3, 3, samples), 1)
+    direction, noise = random.normal(size=6), random.normal(size=(len(rates), samples, 6))
+    values = [labels[:, None] * direction * (1 - rate) + noise[i] for i, rate in enumerate(rates)]
+    return {
+        "values": np.reshape(values, noise.shape).astype(np.float32) * (not constant),
+        "rates": np.asarray(rates),
+        "labels": labels,
+        "ids": np.array([f"clip-{i}" for i in range(samples)]),
+        "checkpoint": np.array(checkpoint),
+    }
+
+
+def test_views_project_onto_the_plane_of_the_complete_samples(monkeypatch):
+    clean, corrupted = represented()["values"][[0, 2]]
+    found = figures.views(clean, corrupted)
+    centred = clean - clean.mean(0)
+    axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
+    for view, values in zip(found["PCA"], (clean, corrupted), strict=True):
+        assert np.abs(view) == pytest.approx(np.abs((values - clean.mean(0)) @ axes.T), abs=1e-4)
+    assert [view.shape for view in found["t-SNE"]] == [(24, 2), (24, 2)]
+
+
+def test_views_have_the_same_bits_on_any_number_of_threads():
+    clean, corrupted = represented(samples=60)["values"][[0, 2]]
+    once = figures.views(clean, corrupted)
+    with threadpool_limits(2):
+        again = figures.views(clean.copy(), corrupted.copy())
+    for view, pair in once.items():
+        for first, second in zip(pair, again[view], strict=True):
+            assert first.tobytes() == second.tobytes()
+
+
+def test_representations_of_scores_have_a_row_per_method_and_a_shape_per_sign(metrics):
+    given = {("mosi_data", name): represented(constant=name == FLOOR) for name in ("brittle_one", "steady", FLOOR)}
+    found = results(metrics, representations=given)
+    assert figures.represented(found, "mosi_data") == ["steady", "brittle_one"]
+    figure = figures.representations(found, dataset="mosi_data", methods=["brittle_one", "steady"])
+    panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    assert [axes.get_title(loc="left") for axes in panels[:4]] == [
+        *("PCA, r = 0", "PCA, r = 0.5", "t-SNE, r = 0", "t-SNE, r = 0.5")
+    ]
+    assert [axes.get_ylabel() for axes in panels[::4]] == ["steady", "brittle_one"]
+    for axes in panels:
+        assert sum(len(points.get_offsets()) for points in axes.collections) == 24
+        assert len({points.get_paths()[0].vertices.tobytes() for points in axes.collections}) == 2  # no label is 0
+    assert panels[0].get_xlim() == panels[1].get_xlim()
+    spread = [np.ptp(np.concatenate([c.get_offsets() for c in axes.collections])[:, 0]) for axes in panels[:2]]
+    assert spread[1] < spread[0]
+
+
+def test_representations_of_classes_have_a_look_per_class_and_name_the_checkpoint_chosen_on_test(metrics):
+    given = {("emotion_data", "steady"): represented(classes=4, checkpoint="f1_weighted")}
+    figure = figures.representations(
+        results(metrics, representations=given), dataset="emotion_data", methods=["steady"]
+    )
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["happy", "angry", "sad", "neutral"]
+    assert "checkpoint of the best F1 weighted on TEST" in figure.legends[0].get_title().get_text()
+    text = figures.svg(figure)
+    assert "Checkpoints chosen on the TEST set" in text
+    assert text.count("<image") == 4  # points as bitmaps, one for each panel
+    assert figures.svg(figure) == text
+
+
+def test_the_four_best_and_the_baseline_are_represented(metrics):
+    names = ["a", "b", "c", "e", "f", "text_only"]
+    steady = metrics[(metrics["dataset"] == "mosi_data") & (metrics["method"] == "steady")]
+    copies = [
+        steady.assign(method=name, value=steady["value"] * (1 - 0.1 * number)) for number, name in enumerate(names)
+    ]
+    given = {("mosi_data", name): represented() for name in names}
+    assert figures.represented(results(pd.concat(copies), representations=given), "mosi_data") == [
+        *("a", "b", "c", "e", "text_only")
+    ]

@@ -1,7 +1,10 @@
+import json
 import re
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
+from report_results import results
 
 from elision.evaluation.aggregate import FLOOR
 from elision.report import figures, page, tables
@@ -42,18 +45,26 @@ SETTINGS = {
     "selection": "valid",
     "seeds": [1111, 1112],
     "methods": [{"name": "steady", "method": "lnln"}, {"name": "<script>alert(1)</script>", "method": "tfn"}],
-    "runs": {
-        f"mosi_data / steady / seed-{seed}": {
-            "seed": seed,
-            "parameters": 115968769,
-            "seconds_per_epoch": 1.25,
-            "hyperparameters": {"epochs": 3, "modalities": ["text", "audio"]},
-            "scales": {"audio": {"mean": [0.5] * 40}},
-            "overrides": {},
-        }
-        for seed in (1111, 1112)
-    },
 }
+RECORDS = {
+    ("mosi_data", "steady", f"seed-{seed}"): {
+        "seed": seed,
+        "parameters": 115968769,
+        "seconds_per_epoch": 1.25,
+        "hyperparameters": {"epochs": 3, "modalities": ["text", "audio"]},
+        "scales": {"audio": {"mean": [0.5] * 40}},
+        "overrides": {},
+    }
+    for seed in (1111, 1112)
+}
+
+
+def text_of(path, metrics, methods):
+    """Text of a page without figures."""
+    source = results(metrics)
+    made = {name: make(source, methods) for name, make in tables.TABLES.items()}
+    page.write(path / "p.html", results=source, methods=methods, tables=made, figures={}, settings={}, title="t")
+    return (path / "p.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +82,9 @@ def written(metrics, counted, methods, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
     page.write(
         path,
-        metrics=metrics,
-        tables={name: make(metrics, methods) for name, make in tables.TABLES.items()},
+        results=results(metrics, records=RECORDS),
+        methods=methods,
+        tables={name: make(results(metrics), methods) for name, make in tables.TABLES.items()},
         figures={name: figures.svg(figure) for name, figure in drawn.items()},
         settings=SETTINGS,
         title="Tests & <more>",
@@ -100,9 +112,8 @@ def test_the_headline_comes_first_and_names_the_best_its_lead_and_where_methods_
     text = " ".join(" ".join(Document(written).words).split())
     assert text.index("steady is best on average over 10 missing rates") < text.index("Acc-7")
     assert re.search(r"points above majority, the floor\.", text)
-    assert "brittle_one is second" in text
-    assert "brittle_one at r = 0.7" in text
-    assert "steady at no rate" in text
+    assert "Runner-up brittle_one, " in text
+    assert "At r = 0.7: brittle_one. At no rate: steady." in text
 
 
 def test_tables_have_captions_scopes_and_sortable_headers(written):
@@ -111,18 +122,18 @@ def test_tables_have_captions_scopes_and_sortable_headers(written):
     assert len(document.all("caption")) == 3 + 3 + 7
     assert all(a.get("scope") in ("col", "row", "rowgroup") for a in document.all("th"))
     sortable = [a for a in document.all("th") if "aria-sort" in a]
-    assert len(sortable) == len(document.all("button")) > 6
-    random = 3 * (10 + 8 + 5)
+    assert len(sortable) == len([a for a in document.all("button") if "id" not in a]) > 6
+    random = 3 * (12 + 10 + 6)
     conditions = 2 + 2 + 8  # random, combined, two kinds of noise, the complete data, six sets and their mean
-    combined, noise = 7 * 2 * 5, 2 * 2 * 5
-    assert len(results) == 19 * random + 3 * (combined + noise + conditions * 8 + conditions * 5)
+    combined, noise = 7 * 2 * 6, 2 * 2 * 6
+    assert len(results) == 19 * random + 3 * (combined + noise + conditions * 8 + conditions * 6)
     assert document.all("html") == [{"lang": "en"}]
     assert all(a.get("role") == "img" and a.get("aria-label") for a in document.all("svg"))
 
 
 def test_everything_foreign_is_escaped(written):
     document = Document(written)
-    assert len(document.all("script")) == 1
+    assert [a.get("id") for a in document.all("script")] == ["data", None]
     assert "Tests & <more>" in document.words
     assert "<script>alert(1)</script>" in document.words
 
@@ -147,30 +158,45 @@ def test_figures_take_the_colour_of_the_page(written):
 
 
 def test_the_page_says_when_checkpoints_were_chosen_on_the_test_set(metrics_on_test, metrics, methods, tmp_path):
-    texts = []
-    for source in (metrics_on_test, metrics):
-        made = {name: make(source, methods) for name, make in tables.TABLES.items()}
-        page.write(tmp_path / "p.html", metrics=source, tables=made, figures={}, settings={}, title="t")
-        texts.append((tmp_path / "p.html").read_text(encoding="utf-8"))
+    texts = [text_of(tmp_path, source, methods) for source in (metrics_on_test, metrics)]
     head = texts[0][: texts[0].index("<h2")]
     assert "Checkpoints chosen on the TEST set" in head
     assert texts[0].count("checkpoints chosen on the TEST set") >= 3 + 12  # three headlines, twelve captions
     assert "TEST" not in texts[1]
 
 
-def test_when_no_method_is_above_the_floor_the_headline_says_so(metrics, methods, tmp_path):
-    lowered = metrics.copy()
-    lowered.loc[lowered["method"] != FLOOR, "value"] *= 0.1
-    made = {name: make(lowered, methods) for name, make in tables.TABLES.items()}
-    page.write(tmp_path / "p.html", metrics=lowered, tables=made, figures={}, settings={}, title="t")
-    assert "No method is above the floor" in (tmp_path / "p.html").read_text(encoding="utf-8")
+def test_only_the_datasets_concerned_carry_the_mark(metrics_on_test, metrics, methods, tmp_path):
+    mosi = metrics_on_test["dataset"] == "mosi_data"
+    source = pd.concat([metrics_on_test[mosi], metrics[metrics["dataset"] == "sims_data"]], ignore_index=True)
+    text = text_of(tmp_path, source, methods)
+    mark = "checkpoints chosen on the TEST set"
+    assert f"mosi_data: {mark}, for each metric its own." in text
+    assert "mosi_data: chosen on the TEST set" in text
+    for first, second in (("d0", "d1"), ("d1", "reading")):
+        section = text[text.index(f'<h2 id="{first}">') : text.index(f'<h2 id="{second}">')]
+        assert (mark in section) == (first == "d0")
+
+
+def test_data_of_the_curves_cannot_end_the_script(metrics, methods, tmp_path):
+    renamed = metrics.assign(method=metrics["method"].replace("steady", "</script><b>"))
+    text = text_of(tmp_path, renamed, ["</script><b>", *methods[1:]])
+    document = Document(text)
+    assert not document.all("b")
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
+    assert data["methods"][0]["name"] == "</script><b>"
+
+
+def test_every_table_with_rows_is_shown_also_one_that_no_section_names(metrics, methods, tmp_path, monkeypatch):
+    monkeypatch.setitem(tables.TABLES, "quite_new", tables.random_missing)
+    monkeypatch.setitem(tables.CAPTIONS, "quite_new", "Something quite new")
+    text = text_of(tmp_path, metrics, methods)
+    assert text.count("Something quite new (") == 3
+    assert text.count("<h3>More</h3>") == 3
 
 
 def test_a_page_without_floor_or_random_missing_is_still_a_page(metrics, methods, tmp_path):
     for source in (metrics[metrics["method"] != FLOOR], metrics[metrics["corruption"] == "absent"]):
-        made = {name: make(source, methods) for name, make in tables.TABLES.items()}
-        page.write(tmp_path / "p.html", metrics=source, tables=made, figures={}, settings={}, title="t")
-        assert "steady" in " ".join(Document((tmp_path / "p.html").read_text(encoding="utf-8")).words)
+        assert "steady" in " ".join(Document(text_of(tmp_path, source, methods)).words)
 
 
 def test_sections_that_a_dataset_has_nothing_for_are_left_out(written):
@@ -187,9 +213,7 @@ def test_the_lead_of_classes_names_both_metrics(written):
 
 def test_the_reading_tells_of_noise_folds_and_single_classes_where_they_are(written, metrics, methods, tmp_path):
     scores = metrics[metrics["dataset"] == "mosi_data"]
-    made = {name: make(scores, methods) for name, make in tables.TABLES.items()}
-    page.write(tmp_path / "p.html", metrics=scores, tables=made, figures={}, settings={}, title="t")
-    plain = (tmp_path / "p.html").read_text(encoding="utf-8")
+    plain = text_of(tmp_path, scores, methods)
     for words in ("Noise of intensity t", "mean over its folds", "F1 CLASS/rest", "<dt>UA"):
         assert words in written
         assert words not in plain

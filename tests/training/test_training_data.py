@@ -398,6 +398,23 @@ def test_a_method_learns_from_aligned_batches(store, alignment):
         assert all(torch.isfinite(term) for term in method.loss(batch).values())
 
 
+def test_the_masks_of_lnln_are_the_same_numbers_in_training_and_validation(store):
+    mixture = Mixture("lnln", mask_seed=1111, validation_rate=0.5)
+    data, valid = split(store), split(store, "valid")
+    first, second = (data.training_corruption(mixture, seed=seed, stream="train") for seed in (1, 2))
+    assert not torch.equal(first.rates, second.rates)
+    frames = data.lengths["vision"]
+    drawn = np.random.RandomState(1111).uniform(size=(len(data), 10))[np.arange(10) < frames[:, None]]
+    for corrupted in (first, second):
+        rate = np.repeat(corrupted.rates[:, 2].numpy(), frames)
+        assert corrupted.lost["vision"].tolist() == (drawn <= rate).tolist()
+    (corrupted,) = valid.validation_corruptions(mixture, seed=1)
+    assert (corrupted.rates == 0.5).all()
+    drawn = np.random.RandomState(1111).uniform(size=(len(valid), 10))
+    drawn = drawn[np.arange(10) < valid.lengths["vision"][:, None]]
+    assert corrupted.lost["vision"].tolist() == (drawn <= 0.5).tolist()
+
+
 def _uniforms(data):
     from elision.corruption.missing import uniforms
 

@@ -113,8 +113,8 @@ def test_a_method_starts_from_its_stage_and_is_evaluated_without_it(classes, tmp
     for name, tensor in queries.items():
         assert torch.equal(tensor, encoders[name.replace("query_encoders.", "encoders.")]), name
 
-    listed, drawn = draw(classes, settings.corruption)
-    plan = Plan(conditions(settings.corruption, classes.present), settings.corruption.seed, drawn, {})
+    listed, drawn = draw(classes, settings.corruption_for("demo"))
+    plan = Plan(conditions(settings.corruption_for("demo"), classes.present), settings.corruption.seed, drawn, {})
     assert listed == plan.conditions
     once, again = (
         evaluate(

@@ -15,7 +15,7 @@ from transformers import BertConfig, BertModel
 from elision.corruption.plan import Plan, conditions, draw
 from elision.errors import ElisionError
 from elision.evaluation.metrics import family, score
-from elision.evaluation.predict import evaluate, read_run
+from elision.evaluation.predict import evaluate, read_run, represent
 from elision.methods.layers.label_generation import LabelGenerator
 from elision.methods.mmim import MMIM
 from elision.methods.self_mm import SelfMM
@@ -286,7 +286,7 @@ def test_a_device_that_is_not_there_is_refused():
 
 @pytest.fixture
 def plan(tiny):
-    settings = Params(datasets={"demo": {"source": "demo"}}, methods=["majority"]).corruption
+    settings = Params(datasets={"demo": {"source": "demo"}}, methods=["majority"]).corruption_for("demo")
     _, uniforms = draw(tiny, settings)
     return Plan(conditions(settings, ("text", "audio", "vision")), settings.seed, uniforms, {})
 
@@ -294,8 +294,9 @@ def plan(tiny):
 def test_the_test_oracle_keeps_a_checkpoint_per_metric(tiny, plan, tmp_path):
     settings = params(selection="test_oracle")
     _, record = run(settings, tiny, tmp_path / "run", plan)
-    assert set(record["checkpoints"]) == {"acc2_nonneg", "acc2_negpos", "acc5", "acc7", "mae"}
+    assert set(record["checkpoints"]) == {"acc2_nonneg", "acc2_negpos", "acc5", "acc7", "mae", "valid"}
     assert record["selection"] == "test_oracle"
+    assert record["protocol"] == "elision (train.selection: test_oracle)"
     history = pd.read_csv(tmp_path / "run" / "history.csv")
     assert record["checkpoints"]["acc7"]["score"] == pytest.approx(history["test_acc7"].max())
     assert record["checkpoints"]["mae"]["score"] == pytest.approx(history["test_mae"].min())
@@ -321,6 +322,47 @@ def test_predictions_cover_every_condition_and_repeat_to_the_bit(tiny, plan, tmp
     complete = by_condition["random", 0.0, ""]
     assert np.array_equal(complete, by_condition["absent", 0.0, ""])
     assert not np.array_equal(complete, by_condition["random", 0.9, "text+audio+vision"])
+
+
+def test_representations_are_what_predictions_are_made_of(tiny, plan, tmp_path):
+    settings = params("text_only")
+    weights, record = run(settings, tiny, tmp_path / "run")
+    arguments = {"dataset": "demo", "method": "mine", "store": tiny, "plan": plan, "record": record, "run": "seed-3"}
+    arguments["weights"] = tmp_path / "run" / "model.safetensors"
+    found, table = represent(settings, **arguments), evaluate(settings, **arguments)
+    assert found["values"].shape == (4, 6, 16)
+    assert found["rates"].tolist() == [0.0, 0.1, 0.5, 0.9]
+    assert found["ids"].tolist() == [f"sample_{i}" for i in range(18, 24)]
+    assert found["labels"].tolist() == pytest.approx(tiny.samples["label"].iloc[18:].tolist())
+    for rate, values in zip(found["rates"], found["values"], strict=True):
+        rows = table[(table["corruption"] == "random") & (table["level"] == rate)]
+        predicted = torch.from_numpy(values) @ weights["valid/head.weight"][0] + weights["valid/head.bias"]
+        assert predicted.tolist() == pytest.approx(rows["prediction"].tolist(), abs=1e-5)
+    again = represent(settings, **arguments)
+    assert all(np.array_equal(found[name], again[name]) for name in found)
+
+
+def test_of_checkpoints_chosen_on_test_that_of_the_mae_is_represented(tiny, plan, tmp_path):
+    settings = params("text_only", selection="test_oracle")
+    weights, record = run(settings, tiny, tmp_path / "run", plan)
+    arguments = {"dataset": "demo", "method": "mine", "store": tiny, "plan": plan, "record": record, "run": "seed-3"}
+    found = represent(settings, **arguments, weights=tmp_path / "run" / "model.safetensors")
+    table = evaluate(settings, **arguments, weights=tmp_path / "run" / "model.safetensors")
+    assert found["checkpoint"] == "mae"
+    rows = table[(table["corruption"] == "random") & (table["level"] == 0) & (table["checkpoint"] == "mae")]
+    predicted = torch.from_numpy(found["values"][0]) @ weights["mae/head.weight"][0] + weights["mae/head.bias"]
+    assert predicted.tolist() == pytest.approx(rows["prediction"].tolist(), abs=1e-5)
+
+
+def test_rates_that_were_not_evaluated_are_not_represented(tiny, plan, tmp_path):
+    settings = params("text_only", epochs=1)
+    _, record = run(settings, tiny, tmp_path / "run")
+    arguments = {"dataset": "demo", "method": "mine", "store": tiny, "record": record, "run": "seed-3"}
+    for kept, expected in (({0.2, 0.5}, [0.5]), ({0.2}, [])):
+        few = replace(plan, conditions=[c for c in plan.conditions if c.level in kept])
+        found = represent(settings, **arguments, plan=few, weights=tmp_path / "run" / "model.safetensors")
+        assert found["rates"].tolist() == expected
+        assert found["values"].shape[:2] == (len(expected), 6)
 
 
 def test_a_run_that_was_trained_on_other_data_is_refused(tiny, tmp_path):

@@ -39,11 +39,27 @@ def test_everything_that_was_asked_for_is_there(small):
     for name in ("random_missing", "per_rate", "absent"):
         for kind in ("csv", "md", "tex"):
             assert (results / "tables" / f"{name}.{kind}").stat().st_size
-    for stage in ("datasets", "corruptions", "models", "predictions"):
+    for stage in ("datasets", "corruptions", "models", "predictions", "representations"):
         manifest = json.loads((results / stage / "MANIFEST").read_text())
         files = {p.relative_to(results / stage).as_posix() for p in (results / stage).rglob("*") if p.is_file()}
         assert files == {"MANIFEST", *manifest}
     assert json.loads((results / "metrics.json").read_text())
+
+
+def test_a_clip_that_is_asked_about_gets_the_predictions_of_the_evaluation(small):
+    results = small.folder / "results"
+    stored = pd.read_parquet(results / "predictions" / "demo" / "self_mm-short" / "seed-1.parquet")
+    stored = stored[stored["id"] == stored["id"].iloc[-1]]
+    clips = pd.read_parquet(results / "datasets" / "demo" / "clips.parquet").set_index("id")
+    clip, model = clips.loc[stored["id"].iloc[0]], "results/models/demo/self_mm-short/seed-1"
+    options = ["--text", clip["text"], "--rates", "0,0.5,0.9", "--json"]
+    done = small.elision("predict", clip["path"], *options, "--model", model)
+    assert done.returncode == 0, done.stderr
+    (answer,) = json.loads(done.stdout)["clips"]
+    found = {(p["corruption"], p["level"], "+".join(p["modalities"])): p["prediction"] for p in answer["predictions"]}
+    keys = zip(stored["corruption"], stored["level"], stored["modalities"], strict=True)
+    # The last bits of an LSTM depend on the lengths of the other samples of a batch.
+    assert found == pytest.approx(dict(zip(keys, stored["prediction"], strict=True)), rel=0, abs=1e-6)
 
 
 EMOTION = ["ae", "cra", "mmin", "if_mmin", "cif_mmin", "nmer", "men", "ramer", "hrlf"]
@@ -87,6 +103,23 @@ def test_all_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
         assert metrics.loc[metrics["metric"] == name, "value"].between(0, 1).all(), name
 
 
+@pytest.mark.parametrize("protocol", ["mmin", "nmer", "hrlf"])
+def test_a_protocol_goes_from_classes_to_the_report(small, tmp_path, protocol):
+    shutil.copytree(small.folder, tmp_path / "protocol")
+    entry = {**SMALL["datasets"]["demo"], **CLASSES, "folds": FOLDS, "protocol": protocol}
+    params = {**SMALL, "datasets": {"demo": entry}, "methods": ["majority", "ae"]}
+    del params["corruption"]
+    project = Project(tmp_path / "protocol", {**params, "train": {"device": "cpu", "epochs": 1}})
+    project.snakemake("--cores", "2")
+    metrics = pd.read_parquet(project.folder / "results" / "metrics.parquet")
+    tested = {"mmin": {"absent"}, "nmer": {"gaussian", "impulse"}, "hrlf": {"random", "absent"}}
+    assert set(metrics["corruption"]) == tested[protocol]
+    assert set(metrics["protocol"]) == {protocol}
+    record = json.loads((project.folder / "results/models/demo/ae/seed-1.fold-2/run.json").read_text())
+    assert record["protocol"] == f"{protocol} (train.epochs: 1)"
+    assert protocol in (project.folder / "results" / "report.html").read_text()
+
+
 def test_stages_and_databases_are_made_once_per_fold(edited):
     edited.write(
         changed(
@@ -109,24 +142,28 @@ def test_a_second_run_has_nothing_to_do(small):
     assert "Nothing to be done" in small.snakemake("--cores", "2")
 
 
+REPRESENTED = {"represent": 2, "representations": 1}  # the first run of both methods
+AFTERWARDS = {"aggregate": 1, "significance": 1, "report": 1}
+
+
 @pytest.mark.parametrize(
     ("params", "expected"),
     [
         (
             changed(corruption={"random": [0.0, 0.3, 0.5, 0.9]}),
-            {"corrupt": 1, "corruptions": 1, "evaluate": 2, "predictions": 1, "aggregate": 1, "report": 1},
+            {"corrupt": 1, "corruptions": 1, "evaluate": 2, "predictions": 1, **REPRESENTED, **AFTERWARDS},
         ),
         (
             changed(seeds=[1, 2]),
-            {"train": 2, "models": 1, "evaluate": 2, "predictions": 1, "aggregate": 1, "report": 1},
+            {"train": 2, "models": 1, "evaluate": 2, "predictions": 1, **AFTERWARDS},
         ),
         (
             changed(methods=SMALL["methods"][:1]),
-            {"models": 1, "predictions": 1, "aggregate": 1, "report": 1},
+            {"models": 1, "predictions": 1, "representations": 1, **AFTERWARDS},
         ),
         (
             changed(train={"redraw": "never"}),
-            {"train": 2, "models": 1, "evaluate": 2, "predictions": 1, "aggregate": 1, "report": 1},
+            {"train": 2, "models": 1, "evaluate": 2, "predictions": 1, **REPRESENTED, **AFTERWARDS},
         ),
         (changed(train={"device": "auto"}), {}),
     ],

@@ -55,6 +55,50 @@ def test_a_strangers_folder_goes_from_files_to_a_report(real_data, tmp_path):
     assert (project.folder / "results" / "report.html").exists()
 
 
+def test_mosi_stands_beside_the_published_numbers_under_two_protocols(real_data, tmp_path):
+    mosi = {
+        "source": "arrays",
+        "corpus": "mosi",
+        "published": "mosi",
+        "table": str(real_data / "mosi" / "mosi_index.csv"),
+        "columns": {"label": "y", "split": "official_split"},
+        "max_length": 16,
+        "audio": {
+            "file": str(real_data / "mosi" / "mosi_utterance_features.npz"),
+            "values": "audio",
+            "ids": "id",
+        },
+    }
+    project = Project(
+        tmp_path / "project",
+        {
+            "datasets": {"ours": mosi, "theirs": {**mosi, "protocol": "lnln"}},
+            "methods": ["majority", {"self_mm": {"finetune_text_encoder": False}}],
+            "seeds": [1, 2],
+            "corruption": {"random": [0.0, 0.5], "absent": False},
+            "train": {"device": "cpu", "epochs": 2},
+        },
+    )
+    project.snakemake("--cores", "2")
+    results = project.folder / "results"
+    metrics = pd.read_parquet(results / "metrics.parquet")
+    theirs = metrics[metrics["dataset"] == "theirs"]
+    assert {"valid", "acc7", "mae"} <= set(theirs["checkpoint"])
+    assert {"f1_negpos_swapped", "f1_nonneg_swapped"} <= set(theirs["metric"]) - set(
+        metrics.loc[metrics["dataset"] == "ours", "metric"]
+    )
+    table = pd.read_csv(results / "tables" / "against_published.csv")
+    assert set(table["dataset"]) == {"ours", "theirs"}
+    assert set(table["method"]) == {"self_mm"}
+    selection = pd.read_csv(results / "tables" / "selection.csv").set_index(["dataset", "method", "chosen"])
+    assert selection.loc[("theirs", "self_mm", "difference"), "acc7_mean"] == pytest.approx(
+        selection.loc[("theirs", "self_mm", "TEST"), "acc7_mean"]
+        - selection.loc[("theirs", "self_mm", "validation"), "acc7_mean"]
+    )
+    assert "ours" not in selection.index.get_level_values("dataset")
+    assert "Checkpoints chosen on the TEST set" in (results / "tables" / "random_missing.md").read_text()
+
+
 def test_a_folder_with_mistakes_stops_before_extraction_with_all_of_them(real_data, tmp_path):
     project = Project(tmp_path / "project", {})
     folder = project.folder / "data" / "mine"

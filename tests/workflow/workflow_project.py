@@ -17,6 +17,7 @@ SMALL = {
     "features": {"shards": 2, "vision": {"fps": 10}},
     "corruption": {"random": [0.0, 0.5, 0.9]},
     "train": {"device": "cpu"},
+    "statistics": {"resamples": 100},
 }
 
 

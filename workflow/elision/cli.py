@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,9 +26,11 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_mar
 params_app = typer.Typer(no_args_is_help=True, help="Look at params.yaml.")
 fetch_app = typer.Typer(no_args_is_help=True, help="Download model weights for machines without a network.")
 export_app = typer.Typer(no_args_is_help=True, help="Write a dataset in the format of another tool.")
+published_app = typer.Typer(no_args_is_help=True, help="Look at published numbers.")
 app.add_typer(params_app, name="params")
 app.add_typer(fetch_app, name="fetch")
 app.add_typer(export_app, name="export")
+app.add_typer(published_app, name="published")
 
 ParamsFile = Annotated[Path, typer.Option("--params", envvar="ELISION_PARAMS", help="the params file")]
 Results = Annotated[Path, typer.Option(help="folder of everything that is made")]
@@ -97,7 +100,7 @@ def _spans(
     from elision.features.align import Alignment
     from elision.methods import resolve_variant
 
-    hyperparameters, _ = resolve_variant(params, params.trained[method], params.datasets[dataset].corpus)
+    hyperparameters, _ = resolve_variant(params, params.trained[method], dataset)
     if hyperparameters.alignment != "words":
         return None
     path = layout.alignment(dataset)
@@ -115,11 +118,11 @@ def _family(params: parameters.Params, dataset: str, store: "Store") -> str:
     return emotion_family_name(store.classes) if store.classes else CORPORA[params.datasets[dataset].corpus].metrics
 
 
-def _score(predictions: "np.ndarray", labels: "np.ndarray", family: str) -> dict[str, float]:
+def _score(predictions: "np.ndarray", labels: "np.ndarray", family: str, protocol: str) -> dict[str, float]:
     """Score predicted scores, or class logits."""
     from elision.evaluation.metrics import score
 
-    return score(predictions if predictions.ndim == 1 else predictions.argmax(1), labels, family=family)
+    return score(predictions if predictions.ndim == 1 else predictions.argmax(1), labels, family, protocol=protocol)
 
 
 def _database(params: parameters.Params, dataset: str, method: str, run: str, store: "Store", layout: Layout):  # noqa: ANN202
@@ -149,6 +152,27 @@ def _starts(params: parameters.Params, dataset: str, method: str, run: str, stor
         weights[stage], _, record = layout.model(dataset, stage, run)
         read_run(record, recipes.train(dataset, stage, run), store.provenance["data"])
     return Starts(weights, _database(params, dataset, method, run, store, layout))
+
+
+def _trained(params: parameters.Params, dataset: str, method: str, run: str, layout: Layout) -> dict:
+    """Open a trained run and what it is tested on: the arguments of ``evaluate`` and ``represent``."""
+    from elision.evaluation.predict import read_run
+
+    store = _open(params, dataset, layout)
+    _known(method, list(params.variants), "method")
+    _known(run, params.runs(dataset), "run")
+    weights, _, record = layout.model(dataset, method, run)
+    return {
+        "dataset": dataset,
+        "method": method,
+        "run": run,
+        "store": store,
+        "plan": _plan(params, dataset, store, layout),
+        "weights": weights,
+        "record": read_run(record, Recipes(params).train(dataset, method, run), store.provenance["data"]),
+        "spans": _spans(params, dataset, method, store, layout),
+        "database": _database(params, dataset, method, run, store, layout),
+    }
 
 
 @app.command()
@@ -255,7 +279,7 @@ def corrupt(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, 
     store = _open(settings, dataset, layout)
     provenance = _expected(Recipes(settings).corrupt(dataset), recipe)
     draws, description = layout.corruptions(dataset)
-    write(store, settings.corruption, draws, description, {**provenance, "data": store.provenance["data"]})
+    write(store, settings.corruption_for(dataset), draws, description, {**provenance, "data": store.provenance["data"]})
 
 
 @app.command()
@@ -276,7 +300,7 @@ def train(
     _known(method, list(settings.trained), "method")
     _known(run, settings.runs(dataset), "run")
     name = _family(settings, dataset, store)
-    oracle = settings.train.selection == "test_oracle" and method in settings.variants
+    oracle = settings.train_for(dataset).selection == "test_oracle" and method in settings.variants
     run_train(
         settings,
         dataset=dataset,
@@ -287,7 +311,7 @@ def train(
         folder=layout.run(dataset, method, run),
         recipe=_expected(Recipes(settings).train(dataset, method, run), recipe),
         family=family(name),
-        score=lambda predictions, labels: _score(predictions, labels, name),
+        score=lambda predictions, labels: _score(predictions, labels, name, settings.protocol_name(dataset)),
         spans=_spans(settings, dataset, method, store, layout),
         starts=_starts(settings, dataset, method, run, store, layout),
     )
@@ -336,35 +360,84 @@ def evaluate(
 ) -> None:
     """Predict the test split under every condition."""
     from elision.evaluation.predict import evaluate as run_evaluate
-    from elision.evaluation.predict import read_run
     from elision.store import write_table
 
     settings, layout = parameters.load(params), Layout(results)
-    store = _open(settings, dataset, layout)
-    _known(method, list(settings.variants), "method")
-    _known(run, settings.runs(dataset), "run")
-    recipes = Recipes(settings)
-    weights, _, record_path = layout.model(dataset, method, run)
-    record = read_run(record_path, recipes.train(dataset, method, run), store.provenance["data"])
-    predictions = run_evaluate(
-        settings,
-        dataset=dataset,
-        method=method,
-        store=store,
-        plan=_plan(settings, dataset, store, layout),
-        weights=weights,
-        record=record,
-        run=run,
-        spans=_spans(settings, dataset, method, store, layout),
-        database=_database(settings, dataset, method, run, store, layout),
-    )
+    opened = _trained(settings, dataset, method, run, layout)
+    store = opened["store"]
     provenance = {
-        **_expected(recipes.evaluate(dataset, method, run), recipe),
+        **_expected(Recipes(settings).evaluate(dataset, method, run), recipe),
         "data": store.provenance["data"],
-        "selection": record["selection"],
+        "selection": opened["record"]["selection"],
         "family": _family(settings, dataset, store),
     }
-    write_table(layout.predictions(dataset, method, run), predictions, provenance)
+    write_table(layout.predictions(dataset, method, run), run_evaluate(settings, **opened), provenance)
+
+
+@app.command()
+def represent(
+    dataset: Dataset,
+    method: MethodName,
+    run: Run,
+    recipe: Recipe = "",
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Keep the fused representations of some test samples, complete and with parts missing."""
+    from elision.evaluation.predict import represent as run_represent
+    from elision.evaluation.representations import write
+
+    settings, layout = parameters.load(params), Layout(results)
+    opened = _trained(settings, dataset, method, run, layout)
+    provenance = {
+        **_expected(Recipes(settings).represent(dataset, method, run), recipe),
+        "data": opened["store"].provenance["data"],
+    }
+    write(layout.representations(dataset, method, run), run_represent(settings, **opened), provenance)
+
+
+@app.command()
+def predict(
+    clips: Annotated[list[Path] | None, typer.Argument(metavar="CLIP...", help="video or audio files")] = None,
+    *,
+    model: Annotated[Path, typer.Option(help="folder of a trained run: results/models/DATASET/METHOD/RUN")],
+    text: Annotated[str | None, typer.Option(help="the words of the clip, or words without a clip")] = None,
+    table: Annotated[
+        Path | None, typer.Option("--clips", help="table of clips in place of files: id, path, text, ...")
+    ] = None,
+    rates: Annotated[str, typer.Option(help="missing rates, with commas")] = "0.1,0.5,0.9",
+    seed: Annotated[int, typer.Option(min=0, help="key of what is missing, as corruption.seed")] = 1111,
+    device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON document (docs/predict.md)")] = False,
+) -> None:
+    """Predict raw clips with a trained run, with all of their modalities and with less."""
+    if (table is None) == (not clips and text is None):
+        raise typer.BadParameter("give clips, --text, or a table with --clips, and not both")
+    if text is not None and len(clips or []) > 1:
+        raise typer.BadParameter("--text is of one clip; give several clips and their texts in a table: --clips")
+    if not re.fullmatch(parameters.DEVICE, device):
+        raise typer.BadParameter(f"--device is {device!r}; give auto, cpu, mps, cuda or cuda:N")
+    try:
+        listed = [float(rate) for rate in rates.split(",") if rate.strip()]
+    except ValueError:
+        listed = [-1.0]
+    if not all(0 <= rate <= 1 for rate in listed) or len(set(listed)) < len(listed):
+        raise typer.BadParameter(f"--rates is {rates!r}; give different numbers from 0 to 1, with commas")
+    from elision import ask
+    from elision.datasets.clips import opened, unlabelled
+
+    trained = ask.Trained.open(model, device=device)
+    found, problems = unlabelled(table) if table else opened(clips or [None], text)
+    document = ask.ask(trained, found, problems, rates=listed, seed=seed)
+    if as_json:
+        print(json.dumps(document, indent=1, allow_nan=False))
+    else:
+        ask.show(document, Console())
+    failed = [clip for clip in document["clips"] if clip["error"]]
+    for clip in failed:
+        print(f"elision: clip {clip['id']!r}: {clip['error']}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -387,28 +460,32 @@ def collect(
     run_collect(results / stage, sorted(files), folders=folders)
 
 
+def _predictions(params: parameters.Params, layout: Layout, data: dict[str, str]):  # noqa: ANN202
+    """Read all predictions, as ``aggregate`` takes them; ``data`` are the digests of the datasets, as far as known."""
+    from elision.store import read_table
+
+    recipes = Recipes(params)
+    for dataset in params.datasets:
+        for method in params.variants:
+            for run in params.runs(dataset):
+                path = layout.predictions(dataset, method, run)
+                table, found = read_table(path)
+                check(found, recipes.evaluate(dataset, method, run), path)
+                check_data(found["data"], data.setdefault(dataset, found["data"]), path)
+                yield dataset, found["family"], method, run, table
+
+
 @app.command()
 def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     """Compute the metrics of all predictions."""
     from elision.evaluation import aggregate as aggregation
-    from elision.store import read_table, replacing, write_table
+    from elision.store import replacing, write_table
 
-    settings, layout = parameters.load(params), Layout(results)
-    recipes = Recipes(settings)
-    provenance = _expected(recipes.aggregate, recipe)
-    digests: dict[str, str] = {}
-
-    def tables():  # noqa: ANN202
-        for dataset in settings.datasets:
-            for method in settings.variants:
-                for run in settings.runs(dataset):
-                    path = layout.predictions(dataset, method, run)
-                    table, found = read_table(path)
-                    check(found, recipes.evaluate(dataset, method, run), path)
-                    check_data(found["data"], digests.setdefault(dataset, found["data"]), path)
-                    yield dataset, found["family"], method, run, table
-
-    metrics, confusions = aggregation.aggregate(tables()), aggregation.confusions(tables())
+    settings, layout, data = parameters.load(params), Layout(results), {}
+    provenance = _expected(Recipes(settings).aggregate, recipe)
+    protocols = {dataset: settings.protocol_name(dataset) for dataset in settings.datasets}
+    metrics = aggregation.aggregate(_predictions(settings, layout, data), protocols=protocols)
+    confusions = aggregation.confusions(_predictions(settings, layout, data))
     write_table(results / "metrics.parquet", metrics, provenance)
     write_table(results / "confusions.parquet", confusions, provenance)
     with replacing(results / "metrics.json") as temporary:
@@ -416,32 +493,72 @@ def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results
 
 
 @app.command()
+def significance(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+    """Compute intervals of all metrics, and compare all methods with each other."""
+    from elision.evaluation.significance import significance as run_significance
+    from elision.store import read_table, write_table
+
+    settings, layout = parameters.load(params), Layout(results)
+    recipes = Recipes(settings)
+    provenance = _expected(recipes.significance, recipe)
+    samples, data = {}, {}
+    for dataset in settings.datasets:
+        samples[dataset], found = read_table(layout.samples(dataset))
+        check(found, recipes.store(dataset), layout.samples(dataset))
+        data[dataset] = found["data"]
+    made = run_significance(_predictions(settings, layout, data), samples, settings.statistics)
+    for name, table in zip(("intervals", "comparisons"), made, strict=True):
+        write_table(results / f"{name}.parquet", table, provenance)
+
+
+@app.command()
 def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     """Write the tables, the figures and the page."""
-    from elision.report import build
+    import pandas as pd
+
+    from elision import report as reports
+    from elision.evaluation.representations import read
     from elision.store import read_table
 
     settings, layout = parameters.load(params), Layout(results)
     recipes = Recipes(settings)
     _expected(recipes.report, recipe)
-    tables = []
-    for name in ("metrics", "confusions"):
-        table, found = read_table(results / f"{name}.parquet")
-        check(found, recipes.aggregate, results / f"{name}.parquet")
-        tables.append(table)
-    runs = {}
+    tables = {}
+    made_by = dict.fromkeys(("metrics", "confusions"), recipes.aggregate)
+    made_by |= dict.fromkeys(("intervals", "comparisons"), recipes.significance)
+    for name, expected in made_by.items():
+        path = results / f"{name}.parquet"
+        tables[name], found = read_table(path)
+        check(found, expected, path)
+    records, histories = {}, {}
     for dataset in settings.datasets:
         for method in settings.trained:
             for run in settings.runs(dataset):
-                path = layout.model(dataset, method, run)[2]
+                _, history, path = layout.model(dataset, method, run)
                 record = json.loads(path.read_text(encoding="utf-8"))
                 check(record["provenance"], recipes.train(dataset, method, run), path)
-                runs[f"{dataset} / {method} / {run}"] = record
-    build(
-        *tables,
+                records[dataset, method, run] = record
+                histories[dataset, method, run] = pd.read_csv(history)
+    representations = {}
+    for dataset in settings.datasets:
+        for method in settings.variants:
+            run = settings.runs(dataset)[0]
+            path = layout.representations(dataset, method, run)
+            representations[dataset, method], found = read(path)
+            check(found, recipes.represent(dataset, method, run), path)
+            check_data(found["data"], records[dataset, method, run]["provenance"]["data"], path)
+    reports.build(
+        reports.Results(
+            **tables,
+            records=records,
+            histories=histories,
+            representations=representations,
+            published={name: entry.published for name, entry in settings.datasets.items() if entry.published},
+            protocols={name: settings.protocol_text(name) for name in settings.datasets},
+        ),
         results,
         methods=list(settings.variants),
-        settings={"params": settings.model_dump(mode="json"), "runs": runs},
+        settings={"params": settings.model_dump(mode="json")},
     )
 
 
@@ -486,7 +603,7 @@ def params_show(
     _known(dataset, list(settings.datasets), "dataset")
     variants = {name: settings.stage(name) for name in parameters.method_names()} | settings.variants
     variant = variants[_known(method, list(variants), "method")]
-    hyperparameters, origins = resolve_variant(settings, variant, settings.datasets[dataset].corpus)
+    hyperparameters, origins = resolve_variant(settings, variant, dataset)
     table = Table("hyperparameter", "value", "from", "meaning", title=f"{variant.name} on {dataset}")
     for name, field in type(hyperparameters).model_fields.items():
         table.add_row(name, str(getattr(hyperparameters, name)), origins[name], field.description or "")
@@ -576,10 +693,41 @@ def export_mmsa(
     export(layout.store(dataset), file)
 
 
+@published_app.command("check")
+def published_check(as_json: Annotated[bool, typer.Option("--json", help="the findings as JSON")] = False) -> None:
+    """Find what cannot be right in published tables; exit code 1 if that is not just what is known."""
+    from dataclasses import asdict
+
+    from elision.published import check as checks
+    from elision.published import errata, load
+
+    found = checks.findings(load())
+    new, lost = checks.unexpected(found)
+    if as_json:
+        listed = {"findings": found, "unknown": new, "not_found": lost}
+        print(json.dumps({name: [asdict(finding) for finding in these] for name, these in listed.items()}, indent=1))
+    else:
+        table = Table("check", "where", "metric", "why")
+        for finding in found:
+            where = f"{finding.source} {finding.table}, {finding.method}, {finding.dataset}, {finding.corruption}"
+            table.add_row(finding.check, f"{where} {finding.level}".rstrip(), finding.metric, finding.why)
+        Console().print(table)
+        told = int((errata()["check"] == "").sum())
+        known = f"{len(found) - len(new)} of {len(found)} findings are known errata"
+        print(f"{known}; {told} more errata no arithmetic finds: authors gave them")
+    for finding in new:
+        print(f"no known erratum: {finding}", file=sys.stderr)
+    for finding in lost:
+        print(f"known erratum that was not found: {finding}", file=sys.stderr)
+    if new or lost:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command line; a mistake of the user ends with its message and exit code 1."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("numexpr").setLevel(logging.WARNING)
+    for name in ("numexpr", "fontTools"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         app()
     except ElisionError as error:

@@ -66,6 +66,10 @@ class Layout:
         """Predictions of a run under every test condition."""
         return self.root / "predictions" / dataset / method / f"{run}.parquet"
 
+    def representations(self, dataset: str, method: str, run: str) -> Path:
+        """Fused representations of test samples of a run."""
+        return self.root / "representations" / dataset / method / f"{run}.safetensors"
+
     def stage(self, name: str, params: Params) -> list[Path]:
         """Every file that a stage owns under the current params."""
         runs = [(d, m, r) for d in params.datasets for m in params.variants for r in params.runs(d)]
@@ -85,7 +89,9 @@ class Layout:
             return files + [path for d, m, r in trained if m in searched for path in self.database_files(d, m, r)]
         if name == "predictions":
             return [self.predictions(*run) for run in runs]
+        if name == "representations":
+            return [self.representations(d, m, params.runs(d)[0]) for d in params.datasets for m in params.variants]
         raise KeyError(name)
 
 
-STAGES = ("datasets", "corruptions", "models", "predictions")
+STAGES = ("datasets", "corruptions", "models", "predictions", "representations")

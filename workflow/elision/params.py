@@ -27,13 +27,20 @@ from pydantic import (
     model_validator,
 )
 
+from elision import published
 from elision.errors import ElisionError, plural
+from elision.protocols import PROTOCOLS, Protocol
 from elision.task import CORPORA, TaskKind
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+DEVICE = r"^(auto|cpu|mps|cuda(:\d+)?)$"
 
 TrainingCorruption = Literal["lnln", "complete", "absent", "mixed", "noise"]
 Noise = Literal["gaussian", "impulse"]
+ProtocolName = Literal[tuple(PROTOCOLS)]
+PublishedCorpus = Literal[published.CORPORA]
+
+_AS_PROTOCOL = "null: as the protocol says"
 
 _LARGEST_SCORE = 1e9
 
@@ -50,6 +57,13 @@ def _unique(values: list) -> list:
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# Of sources of published feature files: what is made from them may be put beside what was published.
+AS_CORPUS: Any = Field(
+    default_factory=lambda settings: corpus if (corpus := settings.get("corpus")) in published.CORPORA else None,
+    description="corpus whose published numbers stand beside its own; null: none; not given: that of corpus, if any",
+)
 
 
 class Folds(_Section):
@@ -76,8 +90,12 @@ class DatasetSettings(_Section):
         None, description="scores that part the classes, where labels are scores: one fewer than classes, rising"
     )
     folds: Folds | None = Field(None, description="folds instead of the source's splits")
+    protocol: ProtocolName | None = Field(None, description="protocol of this dataset; null: that of all")
     standardise: bool = Field(
         True, description="scale each audio and vision dimension to mean 0, variance 1 of the observed training frames"
+    )
+    published: PublishedCorpus | None = Field(
+        None, description="corpus whose published numbers stand beside its own; null: none"
     )
 
     @model_validator(mode="after")
@@ -152,7 +170,9 @@ class Features(_Section):
 class NoiseSettings(_Section):
     """The noise scheduler of NMER."""
 
-    kinds: Annotated[list[Noise], AfterValidator(_unique)] = Field([], description="kinds that are tested")
+    kinds: Annotated[list[Noise], AfterValidator(_unique)] | None = Field(
+        None, description=f"kinds that are tested; {_AS_PROTOCOL}"
+    )
     intensities: Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(_unique)] = Field(
         [20, 40, 60, 80, 100], description="time steps of the scheduler that are tested: the more, the noisier"
     )
@@ -161,8 +181,9 @@ class NoiseSettings(_Section):
     )
     first: float = Field(0.01, gt=0, lt=1, description="variance of the first step")
     last: float = Field(0.5, gt=0, lt=1, description="variance of the last step")
-    t_per_batch: bool = Field(
-        False, description="one step per modality and batch, as in the official code, not per sample"
+    t_per_batch: bool | None = Field(
+        None,
+        description=f"one step per modality and batch, as in the official code, not per sample; {_AS_PROTOCOL}",
     )
 
 
@@ -170,12 +191,19 @@ class Corruption(_Section):
     """Test conditions."""
 
     seed: int = Field(1111, ge=0, description="key of the test masks; the same for every method and run")
-    random: Annotated[list[Rate], AfterValidator(_unique)] = Field(
-        [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], description="missing rates, the same for all modalities"
+    random: Annotated[list[Rate], AfterValidator(_unique)] | None = Field(
+        None, description=f"missing rates, the same for all modalities; {_AS_PROTOCOL}"
     )
-    absent: bool = Field(True, description="every subset of the modalities absent as a whole, and none")
+    absent: bool | None = Field(
+        None, description=f"every subset of the modalities absent as a whole, and none; {_AS_PROTOCOL}"
+    )
     combined: Annotated[list[Rate], AfterValidator(_unique)] = Field(
         [], description="missing rates of the other modalities where some are absent as a whole (HRLF)"
+    )
+    masks: Literal["keyed", "lnln"] | None = Field(
+        None,
+        description="keyed: what is missing is drawn for each sample and modality on its own; lnln: one array of "
+        f"numbers for all modalities, splits and runs, as in LNLN's code; {_AS_PROTOCOL}",
     )
     noise: NoiseSettings = NoiseSettings()
 
@@ -183,20 +211,41 @@ class Corruption(_Section):
 class Train(_Section):
     """Training, the same for all methods where they do not say otherwise."""
 
-    corruption: TrainingCorruption = Field(
-        "lnln",
+    corruption: TrainingCorruption | None = Field(
+        None,
         description="lnln: rates U(0, 1) per sample and modality, half of the samples complete; complete; absent: one "
         "of the conditions with some modalities absent as a whole; mixed: frames lost at a rate of 0 to 0.9 and whole "
-        "modalities absent; noise: as absent, but noise in place of what is absent",
+        f"modalities absent; noise: as absent, but noise in place of what is absent; {_AS_PROTOCOL}",
     )
-    redraw: Literal["epoch", "never"] = Field("epoch", description="draw new training masks every epoch, or once")
-    selection: Literal["valid", "test_oracle"] = Field(
-        "valid",
-        description="valid: one checkpoint chosen on validation; test_oracle: per metric on TEST, marked as such",
+    redraw: Literal["epoch", "never"] | None = Field(
+        None, description=f"draw new training masks every epoch, or once; {_AS_PROTOCOL}"
     )
-    epochs: int | None = Field(None, ge=1, description="of every method; null: each method's own")
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:N")
+    validation_rate: Rate | None = Field(
+        None, description="missing rate of the validation split; null: as the protocol says, or as in training"
+    )
+    selection: Literal["valid", "test_oracle"] | None = Field(
+        None,
+        description="valid: one checkpoint chosen on validation; test_oracle: per metric on TEST, marked as such; "
+        + _AS_PROTOCOL,
+    )
+    epochs: int | None = Field(
+        None, ge=1, description="of every method; null: as the protocol says, or each method's own"
+    )
+    device: str = Field("auto", pattern=DEVICE, description="auto, cpu, mps, cuda or cuda:N")
     threads: int = Field(1, ge=1, description="CPU threads of one training; part of the result's last bits")
+
+
+class Statistics(_Section):
+    """Bootstrap intervals, and tests between methods."""
+
+    resamples: int = Field(1000, ge=100, description="of the test utterances, the same for all methods")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals, and of the critical difference")
+    seed: int = Field(1111, ge=0, description="key of the resamples")
+    cluster: Literal["speaker", "video", "none"] = Field(
+        "speaker",
+        description="what is drawn as a whole: all utterances of a speaker; of a video (the id before $_$), also where "
+        "speakers are unknown or there is one only; none: single utterances, also where videos are unknown",
+    )
 
 
 class Variant(_Section):
@@ -226,9 +275,21 @@ class Variant(_Section):
         return self.name
 
 
-class Params(_Section):
-    """All of ``params.yaml``."""
+def _filled(section: _Section, values: dict[str, Any]) -> Any:
+    """Return a section with values for what it leaves open."""
+    return section.model_copy(update={key: value for key, value in values.items() if getattr(section, key) is None})
 
+
+class Params(_Section):
+    """All of ``params.yaml``.
+
+    What a protocol decides is None where the file leaves it open: read ``corruption`` and ``train`` of a dataset
+    through ``corruption_for`` and ``train_for``.
+    """
+
+    protocol: ProtocolName = Field(
+        "elision", description="procedure that decides what the sections corruption and train leave open"
+    )
     datasets: dict[Name, SerializeAsAny[DatasetSettings]] = Field(
         min_length=1, description="name: {source: ..., settings of that source}"
     )
@@ -246,6 +307,7 @@ class Params(_Section):
     )
     corruption: Corruption = Corruption()
     train: Train = Train()
+    statistics: Statistics = Statistics()
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -280,6 +342,46 @@ class Params(_Section):
         if problems:
             raise ValueError("\n".join(problems))
         return read
+
+    @model_validator(mode="after")
+    def _check_protocols(self) -> "Params":
+        for name, settings in self.datasets.items():
+            which = self.protocol_name(name)
+            if PROTOCOLS[which].folds and not settings.fold_count():
+                raise ValueError(f"protocol {which} is defined for folds; give dataset {name!r} folds")
+            if self.corruption_for(name).masks == "lnln" and settings.fold_count():
+                raise ValueError(f"masks lnln are those of one test split, but dataset {name!r} has folds")
+        return self
+
+    def protocol_name(self, dataset: str) -> str:
+        """Name the protocol of a dataset."""
+        return self.datasets[dataset].protocol or self.protocol
+
+    def protocol_of(self, dataset: str) -> Protocol:
+        """Return the protocol of a dataset."""
+        return PROTOCOLS[self.protocol_name(dataset)]
+
+    def corruption_for(self, dataset: str) -> Corruption:
+        """Return the test conditions of a dataset, with what its protocol decides."""
+        values = self.protocol_of(dataset).settings()
+        filled = _filled(self.corruption, values["corruption"])
+        return filled.model_copy(update={"noise": _filled(self.corruption.noise, values["noise"])})
+
+    def train_for(self, dataset: str) -> Train:
+        """Return how methods are trained on a dataset, with what its protocol decides."""
+        return _filled(self.train, self.protocol_of(dataset).settings()["train"])
+
+    def protocol_text(self, dataset: str) -> str:
+        """Name the protocol of a dataset with the settings that replace its own: ``lnln (train.epochs: 20)``."""
+        sections = {"corruption": self.corruption, "noise": self.corruption.noise, "train": self.train}
+        replaced = [
+            f"{'corruption.' if name == 'noise' else ''}{name}.{key}: {getattr(section, key)}"
+            for name, section in sections.items()
+            for key, value in self.protocol_of(dataset).settings()[name].items()
+            if getattr(section, key) not in (None, value)
+        ]
+        name = self.protocol_name(dataset)
+        return f"{name} ({', '.join(replaced)})" if replaced else name
 
     @cached_property
     def variants(self) -> dict[str, Variant]:

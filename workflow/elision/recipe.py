@@ -58,20 +58,27 @@ def _module(name: str) -> tuple[str, frozenset[str]]:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), ours
 
 
-def code(*modules: str) -> str:
+def code(*modules: str, within: tuple[str, ...] = ("elision",)) -> str:
     """Return a digest of modules of the package and of all that they import from it.
 
-    Comments, docstrings and formatting do not count.
+    Comments, docstrings and formatting do not count, nor do modules whose names begin otherwise than ``within``.
     """
     seen: dict[str, str] = {}
     waiting = [f"elision.{module}" for module in modules]
     while waiting:
         name = waiting.pop()
-        if name in seen or name in _PLUMBING:
+        if name in seen or name in _PLUMBING or not name.startswith(within):
             continue
         seen[name], imported = _module(name)
         waiting += imported
     return digest({name: value for name, value in seen.items() if value})
+
+
+def data(package: str) -> str:
+    """Return a digest of the files of a package that are not code."""
+    folder = Path(importlib.util.find_spec(f"elision.{package}").origin).parent
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix != ".py")
+    return digest({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
 
 
 class Recipes:
@@ -95,9 +102,10 @@ class Recipes:
         return {**recipe, "identity": digest(recipe)}
 
     def _dataset(self, dataset: str) -> dict:
-        # Standardisation happens when a method reads the store, classes and folds come last: changing them must not
-        # extract anything again.
-        settings = {k: v for k, v in self._settings["datasets"][dataset].items() if k != "standardise"}
+        # Standardisation happens when a method reads the store, protocols and reports come after it, classes and folds
+        # last: changing them must not extract anything again.
+        later = {"standardise", "protocol", "published"}
+        settings = {k: v for k, v in self._settings["datasets"][dataset].items() if k not in later}
         if not extracted(self.params, dataset):
             return settings
         names = {"labels_are_names": self.params.datasets[dataset].labels_are_names}
@@ -133,20 +141,20 @@ class Recipes:
 
     def corrupt(self, dataset: str) -> dict:
         """Test conditions of a dataset."""
-        return self._recipe("corrupt", self._settings["corruption"], code("corruption.plan"), store=self.store(dataset))
+        settings = self.params.corruption_for(dataset).model_dump(mode="json")
+        return self._recipe("corrupt", settings, code("corruption.plan"), store=self.store(dataset))
 
     def train(self, dataset: str, method: str, run: str) -> dict:
         """A trained run."""
         variant = self.params.trained[method]
-        noise = {
-            key: value
-            for key, value in self._settings["corruption"]["noise"].items()
-            if key not in ("kinds", "intensities")
-        }
+        train = self.params.train_for(dataset)
+        corruption = self.params.corruption_for(dataset)
         settings = {
-            **{k: v for k, v in self._settings["train"].items() if k != "device"},
-            "corruption_seed": self._settings["corruption"]["seed"],
-            "noise": noise,
+            **train.model_dump(mode="json", exclude={"device"}),
+            "corruption_seed": corruption.seed,
+            "masks": corruption.masks,
+            "noise": corruption.noise.model_dump(mode="json", exclude={"kinds", "intensities"}),
+            "protocol": self.params.protocol_name(dataset),
             "corpus": self._settings["datasets"][dataset]["corpus"],
             "standardise": self._settings["datasets"][dataset]["standardise"],
             "method": variant.method,
@@ -154,7 +162,7 @@ class Recipes:
             "run": run,
         }
         inputs = {"store": self.store(dataset), "alignment": self.align(dataset), **self.starts(dataset, method, run)}
-        if self.params.train.selection == "test_oracle" and method in self.params.variants:
+        if train.selection == "test_oracle" and method in self.params.variants:
             inputs["corruptions"] = self.corrupt(dataset)
         return self._recipe("train", settings, code("training.trainer", f"methods.{variant.method}"), **inputs)
 
@@ -172,25 +180,46 @@ class Recipes:
 
     def evaluate(self, dataset: str, method: str, run: str) -> dict:
         """Predictions of a run."""
+        return self._predicted("evaluate", dataset, method, run)
+
+    def represent(self, dataset: str, method: str, run: str) -> dict:
+        """Representations of test samples of a run."""
+        return self._predicted("represent", dataset, method, run)
+
+    def _predicted(self, step: str, dataset: str, method: str, run: str) -> dict:
         inputs = {
             "model": self.train(dataset, method, run),
             "corruptions": self.corrupt(dataset),
             "alignment": self.align(dataset),
         }
         modules = ("evaluation.predict", f"methods.{self.params.variants[method].method}")
-        return self._recipe("evaluate", {}, code(*modules), **inputs)
+        return self._recipe(step, {}, code(*modules), **inputs)
 
     @cached_property
     def aggregate(self) -> dict:
         """Metrics of everything."""
+        settings = {"protocols": {dataset: self.params.protocol_name(dataset) for dataset in self.params.datasets}}
+        return self._recipe("aggregate", settings, code("evaluation.aggregate"), **self._evaluated())
+
+    @cached_property
+    def significance(self) -> dict:
+        """Intervals and comparisons of everything."""
+        code_of = code("evaluation.significance")
+        return self._recipe("significance", self._settings["statistics"], code_of, **self._evaluated())
+
+    def _evaluated(self) -> dict[str, dict]:
         p = self.params
-        inputs = {f"{d}/{m}/{r}": self.evaluate(d, m, r) for d in p.datasets for m in p.variants for r in p.runs(d)}
-        return self._recipe("aggregate", {}, code("evaluation.aggregate"), **inputs)
+        return {f"{d}/{m}/{r}": self.evaluate(d, m, r) for d in p.datasets for m in p.variants for r in p.runs(d)}
 
     @cached_property
     def report(self) -> dict:
         """Tables, figures and the page."""
-        return self._recipe("report", {}, code("report", "report.build"), aggregate=self.aggregate)
+        settings = {"published": {name: entry.published for name, entry in self.params.datasets.items()}}
+        settings |= {"numbers": data("published"), "page": data("report")}
+        p = self.params
+        inputs = {f"{d}/{m}": self.represent(d, m, p.runs(d)[0]) for d in p.datasets for m in p.variants}
+        inputs |= {"aggregate": self.aggregate, "significance": self.significance}
+        return self._recipe("report", settings, code("report", "report.build"), **inputs)
 
 
 def check(found: dict, expected: dict, path: Path | str) -> None:

@@ -1,4 +1,4 @@
-"""Evaluation: predictions of every run under every test condition, and the metrics of all."""
+"""Evaluation: predictions of every run under every test condition, the metrics of all, and how sure they are."""
 
 
 rule evaluate:
@@ -28,6 +28,33 @@ rule evaluate:
         " --recipe {params.recipe} > {log} 2>&1"
 
 
+rule represent:
+    input:
+        RESULTS.model("{dataset}", "{method}", "{run}"),
+        RESULTS.corruptions("{dataset}"),
+        database,
+        samples=RESULTS.samples("{dataset}"),
+        alignment=RESULTS.alignment("{dataset}"),
+    output:
+        RESULTS.representations("{dataset}", "{method}", "{run}"),
+    log:
+        "results/logs/represent/{dataset}.{method}.{run}.log",
+    benchmark:
+        "results/benchmarks/represent/{dataset}.{method}.{run}.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: PARAMS.train.threads
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        gpu=TRAINING_GPUS,
+    params:
+        recipe=lambda w: RECIPES.represent(w.dataset, w.method, w.run)["identity"],
+    shell:
+        "python -m elision represent --dataset {wildcards.dataset} --method {wildcards.method} --run {wildcards.run}"
+        " --recipe {params.recipe} > {log} 2>&1"
+
+
 rule predictions:
     input:
         RESULTS.stage("predictions", PARAMS),
@@ -39,6 +66,19 @@ rule predictions:
         "../../envs/report.yaml"
     shell:
         "python -m elision collect predictions > {log} 2>&1"
+
+
+rule representations:
+    input:
+        RESULTS.stage("representations", PARAMS),
+    output:
+        "results/representations/MANIFEST",
+    log:
+        "results/logs/collect/representations.log",
+    conda:
+        "../../envs/report.yaml"
+    shell:
+        "python -m elision collect representations > {log} 2>&1"
 
 
 rule aggregate:
@@ -61,3 +101,26 @@ rule aggregate:
         recipe=RECIPES.aggregate["identity"],
     shell:
         "python -m elision aggregate --recipe {params.recipe} > {log} 2>&1"
+
+
+rule significance:
+    input:
+        RESULTS.stage("predictions", PARAMS),
+        samples=[RESULTS.samples(dataset) for dataset in PARAMS.datasets],
+    output:
+        "results/intervals.parquet",
+        "results/comparisons.parquet",
+    log:
+        "results/logs/significance.log",
+    benchmark:
+        "results/benchmarks/significance.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        recipe=RECIPES.significance["identity"],
+    shell:
+        "python -m elision significance --recipe {params.recipe} > {log} 2>&1"

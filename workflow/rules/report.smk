@@ -1,9 +1,9 @@
 """The report: tables, figures and one page."""
 
-from elision.report import TABLES, figure_kinds
+from elision.report import CURVES, FORMATS, TABLES, figure_kinds
 
 FIGURES = [
-    f"{kind}_{name}"
+    (name, kind)
     for name, dataset in PARAMS.datasets.items()
     for kind in figure_kinds(dataset.task)
 ]
@@ -13,33 +13,43 @@ rule report:
     input:
         "results/metrics.parquet",
         "results/confusions.parquet",
+        "results/intervals.parquet",
+        "results/comparisons.parquet",
         records=[
             p
             for p in RESULTS.stage("models", PARAMS)
             if p.name in ("run.json", "history.csv")
         ],
+        representations=RESULTS.stage("representations", PARAMS),
     output:
         page=report(
-            "results/report.html", caption="../report/page.rst", category="Report"
+            "results/report.html",
+            caption="../report/page.rst",
+            category="Report",
+            labels={"page": "everything on one page"},
         ),
-        tables=report(
-            expand(
-                "results/tables/{table}.{kind}",
-                table=TABLES,
-                kind=["csv", "md", "tex"],
-            ),
-            caption="../report/tables.rst",
-            category="Tables",
-        ),
-        figures=report(
-            expand(
-                "results/figures/{figure}.{kind}",
-                figure=FIGURES,
-                kind=["svg", "png"],
-            ),
-            caption="../report/figures.rst",
-            category="Figures",
-        ),
+        tables=[
+            report(
+                f"results/tables/{table}.{kind}",
+                caption="../report/tables.rst",
+                category="Tables",
+                labels={"table": table, "format": kind},
+            )
+            for table in TABLES
+            for kind in ("csv", "md", "tex")
+        ],
+        figures=[
+            report(
+                f"results/figures/{figure}_{name}.{kind}",
+                caption="../report/figures.rst",
+                category="Figures",
+                subcategory=name,
+                labels={"figure": figure, "format": kind},
+            )
+            for name, figure in FIGURES
+            for kind in FORMATS
+        ],
+        curves=expand("results/plots/{curve}.csv", curve=CURVES),
     log:
         "results/logs/report.log",
     benchmark:

@@ -8,7 +8,8 @@ rule train:
         starts=starts,
         corruptions=lambda w: (
             RESULTS.corruptions(w.dataset)
-            if PARAMS.train.selection == "test_oracle" and w.method in PARAMS.variants
+            if PARAMS.train_for(w.dataset).selection == "test_oracle"
+            and w.method in PARAMS.variants
             else []
         ),
     output:

@@ -60,6 +60,37 @@ def uniforms(
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
+def legacy_uniforms(*, seed: int, lengths: np.ndarray, padded: int, keep_ends: bool) -> np.ndarray:
+    """Draw uniform numbers as LNLN's code does: one array for all samples, from NumPy's legacy generator.
+
+    The generator starts anew for every modality and split, so that they share one stream of numbers: modalities of
+    equal padded length lose the same positions. A position's number belongs to its place in the padded array; the code
+    keeps a position if its number is above the rate.
+
+    Parameters
+    ----------
+    seed : int
+    lengths : np.ndarray [shape=(N,)]
+        Length of each sample, in the order of the feature file.
+    padded : int
+        Length to which the file pads the modality.
+    keep_ends : bool
+        As in `uniforms`.
+
+    Returns
+    -------
+    uniform : np.ndarray [shape=(sum of lengths,), dtype=float64]
+        Samples end to end; the largest number below the one that was drawn, since `missing` asks for less than the rate
+        and the code for no more than it.
+    """
+    drawn = np.random.RandomState(seed).uniform(size=(len(lengths), padded))
+    drawn = np.nextafter(drawn, -1)
+    if keep_ends:
+        some = np.flatnonzero(lengths)
+        drawn[some, 0] = drawn[some, np.asarray(lengths)[some] - 1] = 1.0
+    return drawn[np.arange(padded) < np.asarray(lengths)[:, None]]
+
+
 def missing(uniform: np.ndarray, rate: float | np.ndarray) -> np.ndarray:
     """Return where positions are missing at a rate, or at a rate per position [same shape, bool]."""
     return uniform < rate

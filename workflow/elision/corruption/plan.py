@@ -7,9 +7,9 @@ from typing import get_args
 
 import numpy as np
 
-from elision.corruption.missing import subsets, uniforms
+from elision.corruption.missing import legacy_uniforms, subsets, uniforms
 from elision.params import Corruption, Noise
-from elision.store import Store, read_tensors, replacing, write_tensors
+from elision.store import Sequences, Store, read_tensors, replacing, write_tensors
 from elision.task import MODALITIES
 
 
@@ -38,10 +38,10 @@ class Condition:
     replacement: str = "[UNK]"
 
     def rates(self) -> np.ndarray:
-        """Return the missing rate of text, audio and vision, 1 for noise [shape=(3,), dtype=float32]."""
+        """Return the missing rate of text, audio and vision, 1 for noise [shape=(3,)]."""
         rate = 1.0 if self.noise or self.corruption == "combined" else self.level
         others = self.level if self.corruption == "combined" else 0.0
-        return np.array([rate if name in self.modalities else others for name in MODALITIES], np.float32)
+        return np.array([rate if name in self.modalities else others for name in MODALITIES])
 
     @property
     def noise(self) -> str | None:
@@ -71,7 +71,7 @@ class Plan:
     conditions : list of Condition
     seed : int
         Key of what is drawn: also that of the noise, which is drawn anew wherever it is needed.
-    uniforms : dict of str to np.ndarray [shape=(sum of lengths,), dtype=float32]
+    uniforms : dict of str to np.ndarray [shape=(sum of lengths,)]
         Per modality, test samples end to end in the order of the store.
     provenance : dict
     """
@@ -97,26 +97,28 @@ def _tested(store: Store) -> np.ndarray:
     return np.flatnonzero((store.samples[columns] == "test").any(axis=1).to_numpy())
 
 
+def _sequences(store: Store, modality: str) -> Sequences:
+    """Sequences of a modality; text is as long in vectors as in tokens."""
+    return store.modalities[modality if modality in store.modalities else f"{modality}_features"]
+
+
 def _lengths(store: Store, modality: str) -> np.ndarray:
-    """Lengths of the test samples; text is as long in vectors as in tokens."""
-    name = modality if modality in store.modalities else f"{modality}_features"
-    return store.modalities[name].lengths[_tested(store)]
+    """Lengths of the test samples."""
+    return _sequences(store, modality).lengths[_tested(store)]
 
 
 def draw(store: Store, settings: Corruption) -> tuple[list[Condition], dict[str, np.ndarray]]:
     """Draw the test corruption of a dataset."""
-    ids = store.samples["id"].to_numpy()[_tested(store)]
-    drawn = {
-        name: uniforms(
-            seed=settings.seed,
-            stream="test",
-            ids=ids,
-            lengths=_lengths(store, name),
-            modality=name,
-            keep_ends=name == "text" and "text" in store.modalities,
-        )
-        for name in store.present
-    }
+    ids, drawn = store.samples["id"].to_numpy()[_tested(store)], {}
+    for name in store.present:
+        lengths, keep_ends = _lengths(store, name), name == "text" and "text" in store.modalities
+        if settings.masks == "lnln":
+            padded = _sequences(store, name).header.length
+            drawn[name] = legacy_uniforms(seed=settings.seed, lengths=lengths, padded=padded, keep_ends=keep_ends)
+        else:
+            drawn[name] = uniforms(
+                seed=settings.seed, stream="test", ids=ids, lengths=lengths, modality=name, keep_ends=keep_ends
+            )
     return conditions(settings, store.present), drawn
 
 

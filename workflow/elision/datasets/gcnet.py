@@ -37,6 +37,7 @@ from elision import pickles
 from elision.datasets._emotion import SCORES, FeatureFolders, LabelledSettings, inputs, read_vectors, share, shuffled
 from elision.datasets._problems import refuse, some
 from elision.errors import plural
+from elision.params import AS_CORPUS, PublishedCorpus
 from elision.store import Sequences
 from elision.task import CORPORA
 
@@ -70,6 +71,7 @@ class Settings(LabelledSettings, FeatureFolders):
     )
     validation: float = Field(0.1, gt=0, lt=1, description="iemocap: share of the training dialogues that validate")
     seed: int = Field(1111, ge=0, description="iemocap: key by which the validation dialogues are drawn")
+    published: PublishedCorpus | None = AS_CORPUS
 
     @model_validator(mode="after")
     def _only_iemocap_has_sessions(self) -> "Settings":

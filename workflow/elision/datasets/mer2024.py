@@ -30,7 +30,7 @@ from elision import pickles
 from elision.datasets._emotion import FeatureFolders, inputs, read_vectors, share, shuffled
 from elision.datasets._problems import refuse, some
 from elision.errors import plural
-from elision.params import Folds
+from elision.params import AS_CORPUS, Folds, PublishedCorpus
 from elision.store import Sequences
 from elision.task import TaskKind
 
@@ -57,6 +57,7 @@ class Settings(FeatureFolders):
     folds: Folds | None = Field(Folds(by="id", count=5), description="folds of the labelled clips; null: one split")
     seed: int = Field(1111, ge=0, description="key by which the one split is drawn; folds have their own")
     unlabelled: bool = Field(True, description="also read the clips without labels, which methods may retrieve from")
+    published: PublishedCorpus | None = AS_CORPUS
 
     @model_validator(mode="after")
     def _labels_are_classes(self) -> "Settings":

@@ -38,6 +38,7 @@ from pydantic import Field
 from elision.datasets._emotion import SCORES, LabelledSettings
 from elision.datasets._problems import refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
+from elision.params import AS_CORPUS, PublishedCorpus
 from elision.progress import track
 from elision.store import Header, Sequences
 from elision.task import CORPORA, MODALITIES
@@ -77,6 +78,7 @@ class Settings(LabelledSettings):
         description="frames of zeros are padding at the end, and in vision frames without a face elsewhere; false: "
         "frames like any other, as in the official code",
     )
+    published: PublishedCorpus | None = AS_CORPUS
 
     @property
     def targets(self) -> Path:

@@ -34,7 +34,7 @@ from pydantic import Field
 from elision import pickles
 from elision.datasets._problems import refuse, some
 from elision.errors import ElisionError, plural
-from elision.params import DatasetSettings
+from elision.params import AS_CORPUS, DatasetSettings, PublishedCorpus
 from elision.progress import track
 from elision.store import Header, Sequences, Store
 from elision.task import SPLITS
@@ -78,6 +78,7 @@ class Settings(DatasetSettings):
     trim: bool = Field(
         False, description="pad batches to the longest sequence of the file; false: to the file's own padded length"
     )
+    published: PublishedCorpus | None = AS_CORPUS
 
 
 def inputs(settings: Settings) -> list[Path]:

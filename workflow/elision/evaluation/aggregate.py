@@ -4,13 +4,13 @@ Pure functions of tables of predictions, with the columns ``id``, ``corruption``
 kind of noise: "gaussian", "impulse"), ``level`` (missing rate; 1 for absent, 0 for complete; of noise, its intensity),
 ``modalities`` (those corrupted, joined with "+"), ``checkpoint``, ``prediction`` and ``label`` (scores, or names of
 classes). ``checkpoint`` is "valid", or the metric for which the checkpoint was chosen on the test split; each metric is
-then read from its own checkpoint (``Family.selected_by``), as in LNLN's code.
+then read from its own checkpoint (``Family.selected_by``), as in LNLN's code, and that of "valid" stands beside it.
 
 A run is ``seed-S``, or ``seed-S.fold-F``: then every fold has other test samples, and the metrics of the predictions of
 all folds of a seed, pooled, stand beside those of the folds.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from elision.errors import ElisionError, plural
 from elision.evaluation.metrics import Family, classify, confusion_matrix, score
 from elision.evaluation.metrics import family as family_of
 from elision.params import parse_run
+from elision.protocols import PROTOCOLS
 from elision.training.selection import VALID
 
 FLOOR = "majority"
@@ -28,13 +29,13 @@ POOLED = "pooled"
 
 Predictions = tuple[str, str, str, str, pd.DataFrame]
 
-_CONDITION = ["corruption", "level", "modalities"]
-_COLUMNS = ["id", *_CONDITION, "checkpoint", "prediction", "label"]
+CONDITION = ["corruption", "level", "modalities"]
+_COLUMNS = ["id", *CONDITION, "checkpoint", "prediction", "label"]
 _RUN = ["dataset", "family", "method", "run", "seed", "fold"]
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
     """Predictions of one run as a matrix: ``keys`` has a row per condition and checkpoint, samples are sorted by id.
 
     Classes are numbers.
@@ -60,7 +61,7 @@ def _numbers(table: pd.DataFrame, column: str, name: str, labels: tuple[str, ...
     return codes
 
 
-def _matrix(table: pd.DataFrame, name: str, family: Family) -> _Run:
+def _matrix(table: pd.DataFrame, name: str, family: Family) -> Run:
     if absent := [column for column in _COLUMNS if column not in table]:
         raise ElisionError(f"predictions of {name}: no column {', '.join(absent)}; delete them and run evaluate again")
     if table.empty:
@@ -72,7 +73,7 @@ def _matrix(table: pd.DataFrame, name: str, family: Family) -> _Run:
             f"on test; {', '.join(sorted(lacks))} is missing: delete them and run evaluate again"
         )
     sample, ids = pd.factorize(table["id"], sort=True)
-    groups = table.assign(level=table["level"].round(6)).groupby([*_CONDITION, "checkpoint"], observed=True)
+    groups = table.assign(level=table["level"].round(6)).groupby([*CONDITION, "checkpoint"], observed=True)
     row, keys = groups.ngroup().to_numpy(), groups.size().index.to_frame(index=False)
     counts = np.bincount(row * len(ids) + sample, minlength=len(keys) * len(ids)).reshape(len(keys), len(ids))
     if (counts != 1).any():
@@ -97,10 +98,10 @@ def _matrix(table: pd.DataFrame, name: str, family: Family) -> _Run:
         raise ElisionError(
             f'predictions of {name}: sample "{ids[differs.argmax()]}" has several labels; delete them and run again'
         )
-    return _Run(keys, np.asarray(ids), arrays["prediction"], arrays["label"][0])
+    return Run(keys, np.asarray(ids), arrays["prediction"], arrays["label"][0])
 
 
-def _runs(tables: Iterable[Predictions]) -> Iterator[tuple[tuple[str, str, str, str, int, str], _Run]]:
+def checked(tables: Iterable[Predictions]) -> Iterator[tuple[tuple[str, str, str, str, int, str], Run]]:
     """Check one table after the other, and give it with the values of ``_RUN``; only one is held at a time."""
     seen: set[tuple[str, str, str]] = set()
     families: dict[str, str] = {}
@@ -111,7 +112,7 @@ def _runs(tables: Iterable[Predictions]) -> Iterator[tuple[tuple[str, str, str, 
             raise ElisionError(f"predictions of {name}: given twice, or with two families of metrics")
         seen.add((dataset, method, run))
         matrix = _matrix(table, name, family_of(family))
-        here = matrix.keys[_CONDITION].drop_duplicates(ignore_index=True)
+        here = matrix.keys[CONDITION].drop_duplicates(ignore_index=True)
         other, expected = conditions.setdefault(dataset, (name, here))
         if not here.equals(expected):
             raise ElisionError(
@@ -121,7 +122,7 @@ def _runs(tables: Iterable[Predictions]) -> Iterator[tuple[tuple[str, str, str, 
         yield (dataset, family, method, run, seed, str(fold) if fold else ""), matrix
 
 
-def _pool(folds: dict[str, _Run], name: str) -> _Run:
+def pool(folds: dict[str, Run], name: str) -> Run:
     """Put the test samples of all folds side by side."""
     first, *others = runs = [folds[fold] for fold in sorted(folds)]
     ids, counts = np.unique(np.concatenate([run.ids for run in runs]), return_counts=True)
@@ -133,23 +134,23 @@ def _pool(folds: dict[str, _Run], name: str) -> _Run:
     if not all(run.keys.equals(first.keys) for run in others):
         raise ElisionError(f"predictions of {name}: its folds have different checkpoints; delete them and run again")
     prediction = np.concatenate([run.prediction for run in runs], axis=1)
-    return _Run(
+    return Run(
         first.keys, np.concatenate([run.ids for run in runs]), prediction, np.concatenate([r.label for r in runs])
     )
 
 
-def _scores(names: tuple, run: _Run) -> list[tuple]:
+def _scores(names: tuple, run: Run, protocol: str) -> list[tuple]:
     """Rows of ``aggregate``'s table."""
     selected_by = family_of(names[1]).selected_by
     return [
-        (*names, *key, metric, value)
+        (*names, protocol, *key, metric, value)
         for key, prediction in zip(run.keys.itertuples(index=False), run.prediction, strict=True)
-        for metric, value in score(prediction, run.label, names[1]).items()
+        for metric, value in score(prediction, run.label, names[1], protocol=protocol).items()
         if key.checkpoint in (VALID, selected_by.get(metric))
     ]
 
 
-def aggregate(tables: Iterable[Predictions]) -> pd.DataFrame:
+def aggregate(tables: Iterable[Predictions], *, protocols: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Compute every metric of every run under every test condition.
 
     Parameters
@@ -158,14 +159,16 @@ def aggregate(tables: Iterable[Predictions]) -> pd.DataFrame:
         ``family`` is a name that ``metrics.family`` knows, ``run`` is ``seed-S`` or ``seed-S.fold-F``. A generator
         keeps just one table in memory, and of folds the predictions. The order of tables and of rows does not change
         a bit of the result.
+    protocols : mapping of str to str, optional
+        Name of the protocol of each dataset; "elision" where it is not given.
 
     Returns
     -------
     metrics : pd.DataFrame
-        Columns ``dataset``, ``family``, ``method``, ``run``, ``seed``, ``fold``, ``corruption``, ``level``,
-        ``modalities``, ``checkpoint``, ``metric`` and ``value``, sorted by them. ``fold`` is "" without folds, "1" and
-        so on with them, and "pooled" for the metrics of the predictions of all folds of a seed (``run`` is then
-        ``seed-S``), where the seed has every fold that any run of the dataset has.
+        Columns ``dataset``, ``family``, ``method``, ``run``, ``seed``, ``fold``, ``protocol``, ``corruption``,
+        ``level``, ``modalities``, ``checkpoint``, ``metric`` and ``value``, sorted by them. ``fold`` is "" without
+        folds, "1" and so on with them, and "pooled" for the metrics of the predictions of all folds of a seed (``run``
+        is then ``seed-S``), where the seed has every fold that any run of the dataset has.
 
     Raises
     ------
@@ -175,18 +178,20 @@ def aggregate(tables: Iterable[Predictions]) -> pd.DataFrame:
     """
     rows = []
     folds: dict[str, set[str]] = {}
-    parts: dict[tuple, dict[str, _Run]] = {}
-    for names, run in _runs(tables):
-        rows += _scores(names, run)
+    parts: dict[tuple, dict[str, Run]] = {}
+    protocols = protocols or {}
+    for names, run in checked(tables):
+        rows += _scores(names, run, protocols.get(names[0], "elision"))
         dataset, family, method, _, seed, fold = names
         if fold:
             folds.setdefault(dataset, set()).add(fold)
             parts.setdefault((dataset, family, method, seed), {})[fold] = run
     for (dataset, family, method, seed), runs in parts.items():
         if runs.keys() == folds[dataset]:
-            pooled = _pool(runs, f"{dataset}/{method}/seed-{seed}")
-            rows += _scores((dataset, family, method, f"seed-{seed}", seed, POOLED), pooled)
-    columns = [*_RUN, *_CONDITION, "checkpoint", "metric"]
+            pooled = pool(runs, f"{dataset}/{method}/seed-{seed}")
+            names = (dataset, family, method, f"seed-{seed}", seed, POOLED)
+            rows += _scores(names, pooled, protocols.get(dataset, "elision"))
+    columns = [*_RUN, "protocol", *CONDITION, "checkpoint", "metric"]
     return pd.DataFrame(rows, columns=[*columns, "value"]).sort_values(columns, ignore_index=True)
 
 
@@ -210,13 +215,14 @@ def confusions(tables: Iterable[Predictions], *, rates: Sequence[float] = CONFUS
     """
     wanted = {round(rate, 6) for rate in rates}
     rows = []
-    for names, run in _runs(tables):
+    for names, run in checked(tables):
         family = family_of(names[1])
+        on_test = (run.keys["checkpoint"] != VALID).any()
         for key, prediction in zip(run.keys.itertuples(index=False), run.prediction, strict=True):
             if key.corruption != "random" or key.level not in wanted:
                 continue
             for share, labels in family.confusions.items():
-                if key.checkpoint not in (VALID, family.selected_by[share]):
+                if key.checkpoint != (family.selected_by[share] if on_test else VALID):
                     continue
                 classes = len(labels)
                 truth, predicted = (
@@ -229,6 +235,12 @@ def confusions(tables: Iterable[Predictions], *, rates: Sequence[float] = CONFUS
     return pd.DataFrame(rows, columns=[*columns, "count"]).sort_values(columns, ignore_index=True)
 
 
+def reported(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Leave out checkpoints chosen on validation where a method also has some that were chosen on the test split."""
+    on_test = metrics["checkpoint"] != VALID
+    return metrics[on_test | ~on_test.groupby([metrics["dataset"], metrics["method"]], observed=True).transform("any")]
+
+
 def statistics(metrics: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     """Average over test conditions in each run, over the folds of each seed, and then over seeds.
 
@@ -237,7 +249,8 @@ def statistics(metrics: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     Parameters
     ----------
     metrics : pd.DataFrame
-        Rows of ``aggregate``'s table, of the conditions to average; pooled ones are left out.
+        Rows of ``aggregate``'s table, of the conditions to average; pooled ones are left out, and so are those that
+        ``reported`` leaves out.
     by : sequence of str
         Columns that stay apart, for instance ``level``.
 
@@ -245,14 +258,15 @@ def statistics(metrics: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     -------
     statistics : pd.DataFrame
         Columns ``dataset``, ``family``, ``method``, those of ``by``, ``metric``, ``mean``, ``std`` (sample standard
-        deviation, ddof = 1, over seeds, or over the folds of a single seed; nan for one run), ``over`` ("seeds",
-        "folds" or "": what ``std`` is over), ``runs``, ``seeds``, ``folds`` (of a seed, 1 without), ``conditions``
+        deviation, ddof = 1, over seeds, or over the folds of a single seed; nan for one run; over seeds, it is that of
+        the runs' means, or as the protocol says the mean of those of the conditions), ``over`` ("seeds", "folds" or "":
+        what ``std`` is over), ``runs``, ``seeds``, ``folds`` (of a seed, 1 without), ``conditions``
         (averaged in each run), ``undefined`` (values that are nan) and ``on_test`` (a checkpoint was chosen on the
         test split).
     """
     keys = ["dataset", "family", "method", *by, "metric"]
     # Sums in one order, whatever the order of the rows: the last bits belong to the numbers.
-    metrics = metrics[metrics["fold"] != POOLED].sort_values(["run", *_CONDITION], kind="stable")
+    metrics = reported(metrics[metrics["fold"] != POOLED]).sort_values(["run", *CONDITION], kind="stable")
     marked = metrics.assign(nan=metrics["value"].isna(), on_test=metrics["checkpoint"] != VALID)
     groups = marked.groupby([*keys, "seed", "fold"], observed=True)
     runs = groups.agg(conditions=("value", "size"), undefined=("nan", "sum"), on_test=("on_test", "any"))
@@ -275,21 +289,31 @@ def statistics(metrics: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     )
     single = found["seeds"] == 1
     found["std"] = found["std"].where(~single, groups["value"].std(ddof=1, skipna=False))
+    names = [name for name, protocol in PROTOCOLS.items() if protocol.deviation == "conditions"]
+    apart = metrics[metrics["protocol"].isin(names)]
+    each = [*keys, *(column for column in CONDITION if column not in keys)]
+    of_seeds = apart.groupby([*each, "seed"], observed=True)["value"].mean(skipna=False)
+    of_conditions = of_seeds.groupby(each, observed=True).std(ddof=1, skipna=False)
+    of_conditions = of_conditions.groupby(keys, observed=True).mean(skipna=False)
+    found["std"] = of_conditions.reindex(found.index).where(~single).combine_first(found["std"])
     found["over"] = np.select([~single, found["folds"] > 1], ["seeds", "folds"], "")
     return found.reset_index()
 
 
 def summary(metrics: pd.DataFrame) -> dict:
-    """Give the means over missing rates, folds and seeds, for ``metrics.json`` and ``dvc metrics show``.
+    """Give the headline metrics for ``metrics.json``: few, because each is a column of ``dvc exp show``.
 
     Returns
     -------
     summary : dict
-        ``{dataset: {method: {metric: mean}}}``; None for an undefined mean. A method whose checkpoints were chosen on
-        the test split also has the entry ``checkpoints``, which says so.
+        ``{dataset: {method: {metric: mean}}}`` of the family's F1 and second metric, over missing rates, folds and
+        seeds; None for an undefined mean. A method whose checkpoints were chosen on the test split also has the entry
+        ``checkpoints``, which says so.
     """
     nested: dict[str, dict[str, dict]] = {}
     for row in statistics(metrics[metrics["corruption"] == "random"]).itertuples(index=False):
+        if row.metric not in (family_of(row.family).f1, family_of(row.family).second):
+            continue
         method = nested.setdefault(row.dataset, {}).setdefault(row.method, {})
         if row.on_test:
             method["checkpoints"] = "chosen on the TEST set"

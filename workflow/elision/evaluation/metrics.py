@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from elision.errors import ElisionError
+from elision.protocols import PROTOCOLS
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,25 @@ METRICS = {
         True,
         "F1 of the classes of Acc-2 neg/non-neg, averaged with the classes' true shares.",
     ),
+    "f1_negpos_swapped": Metric(
+        "F1 neg/pos (swapped)",
+        "higher",
+        True,
+        "F1 of the classes of Acc-2 neg/pos, averaged with the classes' PREDICTED shares, as with swapped arguments in "
+        "LNLN's code before April 2025: a constant output scores too well.",
+    ),
+    "f1_nonneg_swapped": Metric(
+        "F1 neg/non-neg (swapped)",
+        "higher",
+        True,
+        "F1 of the classes of Acc-2 neg/non-neg, averaged with the PREDICTED shares; see the other swapped F1.",
+    ),
+    "f1_swapped": Metric(
+        "F1 (swapped)",
+        "higher",
+        True,
+        "F1 of the classes of Acc-2, averaged with the classes' PREDICTED shares; see F1 neg/pos (swapped).",
+    ),
     "acc2": Metric("Acc-2", "higher", True, "Accuracy of more than zero against the rest, over all samples."),
     "f1": Metric("F1", "higher", True, "F1 of the classes of Acc-2, averaged with the classes' true shares."),
     "mae": Metric(
@@ -100,6 +120,22 @@ METRICS = {
         True,
         "Share of the predictions in the most frequent predicted class of Acc-2 (neg/non-neg for MOSI, MOSEI).",
     ),
+    "entropy_7": Metric(
+        "Entropy ratio of 7",
+        None,
+        False,
+        "Entropy of the distribution of the predictions over the classes of Acc-7, divided by that of the labels: 0 is "
+        "a constant output, 1 one as varied as the labels.",
+    ),
+    "entropy_5": Metric(
+        "Entropy ratio of 5", None, False, "Entropy of the predictions over the classes of Acc-5 by that of the labels."
+    ),
+    "entropy_2": Metric(
+        "Entropy ratio of 2",
+        None,
+        False,
+        "Entropy of the predictions over the classes of Acc-2 (neg/non-neg for MOSI, MOSEI) by that of the labels.",
+    ),
     "wa": Metric("WA", "higher", True, "Weighted accuracy: share of the samples whose class is predicted."),
     "ua": Metric(
         "UA",
@@ -119,6 +155,13 @@ METRICS = {
         None,
         True,
         "Share of the predictions in the most frequent predicted class; 100 % is a constant output (lazy behaviour).",
+    ),
+    "entropy": Metric(
+        "Entropy ratio",
+        None,
+        False,
+        "Entropy of the distribution of the predicted classes, divided by that of the labels: 0 is a constant output, "
+        "1 one as varied as the labels.",
     ),
 }
 
@@ -170,6 +213,8 @@ class Family:
         Names of the classes that are predicted, in the order of their numbers; empty for scores.
     per_class : tuple of str
         Metrics of single classes, computed beside those reported; empty for scores.
+    swapped : tuple of str
+        Metrics with swapped arguments, which are computed only where the protocol says so.
     """
 
     reported: tuple[str, ...]
@@ -180,6 +225,7 @@ class Family:
     confusions: dict[str, tuple[str, ...]]
     labels: tuple[str, ...] = ()
     per_class: tuple[str, ...] = ()
+    swapped: tuple[str, ...] = ()
 
     def error(self, values: Mapping[str, float]) -> float:
         """Return what schedules minimise: the value of the metric of ``selection``, or 1 minus it.
@@ -202,7 +248,7 @@ _SCORES = {
     "mosi": Family(
         reported=(
             *("acc7", "acc5", "acc2_negpos", "f1_negpos", "acc2_nonneg", "f1_nonneg", "mae", "corr"),
-            *("majority_share_7", "majority_share_2"),
+            *("majority_share_7", "majority_share_2", "entropy_7", "entropy_2"),
         ),
         f1="f1_negpos",
         second="mae",
@@ -212,20 +258,28 @@ _SCORES = {
             "acc5": "acc5",
             "acc2_negpos": "acc2_negpos",
             "f1_negpos": "acc2_negpos",
+            "f1_negpos_swapped": "acc2_negpos",
             "acc2_nonneg": "acc2_nonneg",
             "f1_nonneg": "acc2_nonneg",
+            "f1_nonneg_swapped": "acc2_nonneg",
             "mae": "mae",
             "corr": "mae",
             "majority_share_7": "acc7",
             "majority_share_2": "acc2_nonneg",
+            "entropy_7": "acc7",
+            "entropy_2": "acc2_nonneg",
         },
         confusions={
             "majority_share_7": ("-3", "-2", "-1", "0", "1", "2", "3"),
             "majority_share_2": ("negative", "non-negative"),
         },
+        swapped=("f1_negpos_swapped", "f1_nonneg_swapped"),
     ),
     "sims": Family(
-        reported=("acc5", "acc3", "acc2", "f1", "mae", "corr", "majority_share_5", "majority_share_2"),
+        reported=(
+            *("acc5", "acc3", "acc2", "f1", "mae", "corr"),
+            *("majority_share_5", "majority_share_2", "entropy_5", "entropy_2"),
+        ),
         f1="f1",
         second="mae",
         selection=("mae", False),
@@ -234,15 +288,19 @@ _SCORES = {
             "acc3": "acc3",
             "acc2": "acc2",
             "f1": "acc2",
+            "f1_swapped": "acc2",
             "mae": "mae",
             "corr": "mae",
             "majority_share_5": "acc5",
             "majority_share_2": "acc2",
+            "entropy_5": "acc5",
+            "entropy_2": "acc2",
         },
         confusions={
             "majority_share_5": ("negative", "weakly neg.", "neutral", "weakly pos.", "positive"),
             "majority_share_2": ("negative", "positive"),
         },
+        swapped=("f1_swapped",),
     ),
 }
 
@@ -284,11 +342,11 @@ def family(name: str) -> Family:
     chosen = ("wa", "ua", "f1_weighted", "f1_macro")
     per_class = tuple(f"{kind}.{label}" for kind in PER_CLASS for label in labels)
     return Family(
-        reported=(*chosen, "majority_share"),
+        reported=(*chosen, "majority_share", "entropy"),
         f1="f1_weighted",
         second="ua",
         selection=("ua", True),
-        selected_by={m: m for m in chosen} | dict.fromkeys(("majority_share", *per_class), "f1_weighted"),
+        selected_by={m: m for m in chosen} | dict.fromkeys(("majority_share", "entropy", *per_class), "f1_weighted"),
         confusions={"majority_share": labels},
         labels=labels,
         per_class=per_class,
@@ -392,6 +450,20 @@ def majority_share(counts: np.ndarray) -> float:
     return float(counts.sum(0).max() / counts.sum())
 
 
+def entropy_ratio(counts: np.ndarray) -> float:
+    """Entropy of the predicted classes (columns) of a confusion matrix, divided by that of the true ones (rows).
+
+    0 is a constant predictor, 1 one as varied as the labels; nan where the labels are constant, or there are none.
+    """
+    labels = _entropy(counts.sum(1))
+    return _entropy(counts.sum(0)) / labels if labels else float("nan")
+
+
+def _entropy(counts: np.ndarray) -> float:
+    shares = counts[counts > 0] / max(counts.sum(), 1)
+    return float((shares * np.log(1 / shares)).sum())
+
+
 def correlation(prediction: np.ndarray, label: np.ndarray) -> float:
     """Pearson correlation; nan, never 0, where one of the two is constant."""
     if np.ptp(prediction) == 0 or np.ptp(label) == 0:
@@ -399,7 +471,9 @@ def correlation(prediction: np.ndarray, label: np.ndarray) -> float:
     return float(np.corrcoef(prediction, label)[0, 1])
 
 
-def score(prediction: npt.ArrayLike, label: npt.ArrayLike, family: str) -> dict[str, float]:
+def score(
+    prediction: npt.ArrayLike, label: npt.ArrayLike, family: str, *, protocol: str = "elision"
+) -> dict[str, float]:
     """Compute every metric of a family.
 
     Parameters
@@ -409,12 +483,15 @@ def score(prediction: npt.ArrayLike, label: npt.ArrayLike, family: str) -> dict[
         family, class numbers from 0 (integers).
     family : str
         See ``family``. ``sims`` clips both to [-1, 1] first, also for MAE and correlation.
+    protocol : str
+        Key of ``PROTOCOLS``, which may round, and add the F1 with swapped arguments.
 
     Returns
     -------
     values : dict of str to float
-        Unrounded, by names that ``metric`` knows. Correlation is nan where it is undefined, and so are the metrics
-        that leave out zeros when every label is 0, and the F1 of a class that is neither true nor predicted.
+        Unrounded but for the protocol, by names that ``metric`` knows. Correlation is nan where it is undefined, and so
+        are the metrics that leave out zeros when every label is 0, and the F1 of a class that is neither true nor
+        predicted.
 
     Raises
     ------
@@ -425,8 +502,14 @@ def score(prediction: npt.ArrayLike, label: npt.ArrayLike, family: str) -> dict[
     if prediction.shape != label.shape or not label.size:
         raise ElisionError(f"{prediction.size} predictions for {label.size} labels: nothing to compare")
     if labels := _labels(family):
-        return _score_classes(prediction, label, labels)
-    return _score_scores(prediction.astype(np.float64), label.astype(np.float64), family)
+        values = _score_classes(prediction, label, labels)
+    else:
+        values = _score_scores(prediction.astype(np.float64), label.astype(np.float64), family)
+    how = PROTOCOLS[protocol]
+    if not how.swapped_f1:
+        values = {name: value for name, value in values.items() if not name.endswith("_swapped")}
+    decimals = how.decimals.get(family)
+    return values if decimals is None else {name: round(value, decimals) for name, value in values.items()}
 
 
 def _score_classes(prediction: np.ndarray, label: np.ndarray, labels: tuple[str, ...]) -> dict[str, float]:
@@ -443,6 +526,7 @@ def _score_classes(prediction: np.ndarray, label: np.ndarray, labels: tuple[str,
         "f1_weighted": weighted_f1(counts),
         "f1_macro": float(np.nanmean(class_f1(counts))),
         "majority_share": majority_share(counts),
+        "entropy": entropy_ratio(counts),
     }
     for number, name in enumerate(labels):
         binary = one_against_rest(counts, number)
@@ -462,15 +546,19 @@ def _score_scores(prediction: np.ndarray, label: np.ndarray, family: str) -> dic
         return confusion_matrix(truth, predicted, classes=classes)
 
     binary, five = counts(2), counts(5)
-    values = {"acc5": accuracy(five), "acc3": accuracy(counts(3)), "majority_share_2": majority_share(binary)}
+    values = {"acc5": accuracy(five), "acc3": accuracy(counts(3))}
+    values |= {"majority_share_2": majority_share(binary), "entropy_2": entropy_ratio(binary)}
     if family == "sims":
         prediction, label = np.clip(prediction, -1, 1), np.clip(label, -1, 1)
-        values |= {"acc2": accuracy(binary), "f1": weighted_f1(binary), "majority_share_5": majority_share(five)}
+        values |= {"acc2": accuracy(binary), "f1": weighted_f1(binary), "f1_swapped": weighted_f1(binary.T)}
+        values |= {"majority_share_5": majority_share(five), "entropy_5": entropy_ratio(five)}
     else:
         kept, seven = label != 0, counts(7)
         signs = (label[kept] > 0).astype(np.int64), (prediction[kept] > 0).astype(np.int64)
         signed = confusion_matrix(*signs, classes=2)
-        values |= {"acc7": accuracy(seven), "majority_share_7": majority_share(seven)}
+        values |= {"acc7": accuracy(seven)}
+        values |= {"majority_share_7": majority_share(seven), "entropy_7": entropy_ratio(seven)}
         values |= {"acc2_negpos": accuracy(signed), "f1_negpos": weighted_f1(signed)}
         values |= {"acc2_nonneg": accuracy(binary), "f1_nonneg": weighted_f1(binary)}
+        values |= {"f1_negpos_swapped": weighted_f1(signed.T), "f1_nonneg_swapped": weighted_f1(binary.T)}
     return values | {"mae": float(np.abs(prediction - label).mean()), "corr": correlation(prediction, label)}

@@ -1,4 +1,7 @@
-"""The evaluate step: predictions of one run under every test condition, in one load of the model."""
+"""The steps that use a trained run on the test split, in one load of the model.
+
+``evaluate`` predicts under every test condition; ``represent`` keeps what some samples look like inside the model.
+"""
 
 import json
 from pathlib import Path
@@ -10,13 +13,16 @@ import torch
 
 from elision.corruption.plan import Plan
 from elision.errors import ElisionError
+from elision.evaluation.representations import RATES, choose
 from elision.methods import build, load, resolve_variant
+from elision.methods.base import Method
 from elision.params import Params, parse_run
 from elision.progress import track
 from elision.recipe import check, check_data
 from elision.store import Store
 from elision.training.checkpoint import load_run_weights
-from elision.training.data import SplitData, View, recorded_scales, spec, with_text_vectors
+from elision.training.data import Corrupted, SplitData, View, recorded_scales, spec, with_text_vectors
+from elision.training.selection import VALID
 from elision.training.trainer import choose_device, predict
 
 if TYPE_CHECKING:
@@ -47,6 +53,29 @@ def read_run(path: Path, recipe: dict, data: str) -> dict:
     check(record["provenance"], recipe, path)
     check_data(record["provenance"]["data"], data, path)
     return record
+
+
+def _load(
+    params: Params,
+    dataset: str,
+    method: str,
+    run: str,
+    store: Store,
+    record: dict,
+    spans: dict[str, np.ndarray] | None,
+    database: "Database | None",
+) -> tuple[Method, SplitData]:
+    """Build a method that has no weights yet, and the test split as it sees it."""
+    variant, corpus = params.variants[method], params.datasets[dataset].corpus
+    device = choose_device(params.train.device)
+    torch.set_num_threads(params.train.threads)
+    hyperparameters, _ = resolve_variant(params, variant, dataset)
+    view = View.of(load(variant.method), hyperparameters, parse_run(run)[1])
+    if view.reads_text == "vectors":
+        store = with_text_vectors(store)
+    model = build(variant.method, hyperparameters, spec(store, corpus, view)).to(device)
+    model.start({}, database)
+    return model, SplitData(store, "test", scales=recorded_scales(record), spans=spans, device=device, view=view)
 
 
 def evaluate(
@@ -83,26 +112,18 @@ def evaluate(
         ``checkpoint``, ``prediction``, ``label``; one row per condition, checkpoint and sample. Of classes, prediction
         and label are names, and the columns ``logit.CLASS`` follow.
     """
-    variant, corpus = params.variants[method], params.datasets[dataset].corpus
-    device = choose_device(params.train.device)
-    torch.set_num_threads(params.train.threads)
-    hyperparameters, _ = resolve_variant(params, variant, corpus)
-    _, fold = parse_run(run)
-    view = View.of(load(variant.method), hyperparameters, fold)
-    if view.reads_text == "vectors":
-        store = with_text_vectors(store)
-    model = build(variant.method, hyperparameters, spec(store, corpus, view)).to(device)
-    model.start({}, database)
-    measured = recorded_scales(record)
-    data = SplitData(store, "test", scales=measured, spans=spans, device=device, view=view)
-    uniforms, tables = plan.of(store, fold), []
-    for checkpoint in record["checkpoints"]:
-        load_run_weights(weights, checkpoint, model)
-        for condition in track(plan.conditions, f"evaluate {dataset} {method} {checkpoint}"):
+    model, data = _load(params, dataset, method, run, store, record, spans, database)
+    uniforms, tables = plan.of(store, parse_run(run)[1]), []
+    epochs: dict[int, list[str]] = {}
+    for checkpoint, kept in record["checkpoints"].items():
+        epochs.setdefault(kept["epoch"], []).append(checkpoint)
+    for epoch, checkpoints in epochs.items():
+        load_run_weights(weights, checkpoints[0], model)
+        for condition in track(plan.conditions, f"evaluate {dataset} {method} epoch {epoch}"):
             noise = condition.noise and data.noise(
                 condition.noise,
                 intensity=int(condition.level),
-                settings=params.corruption.noise,
+                settings=params.corruption_for(dataset).noise,
                 rates=condition.rates(),
                 seed=plan.seed,
                 stream="test",
@@ -112,18 +133,14 @@ def evaluate(
             if not np.isfinite(predictions).all():
                 bad = data.ids[~np.isfinite(predictions.reshape(len(data), -1)).all(1)][:3]
                 raise ElisionError(f"{weights}: predictions of {', '.join(bad)} are not finite under {condition}")
-            tables.append(
-                pd.DataFrame(
-                    {
-                        "id": data.ids,
-                        "corruption": condition.corruption,
-                        "level": condition.level,
-                        "modalities": "+".join(condition.modalities),
-                        "checkpoint": checkpoint,
-                        **_columns(predictions, labels, store.classes),
-                    }
-                )
-            )
+            columns = {
+                "id": data.ids,
+                "corruption": condition.corruption,
+                "level": condition.level,
+                "modalities": "+".join(condition.modalities),
+            }
+            predicted = _columns(predictions, labels, store.classes)
+            tables += [pd.DataFrame({**columns, "checkpoint": name, **predicted}) for name in checkpoints]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -133,3 +150,59 @@ def _columns(predictions: np.ndarray, labels: np.ndarray, classes: tuple[str, ..
     names = np.array(classes, dtype=object)
     logits = {f"logit.{name}": predictions[:, number] for number, name in enumerate(classes)}
     return {"prediction": names[predictions.argmax(1)], "label": names[labels], **logits}
+
+
+def represent(
+    params: Params,
+    *,
+    dataset: str,
+    method: str,
+    store: Store,
+    plan: Plan,
+    weights: Path,
+    record: dict,
+    run: str,
+    spans: dict[str, np.ndarray] | None = None,
+    database: "Database | None" = None,
+) -> dict[str, np.ndarray]:
+    """Compute the fused representations of test samples at the missing rates of ``representations.RATES``.
+
+    Samples and masks are those of ``evaluate``, rates those among its conditions. Of checkpoints chosen on test, it is
+    that of the MAE, or of the weighted F1.
+
+    Parameters
+    ----------
+    As for ``evaluate``.
+
+    Returns
+    -------
+    arrays : dict of str to np.ndarray
+        See ``representations.read``.
+    """
+    model, data = _load(params, dataset, method, run, store, record, spans, database)
+    checkpoint = next(name for name in ("mae", "f1_weighted", VALID) if name in record["checkpoints"])
+    load_run_weights(weights, checkpoint, model)
+    rows, uniforms = choose(data.ids, seed=plan.seed), plan.of(store, parse_run(run)[1])
+    conditions = [c for c in plan.conditions if c.corruption == "random" and round(c.level, 6) in RATES]
+    values = np.zeros((0, len(rows), 0), np.float32)
+    if conditions:
+        corrupted = (data.corruption(rates=condition.rates(), uniform=uniforms) for condition in conditions)
+        values = np.stack([_representation(model, data, rows, lost) for lost in corrupted])
+    if not np.isfinite(values).all():
+        bad = data.ids[rows][~np.isfinite(values).all((0, 2))][:3]
+        raise ElisionError(f"{weights}: representations of {', '.join(bad)} are not finite")
+    return {
+        "values": values,
+        "rates": np.array([condition.level for condition in conditions]),
+        "labels": data.labels.cpu().numpy()[rows],
+        "ids": data.ids[rows].astype(str),
+        "checkpoint": np.array(checkpoint),
+    }
+
+
+@torch.inference_mode()
+def _representation(model: Method, data: SplitData, rows: np.ndarray, corrupted: Corrupted) -> np.ndarray:
+    """Representations of the samples ``rows`` [N, D] float32."""
+    model.eval()
+    batches = torch.from_numpy(rows).split(model.hyperparameters.batch_size)
+    return torch.cat([model.predict(data.batch(b, corrupted)).representation.float().cpu() for b in batches]).numpy()

@@ -90,16 +90,17 @@ def resolve(
 
 
 def resolve_variant(
-    params: "Params", variant: "Variant", corpus: str
+    params: "Params", variant: "Variant", dataset: str
 ) -> "tuple[TrainingHyperparameters, dict[str, str]]":
-    """Return the hyperparameters that a variant is trained with on a corpus, and where each comes from.
+    """Return the hyperparameters that a variant is trained with on a dataset, and where each comes from.
 
     As `resolve`; ``train.epochs`` replaces the epochs of every method that has some and is not told its own.
     """
-    hyperparameters, origins = resolve(variant.method, corpus, variant.overrides)
-    if params.train.epochs is not None and hyperparameters.epochs and "epochs" not in variant.overrides:
-        hyperparameters = hyperparameters.model_copy(update={"epochs": params.train.epochs})
-        origins["epochs"] = "train.epochs"
+    hyperparameters, origins = resolve(variant.method, params.datasets[dataset].corpus, variant.overrides)
+    epochs = params.train_for(dataset).epochs
+    if epochs is not None and hyperparameters.epochs and "epochs" not in variant.overrides:
+        hyperparameters = hyperparameters.model_copy(update={"epochs": epochs})
+        origins["epochs"] = "train.epochs" if params.train.epochs is not None else "protocol"
     return hyperparameters, origins
 
 
@@ -206,10 +207,9 @@ def check(params: "Params") -> None:
 def _stages_that_see_otherwise(params: "Params") -> list[str]:
     """Find methods that see other modalities than the stage from whose weights they start."""
     problems = []
-    for dataset in params.datasets.values():
+    for dataset in params.datasets:
         seen = {
-            name: resolve_variant(params, variant, dataset.corpus)[0].modalities
-            for name, variant in params.trained.items()
+            name: resolve_variant(params, variant, dataset)[0].modalities for name, variant in params.trained.items()
         }
         problems += [
             f"methods.{name}: modalities: {', '.join(seen[name])}, but its stage sees {', '.join(seen[stage])}; set "

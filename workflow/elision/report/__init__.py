@@ -5,6 +5,7 @@ matplotlib before a report is made.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,16 +13,76 @@ from elision.errors import ElisionError
 from elision.task import TaskKind
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
-TABLES = ("random_missing", "per_rate", "absent", "combined", "noise", "per_class", "pooled")
+TABLES = (
+    "random_missing",
+    "per_rate",
+    "absent",
+    "combined",
+    "noise",
+    "per_class",
+    "pooled",
+    "against_published",
+    "cost",
+    "selection",
+    "area",
+    "intervals",
+    "comparisons",
+    "ranks",
+)
+
+CURVES = ("missing_rate", "training")
+FORMATS = ("svg", "png", "pdf")
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a report is made from.
+
+    Attributes
+    ----------
+    metrics, confusions : pd.DataFrame
+        Of ``evaluation.aggregate``.
+    intervals, comparisons : pd.DataFrame
+        Of ``evaluation.significance``.
+    records : dict
+        ``run.json`` by (dataset, method, run); stages that methods start from are there too.
+    histories : dict
+        ``history.csv`` by the same keys.
+    representations : dict
+        Arrays by (dataset, method), of its first run.
+    published : dict of str to str
+        For each dataset, the corpus of the published tables that it may be compared with.
+    protocols : dict of str to str
+        For each dataset, its protocol as text.
+    """
+
+    metrics: "pd.DataFrame"
+    confusions: "pd.DataFrame"
+    intervals: "pd.DataFrame"
+    comparisons: "pd.DataFrame"
+    records: dict[tuple[str, str, str], dict]
+    histories: dict[tuple[str, str, str], "pd.DataFrame"]
+    representations: dict[tuple[str, str], dict[str, "np.ndarray"]]
+    published: dict[str, str]
+    protocols: dict[str, str]
+
+    def only(self, methods: Sequence[str]) -> "Results":
+        """Leave out the numbers of all other methods; the records of their runs stay."""
+        tables = {name: getattr(self, name) for name in ("metrics", "confusions", "intervals", "comparisons")}
+        chosen = {name: table[table["method"].isin(methods)] for name, table in tables.items()}
+        chosen["comparisons"] = chosen["comparisons"][chosen["comparisons"]["other"].isin(methods)]
+        kept = {key: value for key, value in self.representations.items() if key[1] in methods}
+        return replace(self, **chosen, representations=kept)
 
 
 def figure_kinds(task: TaskKind) -> list[str]:
     """List the figures of a dataset: ``{kind}_{dataset}`` is the name of each."""
     if task == TaskKind.CLASSIFICATION:
-        return ["curve_f1", "curve_ua", "absent", "confusion", "curve_classes"]
-    return ["curve_f1", "curve_mae", "absent", "confusion"]
+        return ["curve_f1", "curve_ua", "absent", "confusion", "curve_classes", "training", "representations", "ranks"]
+    return ["curve_f1", "curve_mae", "absent", "confusion", "training", "representations", "ranks"]
 
 
 def files(tasks: Mapping[str, TaskKind]) -> list[str]:
@@ -29,14 +90,14 @@ def files(tasks: Mapping[str, TaskKind]) -> list[str]:
     figures = [f"{kind}_{name}" for name, task in tasks.items() for kind in figure_kinds(task)]
     return [
         *(f"tables/{name}.{ending}" for name in TABLES for ending in ("csv", "md", "tex")),
-        *(f"figures/{name}.{ending}" for name in figures for ending in ("svg", "png")),
+        *(f"figures/{name}.{ending}" for name in figures for ending in FORMATS),
+        *(f"plots/{name}.csv" for name in CURVES),
         "report.html",
     ]
 
 
 def build(
-    metrics: "pd.DataFrame",
-    confusions: "pd.DataFrame",
+    results: Results,
     folder: Path,
     *,
     methods: Sequence[str],
@@ -49,16 +110,13 @@ def build(
 
     Parameters
     ----------
-    metrics : pd.DataFrame
-        Of ``aggregate``.
-    confusions : pd.DataFrame
-        Of ``aggregate.confusions``.
+    results : Results
     folder : Path
         ``files`` says what is written there.
     methods : sequence of str
         What is shown, in this order; ``majority`` is shown in any case, as the floor.
     settings : mapping
-        How the runs were made, for the page.
+        How the runs were made, for the page, which shows the records of the runs beside them.
     title : str
 
     Raises
@@ -68,19 +126,23 @@ def build(
     """
     from elision.evaluation.aggregate import FLOOR
     from elision.evaluation.metrics import family as family_of
-    from elision.report import figures, page, tables
+    from elision.report import curves, figures, page, tables
     from elision.store import replacing
 
     folder = Path(folder)
-    metrics = metrics[metrics["method"].isin([*methods, FLOOR])]
+    results = results.only([*methods, FLOOR])
+    metrics = results.metrics
     if metrics.empty:
         raise ElisionError(f"metrics: nothing of {', '.join(methods)}; evaluate and aggregate these methods first")
-    made = {name: table(metrics, methods) for name, table in tables.TABLES.items()}
+    made = {name: table(results, methods) for name, table in tables.TABLES.items()}
     for name, table in made.items():
         texts = {"csv": tables.csv(table), "md": tables.markdown(table, name), "tex": tables.latex(table, name)}
         for ending, text in texts.items():
             with replacing(folder / "tables" / f"{name}.{ending}") as temporary:
                 temporary.write_text(text, encoding="utf-8")
+    for name, curve in curves.CURVES.items():
+        with replacing(folder / "plots" / f"{name}.csv") as temporary:
+            temporary.write_text(tables.csv(curve(results, methods)), encoding="utf-8")
     ranked, drawn = tables.headlines(metrics), {}
     for dataset, rows in metrics.groupby("dataset"):
         family = family_of(rows["family"].iloc[0])
@@ -90,14 +152,27 @@ def build(
             "curve_f1": figures.curve(rows, metric=family.f1, **what),
             f"curve_{family.second}": figures.curve(rows, metric=family.second, **what),
             "absent": figures.absent(rows, metric=family.f1, **what),
-            "confusion": figures.confusion(confusions, dataset=dataset, method=best.iloc[0] if len(best) else FLOOR),
+            "confusion": figures.confusion(
+                results.confusions, dataset=dataset, method=best.iloc[0] if len(best) else FLOOR
+            ),
         }
+        shown["training"] = figures.training(results, **what)
+        shown["representations"] = figures.representations(results, **what)
+        shown["ranks"] = figures.critical_difference(results, **what)
         if family.labels:
             shown["curve_classes"] = figures.class_curves(rows, **what)
         for kind, figure in shown.items():
             name = f"{kind}_{dataset}"
             drawn[name] = figures.write(figure, folder / "figures" / name)
-    page.write(folder / "report.html", metrics=metrics, tables=made, figures=drawn, settings=settings, title=title)
+    page.write(
+        folder / "report.html",
+        results=results,
+        methods=methods,
+        tables=made,
+        figures=drawn,
+        settings=settings,
+        title=title,
+    )
 
 
 def headline(metrics: "pd.DataFrame") -> str:

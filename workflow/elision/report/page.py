@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from elision.errors import plural
-from elision.evaluation.aggregate import FLOOR
-from elision.evaluation.metrics import METRICS, PER_CLASS, Family, metric
+from elision.evaluation.aggregate import FLOOR, VALID
+from elision.evaluation.metrics import METRICS, PER_CLASS, metric
 from elision.evaluation.metrics import family as family_of
+from elision.report import Results, charts
 from elision.report.figures import INK
-from elision.report.tables import CAPTIONS, NOISE, ON_TEST, blocks, estimate, headlines, notes, number
+from elision.report.findings import SIGNIFICANT, findings, percent
+from elision.report.tables import CAPTIONS, NOISE, ON_TEST, blocks, headlines, notes
 from elision.store import replacing
 from elision.task import MODALITIES
 
@@ -29,54 +29,34 @@ FIGURES = {
     "predicted still has a high one: compare with {floor}, dashed.",
     "confusion": "True against predicted classes of one method. Colour: share of the true class. Number: samples, "
     "summed over runs. A single dark column is lazy behaviour: one answer for every input.",
+    "training": "Training loss (each between its lowest and its highest mean), and the metric on the validation split "
+    "that selects: mean over the runs that reached the epoch. Bands: one standard deviation over runs. Markers: epochs "
+    "whose weights a run kept.",
+    "representations": "Fused representations of test samples, complete and with parts missing, in two dimensions: in "
+    "the plane in which the complete ones vary most (PCA), and by t-SNE of both together, where distances between "
+    "groups mean little. Methods: the four that are best by {f1}, and text_only. Colour and shape: label.",
+    "ranks": "Average ranks by {f1} over all conditions; 1 is best. Bars join methods that differ by less than "
+    "Nemenyi's critical difference, which takes conditions as independent: those of one test set are not. Dashed: "
+    "{floor}.",
 }
+# Those that the interactive curves and matrices stand for on a screen; print shows them.
+DRAWN = {"curve_f1", "curve_mae", "curve_ua", "absent", "confusion"}
+# Heading, figures and tables of the sections of a dataset; what stands nowhere comes last, under a heading of its own.
+SECTIONS = (
+    ("Random missing", ("curve_f1", "curve_mae", "curve_ua", "confusion"), ("random_missing", "area", "per_rate")),
+    ("What differs, and what does not", ("ranks",), ("ranks", "comparisons", "intervals")),
+    ("Absent modalities", ("absent",), ("absent",)),
+    ("Both at once", (), ("combined",)),
+    ("Noise", (), ("noise",)),
+    ("Class by class", ("curve_classes",), ("per_class",)),
+    ("Folds pooled", (), ("pooled",)),
+    ("Beside published numbers", (), ("against_published",)),
+    ("What selection on the test set would give", (), ("selection",)),
+    ("Representations", ("representations",), ()),
+    ("Training and cost", ("training", "cost"), ("cost",)),
+)
+FOLDED = {"per_rate", "comparisons", "intervals", "combined", "per_class", "pooled"}
 _SHOWN = 12
-
-
-def _points(difference: float, name: str) -> str:
-    unit = "points" if metric(name).percent else ""
-    return f"{number(abs(difference), name)} {unit}".rstrip()
-
-
-def _score(mean: float, std: float, name: str) -> str:
-    return f"{metric(name).name} {estimate(mean, std, name)}{' %' if metric(name).percent else ''}"
-
-
-def _lead(rows: pd.DataFrame, family: Family) -> list[str]:
-    """Sentences on who is best, by how much, and over what floor; ``rows`` are one dataset's of ``headlines``."""
-    ranked = rows[(rows["method"] != FLOOR) & rows["f1"].notna()]
-    if ranked.empty:
-        return ["No method was evaluated under random missing."]
-    best = ranked.iloc[0]
-    score = _score(best.f1, best.f1_std, family.f1)
-    if family.labels:
-        score += f" ({_score(best.second, best.second_std, family.second)})"
-    over = plural(int(best.conditions), "missing rate")
-    if np.isnan(best.over_floor):
-        sentences = [f"{best.method} is best on average over {over}: {score}.", f"There is no {FLOOR} to compare with."]
-    elif best.over_floor > 0:
-        above = f"{_points(best.over_floor, family.f1)} above {FLOOR}, the floor"
-        sentences = [f"{best.method} is best on average over {over}: {score}, {above}."]
-    else:
-        under = f"{_points(best.over_floor, family.f1)} under it"
-        sentences = [
-            f"No method is above the floor on average over {over}: {best.method}, the best, is {under}: {score}."
-        ]
-    if len(ranked) > 1:
-        second = ranked.iloc[1]
-        gap, spread = best.f1 - second.f1, np.nanmax([best.f1_std, second.f1_std, -1])
-        behind = f"{second.method} is second, {_points(gap, family.f1)} behind"
-        sentences.append(f"{behind}{', less than runs differ by (one standard deviation)' if gap < spread else ''}.")
-    return sentences
-
-
-def _falls(rows: pd.DataFrame) -> list[tuple[str, str]]:
-    """Each method and where its F1 comes down to the floor."""
-    compared = rows[(rows["method"] != FLOOR) & rows["over_floor"].notna()]
-    return [
-        (row.method, "at no rate" if np.isnan(row.falls_at) else f"at r = {row.falls_at:g}")
-        for row in compared.itertuples(index=False)
-    ]
 
 
 def _inline(svg: str, *, prefix: str, label: str) -> Markup:
@@ -123,44 +103,76 @@ def _settings(values: Mapping) -> _Settings:
     return _Settings(entries, [], [], [(key, _settings(item)) for key, item in nested.items()])
 
 
-def _dataset(
-    position: int, dataset: str, metrics: pd.DataFrame, ranked: pd.DataFrame, tables: Mapping, figures: Mapping
-) -> dict:
-    family = family_of(metrics["family"].iloc[0])
-    random, noisy = (metrics[metrics["corruption"].isin(names)] for names in (["random"], NOISE))
-    used = {name for joined in random["modalities"].unique() for name in joined.split("+")}
-    over = {word for table in tables.values() for word in table.loc[table["dataset"] == dataset, "over"]} - {""}
+def _figures(position: int, dataset: str, figures: Mapping[str, str], **words: str) -> dict[str, dict]:
     shown = {}
     for kind, caption in FIGURES.items():
         if svg := figures.get(f"{kind}_{dataset}"):
-            caption = caption.format(f1=metric(family.f1).name, floor=FLOOR, over=" or ".join(sorted(over)) or "runs")
+            caption = caption.format(**words)
             inline = _inline(svg, prefix=f"d{position}-{kind}", label=f"{dataset}: {caption}")
-            shown[kind] = {"kind": kind, "caption": caption, "svg": inline}
-    sections = {}
+            shown[kind] = {"kind": kind, "caption": caption, "svg": inline, "drawn": kind in DRAWN}
+    return shown
+
+
+def _tables(dataset: str, tables: Mapping[str, pd.DataFrame]) -> dict[str, dict]:
+    shown = {}
     for name, table in tables.items():
         rows = table[table["dataset"] == dataset]
-        mark = f"; {ON_TEST}" if (rows["checkpoints"] == "TEST").any() else ""
-        caption = f"{CAPTIONS[name]} ({dataset}{mark})"
-        sections[name] = {"name": name, "caption": caption, "blocks": blocks(rows), "notes": notes(rows)}
+        if len(rows):
+            mark = f"; {ON_TEST}" if _on_test(rows) else ""
+            caption = f"{CAPTIONS[name]} ({dataset}{mark})"
+            shown[name] = {
+                "name": name,
+                "caption": caption,
+                "blocks": blocks(rows),
+                "notes": notes(rows),
+                "folded": name in FOLDED,
+            }
+    return shown
+
+
+def _on_test(table: pd.DataFrame) -> bool:
+    return bool((table["checkpoints"] == "TEST").any())
+
+
+def _dataset(
+    position: int, dataset: str, results: Results, ranked: pd.DataFrame, tables: Mapping, figures: Mapping
+) -> dict:
+    metrics = results.metrics[results.metrics["dataset"] == dataset]
+    family = family_of(metrics["family"].iloc[0])
+    random, noisy = (metrics[metrics["corruption"].isin(names)] for names in (["random"], NOISE))
+    used = {name for joined in random["modalities"].unique() for name in joined.split("+")}
+    over = set(tables["random_missing"].query("dataset == @dataset")["over"]) - {""}
+    words = {"f1": metric(family.f1).name, "floor": FLOOR, "over": " or ".join(sorted(over)) or "runs"}
+    drawn, shown = _figures(position, dataset, figures, **words), _tables(dataset, tables)
+    sections = []
+    for title, kinds, names in (*SECTIONS, ("More", tuple(drawn), tuple(shown))):
+        parts = {
+            "figures": [drawn.pop(kind) for kind in kinds if kind in drawn],
+            "tables": [shown.pop(name) for name in names if name in shown],
+        }
+        if parts["figures"] or parts["tables"]:
+            sections.append({"title": title, **parts})
+    lead, facts = findings(results, dataset, ranked=ranked, tables=tables)
     return {
         "name": dataset,
         "id": f"d{position}",
-        "lead": _lead(ranked, family),
-        "falls": _falls(ranked),
+        "on_test": bool((metrics["checkpoint"] != VALID).any()),
+        "protocol": results.protocols.get(dataset, ""),
+        "lead": lead,
+        "facts": facts,
         "rates": [f"{rate:g}" for rate in sorted(random["level"].unique())],
         "modalities": [name for name in MODALITIES if name in used],
         "noise": [NOISE[kind] for kind in NOISE if (noisy["corruption"] == kind).any()],
         "intensities": [f"{level:g}" for level in sorted(noisy["level"].unique())],
-        "curves": [shown[kind] for kind in ("curve_f1", f"curve_{family.second}") if kind in shown],
-        "figures": shown,
-        "tables": sections,
+        "sections": sections,
     }
 
 
 def write(
     path: Path,
     *,
-    metrics: pd.DataFrame,
+    results: Results,
+    methods: Sequence[str],
     tables: Mapping[str, pd.DataFrame],
     figures: Mapping[str, str],
     settings: Mapping,
@@ -171,8 +183,9 @@ def write(
     Parameters
     ----------
     path : Path
-    metrics : pd.DataFrame
-        Of ``aggregate``.
+    results : Results
+    methods : sequence of str
+        In the order that gives them their looks in figures and curves.
     tables : mapping of str to pd.DataFrame
         By the keys of ``tables.TABLES``.
     figures : mapping of str to str
@@ -181,6 +194,7 @@ def write(
         How the runs were made: plain values, lists and mappings.
     title : str
     """
+    metrics = results.metrics
     ranked = headlines(metrics)
     names = sorted(metrics["dataset"].unique())
     families = [family_of(name) for name in sorted(metrics["family"].unique())]
@@ -194,18 +208,21 @@ def write(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    datasets = [_dataset(i, name, results, ranked, tables, figures) for i, name in enumerate(names)]
+    data = json.dumps(charts.data(results, methods), separators=(",", ":"), allow_nan=False)
     text = environment.get_template("page.html").render(
         title=title,
-        on_test=any((table["checkpoints"] == "TEST").any() for table in tables.values()),
+        marked=[dataset["name"] for dataset in datasets if dataset["on_test"]],
         test_mark=ON_TEST,
         floor=FLOOR,
-        datasets=[
-            _dataset(i, name, metrics[metrics["dataset"] == name], ranked[ranked["dataset"] == name], tables, figures)
-            for i, name in enumerate(names)
-        ],
-        settings=_settings(settings),
+        datasets=datasets,
+        methods=[*(method for method in methods if method != FLOOR), FLOOR],
+        data=Markup(data.replace("<", "\\u003c")),
+        settings=_settings({**settings, "runs": {" / ".join(key): run for key, run in results.records.items()}}),
         has_classes=any(family.labels for family in families),
         has_folds=(metrics["fold"] != "").any(),
+        confidence=" and ".join(map(percent, sorted(results.intervals["confidence"].unique()))),
+        significant=SIGNIFICANT,
         glossary=glossary,
     )
     with replacing(path) as temporary:

@@ -9,7 +9,15 @@ from torch.nn import functional as F
 
 from elision.batch import Batch, Sequence
 from elision.corruption import noise as noises
-from elision.corruption.missing import absent_rates, lnln_rates, missing, mixed_rates, subsets, uniforms
+from elision.corruption.missing import (
+    absent_rates,
+    legacy_uniforms,
+    lnln_rates,
+    missing,
+    mixed_rates,
+    subsets,
+    uniforms,
+)
 from elision.features import text
 from elision.methods.base import Method, TrainingHyperparameters
 from elision.params import Noise, NoiseSettings, TrainingCorruption
@@ -284,7 +292,7 @@ class SplitData:
 
         Parameters
         ----------
-        rates : np.ndarray [shape=(N, 3) or (3,), dtype=float32]
+        rates : np.ndarray [shape=(N, 3) or (3,)]
             Missing rate per sample of text, audio and vision. At rate 1 nothing is left but [CLS] and [SEP] of token
             ids.
         uniform : dict of str to np.ndarray [shape=(sum of lengths,)]
@@ -301,20 +309,21 @@ class SplitData:
                 if self._flat[name].unk is None:
                     drawn |= rate >= 1
                 lost[name] = torch.from_numpy(drawn).to(self.device)
-        return Corrupted(torch.tensor(rates, device=self.device), lost, noise or {})
+        return Corrupted(torch.tensor(rates, dtype=torch.float32, device=self.device), lost, noise or {})
 
-    def _uniform(self, *, seed: int, stream: str) -> dict[str, np.ndarray]:
-        return {
-            name: uniforms(
-                seed=seed,
-                stream=stream,
-                ids=self.ids,
-                lengths=lengths,
-                modality=name,
-                keep_ends=name == "text" and self._ends,
-            )
-            for name, lengths in self.lengths.items()
-        }
+    def _uniform(self, mixture: "Mixture", *, seed: int, stream: str) -> dict[str, np.ndarray]:
+        drawn = {}
+        for name, lengths in self.lengths.items():
+            keep_ends = name == "text" and self._ends
+            if mixture.mask_seed is None:
+                drawn[name] = uniforms(
+                    seed=seed, stream=stream, ids=self.ids, lengths=lengths, modality=name, keep_ends=keep_ends
+                )
+            else:
+                drawn[name] = legacy_uniforms(
+                    seed=mixture.mask_seed, lengths=lengths, padded=self._flat[name].length, keep_ends=keep_ends
+                )
+        return drawn
 
     def noise(
         self, kind: Noise, *, intensity: int, settings: NoiseSettings, rates: np.ndarray, seed: int, stream: str
@@ -363,14 +372,17 @@ class SplitData:
             rates = mixed_rates(**key, present=self.present)
         else:
             return self._whole(mixture, absent_rates(**key, present=self.present), seed=seed, stream=stream)
-        return self.corruption(rates=rates, uniform=self._uniform(seed=seed, stream=stream))
+        return self.corruption(rates=rates, uniform=self._uniform(mixture, seed=seed, stream=stream))
 
     def validation_corruptions(self, mixture: "Mixture", *, seed: int) -> "list[Corrupted | None]":
         """Draw what the split is validated under.
 
         One draw of the training mixture; for ``absent`` and ``noise`` every sample under every set of absent
-        modalities, as in MMIN's loader.
+        modalities, as in MMIN's loader. Or all at the one rate that the mixture has for validation.
         """
+        if mixture.validation_rate is not None:
+            rates = np.full(len(MODALITIES), mixture.validation_rate)
+            return [self.corruption(rates=rates, uniform=self._uniform(mixture, seed=seed, stream="valid"))]
         absences = [subset for subset in subsets(self.present) if subset]
         if mixture.kind not in ("absent", "noise") or not absences:
             return [self.training_corruption(mixture, seed=seed, stream="valid")]
@@ -429,12 +441,22 @@ def _labels(store: Store, rows: np.ndarray) -> Tensor:
 
 @dataclass(frozen=True)
 class Mixture:
-    """How training data are corrupted: a kind, and the noise of ``noise``."""
+    """How training data are corrupted: a kind, and the noise of ``noise``.
+
+    Attributes
+    ----------
+    mask_seed : int or None
+        Seed of ``legacy_uniforms``, which then decide what is missing; None: ``uniforms`` do.
+    validation_rate : float or None
+        Missing rate of the validation split; None: it is corrupted as in training.
+    """
 
     kind: TrainingCorruption
     noise: Noise = "gaussian"
     intensity: int = 100
     settings: NoiseSettings = field(default_factory=NoiseSettings)
+    mask_seed: int | None = None
+    validation_rate: float | None = None
 
 
 @dataclass(frozen=True)

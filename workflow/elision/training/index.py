@@ -43,13 +43,12 @@ def index(
     folder : Path
         Of the database.
     """
-    corpus = params.datasets[dataset].corpus
     device = choose_device(params.train.device)
     torch.set_num_threads(params.train.threads)
     _, fold = parse_run(run)
     store = with_text_vectors(store)
-    method = load_stage(params, stage, corpus, store, fold, weights).to(device)
-    hyperparameters, _ = resolve_variant(params, params.trained[stage], corpus)
+    method = load_stage(params, stage, dataset, store, fold, weights).to(device)
+    hyperparameters, _ = resolve_variant(params, params.trained[stage], dataset)
     view = View.of(type(method), hyperparameters, fold)
     measured = recorded_scales(record)
     parts, rows, labelled = [], [], []

@@ -15,8 +15,8 @@ class Selection:
     """Keeps the best score per checkpoint.
 
     ``valid`` keeps one checkpoint, the best on the validation split: of the least mean absolute error of scores, or the
-    highest macro recall of classes. ``test_oracle`` keeps one per metric, that of its best value on the TEST split:
-    only for comparing with numbers that were made so.
+    highest macro recall of classes. ``test_oracle`` keeps one per metric besides, that of its best value on the TEST
+    split: only for comparing with numbers that were made so, and for telling how much that choice is worth.
 
     Attributes
     ----------
@@ -31,8 +31,8 @@ class Selection:
 
     @classmethod
     def of(cls, kind: str, family: "Family") -> "Selection":
-        """Return the selection that ``train.selection`` names, by the metrics of a dataset."""
-        return cls({VALID: family.selection[1]} if kind == "valid" else family.checkpoints)
+        """Return the selection that the setting ``train.selection`` names, by the metrics of a dataset."""
+        return cls({VALID: family.selection[1]} | (family.checkpoints if kind == "test_oracle" else {}))
 
     def improved(self, epoch: int, scores: dict[str, float]) -> list[str]:
         """Take the scores of an epoch and return the checkpoints that it is the best for.

@@ -23,14 +23,16 @@ import elision
 from elision.corruption.missing import generator
 from elision.corruption.plan import Plan
 from elision.errors import ElisionError
+from elision.manifest import sha256
 from elision.methods import build, load, resolve_variant
 from elision.methods.base import Method, TrainingHyperparameters
-from elision.params import Params, Variant, parse_run
+from elision.params import Params, Train, Variant, parse_run
 from elision.progress import Reporter
 from elision.store import Store, replacing
 from elision.task import SPLITS
 from elision.training import checkpoint
 from elision.training.data import Corrupted, Mixture, Scale, SplitData, View, scales, spec, with_text_vectors
+from elision.training.record import describe
 from elision.training.selection import VALID, Selection
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ def train(
         Names; ``method`` is the name of a variant or a stage, ``run`` is ``seed-S`` or ``seed-S.fold-F``.
     store : Store
     plan : Plan or None
-        The test conditions: needed for ``train.selection: test_oracle`` only.
+        The test conditions: needed for the selection ``test_oracle`` only.
     folder : Path
     recipe : dict
         Provenance of the run.
@@ -104,8 +106,8 @@ def train(
         Empty split, out of memory, a loss that is not finite, settings that can never take a step.
     """
     variant = params.trained[method]
-    corpus = params.datasets[dataset].corpus
-    hyperparameters, _ = resolve_variant(params, variant, corpus)
+    settings = params.train_for(dataset)
+    hyperparameters, _ = resolve_variant(params, variant, dataset)
     device = choose_device(params.train.device)
     seed, fold = parse_run(run)
     torch.set_num_threads(params.train.threads)
@@ -125,15 +127,26 @@ def train(
         measured = scales(store, standardise=params.datasets[dataset].standardise, fold=fold)
         if view.reads_text == "vectors":
             store = with_text_vectors(store)
-        model = build(variant.method, hyperparameters, spec(store, corpus, view)).to(device)
-        stages = starts.stages(params, corpus, store, fold, device) if starts else {}
+        model = build(variant.method, hyperparameters, spec(store, params.datasets[dataset].corpus, view)).to(device)
+        stages = starts.stages(params, dataset, store, fold, device) if starts else {}
         model.start(stages, starts.database if starts else None)
         splits = {
             split: SplitData(store, split, scales=measured, spans=spans, device=device, view=view) for split in SPLITS
         }
-        oracle = params.train.selection == "test_oracle" and method in params.variants
+        noise = params.corruption_for(dataset)
+        mixture = Mixture(
+            hyperparameters.corruption or settings.corruption,
+            hyperparameters.noise,
+            hyperparameters.intensity,
+            noise.noise,
+            mask_seed=noise.seed if noise.masks == "lnln" else None,
+            validation_rate=settings.validation_rate if method in params.variants else None,
+        )
+        oracle = settings.selection == "test_oracle" and method in params.variants
         loop = _Loop(
             params,
+            settings,
+            mixture,
             model,
             splits,
             seed,
@@ -143,9 +156,11 @@ def train(
             folder,
             recipe["identity"],
             f"train {dataset} {method} {run}",
+            params.protocol_text(dataset),
         )
         loop.run()
-        loop.finish(provenance, measured)
+        description = describe(params, dataset=dataset, name=method, run=run, store=store, model=model)
+        loop.finish(provenance, measured, description)
 
 
 @dataclass(frozen=True)
@@ -162,22 +177,22 @@ class Starts:
     weights: dict[str, Path]
     database: "Database | None" = None
 
-    def stages(self, params: Params, corpus: str, store: Store, fold: int, device: torch.device) -> dict[str, Method]:
+    def stages(self, params: Params, dataset: str, store: Store, fold: int, device: torch.device) -> dict[str, Method]:
         """Build the stages with their trained weights, frozen."""
         built = {}
         for name, path in self.weights.items():
-            built[name] = load_stage(params, name, corpus, store, fold, path).to(device)
+            built[name] = load_stage(params, name, dataset, store, fold, path).to(device)
         return built
 
 
-def load_stage(params: Params, name: str, corpus: str, store: Store, fold: int, weights: Path) -> Method:
+def load_stage(params: Params, name: str, dataset: str, store: Store, fold: int, weights: Path) -> Method:
     """Build a trained stage, in evaluation mode and frozen.
 
     Parameters
     ----------
     params : Params
     name : str
-    corpus : str
+    dataset : str
     store : Store
         With text vectors, where the stage reads them.
     fold : int
@@ -185,9 +200,9 @@ def load_stage(params: Params, name: str, corpus: str, store: Store, fold: int, 
         ``model.safetensors`` of its run.
     """
     variant = params.trained[name]
-    hyperparameters, _ = resolve_variant(params, variant, corpus)
+    hyperparameters, _ = resolve_variant(params, variant, dataset)
     view = View.of(load(variant.method), hyperparameters, fold)
-    stage = build(variant.method, hyperparameters, spec(store, corpus, view))
+    stage = build(variant.method, hyperparameters, spec(store, params.datasets[dataset].corpus, view))
     checkpoint.load_run_weights(weights, VALID, stage)
     return stage.eval().requires_grad_(False)
 
@@ -248,6 +263,8 @@ class _Loop:
     def __init__(
         self,
         params: Params,
+        settings: Train,
+        mixture: Mixture,
         model: Method,
         splits: dict[str, SplitData],
         seed: int,
@@ -257,17 +274,14 @@ class _Loop:
         folder: Path,
         identity: str,
         description: str,
+        protocol: str,
     ) -> None:
-        self.params, self.model, self.splits, self.seed = params, model, splits, seed
+        self.params, self.settings, self.mixture = params, settings, mixture
+        self.model, self.splits, self.seed = model, splits, seed
         self.family, self.score = family, score
         self.folder, self.identity, self.description = folder, identity, description
+        self.protocol = protocol
         self.hyperparameters = model.hyperparameters
-        self.mixture = Mixture(
-            self.hyperparameters.corruption or params.train.corruption,
-            self.hyperparameters.noise,
-            self.hyperparameters.intensity,
-            params.corruption.noise,
-        )
         self.selection = Selection.of("valid" if test_uniforms is None else "test_oracle", self.family)
         self.history: list[dict] = []
         self.seconds: list[float] = []
@@ -348,8 +362,8 @@ class _Loop:
         """Learn for an epoch; returns the mean of every loss term over the samples that it was computed for."""
         self.model.train()
         self.model.on_epoch_start(epoch)
-        if self.params.train.redraw == "epoch" or self.fixed is None:
-            stream = f"train {epoch}" if self.params.train.redraw == "epoch" else "train"
+        if self.settings.redraw == "epoch" or self.fixed is None:
+            stream = f"train {epoch}" if self.settings.redraw == "epoch" else "train"
             self.fixed = data.training_corruption(self.mixture, seed=self.seed, stream=stream)
         sums: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
@@ -406,14 +420,15 @@ class _Loop:
         row["valid_error"] = self.family.error(valid)
         scores = {VALID: valid[self.family.selection[0]]}
         if self.oracle:
-            scores = self.score(*predict(self.model, self.splits["test"], self.oracle))
-            row |= {f"test_{name}": value for name, value in scores.items()}
+            test = self.score(*predict(self.model, self.splits["test"], self.oracle))
+            row |= {f"test_{name}": value for name, value in test.items()}
+            scores |= test
         self.history.append(row)
         for name in self.selection.improved(epoch, scores):
             checkpoint.save_weights(self.best_path(name), self.model)
         return row
 
-    def finish(self, provenance: dict, measured: dict[str, Scale]) -> None:
+    def finish(self, provenance: dict, measured: dict[str, Scale], description: dict) -> None:
         """Write what the run leaves; ``run.json``, which completes it, last."""
         names = list(self.selection.best)
         checkpoint.merge_weights({name: self.best_path(name) for name in names}, self.folder / "model.safetensors")
@@ -421,10 +436,13 @@ class _Loop:
             pd.DataFrame(self.history).to_csv(temporary, index=False)
         device = self.splits["train"].device
         record = {
+            **description,
             "provenance": provenance,
+            "weights": sha256(self.folder / "model.safetensors"),
             "hyperparameters": self.hyperparameters.model_dump(mode="json"),
+            "protocol": self.protocol,
             "training_corruption": self.mixture.kind,
-            "redraw": self.params.train.redraw,
+            "redraw": self.settings.redraw,
             "seed": self.seed,
             "selection": "test_oracle" if self.oracle else "valid",
             "checkpoints": {n: {"epoch": e, "score": s} for n, (e, s) in self.selection.best.items()},
@@ -462,6 +480,9 @@ def _peak_memory(device: torch.device) -> int:
 def predict(model: Method, data: SplitData, corrupted: Corrupted | None) -> tuple[np.ndarray, np.ndarray]:
     """Predict a whole split, in its order and in batches of a fixed size.
 
+    The last batch is filled up with its last sample: with another size, last bits would be other ones, and the
+    prediction of a sample would depend on how many there are.
+
     Returns
     -------
     predictions : np.ndarray [shape=(N,)] or [shape=(N, C)]
@@ -470,6 +491,7 @@ def predict(model: Method, data: SplitData, corrupted: Corrupted | None) -> tupl
         Scores, or numbers of classes.
     """
     model.eval()
-    batches = torch.arange(len(data)).split(model.hyperparameters.batch_size)
-    outputs = [model.predict(data.batch(index, corrupted)).output.float().cpu() for index in batches]
-    return torch.cat(outputs).numpy(), data.labels.cpu().numpy()
+    size = model.hyperparameters.batch_size
+    order = torch.arange(math.ceil(len(data) / size) * size).clamp(max=len(data) - 1)
+    outputs = [model.predict(data.batch(index, corrupted)).output.float().cpu() for index in order.split(size)]
+    return torch.cat(outputs)[: len(data)].numpy(), data.labels.cpu().numpy()

@@ -1,0 +1,265 @@
+"""The page in headless Chromium."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from elision.evaluation.aggregate import FLOOR, statistics
+from elision.report import figures, page, tables
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e .[dev]")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the PATH")
+
+DATASETS = ("emotion_data", "mosi_data")  # mosi_data: checkpoints chosen on test
+METHODS = ["steady", "brittle_one", "third", "fourth", "fifth", FLOOR]
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+ARGUMENTS += ["--disable-sync", "--no-first-run"]
+
+
+@pytest.fixture(scope="module")
+def path(five, tmp_path_factory):
+    drawn = {
+        "curve_f1_emotion_data": figures.curve(
+            five.metrics, dataset="emotion_data", metric="f1_weighted", methods=METHODS
+        ),
+        "confusion_mosi_data": figures.confusion(five.confusions, dataset="mosi_data", method="fifth"),
+    }
+    file = tmp_path_factory.mktemp("browser") / "report.html"
+    page.write(
+        file,
+        results=five,
+        methods=METHODS,
+        tables={name: make(five, METHODS) for name, make in tables.TABLES.items()},
+        figures={name: figures.svg(figure) for name, figure in drawn.items()},
+        settings={"params": {"seeds": [1111, 1112], "a_long_name": {"digest": "0123456789abcdef" * 8}}},
+        title="Robustness under missing data",
+    )
+    return file
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, path):
+    """Open the page; whatever it says on the console, throws or asks for is an error."""
+    contexts, said = [], []
+
+    def open_page(*, width=1280, **options):
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        shown = context.new_page()
+        shown.on("console", lambda message: said.append(message.text))
+        shown.on("pageerror", lambda error: said.append(str(error)))
+        shown.on("request", lambda request: said.append(request.url) if request.url != path.as_uri() else None)
+        shown.goto(path.as_uri())
+        return shown
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert said == []
+
+
+MARKS = """(chart) => Object.fromEntries([...chart.querySelectorAll(".series")].map((group) => [
+  group.dataset.method,
+  [...group.querySelectorAll("path")].map((p) => p.getAttribute("d") + p.getAttribute("transform")).join(" "),
+]))"""
+SAMPLES = """(labels) => labels.map((label) => [...label.querySelectorAll("path")].map(
+  (p) => p.getAttribute("d") + p.getAttribute("stroke-dasharray")
+).join(" "))"""
+ACTIVE = "(({ activeElement: e }) => e.id || e.value || e.getAttribute('role'))(document)"
+
+
+def marks(shown, chart=0):
+    """Outlines and places of the drawn series of a plot, by method."""
+    return shown.locator("#charts .chart").nth(chart).evaluate(MARKS)
+
+
+def values(shown, chart=0):
+    """Values that stand beside a plot, by method."""
+    rows = shown.locator("#charts .chart").nth(chart).locator("li")
+    return dict(zip(rows.locator("span").all_inner_texts(), rows.locator("b").all_inner_texts(), strict=True))
+
+
+def test_another_metric_dataset_or_method_changes_what_is_drawn(opened):
+    shown = opened()
+    first = marks(shown)
+    assert list(first) == METHODS
+    assert len(set(first.values())) == len(METHODS)
+    shown.get_by_label("Metric", exact=True).select_option("ua")
+    assert all(marks(shown)[method] != first[method] for method in METHODS[:5])
+    assert shown.locator("#charts .chart").count() == 5  # random, absent, combined, two kinds of noise
+    shown.get_by_label("Dataset", exact=True).select_option(label="mosi_data")
+    assert shown.locator("#charts .chart").count() == 2
+    assert shown.get_by_label("Metric", exact=True).input_value() == "f1_negpos"
+    shown.get_by_role("checkbox", name="third").uncheck()
+    assert list(marks(shown)) == [method for method in METHODS if method != "third"]
+    shown.get_by_role("button", name="All").click()
+    assert list(marks(shown)) == METHODS
+
+
+def test_the_values_beside_a_plot_are_those_of_the_tables(opened, five):
+    shown = opened()
+    chosen = five.metrics.query("dataset == 'emotion_data' and corruption == 'random' and level == 0.5")
+    expected = statistics(chosen[chosen["metric"] == "f1_weighted"]).set_index("method")
+    assert values(shown) == {
+        method: f"{100 * expected.loc[method, 'mean']:.2f} ± {100 * expected.loc[method, 'std']:.2f}"
+        for method in METHODS
+    }
+    assert list(values(shown))[-1] == FLOOR
+    shown.get_by_label("Bands", exact=True).select_option("interval")
+    row = five.intervals.query("dataset == 'emotion_data' and corruption == 'random' and level == 0.5")
+    row = row[(row["method"] == "steady") & (row["metric"] == "f1_weighted")].iloc[0]
+    assert values(shown)["steady"].endswith(f"[{100 * row.low:.2f}, {100 * row.high:.2f}]")
+
+
+def test_bands_are_what_is_chosen(opened):
+    shown = opened()
+    bands = shown.locator("#charts .chart").first.locator(".band")
+    edges = set()
+    for choice, count in (("std", 6), ("interval", 6), ("none", 0)):
+        shown.get_by_label("Bands", exact=True).select_option(choice)
+        assert bands.count() == count
+        edges.add(bands.nth(0).get_attribute("d") if count else "")
+    assert len(edges) == 3
+
+
+def test_a_plot_is_read_with_the_keyboard_and_with_the_pointer(opened):
+    shown = opened()
+    plot = shown.get_by_role("slider").first
+    assert plot.get_attribute("aria-valuetext").startswith("missing rate 0.5: fifth ")
+    plot.focus()
+    shown.keyboard.press("ArrowRight")
+    assert plot.get_attribute("aria-valuenow") == "6"
+    assert shown.locator(".values p").first.inner_text() == "missing rate 0.6"
+    shown.keyboard.press("Home")
+    assert plot.get_attribute("aria-valuetext").startswith("missing rate 0: ")
+    rule = shown.locator(".rule").first.get_attribute("transform")
+    box = plot.bounding_box()
+    shown.mouse.move(box["x"] + box["width"] - 20, box["y"] + 60)
+    assert plot.get_attribute("aria-valuenow") == "9"
+    assert shown.locator(".rule").first.get_attribute("transform") != rule
+    assert "missing rate r 0.9: " in shown.locator(".series title").nth(9).text_content()
+
+
+def test_methods_differ_without_colour(opened):
+    shown = opened()
+    looks = shown.locator("#methods label").evaluate_all(SAMPLES)
+    assert len(set(looks)) == len(METHODS)
+
+
+def test_tables_sort_by_click_and_by_keyboard_with_what_is_undefined_last(opened, five):
+    shown = opened()
+    table = shown.locator("table", has=shown.get_by_text("Random missing: mean over the missing rates (mosi_data"))
+    names = table.locator("tbody th")
+    assert names.all_inner_texts() == METHODS
+    mae = table.get_by_role("button", name="MAE")
+    mae.click()
+    column = mae.locator("..")
+    assert column.get_attribute("aria-sort") == "ascending"
+    rows = tables.random_missing(five, METHODS).query("dataset == 'mosi_data'").sort_values("mae_mean")
+    assert names.all_inner_texts() == list(rows["method"])
+    mae.focus()
+    shown.keyboard.press("Enter")
+    assert column.get_attribute("aria-sort") == "descending"
+    assert names.all_inner_texts() == list(rows["method"])[::-1]
+    corr = table.get_by_role("button", name="Corr")
+    for key in ("Space", "Space"):
+        corr.focus()
+        shown.keyboard.press(key)
+        assert set(names.all_inner_texts()[-2:]) == {"brittle_one", FLOOR}
+
+
+def test_the_confusion_matrices_are_of_the_chosen_method(opened, five):
+    shown = opened()
+    method = shown.get_by_label("Method", exact=True)
+    assert method.input_value() == "fifth"
+    assert shown.locator("#matrices caption").all_inner_texts() == [f"r = {r}, 4 classes" for r in (0, 0.1, 0.5, 0.9)]
+    method.select_option(FLOOR)
+    counts = [
+        int(text) for text in shown.locator("#matrices table").last.locator("td").all_inner_texts()[1 + 0 :] if text
+    ]
+    assert sum(counts) == 2 * 2 * 30
+    assert sorted(counts)[:12] == [0] * 12  # one column alone
+    shown.get_by_label("Dataset", exact=True).select_option(label="mosi_data")
+    assert shown.locator("#matrices table").count() == 2 * 4
+    assert method.input_value() == FLOOR
+
+
+def test_the_mark_of_selection_on_test_follows_the_dataset(opened):
+    shown = opened()
+    mark = shown.locator("#explorer .warning")
+    assert not mark.is_visible()
+    shown.get_by_label("Dataset", exact=True).select_option(label="mosi_data")
+    assert mark.inner_text() == "mosi_data: checkpoints chosen on the TEST set."
+
+
+def test_the_tab_key_reaches_all_controls_in_their_order(opened):
+    shown = opened()
+    reached = []
+    for _ in range(30):
+        shown.keyboard.press("Tab")
+        reached.append(shown.evaluate(ACTIVE))
+    controls = ["dataset", "metric", "spread", *METHODS, "best", "every", *["slider"] * 5, "confused"]
+    start = reached.index("dataset")
+    assert reached[start : start + len(controls)] == controls
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_is_wider_than_the_window(opened, width):
+    shown = opened(width=width)
+    for name in DATASETS:
+        shown.get_by_label("Dataset", exact=True).select_option(label=name)
+        shown.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
+        assert shown.evaluate("document.documentElement.scrollWidth") <= width
+        for box in [
+            item.bounding_box() for item in shown.locator("select, #methods input, .pane, .picks button").all()
+        ]:
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width
+
+
+def test_dark_mode_is_dark_and_readable(opened):
+    colours = {}
+    for scheme in ("light", "dark"):
+        shown = opened(color_scheme=scheme)
+        style = "(e) => { const s = getComputedStyle(e); return [s.backgroundColor, s.color]; }"
+        ground, ink = (
+            np.array([int(v) for v in text[4:-1].split(",")]).mean() for text in shown.locator("body").evaluate(style)
+        )
+        stroke = shown.locator(f".series[data-method={FLOOR}] .curve").first.evaluate(
+            "(e) => getComputedStyle(e).stroke"
+        )
+        colours[scheme] = (ground, ink, np.array([int(v) for v in stroke[4:-1].split(",")]).mean())
+    assert colours["light"][0] > 240 and max(colours["light"][1:]) < 60
+    assert colours["dark"][0] < 40 and min(colours["dark"][1:]) > 200
+
+
+def test_print_shows_the_drawn_figures_and_what_was_folded_up(opened):
+    shown = opened()
+    folded = shown.locator("details").first
+    assert not folded.evaluate("(details) => details.open")
+    pdf = shown.pdf()
+    assert pdf.startswith(b"%PDF")
+    assert len(pdf) > 20_000
+    assert not folded.evaluate("(details) => details.open")  # as before
+    shown.evaluate("dispatchEvent(new Event('beforeprint'))")
+    shown.emulate_media(media="print")
+    assert not shown.locator("#explorer").is_visible()
+    assert all(figure.is_visible() for figure in shown.locator(".plot svg").all())
+    assert shown.locator(".plot svg").count() == 2
+
+
+def test_without_script_there_are_the_drawn_figures(opened):
+    shown = opened(java_script_enabled=False)
+    assert not shown.locator("#explorer").is_visible()
+    assert shown.locator(".plot svg").first.is_visible()
+    assert shown.get_by_text("is best on average").first.is_visible()

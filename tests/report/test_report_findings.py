@@ -1,0 +1,144 @@
+import numpy as np
+import pandas as pd
+import pytest
+from report_results import COMPARISONS, INTERVALS, results
+
+from elision.evaluation.aggregate import FLOOR
+from elision.report import tables
+from elision.report.findings import findings
+
+METHODS = ["a", "b", "c", FLOOR]
+RATES = (0.0, 0.5, 0.9)
+
+
+def metrics(f1, share=0.3, absent=()):
+    """Metrics of one seed: F1 by method at ``RATES``; and of sets of absent modalities."""
+    rows = []
+    for method, values in f1.items():
+        for level, value in zip(RATES, values, strict=True):
+            shares = share if isinstance(share, float) else share[method][RATES.index(level)]
+            rows += [
+                (method, "random", level, "", m, v)
+                for m, v in (("f1", value), ("mae", 0.5), ("majority_share_5", shares))
+            ]
+        rows += [(method, "absent", float(name != ""), name, "f1", value) for name, value in dict(absent).items()]
+    table = pd.DataFrame(rows, columns=["method", "corruption", "level", "modalities", "metric", "value"])
+    same = {"dataset": "d", "family": "sims", "run": "seed-1", "seed": 1, "fold": "", "checkpoint": "valid"}
+    return table.assign(**same, protocol="elision")
+
+
+def compared(*rows):
+    """Comparisons of the mean over rates: method, other, low, high, corrected p."""
+    same = {"dataset": "d", "corruption": "mean_random", "metric": "f1", "confidence": 0.95}
+    return (
+        pd.DataFrame(rows, columns=["method", "other", "low", "high", "p_holm"])
+        .assign(**same)
+        .reindex(columns=COMPARISONS)
+    )
+
+
+def found(table, **others):
+    source = results(table, **others)
+    made = {name: tables.TABLES[name](source, METHODS) for name in ("per_rate", "absent")}
+    lead, facts = findings(source, "d", ranked=tables.headlines(table), tables=made)
+    return lead, {name: " ".join(sentences) for name, sentences in facts}
+
+
+CLEAR = {"a": (0.9, 0.8, 0.7), "b": (0.8, 0.7, 0.3), "c": (0.7, 0.3, 0.2), FLOOR: (0.3, 0.3, 0.3)}
+
+
+def test_the_best_is_named_with_its_lead_over_the_floor():
+    lead, _ = found(metrics(CLEAR))
+    assert lead == "a is best on average over 3 missing rates: F1 80.00 %, 50.00 points above majority, the floor."
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_difference_to_the_second_is_told_with_its_p_value_whichever_way_round_it_stands(turned):
+    pair = ("b", "a", -0.25, -0.1, 0.0004) if turned else ("a", "b", 0.1, 0.25, 0.0004)
+    _, facts = found(metrics(CLEAR), comparisons=compared(pair, ("a", "c", 0.3, 0.5, 0.0004)))
+    assert facts["Runner-up"] == (
+        "b, 20.00 points behind: significant (p < 0.001 after Holm's correction; 95 % interval 10.00 to 25.00 points). "
+        "a is significantly better than all 2 others."
+    )
+
+
+def test_a_difference_that_may_be_chance_is_not_significant_and_all_such_methods_are_named():
+    pairs = compared(("a", "b", -0.01, 0.25, 0.05), ("a", "c", -0.02, 0.5, 0.9), ("a", FLOOR, 0.4, 0.6, 0.001))
+    _, facts = found(metrics(CLEAR), comparisons=pairs)
+    assert "b, 20.00 points behind: not significant (p = 0.050 " in facts["Runner-up"]
+    assert facts["Runner-up"].endswith("Of 2 others, b and c cannot be told apart from a.")
+
+
+def test_without_a_p_value_nothing_is_called_significant():
+    for comparisons in (compared(), compared(("a", "b", np.nan, np.nan, np.nan))):
+        _, facts = found(metrics(CLEAR), comparisons=comparisons)
+        assert facts["Runner-up"] == "b, 20.00 points behind."
+
+
+def test_equal_methods_are_equal():
+    _, facts = found(metrics({**CLEAR, "b": CLEAR["a"]}))
+    assert facts["Runner-up"] == "b, equal as printed."
+
+
+def test_one_method_has_no_runner_up_and_the_floor_alone_no_findings():
+    _, facts = found(metrics({"a": CLEAR["a"], FLOOR: CLEAR[FLOOR]}))
+    assert "Runner-up" not in facts
+    assert facts["Down to majority"].startswith("At no rate: a.")
+    assert found(metrics({FLOOR: CLEAR[FLOOR]})) == ("No method was evaluated under random missing.", {})
+
+
+def test_a_method_without_a_defined_mean_is_not_ranked():
+    lead, facts = found(metrics({**CLEAR, "a": (0.9, np.nan, 0.7)}))
+    assert lead.startswith("b is best")
+    assert facts["Runner-up"].startswith("c, ")
+
+
+def test_when_no_method_is_above_the_floor_that_is_what_leads():
+    lead, _ = found(metrics({"a": (0.2, 0.2, 0.2), FLOOR: (0.3, 0.3, 0.3)}))
+    assert lead.startswith(
+        "No method is above the floor on average over 3 missing rates: a, the best, is 10.00 points "
+    )
+    assert lead.endswith("under it: F1 20.00 %.")
+
+
+def test_without_floor_nothing_is_compared_with_it():
+    lead, facts = found(metrics({"a": CLEAR["a"]}))
+    assert lead.endswith("There is no majority to compare with.")
+    assert "Down to majority" not in facts
+
+
+def test_what_is_lost_with_the_rate_and_without_a_modality():
+    sets = {"": 0.9, "text": 0.4, "audio": 0.8, "vision": 0.85, "text+audio": 0.1}
+    _, facts = found(metrics(CLEAR, absent=sets))
+    assert facts["Loses"] == (
+        "From r = 0 to r = 0.9, a loses 20.00 points. Without text it loses 50.00 points, more than without any other "
+        "single modality."
+    )
+    _, facts = found(metrics({**CLEAR, "a": (0.7, 0.8, 0.9)}, absent={"": 0.5, "text": 0.6}))
+    assert facts["Loses"] == "From r = 0 to r = 0.9, a gains 20.00 points."
+
+
+def test_methods_come_down_to_the_floor_where_their_means_or_if_known_their_intervals_do():
+    table = metrics(CLEAR)
+    _, facts = found(table)
+    assert facts["Down to majority"] == (
+        "At r = 0.5: c. At r = 0.9: b. At no rate: a. It is where mean F1 first reaches down to that of majority."
+    )
+    rows = table[(table["metric"] == "f1")]
+    wide = rows.assign(low=rows["value"] - 0.45, high=rows["value"] + 0.45, confidence=0.95).reindex(columns=INTERVALS)
+    _, facts = found(table, intervals=wide)
+    assert facts["Down to majority"].startswith(
+        "At r = 0: c. At r = 0.5: b. At r = 0.9: a. It is where the 95 % interval"
+    )
+    _, unknown = found(table, intervals=wide.assign(low=np.nan))
+    assert unknown["Down to majority"].startswith("At r = 0.5: c.")
+
+
+def test_lazy_is_who_gives_one_class_from_some_rate_on():
+    shares = {"a": (0.3, 0.4, 0.6), "b": (0.96, 0.9, 0.9), "c": (0.5, 0.97, 1.0), FLOOR: (1.0, 1.0, 1.0)}
+    _, facts = found(metrics(CLEAR, share=shares))
+    assert facts["Lazy behaviour"] == "c has 95 % or more of the predictions in one class of 5 from r = 0.5 on."
+    _, facts = found(metrics(CLEAR, share={**shares, "c": (0.5, 0.6, 0.4)}))
+    assert facts["Lazy behaviour"] == (
+        "None keeps 95 % or more of the predictions in one class of 5; b comes nearest, with 96.00 % at r = 0."
+    )

@@ -1,0 +1,198 @@
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from elision.corruption.missing import absent_rates, legacy_uniforms, missing, mixed_rates, uniforms
+from elision.corruption.noise import times
+from elision.corruption.plan import conditions
+from elision.evaluation.aggregate import aggregate, reported, statistics
+from elision.evaluation.metrics import score
+from elision.params import Params
+from elision.protocols import PROTOCOLS
+
+PRESENT = ("text", "audio", "vision")
+LENGTHS = np.array([5, 50, 23, 3])
+FOLDS = {"by": "speaker", "count": 3}
+
+
+def params(protocol, *, dataset=None, **sections):
+    folds = {"folds": FOLDS} if PROTOCOLS[protocol].folds else {}
+    datasets = {"d": {"source": "demo", **folds, **(dataset or {})}}
+    return Params(datasets=datasets, methods=["majority"], protocol=protocol, **sections)
+
+
+def listed(protocol):
+    found = conditions(params(protocol).corruption_for("d"), PRESENT)
+    return pd.DataFrame([(c.corruption, c.level, "+".join(c.modalities)) for c in found])
+
+
+def kept(rate, *, padded, text):
+    """Kept positions of padded samples [N, T], by the draws of LNLN's code."""
+    drawn = legacy_uniforms(seed=1111, lengths=LENGTHS, padded=padded, keep_ends=text)
+    positions = np.zeros((len(LENGTHS), padded), bool)
+    positions[np.arange(padded) < LENGTHS[:, None]] = ~missing(drawn, rate)
+    return positions
+
+
+@pytest.mark.parametrize(
+    ("padded", "rate", "count", "digest"),
+    [
+        (50, 0.1, 75, "542bda6d9b3cec96"),
+        (50, 0.5, 40, "5accd75726d8186f"),
+        (50, 0.9, 17, "9352962e5a8954d8"),
+        (375, 0.1, 72, "c26fd4a9c9c2c40d"),
+        (375, 0.5, 42, "3350c815925e3dd4"),
+        (375, 0.9, 9, "5b1195d46c2c7913"),
+    ],
+)
+def test_lnln_keeps_the_positions_that_its_code_keeps(padded, rate, count, digest):
+    positions = kept(rate, padded=padded, text=padded == 50)
+    assert positions.sum() == count
+    assert hashlib.sha256(np.packbits(positions).tobytes()).hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.5, 1.0])
+def test_lnln_draws_as_the_legacy_generator_and_keeps_what_is_above_the_rate(rate):
+    expected = (np.random.RandomState(1111).uniform(size=(4, 60)) > rate) & (np.arange(60) < LENGTHS[:, None])
+    np.testing.assert_array_equal(kept(rate, padded=60, text=False), expected)
+
+
+def test_lnln_masks_modalities_of_one_padded_length_alike_and_elision_does_not():
+    audio, vision = (kept(0.5, padded=500, text=False) for _ in ("audio", "vision"))
+    np.testing.assert_array_equal(audio, vision)
+    key = {"seed": 1111, "stream": "test", "ids": list("abcd"), "lengths": LENGTHS, "keep_ends": False}
+    assert not np.array_equal(uniforms(modality="audio", **key), uniforms(modality="vision", **key))
+
+
+def test_elision_draws_by_sample_and_modality():
+    drawn = uniforms(
+        seed=1111, stream="test", ids=["a", "b"], lengths=np.array([3, 2]), modality="audio", keep_ends=False
+    )
+    np.testing.assert_allclose(drawn, [0.0693036, 0.1017994, 0.0880717, 0.6931708, 0.8558882], atol=1e-7)
+    assert listed("elision")[0].value_counts().to_dict() == {"random": 10, "absent": 7}
+
+
+def test_lnln_trains_and_selects_as_its_code():
+    train = params("lnln").train_for("d")
+    assert (train.corruption, train.redraw, train.validation_rate) == ("lnln", "never", 0.5)
+    assert (train.epochs, train.selection) == (200, "test_oracle")
+    assert listed("lnln").equals(listed("elision"))
+
+
+def test_lnln_rounds_scores_and_reports_both_orders_of_arguments():
+    prediction, label = np.full(9, 0.123456), np.array([-1.0, -1, -1, 1, 1, 1, 1, 1, 1])
+    share = 6 / 9
+    values = score(prediction, label, "mosi", protocol="lnln")
+    assert values["acc2_negpos"] == 0.6667
+    assert values["f1_negpos"] == round(share * 2 * share / (1 + share), 4)
+    assert values["f1_negpos_swapped"] == round(2 * share / (1 + share), 4)
+    unrounded = score(prediction / 3, label / 3, "sims", protocol="lnln")
+    assert unrounded["f1_swapped"] == pytest.approx(2 * share / (1 + share), abs=1e-12)
+    assert "f1_negpos_swapped" not in score(prediction, label, "mosi")
+
+
+def test_mmsa_trains_on_complete_data_and_rounds_all():
+    train = params("mmsa").train_for("d")
+    assert (train.corruption, train.selection, train.epochs) == ("complete", "valid", None)
+    label = np.array([-0.5, 0.1, 1 / 3])
+    assert score(label + 1 / 7, label, "sims", protocol="mmsa")["mae"] == 0.1429
+
+
+def test_mmin_trains_and_tests_under_six_conditions():
+    assert listed("mmin")[2].tolist() == ["", "text", "audio", "vision", "text+audio", "text+vision", "audio+vision"]
+    train = params("mmin").train_for("d")
+    assert (train.corruption, train.selection) == ("absent", "valid")
+    drawn = absent_rates(seed=1, stream="train 1", ids=list("abcd"), present=PRESENT)
+    assert drawn.tolist() == [[0, 1, 0], [0, 1, 0], [1, 0, 0], [1, 1, 0]]
+
+
+def test_mmin_averages_conditions_of_means_over_folds():
+    rows = []
+    for fold, accuracies in ((1, (4, 2)), (2, (1, 3))):
+        for absent, right in zip(("text", "audio"), accuracies, strict=True):
+            label = ["sad"] * 4
+            prediction = ["sad"] * right + ["happy"] * (4 - right)
+            ids = [f"{fold}-{i}" for i in range(4)]
+            columns = {"corruption": "absent", "level": 1.0, "modalities": absent, "checkpoint": "valid"}
+            rows.append((fold, pd.DataFrame({"id": ids, **columns, "prediction": prediction, "label": label})))
+    tables = [
+        ("d", "emotion:happy,sad", "mmin", f"seed-1.fold-{fold}", pd.concat([t for f, t in rows if f == fold]))
+        for fold in (1, 2)
+    ]
+    metrics = aggregate(tables, protocols={"d": "mmin"})
+    by_set = statistics(metrics, ["modalities"]).query("metric == 'wa'").set_index("modalities")["mean"]
+    assert by_set.to_dict() == {"text": (1 + 0.25) / 2, "audio": (0.5 + 0.75) / 2}
+    overall = statistics(metrics).query("metric == 'wa'")["mean"].item()
+    assert overall == pytest.approx(by_set.mean()) == 0.625
+
+
+def test_nmer_tests_noise_in_place_of_modalities():
+    settings = params("nmer").corruption_for("d")
+    assert settings.noise.t_per_batch
+    assert settings.noise.intensities == [20, 40, 60, 80, 100]
+    found = listed("nmer")
+    assert found.groupby([0, 1]).size().tolist() == [6] * 10
+    assert params("nmer").train_for("d").corruption == "noise"
+    drawn = times(seed=1111, stream="test", ids=["a", "b", "c"], modality="audio")
+    np.testing.assert_allclose(drawn, [0.1178084, 0.9400230, 0.2453416], atol=1e-7)
+
+
+def test_hrlf_trains_on_frames_lost_and_modalities_absent_at_once():
+    assert params("hrlf").train_for("d").corruption == "mixed"
+    found = listed("hrlf")
+    assert found[found[0] == "random"][1].tolist() == pytest.approx(np.arange(11) / 10)
+    drawn = mixed_rates(seed=1, stream="train 1", ids=list("abc"), present=PRESENT)
+    np.testing.assert_allclose(drawn, [[1, 1, 0.2], [0.1, 0.1, 0.1], [1, 1, 0.6]])
+
+
+def test_what_stands_in_the_params_replaces_what_the_protocol_says_and_is_named():
+    changed = params("lnln", train={"epochs": 20}, corruption={"random": [0.5]})
+    assert changed.train_for("d").epochs == 20
+    assert changed.corruption_for("d").random == [0.5]
+    assert changed.protocol_text("d") == "lnln (corruption.random: [0.5], train.epochs: 20)"
+    assert params("lnln", train={"epochs": 200}).protocol_text("d") == "lnln"
+
+
+def test_a_dataset_may_have_a_protocol_of_its_own():
+    found = params("elision", dataset={"protocol": "lnln"})
+    assert found.train_for("d").selection == "test_oracle"
+    assert found.protocol_text("d") == "lnln"
+
+
+def test_a_protocol_of_folds_needs_folds_and_one_mask_array_has_none():
+    with pytest.raises(ValueError, match="protocol mmin is defined for folds; give dataset 'd' folds"):
+        params("elision", dataset={"protocol": "mmin"})
+    with pytest.raises(ValueError, match="dataset 'd' has folds"):
+        params("lnln", dataset={"folds": FOLDS})
+
+
+def predictions(seed):
+    rng, tables = np.random.default_rng(seed), []
+    label = np.array([-2.0, -1, 0, 1, 2, 3])
+    for checkpoint in ("acc2_negpos", "acc2_nonneg", "acc5", "acc7", "mae", "valid"):
+        for level in (0.0, 0.5):
+            columns = {"corruption": "random", "level": level, "modalities": "", "checkpoint": checkpoint}
+            noise = rng.normal(size=6)
+            tables.append(pd.DataFrame({"id": list("abcdef"), **columns, "prediction": label + noise, "label": label}))
+    return pd.concat(tables)
+
+
+def test_of_a_run_chosen_on_test_the_checkpoint_of_validation_stands_beside_and_is_not_reported():
+    metrics = aggregate([("d", "mosi", "lnln", "seed-1", predictions(1))], protocols={"d": "lnln"})
+    assert set(metrics.query("metric == 'corr'")["checkpoint"]) == {"mae", "valid"}
+    assert set(reported(metrics)["checkpoint"]) == {"acc2_negpos", "acc2_nonneg", "acc5", "acc7", "mae"}
+    assert statistics(metrics)["conditions"].eq(2).all()
+
+
+def test_lnln_averages_the_deviations_of_the_rates_and_elision_deviates_the_averages():
+    tables = [("d", "mosi", "lnln", f"seed-{seed}", predictions(seed)) for seed in (1, 2, 3)]
+    found = {}
+    for protocol in ("lnln", "elision"):
+        metrics = aggregate(tables, protocols={"d": protocol})
+        found[protocol] = statistics(metrics).set_index("metric").loc["mae"]
+    mae = reported(metrics).query("metric == 'mae'").pivot(index="seed", columns="level", values="value")
+    assert found["lnln"]["std"] == pytest.approx(mae.std(ddof=1).mean(), abs=1e-4)
+    assert found["elision"]["std"] == pytest.approx(mae.mean(axis=1).std(ddof=1))
+    assert found["lnln"]["mean"] == pytest.approx(found["elision"]["mean"], abs=1e-4)

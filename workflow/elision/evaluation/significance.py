@@ -1,0 +1,544 @@
+"""How sure the metrics are: bootstrap intervals over utterances, tests between methods, ranks over conditions.
+
+A resample draws as many clusters (speakers, videos, or single utterances) as the test split has, with replacement, and
+takes all utterances of a cluster as often as it was drawn. The draws are the same for all methods of a dataset, so that
+differences between methods are paired. Only the test utterances are drawn: an interval tells how far a number would be
+off with other people, not with other seeds, over which ``aggregate.statistics`` has the deviation.
+
+Every metric is a function of sums over utterances, so that all resamples of all conditions are products of matrices.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+
+import numpy as np
+import pandas as pd
+from scipy import special, stats
+
+from elision.corruption.missing import generator
+from elision.errors import ElisionError
+from elision.evaluation.aggregate import CONDITION, Predictions, Run, checked, pool
+from elision.evaluation.metrics import Family, classify, metric
+from elision.evaluation.metrics import family as family_of
+from elision.params import Statistics
+from elision.progress import track
+from elision.training.selection import VALID
+
+SUMMARIES = ("mean_random", "mean_absent", "area_random")
+VIDEO = "$_$"
+
+# Numbers in a factor of a product of matrices: 16 MiB, which stay in the cache.
+_BLOCK = 2**21
+# Where metrics, which are of the order of 1, count as equal.
+_EQUAL = 1e-12
+
+Total = Callable[[np.ndarray], np.ndarray]
+
+
+def weighted_score(prediction: np.ndarray, label: np.ndarray, *, name: str, family: str, total: Total) -> np.ndarray:
+    """Compute a metric as ``metrics.score`` does, of samples that are there several times, or not at all.
+
+    Parameters
+    ----------
+    prediction : np.ndarray [shape=(K, N)]
+        Scores or class numbers under K conditions.
+    label : np.ndarray [shape=(N,)]
+    name : str
+        Key of ``WEIGHTED``.
+    family : str
+        See ``metrics.family``.
+    total : callable
+        Takes values of samples [shape=(K, N) or (1, N)] to their sums under R weightings [shape=(R, K) or (R, 1)].
+
+    Returns
+    -------
+    values : np.ndarray [shape=(R, K)]
+        nan where the metric is undefined.
+    """
+    form, made_from = WEIGHTED[name]
+    label = label[None]
+    if made_from == "scores":
+        end = 1.0 if family == "sims" else np.inf
+        label, prediction = np.clip(label, -end, end), np.clip(prediction, -end, end)
+    elif made_from == "signs":
+        label, prediction = np.where(label == 0, -1, label > 0), (prediction > 0).astype(int)
+    else:
+        label, prediction = (classify(values, family=family, classes=made_from) for values in (label, prediction))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return form(total, label, prediction)
+
+
+# Forms of the metrics: of the truth [shape=(1, N)] and of what was predicted [shape=(K, N)]. A class of -1 is left out.
+
+
+def _accuracy(total: Total, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    return total(truth == predicted) / total(truth >= 0)
+
+
+def _counts(total: Total, truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Samples of each class that were found, that there are, and that were predicted [shape=(classes, R, K or 1)]."""
+    kept, classes = truth >= 0, range(1 + max(truth.max(), predicted.max()))
+    found = np.stack([total((truth == c) & (predicted == c)) for c in classes])
+    there = np.stack([total(truth == c) for c in classes])
+    return found, there, np.stack([total(kept & (predicted == c)) for c in classes])
+
+
+def _mean_defined(values: np.ndarray, defined: np.ndarray) -> np.ndarray:
+    return np.where(defined, values, 0).sum(0) / defined.sum(0)
+
+
+def _weighted_f1(total: Total, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    found, there, guessed = _counts(total, truth, predicted)
+    return (there * np.nan_to_num(2 * found / (there + guessed))).sum(0) / there.sum(0)
+
+
+def _macro_f1(total: Total, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    found, there, guessed = _counts(total, truth, predicted)
+    return _mean_defined(2 * found / (there + guessed), there + guessed > 0)
+
+
+def _macro_recall(total: Total, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    found, there, _ = _counts(total, truth, predicted)
+    return _mean_defined(found / there, there > 0)
+
+
+def _mae(total: Total, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    return total(np.abs(predicted - truth)) / total(np.ones_like(truth))
+
+
+def _correlation(total: Total, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    def centred(values: np.ndarray) -> np.ndarray:
+        values = values - values[:, :1]  # exactly 0 where all are the same
+        return values - values.mean(1, keepdims=True)
+
+    def moment(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return total(a * b) - total(a) * total(b) / count
+
+    def variance(values: np.ndarray) -> np.ndarray:
+        found = moment(values, values)
+        # What is left of equal values is the rounding of their difference.
+        return np.where(found > _EQUAL * total(values**2), found, np.nan)
+
+    count = total(np.ones_like(truth))
+    truth, predicted = centred(truth), centred(predicted)
+    found = moment(predicted, truth) / np.sqrt(variance(predicted) * variance(truth))
+    return np.clip(found, -1, 1)
+
+
+WEIGHTED: dict[str, tuple[Callable[[Total, np.ndarray, np.ndarray], np.ndarray], int | str]] = {
+    "acc7": (_accuracy, 7),
+    "acc5": (_accuracy, 5),
+    "acc3": (_accuracy, 3),
+    "acc2_negpos": (_accuracy, "signs"),
+    "f1_negpos": (_weighted_f1, "signs"),
+    "acc2_nonneg": (_accuracy, 2),
+    "f1_nonneg": (_weighted_f1, 2),
+    "acc2": (_accuracy, 2),
+    "f1": (_weighted_f1, 2),
+    "mae": (_mae, "scores"),
+    "corr": (_correlation, "scores"),
+    "wa": (_accuracy, "labels"),
+    "ua": (_macro_recall, "labels"),
+    "f1_weighted": (_weighted_f1, "labels"),
+    "f1_macro": (_macro_f1, "labels"),
+}
+
+
+def clusters(ids: Sequence[str], samples: pd.DataFrame, by: str) -> tuple[str, np.ndarray]:
+    """Find the utterances that belong together.
+
+    Parameters
+    ----------
+    ids : sequence of N str
+        Utterances of the test split.
+    samples : pd.DataFrame
+        Columns ``id`` and, if known, ``speaker``.
+    by : str
+        "speaker", "video" or "none". Where the speaker of an utterance is unknown, or all have the same, it is the
+        video: what stands before "$_$" in an id, as in MMSA's. Where that is unknown or the same, too, each utterance
+        stands for itself.
+
+    Returns
+    -------
+    kind : str
+        What was found: "speaker", "video" or "utterance".
+    names : np.ndarray [shape=(N,), dtype=object]
+
+    Raises
+    ------
+    ElisionError
+        If an utterance is none of the samples.
+    """
+    if unknown := sorted(set(ids) - set(samples["id"])):
+        raise ElisionError(f'samples.parquet: no sample "{unknown[0]}", which has predictions; evaluate again')
+    known = pd.DataFrame({"speaker": None, "video": [name.rpartition(VIDEO)[0] or None for name in ids]}, index=ids)
+    if "speaker" in samples:
+        known["speaker"] = samples.set_index("id")["speaker"]
+    kinds = {"speaker": ["speaker", "video"], "video": ["video"], "none": []}[by]
+    kind = next((kind for kind in kinds if known[kind].notna().all() and known[kind].nunique() > 1), "utterance")
+    return kind, np.asarray(ids if kind == "utterance" else known[kind], object)
+
+
+def draw(count: int, *, resamples: int, key: Sequence[int | str]) -> np.ndarray:
+    """Draw clusters with replacement.
+
+    Parameters
+    ----------
+    count : int
+        Clusters; each resample draws as many.
+    resamples : int
+    key : sequence of int or str
+        What the draws depend on, besides ``count``.
+
+    Returns
+    -------
+    times : np.ndarray [shape=(resamples, count), dtype=uint16]
+        How often each cluster was drawn.
+    """
+    random = generator(*key)
+    rows = (np.bincount(random.integers(count, size=count), minlength=count) for _ in range(resamples))
+    return np.stack([row.astype(np.uint16) for row in rows])
+
+
+def totals(names: np.ndarray, times: np.ndarray) -> Total:
+    """Make the function that sums values over utterances, those of a cluster as often as it was drawn.
+
+    The sums are exact, apart from a rounding of the values of each cluster to 2^-52, so that they do not depend on the
+    order in which a matrix product adds: on the number of threads, or on the processor.
+
+    Parameters
+    ----------
+    names : np.ndarray [shape=(N,)]
+        Cluster of each utterance.
+    times : np.ndarray [shape=(R, clusters)]
+        Clusters are in sorted order.
+    """
+    order = np.argsort(names, kind="stable")
+    starts = np.unique(names[order], return_index=True)[1]
+    times = times.astype(np.float64)
+
+    def total(values: np.ndarray) -> np.ndarray:
+        sums = np.add.reduceat(values[:, order], starts, axis=1, dtype=np.float64)
+        # Sums of multiples of 2^-20 fit into a float64 up to 2^33, and those of what is left, being small, too.
+        coarse = np.rint(sums * 2**20) / 2**20
+        if (coarse == sums).all():
+            return times @ coarse.T
+        return times @ coarse.T + times @ (np.rint((sums - coarse) * 2**52) / 2**52).T
+
+    return total
+
+
+def interval(values: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile interval over resamples.
+
+    An undefined resample may be anything: it counts as the lowest and as the highest. The ends are values of resamples
+    (the next one outwards), or nan, where an end would lie among undefined ones.
+
+    Parameters
+    ----------
+    values : np.ndarray [shape=(R, ...)]
+    confidence : float
+
+    Returns
+    -------
+    low, high : np.ndarray [shape=(...)]
+    """
+    tail, undefined = (1 - confidence) / 2, np.isnan(values)
+    low = np.quantile(np.where(undefined, -np.inf, values), tail, axis=0, method="lower")
+    high = np.quantile(np.where(undefined, np.inf, values), 1 - tail, axis=0, method="higher")
+    known = np.isfinite(low) & np.isfinite(high)
+    return np.where(known, low, np.nan), np.where(known, high, np.nan)
+
+
+def p_value(difference: np.ndarray, resampled: np.ndarray, count: int) -> np.ndarray:
+    """Test whether a difference is 0: a two-sided t test on its clustered bootstrap standard error.
+
+    The difference over its standard error has a t distribution with one degree of freedom fewer than there are
+    clusters; the standard error is the standard deviation over resamples, times sqrt(G / (G - 1)) for G clusters, as
+    for a mean. Of a mean over single utterances, such as MAE, that is the paired t test. Other than the share of
+    resamples beyond 0, p can be as small as Holm's correction for many pairs needs, whatever the number of resamples.
+
+    It takes clusters to be independent draws of the people of interest, and the difference to be near normal: with
+    less than about 20 clusters, or differences made by a few utterances, p is a rough guide.
+
+    Parameters
+    ----------
+    difference : np.ndarray [shape=(...)]
+    resampled : np.ndarray [shape=(R, ...)]
+        Undefined ones are left out.
+    count : int
+        Clusters, two or more.
+
+    Returns
+    -------
+    p : np.ndarray [shape=(...)]
+        1 for methods whose predictions score the same in all resamples.
+    """
+    defined = ~np.isnan(resampled)
+    number = defined.sum(0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centred = np.where(defined, resampled - _mean_defined(resampled, defined), 0)
+        error = np.sqrt((centred**2).sum(0) / (number - 1) * count / (count - 1))
+        p = 2 * special.stdtr(count - 1, -np.abs(difference) / error)
+    same = np.where(np.abs(difference) <= _EQUAL, 1.0, 0.0)
+    return np.where(np.isnan(difference) | np.isnan(error), np.nan, np.where(error > _EQUAL, p, same))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Correct the p of several tests as Holm does (1979), step down; nan is no test.
+
+    Parameters
+    ----------
+    p : np.ndarray [shape=(tests,)]
+
+    Returns
+    -------
+    corrected : np.ndarray [shape=(tests,)]
+        A test is significant at a level if this is not above it: then the chance that any true null hypothesis of them
+        is rejected is at most that level.
+    """
+    order = np.argsort(p, kind="stable")
+    left = np.count_nonzero(~np.isnan(p)) - np.arange(len(p))
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * left), 1)
+    return corrected
+
+
+def summaries(conditions: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Give the rows of conditions, and their weights, of which each summary is the weighted sum.
+
+    ``mean_random`` and ``mean_absent`` are means over the missing rates, and over the sets of absent modalities (none
+    is not one of them). ``area_random`` is NIAT's AUILC: the area under the metric over the missing rates r_i that were
+    evaluated, by trapezoids, sum of (m_i + m_{i+1}) / 2 * (r_{i+1} - r_i). A metric of 1 at all rates of 0 to 0.9 has
+    an area of 0.9.
+
+    Parameters
+    ----------
+    conditions : pd.DataFrame
+        Columns ``corruption``, ``level`` and ``modalities``.
+
+    Returns
+    -------
+    summaries : dict of str to (rows, weights)
+        Without those for which there are not enough conditions.
+    """
+    rates = conditions["level"].where(conditions["corruption"] == "random").sort_values().dropna()
+    absent = np.flatnonzero((conditions["corruption"] == "absent") & (conditions["modalities"] != ""))
+    random, steps, found = rates.index.to_numpy(), np.diff(rates), {}
+    for name, rows in (("mean_random", random), ("mean_absent", absent)):
+        if len(rows):
+            found[name] = rows, np.full(len(rows), 1 / len(rows))
+    if len(random) > 1:
+        found["area_random"] = random, (np.append(0, steps) + np.append(steps, 0)) / 2
+    return found
+
+
+def ranks(values: np.ndarray, *, better: str, confidence: float) -> tuple[np.ndarray, float, float]:
+    """Average ranks of methods over conditions, with Nemenyi's critical difference (Demsar, JMLR 7, 2006).
+
+    Two methods differ if their average ranks do by more than q sqrt(k (k + 1) / (6 n)), for k methods and n conditions,
+    with q the studentised range over sqrt(2). Conditions are taken to be independent, as data sets are; those of one
+    test set are not, so both that and p promise too much.
+
+    Parameters
+    ----------
+    values : np.ndarray [shape=(conditions, methods)]
+        Conditions with nan are left out.
+    better : str
+        "higher" or "lower".
+    confidence : float
+
+    Returns
+    -------
+    average : np.ndarray [shape=(methods,)]
+        1 is best; equal values share their mean rank.
+    critical : float
+    p : float
+        Of Friedman's test that all methods rank the same (chi-squared, corrected for ties); nan for two methods or one
+        condition.
+    """
+    values = values[~np.isnan(values).any(1)]
+    count, methods = values.shape
+    if not count or methods < 2:
+        return np.full(methods, np.nan), np.nan, np.nan
+    ranked = stats.rankdata(values if better == "lower" else -values, axis=1)
+    quantile = stats.studentized_range.ppf(confidence, methods, np.inf) / np.sqrt(2)
+    p = np.nan
+    if methods > 2 and count > 1:
+        p = 1.0 if np.ptp(ranked, axis=1).max() == 0 else stats.friedmanchisquare(*ranked.T).pvalue
+    return ranked.mean(0), float(quantile * np.sqrt(methods * (methods + 1) / (6 * count))), float(p)
+
+
+def significance(
+    tables: Iterable[Predictions], samples: Mapping[str, pd.DataFrame], settings: Statistics
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compute intervals of all metrics, and compare all methods with each other, under every condition.
+
+    A resample's value is the mean over seeds of the metric on the same utterances; with folds, on those of all folds of
+    a seed, pooled. ``summaries`` are made in each resample.
+
+    Parameters
+    ----------
+    tables : iterable of (dataset, family, method, run, predictions)
+        As for ``aggregate``. The order of tables and rows does not change a bit of the result.
+    samples : mapping of str to pd.DataFrame
+        Columns ``id`` and, if known, ``speaker`` of each dataset.
+    settings : Statistics
+
+    Returns
+    -------
+    intervals : pd.DataFrame
+        Columns ``dataset``, ``family``, ``method``, ``corruption`` (or a summary, with level nan and no modalities),
+        ``level``, ``modalities``, ``metric`` (those with a direction), ``value``, ``low``, ``high``, ``seeds``,
+        ``cluster`` ("speaker", "video" or "utterance": what was drawn), ``clusters`` (how many), ``resamples``,
+        ``confidence`` and ``on_test`` (a checkpoint was chosen on the test split). Of a single cluster, and where
+        ``interval`` has none, ``low`` and ``high`` are nan.
+    comparisons : pd.DataFrame
+        Columns ``dataset``, ``corruption``, ``level``, ``modalities``, ``metric`` (F1, that beside it, correlation),
+        ``method`` and ``other`` (each pair once), ``difference`` (the first minus the other), ``low``, ``high``, ``p``
+        (of ``p_value``; nan where there is no interval), ``p_holm`` (corrected over the pairs of this dataset,
+        condition and metric), and the last five of ``intervals``.
+
+    Raises
+    ------
+    ElisionError
+        Of ``aggregate``, or if methods have predictions of different samples.
+    """
+    found = [
+        _resample(dataset, family, methods, samples[dataset], settings)
+        for dataset, (family, methods) in _by_dataset(tables).items()
+    ]
+    return _table(found, _intervals, _INTERVALS), _table(found, _comparisons, _COMPARISONS)
+
+
+_MADE = ["cluster", "clusters", "resamples", "confidence", "on_test"]
+_INTERVALS = ["dataset", "family", "method", *CONDITION, "metric", "value", "low", "high", "seeds", *_MADE]
+_COMPARISONS = ["dataset", *CONDITION, "metric", "method", "other", "difference", "low", "high", "p", "p_holm", *_MADE]
+
+
+@dataclass(frozen=True)
+class _Resamples:
+    """Values of one dataset [shape=(methods, metrics, 1 + resamples, conditions)]; the first are those of the test set.
+
+    ``conditions`` has a row for each summary, too.
+    """
+
+    dataset: str
+    family: str
+    seeds: dict[str, int]
+    metrics: list[str]
+    conditions: pd.DataFrame
+    values: np.ndarray
+    on_test: np.ndarray
+    made: dict
+
+
+def _by_dataset(tables: Iterable[Predictions]) -> dict[str, tuple[str, dict[str, list[Run]]]]:
+    """Family, and of each method one run per seed, folds pooled; all of a dataset have the same utterances."""
+    parts: dict[str, dict[str, dict[int, dict[str, Run]]]] = {}
+    families = {}
+    for (dataset, family, method, _, seed, fold), run in checked(tables):
+        families[dataset] = family
+        parts.setdefault(dataset, {}).setdefault(method, {}).setdefault(seed, {})[fold] = run
+    found = {}
+    for dataset, methods in sorted(parts.items()):
+        pooled = {
+            method: [pool(folds, f"{dataset}/{method}/seed-{seed}") for seed, folds in sorted(seeds.items())]
+            for method, seeds in sorted(methods.items())
+        }
+        (name, (first, *_)), *_ = pooled.items()
+        for method, runs in pooled.items():
+            if not all(np.array_equal(r.ids, first.ids) and np.array_equal(r.label, first.label) for r in runs):
+                raise ElisionError(
+                    f"predictions of {dataset}/{method} and of {dataset}/{name} are for different samples, folds or "
+                    "labels, and cannot be compared; delete both and run again"
+                )
+        found[dataset] = families[dataset], pooled
+    return found
+
+
+def _reported(run: Run, family: Family, name: str) -> str:
+    """Return the checkpoint that a metric is read from."""
+    chosen = family.selected_by.get(name, VALID)
+    return chosen if chosen in set(run.keys["checkpoint"]) else VALID
+
+
+def _resample(
+    dataset: str, family: str, methods: dict[str, list[Run]], samples: pd.DataFrame, settings: Statistics
+) -> _Resamples:
+    known = family_of(family)
+    metrics = [name for name in known.reported if metric(name).better]
+    first = next(iter(methods.values()))[0]
+    conditions = first.keys[CONDITION].drop_duplicates(ignore_index=True)
+    kind, names = clusters(first.ids, samples, settings.cluster)
+    count = len(set(names))
+    drawn = draw(count, resamples=settings.resamples, key=(settings.seed, "bootstrap", dataset))
+    times = np.concatenate([np.ones((1, count), drawn.dtype), drawn])
+    values = np.empty((len(methods), len(metrics), len(times), len(conditions)))
+    on_test = np.empty(values.shape[:2], bool)
+    rows = max(1, _BLOCK // count)
+    for start in track(range(0, len(times), rows), f"bootstrap {dataset}"):
+        block = slice(start, start + rows)
+        total = totals(names, times[block])
+        for (i, runs), (j, name) in product(enumerate(methods.values()), enumerate(metrics)):
+            read = [_reported(run, known, name) for run in runs]
+            on_test[i, j] = any(checkpoint != VALID for checkpoint in read)
+            prediction = np.concatenate(
+                [
+                    run.prediction[run.keys["checkpoint"] == checkpoint]
+                    for run, checkpoint in zip(runs, read, strict=True)
+                ]
+            )
+            scores = weighted_score(prediction, first.label, name=name, family=family, total=total)
+            values[i, j, block] = scores.reshape(len(scores), len(runs), -1).mean(1)
+    made_of = summaries(conditions)
+    if made_of:
+        parts = [(values[..., rows] * weights).sum(-1, keepdims=True) for rows, weights in made_of.values()]
+        values = np.concatenate([values, *parts], axis=-1)
+        extra = pd.DataFrame({"corruption": list(made_of), "level": np.nan, "modalities": ""})
+        conditions = pd.concat([conditions, extra], ignore_index=True)
+    if count == 1:
+        values[:, :, 1:] = np.nan
+    made = {"cluster": kind, "clusters": count, "resamples": settings.resamples, "confidence": settings.confidence}
+    seeds = {method: len(runs) for method, runs in methods.items()}
+    return _Resamples(dataset, family, seeds, metrics, conditions, values, on_test, made)
+
+
+def _intervals(found: _Resamples) -> Iterator[pd.DataFrame]:
+    for (i, (method, seeds)), (j, name) in product(enumerate(found.seeds.items()), enumerate(found.metrics)):
+        value, resampled = found.values[i, j, 0], found.values[i, j, 1:]
+        low, high = interval(resampled, found.made["confidence"])
+        here = {"dataset": found.dataset, "family": found.family, "method": method, "metric": name}
+        numbers = {"value": value, "low": low, "high": high, "seeds": seeds}
+        yield found.conditions.assign(**here, **numbers, **found.made, on_test=found.on_test[i, j])
+
+
+def _comparisons(found: _Resamples) -> Iterator[pd.DataFrame]:
+    family, count = family_of(found.family), found.made["clusters"]
+    pairs = list(combinations(enumerate(found.seeds), 2))
+    for name in (family.f1, family.second, "corr"):
+        if name not in found.metrics or not pairs:
+            continue
+        of = found.metrics.index(name)
+        tests = []
+        for (i, _), (j, _) in pairs:
+            differences = found.values[i, of] - found.values[j, of]
+            low, high = interval(differences[1:], found.made["confidence"])
+            p = np.where(np.isnan(low), np.nan, p_value(differences[0], differences[1:], count))
+            tests.append({"difference": differences[0], "low": low, "high": high, "p": p})
+        corrected = np.apply_along_axis(holm, 0, np.stack([test["p"] for test in tests]))
+        for ((i, method), (j, other)), test, p_holm in zip(pairs, tests, corrected, strict=True):
+            here = {"dataset": found.dataset, "metric": name, "method": method, "other": other}
+            on_test = found.on_test[i, of] or found.on_test[j, of]
+            yield found.conditions.assign(**here, **test, p_holm=p_holm, **found.made, on_test=on_test)
+
+
+def _table(
+    found: list[_Resamples], rows: Callable[[_Resamples], Iterator[pd.DataFrame]], columns: list[str]
+) -> pd.DataFrame:
+    parts = [part for resamples in found for part in rows(resamples)]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    keys = [name for name in columns if name in ("dataset", *CONDITION, "metric", "method", "other")]
+    return pd.concat(parts)[columns].sort_values(keys, ignore_index=True)

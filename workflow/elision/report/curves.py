@@ -1,0 +1,72 @@
+"""The numbers behind the curves as long tables: for figures, and as files that ``dvc plots`` draws."""
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from elision.evaluation.aggregate import FLOOR, statistics
+from elision.evaluation.metrics import family as family_of
+from elision.evaluation.metrics import metric as metric_of
+from elision.params import stage_names
+from elision.report import Results
+from elision.report.tables import ON_TEST, heading
+
+_LOSS = "training loss"
+
+
+def missing_rate(results: Results, methods: Sequence[str]) -> pd.DataFrame:
+    """Average the F1 and the second metric of each dataset at every missing rate.
+
+    Returns
+    -------
+    curves : pd.DataFrame
+        Columns ``panel`` (dataset and metric, as text, with the mark of what was chosen on test), ``dataset``,
+        ``metric``, ``method``, ``rate``, ``mean``, ``std`` and ``on_test`` (see ``aggregate.statistics``), sorted.
+    """
+    metrics = results.metrics[results.metrics["method"].isin([*methods, FLOOR])]
+    values = statistics(metrics[metrics["corruption"] == "random"], ["level"]).rename(columns={"level": "rate"})
+    headline = {name: (family_of(name).f1, family_of(name).second) for name in values["family"].unique()}
+    pairs = pd.MultiIndex.from_frame(values[["family", "metric"]])
+    values = values[pairs.isin([(name, key) for name, keys in headline.items() for key in keys])].copy()
+    values["panel"] = values["dataset"] + ": " + values["metric"].map(heading)
+    values.loc[values.groupby("panel")["on_test"].transform("any"), "panel"] += f" ({ON_TEST})"
+    columns = ["panel", "dataset", "metric", "method", "rate"]
+    return values.sort_values(columns, ignore_index=True)[[*columns, "mean", "std", "on_test"]]
+
+
+def training(results: Results, methods: Sequence[str]) -> pd.DataFrame:
+    """Average the loss and the metric that selects, on the validation split, over the runs that reached each epoch.
+
+    Stages that methods start from are there, too.
+
+    Returns
+    -------
+    curves : pd.DataFrame
+        Columns ``panel`` (dataset and quantity, as text), ``dataset``, ``method``, ``quantity`` ("loss", or the
+        metric), ``epoch``, ``mean``, ``std`` (ddof = 1; nan for one run) and ``runs``, sorted. A method that is not
+        optimised has the epoch 0 alone.
+    """
+    families = dict(zip(results.metrics["dataset"], results.metrics["family"], strict=True))
+    parts = []
+    for (dataset, method, run), history in results.histories.items():
+        if dataset not in families or method not in {*methods, FLOOR, *stage_names()}:
+            continue
+        metric = family_of(families[dataset]).selection[0]
+        named = {"loss": _LOSS, f"valid_{metric}": f"validation {metric_of(metric).name}"}
+        for column, name in named.items():
+            if column in history:
+                where = {"panel": f"{dataset}: {name}", "dataset": dataset, "method": method, "run": run}
+                quantity = column.removeprefix("valid_")
+                part = history[["epoch"]].assign(**where, quantity=quantity, value=history[column])
+                parts.append(part[part["value"].notna()])
+    columns = ["panel", "dataset", "method", "quantity", "epoch"]
+    values = pd.concat(parts) if parts else pd.DataFrame(columns=[*columns, "run", "value"])
+    # Sums in one order, whatever the order of the runs: the last bits belong to the numbers.
+    groups = values.sort_values([*columns, "run"], kind="stable").groupby(columns)["value"]
+    return groups.agg(mean="mean", std="std", runs="size").reset_index()
+
+
+CURVES: dict[str, Callable[[Results, Sequence[str]], pd.DataFrame]] = {
+    "missing_rate": missing_rate,
+    "training": training,
+}
