@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from elision.errors import ElisionError
-from elision.evaluation.aggregate import aggregate, confusions, statistics, summary
+from elision.evaluation.aggregate import aggregate, confusions, headline_rows, statistics, summary
 from elision.evaluation.metrics import confusion_matrix, score
 from elision.evaluation.metrics import family as family_of
 
@@ -365,4 +365,18 @@ def test_noise_conditions_are_conditions_like_others():
     conditions = [(kind, t, "text+audio") for kind in ("gaussian", "impulse") for t in (20.0, 100.0)]
     metrics = aggregate([("d", EMOTION, "nmer", "seed-1", class_predictions(conditions=conditions))])
     assert metrics.groupby(["corruption", "level", "modalities"]).ngroups == 4
-    assert summary(metrics) == {}
+    gaussian = metrics.query("corruption == 'gaussian' and metric == 'ua'")["value"].mean()
+    assert summary(metrics)["d"]["nmer"]["ua"] == pytest.approx(gaussian)
+
+
+def test_headlines_are_of_incomplete_data():
+    metrics = aggregate([("mosi", "mosi", "lnln", "seed-1", predictions())])
+    assert set(headline_rows(metrics)["corruption"]) == {"random"}
+    absent = metrics[metrics["corruption"] == "absent"]
+    assert set(headline_rows(absent)["modalities"]) == set(absent["modalities"]) - {""}
+    others = absent.assign(dataset="absent only")
+    both = headline_rows(pd.concat([metrics, others]))
+    assert both.groupby("dataset")["corruption"].unique().map(list).to_dict() == {
+        "mosi": ["random"],
+        "absent only": ["absent"],
+    }

@@ -84,7 +84,7 @@ def test_one_method_has_no_runner_up_and_the_floor_alone_no_findings():
     _, facts = found(metrics({"a": CLEAR["a"], FLOOR: CLEAR[FLOOR]}))
     assert "Runner-up" not in facts
     assert facts["Down to majority"].startswith("At no rate: a.")
-    assert found(metrics({FLOOR: CLEAR[FLOOR]})) == ("No method was evaluated under random missing.", {})
+    assert found(metrics({FLOOR: CLEAR[FLOOR]})) == ("No method was evaluated under incomplete data.", {})
 
 
 def test_a_method_without_a_defined_mean_is_not_ranked():
@@ -142,3 +142,10 @@ def test_lazy_is_who_gives_one_class_from_some_rate_on():
     assert facts["Lazy behaviour"] == (
         "None keeps 95 % or more of the predictions in one class of 5; b comes nearest, with 96.00 % at r = 0."
     )
+
+
+def test_without_missing_rates_the_incomplete_cases_are_ranked():
+    table = metrics({"a": (0.9, 0.5, 0.7), FLOOR: (0.3, 0.3, 0.3)})
+    sets = dict(zip(RATES, ("", "text", "audio"), strict=True))
+    lead, _ = found(table.assign(corruption="absent", modalities=table["level"].map(sets)))
+    assert lead == "a is best on average over 2 incomplete cases: F1 60.00 %, 30.00 points above majority, the floor."

@@ -190,7 +190,9 @@ def test_conditions_that_were_not_evaluated_give_an_empty_table_that_says_so(met
     assert table.empty
     assert "No such condition" in tables.markdown(table, "random_missing")
     assert "% No such condition" in tables.latex(table, "random_missing")
-    assert "No random-missing condition" in headline(only_absent)
+    assert "emotion_data: mean over 6 incomplete cases" in headline(only_absent)
+    complete = only_absent[only_absent["modalities"] == ""]
+    assert headline(complete) == "Nothing was evaluated under incomplete data."
 
 
 def test_the_ranking_is_by_mean_f1_with_the_floor_last(metrics):

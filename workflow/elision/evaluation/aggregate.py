@@ -24,6 +24,14 @@ from elision.protocols import PROTOCOLS
 from elision.training.selection import VALID
 
 FLOOR = "majority"
+# What rankings are made of: the first of them that a dataset was tested under, and what one condition of it is called.
+HEADLINES = {
+    "random": "missing rate",
+    "absent": "incomplete case",
+    "combined": "incomplete case",
+    "gaussian": "Gaussian noise condition",
+    "impulse": "impulse noise condition",
+}
 CONFUSION_RATES = (0.0, 0.1, 0.5, 0.9)
 POOLED = "pooled"
 
@@ -300,18 +308,25 @@ def statistics(metrics: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     return found.reset_index()
 
 
+def headline_rows(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the conditions of ``HEADLINES``; complete data are not an incomplete case."""
+    rank = metrics["corruption"].map({name: number for number, name in enumerate(HEADLINES)})
+    first = rank == rank.groupby(metrics["dataset"]).transform("min")
+    return metrics[first & ((metrics["corruption"] != "absent") | (metrics["modalities"] != ""))]
+
+
 def summary(metrics: pd.DataFrame) -> dict:
     """Give the headline metrics for ``metrics.json``: few, because each is a column of ``dvc exp show``.
 
     Returns
     -------
     summary : dict
-        ``{dataset: {method: {metric: mean}}}`` of the family's F1 and second metric, over missing rates, folds and
-        seeds; None for an undefined mean. A method whose checkpoints were chosen on the test split also has the entry
-        ``checkpoints``, which says so.
+        ``{dataset: {method: {metric: mean}}}`` of the family's F1 and second metric, over the conditions of
+        ``headline_rows``, folds and seeds; None for an undefined mean. A method whose checkpoints were chosen on the
+        test split also has the entry ``checkpoints``, which says so.
     """
     nested: dict[str, dict[str, dict]] = {}
-    for row in statistics(metrics[metrics["corruption"] == "random"]).itertuples(index=False):
+    for row in statistics(headline_rows(metrics)).itertuples(index=False):
         if row.metric not in (family_of(row.family).f1, family_of(row.family).second):
             continue
         method = nested.setdefault(row.dataset, {}).setdefault(row.method, {})

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from elision.errors import plural
-from elision.evaluation.aggregate import FLOOR
+from elision.evaluation.aggregate import FLOOR, HEADLINES
 from elision.evaluation.metrics import Family, metric
 from elision.evaluation.metrics import family as family_of
 from elision.report import Results
@@ -48,7 +48,7 @@ def findings(
     family = family_of(metrics["family"].iloc[0])
     ranked = ranked[(ranked["method"] != FLOOR) & ranked["f1"].notna()]
     if ranked.empty:
-        return "No method was evaluated under random missing.", []
+        return "No method was evaluated under incomplete data.", []
     best, others = ranked.iloc[0], ranked.iloc[1:]
     facts = {
         "Runner-up": _runner_up(best, others, family.f1, comparisons) if len(others) else [],
@@ -84,7 +84,7 @@ def _lead(best: pd.Series, family: Family) -> str:
     score = _score(best.f1, best.f1_std, family.f1)
     if family.labels:
         score += f" ({_score(best.second, best.second_std, family.second)})"
-    over = plural(int(best.conditions), "missing rate")
+    over = plural(int(best.conditions), HEADLINES[best.corruption])
     if np.isnan(best.over_floor):
         return f"{best.method} is best on average over {over}: {score}. There is no {FLOOR} to compare with."
     if best.over_floor > 0:
@@ -96,7 +96,7 @@ def _lead(best: pd.Series, family: Family) -> str:
 
 def _runner_up(best: pd.Series, others: pd.DataFrame, f1: str, comparisons: pd.DataFrame) -> list[str]:
     """Say how far the second is behind, and which methods cannot be told apart from the best."""
-    chosen = comparisons[(comparisons["corruption"] == "mean_random") & (comparisons["metric"] == f1)]
+    chosen = comparisons[(comparisons["corruption"] == f"mean_{best.corruption}") & (comparisons["metric"] == f1)]
     chosen = chosen[chosen["p_holm"].notna()]
     ahead, behind = chosen[chosen["method"] == best.method], chosen[chosen["other"] == best.method]
     behind = behind.assign(other=behind["method"], low=-behind["high"], high=-behind["low"])
@@ -130,7 +130,7 @@ def _losses(rates: pd.DataFrame, absent: pd.DataFrame, *, family: Family, method
     """Say what a method loses from the lowest to the highest rate, and without single modalities."""
     column = f"{family.f1}_mean"
     sentences = []
-    by_rate = rates.set_index("level")[column].sort_index()
+    by_rate = rates.set_index("level")[column].sort_index() if column in rates else pd.Series(dtype=float)
     if by_rate.notna().sum() > 1 and by_rate.iloc[[0, -1]].notna().all():
         change, (first, last) = by_rate.iloc[-1] - by_rate.iloc[0], by_rate.index[[0, -1]]
         verb = "loses" if change < 0 else "gains"
@@ -148,9 +148,9 @@ def _falls(rates: pd.DataFrame, intervals: pd.DataFrame, f1: str) -> list[str]:
 
     Their intervals do, where all are known, and otherwise their means.
     """
-    values = rates.pivot(index="level", columns="method", values=f"{f1}_mean")
-    if FLOOR not in values:
+    if rates.empty or FLOOR not in set(rates["method"]):
         return []
+    values = rates.pivot(index="level", columns="method", values=f"{f1}_mean")
     floor, values = values[FLOOR], values.drop(columns=FLOOR)
     rows = intervals[(intervals["corruption"] == "random") & (intervals["metric"] == f1)]
     lows = rows.pivot(index="level", columns="method", values="low").reindex_like(values)
@@ -172,9 +172,9 @@ def _lazy(rates: pd.DataFrame, family: Family) -> list[str]:
     """Name the methods that give one class from some rate on, or the one that comes nearest."""
     share, labels = next(iter(family.confusions.items()))
     rows = rates[rates["method"] != FLOOR]
-    shares = rows.pivot(index="level", columns="method", values=f"{share}_mean")
-    if shares.empty:
+    if rows.empty:
         return []
+    shares = rows.pivot(index="level", columns="method", values=f"{share}_mean")
     what = f"{percent(LAZY)} or more of the predictions in one class of {len(labels)}"
     since = (shares >= LAZY)[::-1].cummin()[::-1]
     lazy = {method: since.index[since[method]].min() for method in shares if since[method].any()}

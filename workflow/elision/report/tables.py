@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from elision.errors import plural
-from elision.evaluation.aggregate import CONDITION, FLOOR, POOLED, statistics
+from elision.evaluation.aggregate import CONDITION, FLOOR, HEADLINES, POOLED, headline_rows, statistics
 from elision.evaluation.metrics import METRICS, Family, metric
 from elision.evaluation.metrics import family as family_of
 from elision.params import stage_names
@@ -747,35 +747,39 @@ def latex(table: pd.DataFrame, name: str) -> str:
 
 
 def headlines(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Rank the methods of each dataset by their mean F1 over the missing rates, and compare them with the floor.
+    """Rank the methods of each dataset by their mean F1 over ``headline_rows``, and compare them with the floor.
 
     Returns
     -------
     headlines : pd.DataFrame
         Best first, the floor last: columns ``dataset``, ``family``, ``method``, ``checkpoints``, ``runs``, ``seeds``,
-        ``folds``, ``conditions`` (rates), ``f1``, ``f1_std``, ``second``, ``second_std`` (of the family's second
-        metric), ``over_floor`` (difference of F1 to the floor; nan without one) and ``falls_at`` (lowest rate at which
-        mean F1 is not above the floor's; nan when it is above at all).
+        ``folds``, ``conditions``, ``corruption`` (key of ``HEADLINES``), ``f1``, ``f1_std``, ``second``, ``second_std``
+        (of the family's second metric), ``over_floor`` (difference of F1 to the floor; nan without one) and
+        ``falls_at`` (lowest missing rate at which mean F1 is not above the floor's; nan when it is above at all).
     """
     methods = sorted(metrics["method"].unique())
-    means, rates = _wide(_random(metrics), methods), _wide(_random(metrics), methods, by=["level"])
-    datasets = []
+    chosen = headline_rows(metrics)
+    means, rates = _wide(chosen, methods), _wide(_random(chosen), methods, by=["level"])
+    datasets, corruptions = [], chosen.groupby("dataset")["corruption"].first()
     for dataset, rows in means.groupby("dataset"):
         family = family_of(rows["family"].iloc[0])
         f1, second = family.f1, family.second
-        by_rate = rates[rates["dataset"] == dataset].pivot(index="level", columns="method", values=f"{f1}_mean")
-        floor = by_rate[FLOOR] if FLOOR in by_rate else pd.Series(np.nan, by_rate.index)
+        by_rate = pd.DataFrame(columns=rows["method"])
+        if corruptions[dataset] == "random":
+            by_rate = rates[rates["dataset"] == dataset].pivot(index="level", columns="method", values=f"{f1}_mean")
+        falls = by_rate.le(by_rate[FLOOR], axis=0) if FLOOR in by_rate else by_rate.isna() & False
         ranked = rows.assign(
             f1=rows[f"{f1}_mean"],
             f1_std=rows[f"{f1}_std"],
             second=rows[f"{second}_mean"],
             second_std=rows[f"{second}_std"],
-            over_floor=rows[f"{f1}_mean"] - floor.mean(),
-            falls_at=[by_rate.index[by_rate[method] <= floor].min() for method in rows["method"]],
+            corruption=corruptions[dataset],
+            over_floor=rows[f"{f1}_mean"] - rows.loc[rows["method"] == FLOOR, f"{f1}_mean"].mean(),
+            falls_at=[by_rate.index[falls[method].astype(bool)].min() for method in rows["method"]],
             last=rows["method"] == FLOOR,
         )
         datasets.append(ranked.sort_values(["last", "f1"], ascending=[True, False], kind="stable"))
-    columns = ["dataset", "family", "method", "checkpoints", "runs", "seeds", "folds", "conditions"]
+    columns = ["dataset", "family", "method", "checkpoints", "runs", "seeds", "folds", "conditions", "corruption"]
     columns += ["f1", "f1_std", "second", "second_std", "over_floor", "falls_at"]
     return pd.concat(datasets, ignore_index=True)[columns] if datasets else pd.DataFrame(columns=columns)
 
@@ -784,7 +788,7 @@ def headline(metrics: pd.DataFrame) -> str:
     """Write the ranking of each dataset as plain text for a terminal."""
     ranked = headlines(metrics)
     if ranked.empty:
-        return "No random-missing condition was evaluated."
+        return "Nothing was evaluated under incomplete data."
     sections = []
     for dataset, rows in ranked.groupby("dataset"):
         family = family_of(rows["family"].iloc[0])
@@ -795,7 +799,8 @@ def headline(metrics: pd.DataFrame) -> str:
             over = f"{100 * row.over_floor:+.2f}" if row.method != FLOOR and not np.isnan(row.over_floor) else NAN
             at = NAN if over == NAN else "no rate" if np.isnan(row.falls_at) else f"r = {row.falls_at:g}"
             body.append([row.method, *means, over, at])
-        title = f"{dataset}: mean over {plural(int(rows['conditions'].max()), 'missing rate')}, "
+        over = HEADLINES[rows["corruption"].iloc[0]]
+        title = f"{dataset}: mean over {plural(int(rows['conditions'].max()), over)}, "
         folds, seeds = int(rows["folds"].max()), int(rows["seeds"].max())
         title += f"{plural(seeds, 'seed')} with {plural(folds, 'fold')}" if folds > 1 else plural(seeds, "run")
         if (rows["checkpoints"] == "TEST").any():
