@@ -7,7 +7,7 @@ import time
 
 import pandas as pd
 import pytest
-from workflow_project import REPOSITORY, SMALL, Project
+from workflow_project import REPOSITORY, SMALL, Project, browse
 
 from elision.methods import load, method_names
 from elision.params import stage_names
@@ -60,6 +60,10 @@ def test_a_clip_that_is_asked_about_gets_the_predictions_of_the_evaluation(small
     keys = zip(stored["corruption"], stored["level"], stored["modalities"], strict=True)
     # The last bits of an LSTM depend on the lengths of the other samples of a batch.
     assert found == pytest.approx(dict(zip(keys, stored["prediction"], strict=True)), rel=0, abs=1e-6)
+
+
+def test_the_page_opens_on_a_phone(small):
+    browse(small.folder / "results" / "report.html")
 
 
 EMOTION = ["ae", "cra", "mmin", "if_mmin", "cif_mmin", "nmer", "men", "ramer", "hrlf"]

@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from workflow_project import SMALL, Project
+from workflow_project import SMALL, Project, browse
 
 from elision.store import Store
 
@@ -97,6 +97,7 @@ def test_mosi_stands_beside_the_published_numbers_under_two_protocols(real_data,
     )
     assert "ours" not in selection.index.get_level_values("dataset")
     assert "Checkpoints chosen on the TEST set" in (results / "tables" / "random_missing.md").read_text()
+    browse(results / "report.html")
 
 
 def test_a_folder_with_mistakes_stops_before_extraction_with_all_of_them(real_data, tmp_path):

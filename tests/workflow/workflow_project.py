@@ -1,10 +1,12 @@
 """Running the real workflow at small scale, each run in a folder of its own."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -94,3 +96,30 @@ class Project:
         counts.pop("total", None)
         counts.pop("all", None)
         return counts
+
+
+def browse(page: Path) -> None:
+    """Open a report in headless Chromium, on a phone: nothing goes wrong, curves answer, tables sort."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e .[dev]")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("needs Chromium on the PATH")
+    said: list[str] = []
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        shown = browser.new_page(viewport={"width": 360, "height": 740})
+        shown.on("console", lambda message: said.append(message.text))
+        shown.on("pageerror", lambda error: said.append(str(error)))
+        shown.on("request", lambda request: said.append(request.url) if request.url != page.as_uri() else None)
+        shown.goto(page.as_uri())
+        assert shown.evaluate("document.documentElement.scrollWidth") <= 360
+        chart = shown.locator("#charts .chart").first
+        before = chart.inner_html()
+        metric = shown.get_by_label("Metric", exact=True)
+        metric.select_option(index=metric.locator("option").count() - 1)
+        assert shown.locator("#charts .chart").first.inner_html() != before
+        table = shown.locator("table", has=shown.locator("thead button")).first
+        table.locator("thead button").nth(1).press("Enter")
+        assert table.locator("th").nth(1).get_attribute("aria-sort") in ("ascending", "descending")
+        browser.close()
+    assert said == []
