@@ -74,7 +74,7 @@ def test_mosi_stands_beside_the_published_numbers_under_two_protocols(real_data,
         {
             "datasets": {"ours": mosi, "theirs": {**mosi, "protocol": "lnln"}},
             "methods": ["majority", {"self_mm": {"finetune_text_encoder": False}}],
-            "seeds": [1, 2],
+            "seeds": [1],
             "corruption": {"random": [0.0, 0.5], "absent": False},
             "train": {"device": "cpu", "epochs": 2},
         },
