@@ -1,5 +1,6 @@
 """Running the real workflow at small scale, each run in a folder of its own."""
 
+import copy
 import os
 import shutil
 import subprocess
@@ -21,6 +22,16 @@ SMALL = {
     "train": {"device": "cpu"},
     "statistics": {"resamples": 100},
 }
+
+CLASSES = {"task": "classification", "classes": ["negative", "neutral", "positive"], "cuts": [-1.0, 1.0]}
+FOLDS = {"by": "speaker", "count": 2, "validation": 0.2}
+
+
+def changed(**sections):
+    params = copy.deepcopy(SMALL)
+    for section, values in sections.items():
+        params[section] = {**params[section], **values} if isinstance(values, dict) else values
+    return params
 
 
 class Project:

@@ -1,0 +1,68 @@
+"""All methods, and a protocol, from clips to the report."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from workflow_project import CLASSES, FOLDS, SMALL, Project, changed
+
+from elision.methods import load, method_names
+from elision.params import stage_names
+
+pytestmark = pytest.mark.workflow
+
+EMOTION = ["ae", "cra", "mmin", "if_mmin", "cif_mmin", "nmer", "men", "ramer", "hrlf"]
+
+
+def test_all_sentiment_methods_go_from_clips_to_the_report(small, tmp_path):
+    shutil.copytree(small.folder, tmp_path / "all")
+    params = changed(train={"epochs": 1}, corruption={"absent": False})
+    methods = [name for name in method_names() if load(name).reads_text == "tokens"]
+    project = Project(tmp_path / "all", {**params, "methods": methods})
+    assert not {"prepare_clips", "extract", "merge", "align"} & set(project.jobs())
+    project.snakemake("--cores", "2")
+    metrics = pd.read_parquet(project.folder / "results" / "metrics.parquet")
+    assert set(metrics["method"]) == set(methods)
+    assert metrics.loc[metrics["metric"] == "mae", "value"].notna().all()
+
+
+def test_all_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
+    shutil.copytree(small.folder, tmp_path / "all")
+    noise = {"kinds": ["gaussian"], "intensities": [20, 100]}
+    params = changed(
+        datasets={"demo": {**SMALL["datasets"]["demo"], **CLASSES}},
+        train={"epochs": 1},
+        corruption={"random": [0.0, 0.9], "combined": [0.5], "noise": noise},
+    )
+    # Two other numbers of neighbours and a smaller database, as in RAMER's studies: no stage is trained again for them.
+    studies = [{"ramer-2": {"method": "ramer", "top_k": 2}}, {"ramer-6": {"method": "ramer", "database_size": 6}}]
+    project = Project(tmp_path / "all", {**params, "methods": ["majority", *EMOTION, *studies]})
+    jobs = project.jobs()
+    assert not {"prepare_clips", "extract", "merge"} & set(jobs)
+    assert jobs["train"] == 1 + len(EMOTION) + len(studies) + len(stage_names())
+    assert jobs["index"] == 1
+    assert jobs["evaluate"] == 1 + len(EMOTION) + len(studies)
+    project.snakemake("--cores", "2")
+    metrics = pd.read_parquet(project.folder / "results" / "metrics.parquet")
+    assert set(metrics["method"]) == {"majority", *EMOTION, "ramer-2", "ramer-6"}
+    assert set(metrics["corruption"]) == {"random", "absent", "combined", "gaussian"}
+    for name in ("wa", "ua", "f1_weighted", "f1_macro"):
+        assert metrics.loc[metrics["metric"] == name, "value"].between(0, 1).all(), name
+
+
+def test_a_protocol_without_missing_rates_goes_from_classes_to_the_report(small, tmp_path):
+    shutil.copytree(small.folder, tmp_path / "protocol")
+    entry = {**SMALL["datasets"]["demo"], **CLASSES, "folds": FOLDS, "protocol": "nmer"}
+    params = {**SMALL, "datasets": {"demo": entry}, "methods": ["majority", "ae"]}
+    del params["corruption"]
+    project = Project(tmp_path / "protocol", {**params, "train": {"device": "cpu", "epochs": 1}})
+    project.snakemake("--cores", "2")
+    metrics = pd.read_parquet(project.folder / "results" / "metrics.parquet")
+    assert set(metrics["corruption"]) == {"gaussian", "impulse"}
+    assert set(metrics["protocol"]) == {"nmer"}
+    record = json.loads((project.folder / "results/models/demo/ae/seed-1.fold-2/run.json").read_text())
+    assert record["protocol"] == "nmer (train.epochs: 1)"
+    page = (project.folder / "results" / "report.html").read_text()
+    assert "Protocol: nmer (train.epochs: 1)" in page
+    assert "30 Gaussian noise conditions" in page
