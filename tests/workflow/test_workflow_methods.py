@@ -1,4 +1,4 @@
-"""All methods, and a protocol, from clips to the report."""
+"""Methods, and a protocol, from clips to the report."""
 
 import json
 import shutil
@@ -7,27 +7,27 @@ import pandas as pd
 import pytest
 from workflow_project import CLASSES, FOLDS, SMALL, Project, changed
 
-from elision.methods import load, method_names
 from elision.params import stage_names
 
 pytestmark = pytest.mark.workflow
 
-EMOTION = ["ae", "cra", "mmin", "if_mmin", "cif_mmin", "nmer", "men", "ramer", "hrlf"]
+# One of each way of training; that every method learns is tested without the workflow.
+SENTIMENT = ["majority", "mmim", "cenet", "tfr_net", "lnln"]
+EMOTION = ["mmin", "if_mmin", "cif_mmin", "nmer", "ramer", "hrlf"]
 
 
-def test_all_sentiment_methods_go_from_clips_to_the_report(small, tmp_path):
+def test_sentiment_methods_go_from_clips_to_the_report(small, tmp_path):
     shutil.copytree(small.folder, tmp_path / "all")
     params = changed(train={"epochs": 1}, corruption={"absent": False})
-    methods = [name for name in method_names() if load(name).reads_text == "tokens"]
-    project = Project(tmp_path / "all", {**params, "methods": methods})
+    project = Project(tmp_path / "all", {**params, "methods": SENTIMENT})
     assert not {"prepare_clips", "extract", "merge", "align"} & set(project.jobs())
     project.snakemake("--cores", "2")
     metrics = pd.read_parquet(project.folder / "results" / "metrics.parquet")
-    assert set(metrics["method"]) == set(methods)
+    assert set(metrics["method"]) == set(SENTIMENT)
     assert metrics.loc[metrics["metric"] == "mae", "value"].notna().all()
 
 
-def test_all_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
+def test_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
     shutil.copytree(small.folder, tmp_path / "all")
     noise = {"kinds": ["gaussian"], "intensities": [20, 100]}
     params = changed(
