@@ -25,10 +25,8 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Prediction
-from elision.methods.layers.mmin_family import FamilyHyperparameters
 from elision.methods.layers.utterance import Classifier
-from elision.methods.nmer_teacher import FUSED, TwoSpaces
-from elision.params import TrainingCorruption
+from elision.methods.nmer_teacher import FUSED, SecondStageHyperparameters, TwoSpaces
 from elision.task import DataSpec
 
 
@@ -42,15 +40,9 @@ class MEN(TwoSpaces):
     )
     needs = ("nmer_teacher",)
 
-    class Hyperparameters(FamilyHyperparameters):
+    class Hyperparameters(SecondStageHyperparameters):
         """Those of the official code of NMER for IEMOCAP."""
 
-        constant_epochs: int = Field(40, ge=1, description="passes at the full learning rate")
-        decay_epochs: int = Field(40, ge=0, description="passes at a learning rate that falls linearly")
-        corruption: TrainingCorruption | None = Field(
-            "noise", description="training corruption of this method; null: train.corruption"
-        )
-        dropout: float = Field(0.1, ge=0, lt=1, description="in the classifier")
         classifier_input: Literal["concat", "specific"] = Field(
             "concat", description="specific and invariant vectors, or the specific ones alone"
         )

@@ -45,10 +45,8 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Prediction
-from elision.methods.layers.mmin_family import FamilyHyperparameters
 from elision.methods.layers.utterance import Classifier
-from elision.methods.nmer_teacher import FUSED, TwoSpaces
-from elision.params import TrainingCorruption
+from elision.methods.nmer_teacher import FUSED, SecondStageHyperparameters, TwoSpaces
 from elision.task import DataSpec
 
 _LATENT, _HIDDEN = 64, 128
@@ -104,15 +102,9 @@ class NMER(TwoSpaces):
     )
     needs = ("nmer_teacher",)
 
-    class Hyperparameters(FamilyHyperparameters):
+    class Hyperparameters(SecondStageHyperparameters):
         """Those of the official code for IEMOCAP."""
 
-        constant_epochs: int = Field(40, ge=1, description="passes at the full learning rate")
-        decay_epochs: int = Field(40, ge=0, description="passes at a learning rate that falls linearly")
-        corruption: TrainingCorruption | None = Field(
-            "noise", description="training corruption of this method; null: train.corruption"
-        )
-        dropout: float = Field(0.1, ge=0, lt=1, description="in the classifier")
         transformer_layers: int = Field(5, ge=1, description="layers of the autoencoder's transformer")
         transformer_dropout: float = Field(0.1, ge=0, lt=1, description="in the autoencoder's transformer")
         invariant_weight: float = Field(1.0, ge=0, description="of the distance to the teacher's invariant vectors")

@@ -36,9 +36,21 @@ from elision.methods.layers.mmin_family import (
 )
 from elision.methods.layers.moments import central_moment_discrepancy
 from elision.methods.layers.utterance import Classifier
+from elision.params import TrainingCorruption
 from elision.task import DataSpec
 
 FUSED = len(ORDER) * WIDTH
+
+
+class SecondStageHyperparameters(FamilyHyperparameters):
+    """What NMER and MEN share: those of the official code of NMER for IEMOCAP."""
+
+    constant_epochs: int = Field(40, ge=1, description="passes at the full learning rate")
+    decay_epochs: int = Field(40, ge=0, description="passes at a learning rate that falls linearly")
+    corruption: TrainingCorruption | None = Field(
+        "noise", description="training corruption of this method; null: train.corruption"
+    )
+    dropout: float = Field(0.1, ge=0, lt=1, description="in the classifier")
 
 
 class TwoSpaces(FamilyMethod):
