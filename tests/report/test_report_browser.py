@@ -75,16 +75,25 @@ MARKS = """(chart) => Object.fromEntries([...chart.querySelectorAll(".series")].
 SAMPLES = """(labels) => labels.map((label) => [...label.querySelectorAll("path")].map(
   (p) => p.getAttribute("d") + p.getAttribute("stroke-dasharray")
 ).join(" "))"""
+DRAWN = "[...document.querySelectorAll('#charts .pane > svg')].every((plot) => plot.hasAttribute('viewBox'))"
 ACTIVE = "(({ activeElement: e }) => e.id || e.value || e.getAttribute('role'))(document)"
+
+
+def drawn(shown):
+    """Wait until all plots are drawn, which they are when their width is known, a frame after they were made."""
+    shown.wait_for_function(DRAWN)
+    return shown
 
 
 def marks(shown, chart=0):
     """Outlines and places of the drawn series of a plot, by method."""
+    drawn(shown)
     return shown.locator("#charts .chart").nth(chart).evaluate(MARKS)
 
 
 def values(shown, chart=0):
     """Values that stand beside a plot, by method."""
+    drawn(shown)
     rows = shown.locator("#charts .chart").nth(chart).locator("li")
     return dict(zip(rows.locator("span").all_inner_texts(), rows.locator("b").all_inner_texts(), strict=True))
 
@@ -127,6 +136,7 @@ def test_bands_are_what_is_chosen(opened):
     edges = set()
     for choice, count in (("std", 6), ("interval", 6), ("none", 0)):
         shown.get_by_label("Bands", exact=True).select_option(choice)
+        drawn(shown)
         assert bands.count() == count
         edges.add(bands.nth(0).get_attribute("d") if count else "")
     assert len(edges) == 3

@@ -125,9 +125,11 @@ def browse(page: Path) -> None:
         shown.goto(page.as_uri())
         assert shown.evaluate("document.documentElement.scrollWidth") <= 360
         chart = shown.locator("#charts .chart").first
+        chart.locator(".series").first.wait_for(state="attached")
         before = chart.inner_html()
         metric = shown.get_by_label("Metric", exact=True)
         metric.select_option(index=metric.locator("option").count() - 1)
+        chart.locator(".series").first.wait_for(state="attached")
         assert shown.locator("#charts .chart").first.inner_html() != before
         table = shown.locator("table", has=shown.locator("thead button")).first
         table.locator("thead button").nth(1).press("Enter")
