@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from elision import devices
 from elision.errors import ElisionError
 
 
@@ -54,6 +55,14 @@ def _device() -> str:
         names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
         return f"{torch.cuda.device_count()} x {', '.join(sorted(names))} (CUDA {torch.version.cuda})"
     return "Apple GPU (mps)" if torch.backends.mps.is_available() else ""
+
+
+def _gpu_jobs(jobs_per_gpu: int) -> Callable[[], str]:
+    def look() -> str:
+        count = devices.count()
+        return f"{count * jobs_per_gpu} (resources: gpu; {count} x train.jobs_per_gpu: {jobs_per_gpu})" if count else ""
+
+    return look
 
 
 def _codecs() -> str:
@@ -117,18 +126,26 @@ def _command(*command: str) -> Callable[[], str]:
     return look
 
 
-def examine(encoder: str) -> list[Finding]:
+def examine(encoder: str, *, jobs_per_gpu: int = 1) -> list[Finding]:
     """Look at this machine.
 
     Parameters
     ----------
     encoder : str
         Text encoder of the params.
+    jobs_per_gpu : int
+        As ``train.jobs_per_gpu``.
     """
     looks: list[tuple[str, Callable[[], str], str, bool]] = [
         ("Python 3.11 or 3.12", _python, "anything", True),
         ("PyTorch", lambda: _package("torch"), "training", True),
         ("GPU", _device, "fast training; large datasets would take days on the CPU", False),
+        (
+            "jobs on GPUs at one time",
+            _gpu_jobs(jobs_per_gpu),
+            "jobs on a GPU, as far as Snakemake counts GPUs by nvidia-smi",
+            False,
+        ),
         ("video and audio decoding", _codecs, "datasets of clips", True),
         ("H.264 encoding", _encoder, "making the demo dataset", False),
         ("speech synthesis (espeakng-loader)", lambda: _package("espeakng-loader"), "making the demo dataset", False),

@@ -1,0 +1,175 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from elision import adopt, manifest
+from elision import params as parameters
+from elision.errors import ElisionError
+from elision.layout import Layout
+from elision.recipe import Recipes
+from elision.store import write_tensors
+
+RUN = ("mine", "majority", "seed-1")
+
+
+@pytest.fixture
+def lock(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / ".snakemake" / "locks" / "0.output.lock"
+    path.parent.mkdir(parents=True)
+    path.write_text("results/report.html")
+    return path
+
+
+def test_a_lock_that_nobody_holds_is_removed(lock):
+    assert adopt.unlock()
+    assert not lock.exists()
+    assert not adopt.unlock()
+
+
+def test_the_lock_of_a_running_snakemake_is_left(lock, tmp_path):
+    script = tmp_path / "snakemake"
+    script.write_text("import time\nprint('ready', flush=True)\ntime.sleep(60)\n")
+    process = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"ready\n"
+        with pytest.raises(ElisionError, match=f"process {process.pid}"):
+            adopt.unlock()
+        assert lock.exists()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Layout:
+    """Conditions and a trained run of a dataset whose files are not here, as Snakemake made them."""
+    monkeypatch.chdir(tmp_path)
+    settings = {
+        "datasets": {"mine": {"source": "mmsa", "file": "mine.pkl"}},
+        "methods": ["majority"],
+        "seeds": [1],
+        "corruption": {"random": [0.0, 0.5], "absent": False},
+    }
+    Path("params.yaml").write_text(yaml.safe_dump(settings))
+    layout, recipes = Layout(), Recipes(parameters.load("params.yaml"))
+    draws, description = layout.corruptions("mine")
+    write_tensors(draws, {"uniform": np.zeros(3)}, {**recipes.corrupt("mine"), "data": "abc"})
+    description.write_text("{}")
+    weights, history, record = layout.model(*RUN)
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"weights")
+    history.write_text("epoch\n")
+    provenance = {**recipes.train(*RUN), "data": "abc"}
+    record.write_text(json.dumps({"provenance": provenance, "weights": manifest.sha256(weights)}))
+    for stage in ("corruptions", "models"):
+        manifest.collect(layout.root / stage, layout.stage(stage, parameters.load("params.yaml")), folders=[])
+    return layout
+
+
+@pytest.fixture
+def snakemake(monkeypatch) -> list[list[str]]:
+    """The commands with which Snakemake would be told."""
+    told: list[list[str]] = []
+
+    def run(command, **_):
+        told.append(command[2:])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(adopt.subprocess, "run", run)
+    return told
+
+
+def change(**sections):
+    settings = yaml.safe_load(Path("params.yaml").read_text())
+    Path("params.yaml").write_text(yaml.safe_dump({**settings, **sections}))
+
+
+def run() -> set[str]:
+    """Adopt, and return what is there afterwards."""
+    adopt.adopt(parameters.load("params.yaml"), Layout())
+    return {path.relative_to("results").as_posix() for path in Path("results").rglob("*") if path.is_file()}
+
+
+def everything(folder: Layout) -> set[str]:
+    return {path.relative_to("results").as_posix() for path in Path("results").rglob("*") if path.is_file()}
+
+
+def test_files_that_came_from_elsewhere_are_refused_until_they_are_adopted(folder, snakemake):
+    with pytest.raises(ElisionError, match=r"results/corruptions, results/models: .* run once: elision adopt"):
+        adopt.refuse_unknown(folder.root)
+    before = everything(folder)
+    assert run() == before
+    (command,) = snakemake
+    assert "--touch" in command
+    adopt.refuse_unknown(folder.root)
+    assert run() == before
+    assert len(snakemake) == 1, "told twice"
+
+
+def test_a_stage_that_is_checked_out_again_is_unknown(folder, snakemake):
+    run()
+    path = folder.root / "models" / "MANIFEST"
+    path.write_text(path.read_text() + "\n")
+    assert adopt.unknown(folder.root) == ["models"]
+
+
+def test_what_other_settings_made_is_removed_where_snakemake_does_not_know_it(folder, snakemake):
+    change(train={"epochs": 3})
+    left = run()
+    assert "models/mine/majority/seed-1/run.json" not in left
+    assert "models/MANIFEST" not in left
+    assert {"corruptions/mine.safetensors", "corruptions/MANIFEST"} <= left
+
+
+def test_what_other_settings_made_here_is_left_to_snakemake(folder, snakemake):
+    before = run()
+    change(train={"epochs": 3})
+    assert run() == before
+    assert len(snakemake) == 1
+
+
+def test_what_was_made_from_other_data_is_removed_in_any_case(folder, snakemake, store):
+    from elision.datasets._prepare import write_samples
+
+    run()
+    recipe = Recipes(parameters.load("params.yaml")).store("mine")
+    write_samples(folder.samples("mine"), store.samples, store.modalities, recipe)
+    left = run()
+    assert {"corruptions/mine.safetensors", "models/mine/majority/seed-1/run.json"}.isdisjoint(left)
+    assert "datasets/mine/samples.parquet" in left
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"\x00\x01", b'{"provenance": []}'])
+def test_what_cannot_be_read_is_removed(folder, snakemake, damage):
+    *_, record = folder.model(*RUN)
+    record.write_bytes(damage)
+    assert "models/mine/majority/seed-1/run.json" not in run()
+
+
+def test_what_the_params_do_not_ask_for_is_not_touched(folder, snakemake):
+    other = folder.root / "models" / "mine" / "other" / "run.json"
+    other.parent.mkdir(parents=True)
+    other.write_text("anything")
+    assert "models/mine/other/run.json" in run()
+
+
+def test_a_manifest_of_other_content_is_made_again(folder, snakemake):
+    _, history, _ = folder.model(*RUN)
+    history.write_text("epoch\n1\n")
+    left = run()
+    assert "models/MANIFEST" not in left
+    assert "models/mine/majority/seed-1/history.csv" in left
+
+
+def test_nothing_is_known_of_files_that_snakemake_could_not_mark(folder, monkeypatch):
+    failed = subprocess.CompletedProcess([], 1, "no space", "")
+    monkeypatch.setattr(adopt.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(ElisionError, match="no space"):
+        run()
+    assert adopt.unknown(folder.root) == ["corruptions", "models"]
