@@ -17,7 +17,7 @@ def make(folder, *names):
 
 def test_the_manifest_lists_checksums_and_the_rest_is_deleted(tmp_path):
     wanted = make(tmp_path, "a/1", "b/2")
-    make(tmp_path, "a/left.over", "c/gone", "media/clip.mp4")
+    make(tmp_path, "a/left.over", "a/.1.f8w_k2xz.parquet", ".tmpQx3", "c/gone", "media/clip.mp4")
     collect(tmp_path, wanted, folders=[tmp_path / "media"])
     lines = json.loads((tmp_path / "MANIFEST").read_text())
     assert lines == {name: hashlib.sha256(name.encode()).hexdigest() for name in ("a/1", "b/2", "media/clip.mp4")}

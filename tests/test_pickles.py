@@ -4,6 +4,8 @@ import itertools
 import os
 import pickle
 import pickletools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -314,6 +316,53 @@ def test_a_truncated_file_is_an_error_that_says_what_to_do(tmp_path, cut):
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ElisionError, match=r"file\.pkl: not a readable pickle.*download it again"):
         pickles.load(path)
+
+
+def _sized(opcode, size, width=8):
+    return opcode + size.to_bytes(width, "little")
+
+
+BOMBS = {
+    "a place in the memo": b"\x80\x02]" + _sized(b"r", 2**31 - 1, 4) + b".",
+    "bytes": b"\x80\x04" + _sized(b"\x8e", 3 << 30) + b".",
+    "text": b"\x80\x04" + _sized(b"\x8d", 3 << 30) + b".",
+    "a bytearray": b"\x80\x05" + _sized(b"\x96", 3 << 30) + b".",
+    "a frame": b"\x80\x04" + _sized(b"\x95", 3 << 30) + b"].",
+    "a million million bytes": b"\x80\x04" + _sized(b"\x8e", 10**12) + b".",
+    "an array of empty strings": (
+        b"\x80\x03cnumpy\nndarray\nK\x00\x85X\x01\x00\x00\x00b\x86R(K\x01"
+        + _sized(b"\x8a\x06", 10**12, 6)
+        + b"\x85cnumpy\ndtype\nX\x02\x00\x00\x00U0\x89\x88\x87R\x89C\x00tb."
+    ),
+}
+MEASURE = """
+import resource, sys
+from elision import pickles
+from elision.errors import ElisionError
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sys.argv[1:]:
+    try:
+        pickles.load(path)
+    except ElisionError:
+        pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_empty_strings_are_not_multiplied(tmp_path):
+    path = tmp_path / "file.pkl"
+    path.write_bytes(BOMBS["an array of empty strings"])
+    with pytest.raises(ElisionError, match=r"0 bytes for an array of shape \(1000000000000,\)"):
+        pickles.load(path)
+
+
+def test_a_size_that_the_file_does_not_have_takes_no_memory(tmp_path):
+    paths = [tmp_path / f"{number}.pkl" for number in range(len(BOMBS))]
+    for path, content in zip(paths, BOMBS.values(), strict=True):
+        path.write_bytes(content)
+    command = [sys.executable, "-c", MEASURE, *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 200_000  # kB
 
 
 @given(data=st.binary(max_size=60))

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from copy import deepcopy
 from pathlib import Path
 
@@ -49,6 +51,7 @@ DOWNSTREAM = {"evaluate", "represent", "aggregate", "significance", "report"}
         ({"corruption": {"random": [0.0, 0.25]}}, {"corrupt"} | DOWNSTREAM),
         ({"train": {"redraw": "never"}}, {"train"} | DOWNSTREAM),
         ({"train": {"device": "cpu"}}, set()),
+        ({"train": {"jobs_per_gpu": 2}}, set()),
         ({"seeds": [1, 2, 3]}, {"aggregate", "significance", "report"}),
         ({"methods": [BASE["methods"][1]]}, {"aggregate", "significance", "report"}),
         ({"statistics": {"cluster": "video"}}, {"significance", "report"}),
@@ -158,3 +161,33 @@ def test_other_folds_or_classes_of_clips_extract_nothing_anew():
     assert first.extract("demo", "audio") == second.extract("demo", "audio")
     assert first.store("demo")["identity"] != second.store("demo")["identity"]
     assert second.params.runs("demo") == [f"seed-{seed}.fold-{fold}" for seed in (1, 2) for fold in (1, 2, 3)]
+
+
+def test_a_recipe_asked_for_again_is_that_of_fresh_recipes():
+    sections = {
+        "datasets": {"demo": {"source": "demo"}, "folds": {"source": "demo", "folds": {"count": 2}}},
+        "methods": ["nmer", "ramer", {"short": {"method": "text_only", "epochs": 2}}],
+        "train": {"selection": "test_oracle"},
+    }
+    kept = recipes(**sections)
+    of = [
+        (dataset, method, kept.params.runs(dataset)[1])
+        for dataset in sections["datasets"]
+        for method in ("short", "ramer")
+    ]
+    for _ in range(2):
+        for step in ("represent", "evaluate", "train"):
+            for run in of:
+                assert getattr(kept, step)(*run) == getattr(recipes(**sections), step)(*run)
+        for step in ("corrupt", "align", "store", "modalities", "prepare"):
+            for dataset in sections["datasets"]:
+                assert getattr(kept, step)(dataset) == getattr(recipes(**sections), step)(dataset)
+        for step in ("report", "significance", "aggregate"):
+            assert getattr(kept, step) == getattr(recipes(**sections), step)
+
+
+def test_the_code_digest_imports_none_of_the_code():
+    text = "import sys; from elision.recipe import code; code('training.trainer', 'features.audio', 'methods.lnln'); "
+    text += "print(sorted({'torch', 'librosa', 'numba', 'elision.training.trainer'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

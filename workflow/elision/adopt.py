@@ -155,9 +155,8 @@ class _Inventory:
         for name in ("intervals", "comparisons"):
             self._look(layout.root / f"{name}.parquet", self.recipes.significance, data=together)
         self._look(layout.root / "report.html", self.recipes.report, data=together)
-        if thorough:
-            for stage in STAGES:
-                self._manifest(stage)
+        for stage in STAGES:
+            self._manifest(stage, thorough=thorough)
 
     def _look(self, path: Path, recipe: dict, **made_from: str | None) -> dict:
         """Judge an artifact by its recipe and by digests of what it is made from, where these are known.
@@ -214,17 +213,22 @@ class _Inventory:
                     shown = layout.representations(dataset, method, run)
                     self._look(shown, recipes.represent(dataset, method, run), **made_from)
 
-    def _manifest(self, stage: str) -> None:
-        """Judge a manifest by the files that it lists and their content."""
+    def _manifest(self, stage: str, *, thorough: bool) -> None:
+        """Judge a manifest by the files that it lists; with ``thorough``, as to which and as to content.
+
+        Without it, Snakemake has no reason to make a file again that is gone.
+        """
         folder = self.layout.root / stage
         path = folder / "MANIFEST"
         if not path.exists():
             return
-        gone = {*self.changed, *self.unfit}
+        gone = {*self.unfit, *(self.changed if thorough else ())}
         files = set(self.layout.stage(stage, self.params))
         listed = {folder / name: checksum for name, checksum in manifest.read(path).items()}
-        if gone & files or not all(file.exists() for file in files):
-            self.changed[path] = "some of its files are to be made"
+        if gone & files or not all(file.exists() for file in files & set(listed)):
+            self.unfit[path] = "lists files that are to be made"
+        elif not thorough:
+            return
         elif not files <= set(listed) or not all(self._comes_along(file) for file in set(listed) - files):
             self.changed[path] = "lists other files"
         elif not all(file.exists() and manifest.sha256(file) == checksum for file, checksum in listed.items()):

@@ -1,5 +1,22 @@
 """The errors that a user can act on."""
 
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+_FREE, _PERMIT = "free some space", "change its permissions, or those of its folder,"
+_REMEDIES = {
+    errno.ENOSPC: _FREE,
+    errno.EDQUOT: _FREE,
+    errno.EFBIG: "raise the limit on the size of files",
+    errno.EROFS: "allow writing there",
+    errno.EACCES: _PERMIT,
+    errno.EPERM: _PERMIT,
+    errno.EIO: "check the disk",
+}
+
 
 class ElisionError(Exception):
     """A mistake in the input or the settings; the message names the file, the sample and the remedy."""
@@ -8,3 +25,36 @@ class ElisionError(Exception):
 def plural(count: int, noun: str) -> str:
     """Return ``count`` and ``noun``, with an s where there is not exactly one."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def of_disk(error: BaseException, path: Path | str | None = None) -> ElisionError | None:
+    """Return what to tell where a disk is full, broken or not to be written to; None: the error is another one.
+
+    Parameters
+    ----------
+    error : BaseException
+        An OSError; or what a library raises instead of one, or because of one.
+    path : Path or str, optional
+        What was written; by default the file that the error names.
+    """
+    while error:
+        number = getattr(error, "errno", None)
+        if not isinstance(error, OSError):
+            number = next((number for number in _REMEDIES if os.strerror(number) in str(error)), None)
+        if number in _REMEDIES:
+            where, what = path or getattr(error, "filename", None) or "log", os.strerror(number).lower()
+            return ElisionError(f"{where}: {what}; {_REMEDIES[number]} and start again: what is finished is kept")
+        error = error.__context__
+    return None
+
+
+def stop(error: ElisionError | str) -> NoReturn:
+    """End the process with a message and exit code 2, also where nothing can be written any more."""
+    for number, stream in ((2, sys.stderr), (1, sys.stdout)):
+        try:
+            if stream is sys.stderr:
+                print(f"elision: {error}", file=stream)
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)  # or the last flush, at exit, changes the exit code
+    sys.exit(2)

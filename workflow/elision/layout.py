@@ -13,6 +13,11 @@ class Layout:
 
     root: Path = Path("results")
 
+    @property
+    def checksums(self) -> Path:
+        """Checksums of the user's files, by their size and time."""
+        return self.root / "checksums.json"
+
     def clips(self, dataset: str) -> Path:
         """Table of the clips of a dataset that comes as media."""
         return self.root / "datasets" / dataset / "clips.parquet"
@@ -51,7 +56,8 @@ class Layout:
 
     def model(self, dataset: str, method: str, run: str) -> tuple[Path, Path, Path]:
         """Weights, training history, and the record of a run."""
-        return tuple(self.run(dataset, method, run) / name for name in ("model.safetensors", "history.csv", "run.json"))
+        folder = self.run(dataset, method, run)
+        return tuple(folder / name for name in ("model.safetensors", "history.csv", "run.json"))
 
     def database(self, dataset: str, stage: str, run: str) -> Path:
         """Folder of the retrieval database of a stage."""

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from elision.errors import ElisionError
+from elision.progress import track
 from elision.store import replacing
 
 
@@ -41,6 +42,43 @@ def collect(folder: Path, files: list[Path], *, folders: list[Path]) -> None:
     lines = {path.relative_to(folder).as_posix(): sha256(path) for path in sorted(kept - {manifest})}
     with replacing(manifest) as temporary:
         temporary.write_text(json.dumps(lines, indent=0, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> dict[str, str]:
+    """Read a manifest: checksums by name. One that cannot be read lists nothing."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        return {}
+
+
+def sources(files: list[Path], cache: Path) -> str | None:
+    """Return a digest of the names and the content of the user's files, and of all files in folders among them.
+
+    Parameters
+    ----------
+    files : list of Path
+    cache : Path
+        Where checksums are kept, so that no file is read again whose size and time are the same.
+
+    Returns
+    -------
+    digest : str or None
+        None, if a file is not there.
+    """
+    found = sorted({path for file in files for path in ([file] if not file.is_dir() else file.rglob("*"))})
+    found = [path for path in found if not path.is_dir()]
+    if not all(path.is_file() for path in found):
+        return None
+    known = read(cache) if cache.exists() else {}
+    stamps = {str(path): f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in found}
+    new = [name for name, stamp in stamps.items() if known.get(name, ["", ""])[0] != stamp]
+    for name in track(new, "checksums of the user's files") if new else ():
+        known[name] = [stamps[name], sha256(Path(name))]
+    if new:
+        with replacing(cache) as temporary:
+            temporary.write_text(json.dumps(known, indent=0, sort_keys=True) + "\n", encoding="utf-8")
+    return hashlib.sha256(json.dumps([[name, known[name][1]] for name in stamps]).encode()).hexdigest()[:16]
 
 
 def sha256(path: Path) -> str:

@@ -152,7 +152,11 @@ def read_frames(path: str | Path, *, fps: float | None = None) -> Iterator[np.nd
 
 @contextmanager
 def _open(path: Path) -> Iterator[av.container.InputContainer]:
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError:  # the name is too long
+        found = False
+    if not found:
         raise ElisionError(f"{path}: no such file")
     try:
         # "file:" keeps FFmpeg from reading a protocol out of a colon in the name.

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -27,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from elision import published
+from elision import published, strict_yaml
 from elision.errors import ElisionError, plural
 from elision.protocols import PROTOCOLS, Protocol
 from elision.task import CORPORA, TaskKind
@@ -43,6 +42,7 @@ PublishedCorpus = Literal[published.CORPORA]
 _AS_PROTOCOL = "null: as the protocol says"
 
 _LARGEST_SCORE = 1e9
+_MOST_SHOWN = 200  # characters of a wrong value, in messages
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=NAME)]
@@ -56,7 +56,7 @@ def _unique(values: list) -> list:
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 # Of sources of published feature files: what is made from them may be put beside what was published.
@@ -232,6 +232,7 @@ class Train(_Section):
         None, ge=1, description="of every method; null: as the protocol says, or each method's own"
     )
     device: str = Field("auto", pattern=DEVICE, description="auto, cpu, mps, cuda or cuda:N")
+    jobs_per_gpu: int = Field(1, ge=1, description="trainings, and other jobs on a GPU, that share one at one time")
     threads: int = Field(1, ge=1, description="CPU threads of one training; part of the result's last bits")
 
 
@@ -263,6 +264,8 @@ class Variant(_Section):
         if not (isinstance(entry, dict) and len(entry) == 1):
             raise ValueError("give the name of a method, or `name: {method: ..., hyperparameter: value}`")
         ((name, settings),) = entry.items()
+        if not isinstance(settings, dict | None):
+            raise ValueError(f"{name}: give a mapping of hyperparameters, not {_short(settings)}")
         settings = dict(settings or {})
         return {"name": name, "method": settings.pop("method", name), "overrides": settings}
 
@@ -320,8 +323,10 @@ class Params(_Section):
     @field_validator("stages")
     @classmethod
     def _know_stages(cls, stages: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        for name in stages:
+        for name, settings in stages.items():
             _known(name, stage_names(), "stage")
+            if "method" in settings:
+                raise ValueError(f"{name}.method: a stage is always the method of its name; leave it out")
         return stages
 
     @field_validator("datasets", mode="before")
@@ -336,7 +341,7 @@ class Params(_Section):
             source = _known(entry["source"], source_names(), "source")
             settings = dataset_source(source).Settings
             try:
-                read[name] = settings(**entry)
+                read[name] = settings.model_validate(entry)
             except ValidationError as error:
                 problems += [f"{name}.{line}" for line in _explain(error, settings)]
         if problems:
@@ -478,6 +483,12 @@ def dataset_source(name: str) -> ModuleType:
     return importlib.import_module(f"elision.datasets.{name}")
 
 
+def user_files(params: Params, dataset: str) -> list[Path]:
+    """Return the user's own files that a dataset reads."""
+    settings = params.datasets[dataset]
+    return dataset_source(settings.source).inputs(settings)
+
+
 def extracted(params: Params, dataset: str) -> list[str]:
     """Return what is extracted from the clips of a dataset: nothing for a source of sequences."""
     if dataset_source(params.datasets[dataset].source).MAKES == "sequences":
@@ -497,20 +508,29 @@ def load(path: Path | str) -> Params:
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = strict_yaml.read(path)
     except FileNotFoundError:
         raise ElisionError(
             f"{path}: no such file; run from the folder that holds params.yaml, or give --params"
         ) from None
-    except yaml.YAMLError as error:
-        raise ElisionError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise ElisionError(f"{path}: must hold a mapping with the keys {', '.join(Params.model_fields)}")
+    return checked(content, path)
+
+
+def checked(content: dict[str, Any], where: Path | str) -> Params:
+    """Check what ``params.yaml`` holds; ``where`` is for messages.
+
+    Raises
+    ------
+    ElisionError
+        Names every wrong key with the values that are allowed.
+    """
     try:
-        return Params(**content)
+        return Params.model_validate(content)
     except ValidationError as error:
         lines = "\n".join(f"  {line}" for line in _explain(error, Params))
-        raise ElisionError(f"{path}: {plural(lines.count(chr(10)) + 1, 'wrong setting')}:\n{lines}") from None
+        raise ElisionError(f"{where}: {plural(lines.count(chr(10)) + 1, 'wrong setting')}:\n{lines}") from None
 
 
 def suggestion(word: str, allowed: list[str]) -> str:
@@ -545,8 +565,14 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
                 for line in str(problem["ctx"]["error"]).split("\n")
             ]
         else:
-            lines.append(f"{key}: {problem['msg']} (found {problem['input']!r})")
+            lines.append(f"{key}: {problem['msg']} (found {_short(problem['input'])})")
     return lines
+
+
+def _short(value: Any) -> str:
+    """Return the beginning of what a value looks like."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _fields_at(model: type[BaseModel], parents: list) -> list[str]:

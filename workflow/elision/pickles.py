@@ -118,7 +118,7 @@ def _array(shape: tuple[int, ...], dtype: np.dtype, data: bytes | bytearray | st
         for i, item in enumerate(data):
             array[i] = item
         return array.reshape(shape)  # NumPy lists objects in C order, whatever the order of the array
-    if len(data) != prod(shape) * dtype.itemsize:
+    if len(data) != prod(shape) * dtype.itemsize or (not dtype.itemsize and prod(shape) > 1):
         raise ValueError(f"{len(data)} bytes for an array of shape {shape} and dtype {dtype}")
     return np.ndarray(shape, dtype, data, order=order) if data else np.empty(shape, dtype, order)
 
@@ -146,7 +146,11 @@ def _build(item: Any, resolve: Resolve) -> Any:
     raise ValueError(f"{item!r} is neither an array nor a built-in container or value")
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """The unpickler that is written in Python: the one in C makes its memo as large as any number that a file names."""
+
+    dispatch = pickle._Unpickler.dispatch.copy()
+
     def __init__(self, file: io.BufferedIOBase, path: Path, encoding: str = "ASCII") -> None:
         super().__init__(file, encoding=encoding)
         self._path = path
@@ -160,6 +164,13 @@ class _Unpickler(pickle.Unpickler):
                 "and save it again with NumPy arrays, lists and dicts only"
             )
         return _ALLOWED[module, name]
+
+    def load_bytearray8(self) -> None:
+        """Read a bytearray, without filling memory of a size that the file does not have."""
+        size = int.from_bytes(self.read(8), "little")
+        self.append(bytearray(self.read(size)))
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
 
 
 class _Digesting(io.RawIOBase):

@@ -9,7 +9,8 @@ import ast
 import hashlib
 import importlib.util
 import json
-from functools import cached_property, lru_cache
+from collections.abc import Callable
+from functools import cache, cached_property, wraps
 from pathlib import Path
 
 from elision.errors import ElisionError
@@ -36,16 +37,23 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-@lru_cache
+def _file(name: str) -> Path | None:
+    """Find the file of a module; None for the name of anything else, such as a function."""
+    parent = name.rpartition(".")[0]
+    # Only packages hold modules. To find out, `find_spec` would import the parent, and PyTorch with it.
+    if "." in parent and ((above := _file(parent)) is None or above.name != "__init__.py"):
+        return None
+    spec = importlib.util.find_spec(name)
+    return None if spec is None or spec.origin is None else Path(spec.origin)
+
+
+@cache
 def _module(name: str) -> tuple[str, frozenset[str]]:
     """Digest of a module's code without docstrings and comments, and the elision modules that it imports."""
-    try:
-        spec = importlib.util.find_spec(name)
-    except ModuleNotFoundError:
-        spec = None
-    if spec is None or spec.origin is None:
+    path = _file(name)
+    if path is None:
         return "", frozenset()
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     imported = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -81,15 +89,30 @@ def data(package: str) -> str:
     return digest({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
 
 
+def _once(method: Callable[..., dict]) -> Callable[..., dict]:
+    """Keep what a method of `Recipes` returns: the recipe of every run asks for those of its dataset."""
+
+    @wraps(method)
+    def kept(self: "Recipes", *of: str) -> dict:
+        key = method.__name__, *of
+        if key not in self._made:
+            self._made[key] = method(self, *of)
+        return self._made[key]
+
+    return kept
+
+
 class Recipes:
     """The recipes of all artifacts under given params.
 
-    Each method returns ``{"step", "settings", "code", "inputs", "identity"}``.
+    Each method returns ``{"step", "settings", "code", "inputs", "identity"}``, made once and not to be changed.
     """
 
     def __init__(self, params: Params) -> None:
         self.params = params
         self._settings = params.model_dump(mode="json")
+        self._made: dict[tuple[str, ...], dict] = {}
+        self._code = cache(code)
 
     @staticmethod
     def _recipe(step: str, settings: dict, code: str, **inputs: dict) -> dict:
@@ -111,46 +134,53 @@ class Recipes:
         names = {"labels_are_names": self.params.datasets[dataset].labels_are_names}
         return {k: v for k, v in settings.items() if k not in _LATE} | names
 
+    @_once
     def prepare(self, dataset: str) -> dict:
         """Table of clips, or the sequences of a feature file."""
         settings = self._dataset(dataset)
-        return self._recipe("prepare", settings, code("datasets._prepare", f"datasets.{settings['source']}"))
+        return self._recipe("prepare", settings, self._code("datasets._prepare", f"datasets.{settings['source']}"))
 
+    @_once
     def extract(self, dataset: str, modality: str) -> dict:
         """Features of one modality."""
         kind = "text" if modality == "text_features" else modality
         features = self._settings["features"]
         settings = {"on_error": features["on_error"], "shards": features["shards"], **features[kind]}
-        inputs = {"clips": self.prepare(dataset)}
-        return self._recipe(f"extract {modality}", settings, code("features.shards", f"features.{kind}"), **inputs)
+        code_of = self._code("features.shards", f"features.{kind}")
+        return self._recipe(f"extract {modality}", settings, code_of, clips=self.prepare(dataset))
 
+    @_once
     def modalities(self, dataset: str) -> dict[str, dict]:
         """Sequences of each extracted modality; none for a source of sequences, whose files `prepare` makes."""
         return {m: self.extract(dataset, m) for m in extracted(self.params, dataset)}
 
+    @_once
     def store(self, dataset: str) -> dict:
         """Samples and sequences of a dataset."""
         if modalities := self.modalities(dataset):
             settings = {key: self._settings["datasets"][dataset][key] for key in sorted(_LATE)}
-            return self._recipe("complete", settings, code("features.shards"), **modalities)
+            return self._recipe("complete", settings, self._code("features.shards"), **modalities)
         return self.prepare(dataset)
 
+    @_once
     def align(self, dataset: str) -> dict:
         """Frames of every text token of a dataset."""
-        return self._recipe("align", {}, code("features.align"), store=self.store(dataset))
+        return self._recipe("align", {}, self._code("features.align"), store=self.store(dataset))
 
+    @_once
     def corrupt(self, dataset: str) -> dict:
         """Test conditions of a dataset."""
         settings = self.params.corruption_for(dataset).model_dump(mode="json")
-        return self._recipe("corrupt", settings, code("corruption.plan"), store=self.store(dataset))
+        return self._recipe("corrupt", settings, self._code("corruption.plan"), store=self.store(dataset))
 
+    @_once
     def train(self, dataset: str, method: str, run: str) -> dict:
         """A trained run."""
         variant = self.params.trained[method]
         train = self.params.train_for(dataset)
         corruption = self.params.corruption_for(dataset)
         settings = {
-            **train.model_dump(mode="json", exclude={"device"}),
+            **train.model_dump(mode="json", exclude={"device", "jobs_per_gpu"}),
             "corruption_seed": corruption.seed,
             "masks": corruption.masks,
             "noise": corruption.noise.model_dump(mode="json", exclude={"kinds", "intensities"}),
@@ -164,7 +194,7 @@ class Recipes:
         inputs = {"store": self.store(dataset), "alignment": self.align(dataset), **self.starts(dataset, method, run)}
         if train.selection == "test_oracle" and method in self.params.variants:
             inputs["corruptions"] = self.corrupt(dataset)
-        return self._recipe("train", settings, code("training.trainer", f"methods.{variant.method}"), **inputs)
+        return self._recipe("train", settings, self._code("training.trainer", f"methods.{variant.method}"), **inputs)
 
     def starts(self, dataset: str, method: str, run: str) -> dict[str, dict]:
         """Stages that a run starts from, and the database that it searches."""
@@ -174,14 +204,17 @@ class Recipes:
             inputs["database"] = self.index(dataset, stage, run)
         return inputs
 
+    @_once
     def index(self, dataset: str, stage: str, run: str) -> dict:
         """Retrieval database of a stage."""
-        return self._recipe("index", {}, code("training.index"), stage=self.train(dataset, stage, run))
+        return self._recipe("index", {}, self._code("training.index"), stage=self.train(dataset, stage, run))
 
+    @_once
     def evaluate(self, dataset: str, method: str, run: str) -> dict:
         """Predictions of a run."""
         return self._predicted("evaluate", dataset, method, run)
 
+    @_once
     def represent(self, dataset: str, method: str, run: str) -> dict:
         """Representations of test samples of a run."""
         return self._predicted("represent", dataset, method, run)
@@ -193,18 +226,18 @@ class Recipes:
             "alignment": self.align(dataset),
         }
         modules = ("evaluation.predict", f"methods.{self.params.variants[method].method}")
-        return self._recipe(step, {}, code(*modules), **inputs)
+        return self._recipe(step, {}, self._code(*modules), **inputs)
 
     @cached_property
     def aggregate(self) -> dict:
         """Metrics of everything."""
         settings = {"protocols": {dataset: self.params.protocol_name(dataset) for dataset in self.params.datasets}}
-        return self._recipe("aggregate", settings, code("evaluation.aggregate"), **self._evaluated())
+        return self._recipe("aggregate", settings, self._code("evaluation.aggregate"), **self._evaluated())
 
     @cached_property
     def significance(self) -> dict:
         """Intervals and comparisons of everything."""
-        code_of = code("evaluation.significance")
+        code_of = self._code("evaluation.significance")
         return self._recipe("significance", self._settings["statistics"], code_of, **self._evaluated())
 
     def _evaluated(self) -> dict[str, dict]:
@@ -219,7 +252,7 @@ class Recipes:
         p = self.params
         inputs = {f"{d}/{m}": self.represent(d, m, p.runs(d)[0]) for d in p.datasets for m in p.variants}
         inputs |= {"aggregate": self.aggregate, "significance": self.significance}
-        return self._recipe("report", settings, code("report", "report.build"), **inputs)
+        return self._recipe("report", settings, self._code("report", "report.build"), **inputs)
 
 
 def check(found: dict, expected: dict, path: Path | str) -> None:

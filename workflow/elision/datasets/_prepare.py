@@ -42,6 +42,8 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
         return
     samples, modalities = source.prepare(settings, store)
     samples, classes = finish(samples, settings, f"dataset {dataset!r}")
+    # Gone until all is there, so that new sequences beside the samples of an earlier file are no dataset.
+    (store / "samples.parquet").unlink(missing_ok=True)
     for name, sequences in modalities.items():
         sequences.header.provenance = provenance
         write_sequences(store / f"{name}.safetensors", sequences)

@@ -3,10 +3,15 @@
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from elision.errors import ElisionError, plural
 
+if TYPE_CHECKING:
+    import h5py
+
 _MOST = 50
+_BEST_COMPRESSION = 2048  # deflate makes data at most 1032 times smaller
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +23,21 @@ def refuse(file: Path, problems: Sequence[str]) -> None:
         if len(problems) > _MOST:
             lines.append(f"... and {len(problems) - _MOST} more")
         raise ElisionError("\n".join([f"{file}: {plural(len(problems), 'problem')}", *lines]))
+
+
+def check_size(dataset: "h5py.Dataset") -> None:
+    """Refuse an array of an HDF5 file that says that it is larger than what is stored of it can be."""
+    stored = dataset.id.get_storage_size()
+    if dataset.nbytes > _BEST_COMPRESSION * max(stored, 1):
+        raise ElisionError(f"shape {dataset.shape}, but only {plural(stored, 'byte')} of it are stored; is it whole?")
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a path is that of a file; one that cannot be a path is not."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def some(names: Sequence[object], most: int = 3) -> str:

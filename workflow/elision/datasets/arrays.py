@@ -25,8 +25,6 @@ No pickle is ever opened, so an array of Python objects is refused.
 """
 
 import logging
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +38,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
-from elision.datasets._problems import refuse, some, warn_of_shared_speakers
+from elision.datasets._problems import check_size, is_file, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
 from elision.features import text
 from elision.params import DatasetSettings, suggestion
@@ -57,8 +55,6 @@ _OF_ALL = ("ids", "lengths", "offsets")
 _NUMBERS = "biuf"  # kinds of dtype
 _MOST = 20  # names in a message
 _CACHE = 1 << 26  # bytes of HDF5 chunks; a chunk may hold many samples
-# What NumPy, h5py and PyArrow raise at files that are cut short or damaged.
-_DAMAGE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +166,7 @@ def inputs(settings: Settings) -> list[Path]:
         return [settings.table]
     parts = {part for array in settings.arrays.values() for part in _parts(array, samples)}
     files = {part.file for part in parts} | {Path(n) for part in parts for n in part.names.values() if _is_file(n)}
-    return [settings.table, *sorted(path for path in files if path.is_file())]
+    return [settings.table, *sorted(path for path in files if is_file(path))]
 
 
 def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, Sequences]]:
@@ -247,8 +243,9 @@ def _read_table(settings: Settings) -> tuple[list[str], dict[str, list[str]]]:
         raise ElisionError(f"{path}: no such file; check the path in params.yaml") from None
     except UnicodeDecodeError as error:
         raise ElisionError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    except (OSError, ValueError) as error:
-        raise ElisionError(f"{path} cannot be read as a table ({str(error).strip()})") from None
+    except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
+        why = str(error).strip() or type(error).__name__
+        raise ElisionError(f"{path} cannot be read as a table ({why})") from None
     return names, {ours: columns[name] for ours, name in settings.their_columns.items() if name in columns}
 
 
@@ -407,7 +404,7 @@ def _sequences(modality: str, array: Array, samples: list[tuple[str, str]]) -> t
                     problems.append(f"{part.file}: no such file; check the path in params.yaml")
             except ElisionError as error:
                 problems += [f"{part.file}: {line}" for line in str(error).split("\n")]
-            except _DAMAGE as error:
+            except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
                 problems.append(f"{part.file}: cannot be read ({str(error) or type(error).__name__}); is it whole?")
     problems += [f"{array.file}: {plural(len(rows), 'sample')} ({some(rows)}): {what}" for what, rows in wrong.items()]
 
@@ -478,6 +475,8 @@ def _find(file: _File, name: str | None, *, called: str | None) -> Any:
         ) from None
     if isinstance(found, h5py.Group):
         raise ElisionError(f"{called} is a group; name an array in it: {', '.join(list(found)[:_MOST])}")
+    if isinstance(found, h5py.Dataset):
+        check_size(found)
     return found
 
 

@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from elision.datasets._problems import refuse, warn_of_shared_speakers
+from elision.datasets._problems import is_file, refuse, warn_of_shared_speakers
 from elision.errors import ElisionError
 from elision.media import Media, probe
 from elision.params import DatasetSettings, suggestion
@@ -76,14 +76,14 @@ def inputs(settings: Settings) -> list[Path]:
     ``prepare`` tells of those that do not exist, and of a table that cannot be read.
     """
     table = settings.folder / settings.table
-    if not table.is_file():
+    if not is_file(table):
         return [table]
     try:
         _, rows = _read(table)
     except ElisionError:
         return [table]
     named = {settings.folder / row.cells[column] for row in rows for column in _FILES if row.cells.get(column)}
-    return [table, *sorted(path for path in named if path.is_file())]
+    return [table, *sorted(path for path in named if is_file(path))]
 
 
 def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
@@ -206,6 +206,8 @@ def _open(rows: list[_Row], folder: Path) -> tuple[pd.DataFrame, list[tuple[int,
 
 def _decode(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():
+            raise ElisionError(f"{path} is not a file")
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise ElisionError(f"{path} does not exist") from None

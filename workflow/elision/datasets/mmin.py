@@ -36,7 +36,7 @@ import pandas as pd
 from pydantic import Field
 
 from elision.datasets._emotion import SCORES, LabelledSettings
-from elision.datasets._problems import refuse, some, warn_of_shared_speakers
+from elision.datasets._problems import check_size, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
 from elision.params import AS_CORPUS, PublishedCorpus
 from elision.progress import track
@@ -228,7 +228,7 @@ def _read_part(folder: Path, part: str) -> _Part:
             arrays[what] = np.load(folder / file, allow_pickle=False)
         except FileNotFoundError:
             raise ElisionError(f"{file}: no such file") from None
-        except (OSError, EOFError, ValueError) as error:
+        except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
             kind = "holds Python objects; save it again as numbers or text" if "Object arrays" in str(error) else ""
             raise ElisionError(f"{file}: {kind or 'cannot be read; is it whole?'}") from None
     names, labels = arrays["int2name"], arrays["label"]
@@ -240,7 +240,10 @@ def _read_part(folder: Path, part: str) -> _Part:
             f"{part}_label.npy: {labels.dtype} {labels.shape}, not numbers (N,) or one-hot rows (N, C) for "
             f"{plural(len(names), 'id')}"
         )
-    ids = [name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist()]
+    try:
+        ids = [name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist()]
+    except UnicodeDecodeError:
+        raise ElisionError(f"{part}_int2name.npy: an id is not UTF-8; is the file whole?") from None
     if labels.ndim == 1 or labels.shape[1] == 1:
         return _Part(ids, labels.reshape(-1).astype(np.float64), None)
     one_hot = (np.sort(labels, axis=1) == [0] * (labels.shape[1] - 1) + [1]).all(1)
@@ -328,7 +331,7 @@ def _sequences(modality: str, names: list[str], settings: Settings) -> tuple[Seq
                     wrong.setdefault(str(error), []).append(name)
     except FileNotFoundError:
         return None, [f"{path}: no such file; check root and {modality} in params.yaml"]
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
         return None, [f"{path}: cannot be read ({str(error) or type(error).__name__}); is it whole?"]
     problems = [f"{path}: {plural(len(of), 'sample')} ({some(of)}): {what}" for what, of in wrong.items()]
     widths = sorted({frames.shape[1] for frames in found})
@@ -362,6 +365,7 @@ def _frames(file: h5py.File, name: str) -> np.ndarray:
     """Read the frames [T, d] float32 of an utterance."""
     if not isinstance(file.get(name), h5py.Dataset):
         raise ElisionError("no dataset of this name; extract it, or drop the utterance from every fold")
+    check_size(file[name])
     frames = file[name][()]
     if not isinstance(frames, np.ndarray) or frames.dtype.kind not in _NUMBERS or frames.ndim != 2:
         raise ElisionError("not an array (T, d) of numbers; extract it again")

@@ -103,6 +103,7 @@ def build(
     methods: Sequence[str],
     settings: Mapping,
     title: str = "Robustness under missing data",
+    provenance: str = "",
 ) -> None:
     """Write every table and figure and the page; the same input gives the same bytes.
 
@@ -118,6 +119,8 @@ def build(
     settings : mapping
         How the runs were made, for the page, which shows the records of the runs beside them.
     title : str
+    provenance : str
+        Identity of the recipe, and digest of the data.
 
     Raises
     ------
@@ -172,6 +175,7 @@ def build(
         figures=drawn,
         settings=settings,
         title=title,
+        provenance=provenance,
     )
 
 

@@ -177,6 +177,7 @@ def write(
     figures: Mapping[str, str],
     settings: Mapping,
     title: str,
+    provenance: str = "",
 ) -> None:
     """Write the page (atomically).
 
@@ -193,6 +194,8 @@ def write(
     settings : mapping
         How the runs were made: plain values, lists and mappings.
     title : str
+    provenance : str
+        Identity of the recipe, and digest of the data.
     """
     metrics = results.metrics
     ranked = headlines(metrics)
@@ -212,6 +215,7 @@ def write(
     data = json.dumps(charts.data(results, methods), separators=(",", ":"), allow_nan=False)
     text = environment.get_template("page.html").render(
         title=title,
+        provenance=provenance,
         marked=[dataset["name"] for dataset in datasets if dataset["on_test"]],
         test_mark=ON_TEST,
         floor=FLOOR,

@@ -13,8 +13,8 @@ from elision.store import replacing
 
 def save_state(path: Path, state: dict) -> None:
     """Write the state of an unfinished run, atomically."""
-    with replacing(path) as temporary:
-        torch.save(state, temporary)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save(state, file)
 
 
 def load_state(path: Path, identity: str) -> dict | None:

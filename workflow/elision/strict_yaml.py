@@ -1,0 +1,68 @@
+"""YAML in which nothing is silently lost: a key that stands there twice is an error, and so is an alias bomb."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from elision.errors import ElisionError
+
+_MOST = 100_000  # values, with every alias written out
+
+
+class _Loader(yaml.SafeLoader):
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """Refuse a key that stands there twice; YAML's own loader takes the last one."""
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                if (first := lines.setdefault((key.tag, key.value), line)) != line:
+                    raise ElisionError(f"line {line}: the key {key.value!r} stands there twice, first in line {first}")
+        return node
+
+
+def read(path: Path) -> Any:
+    """Read a YAML file.
+
+    Raises
+    ------
+    FileNotFoundError
+    ElisionError
+        If it is no YAML in UTF-8, or a key in it stands there twice.
+    """
+    try:
+        loader = _Loader(path.read_bytes().decode("utf-8-sig"))
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _size(node, {})
+        return loader.construct_document(node)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ElisionError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise ElisionError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except ElisionError as error:
+        raise ElisionError(f"{path}: {error}") from None
+    except RecursionError:
+        raise ElisionError(f"{path}: nested too deeply") from None
+    except Exception as error:  # wrong dates and numbers fail in ways of their own
+        raise ElisionError(f"{path}: not valid YAML: {error}") from None
+
+
+def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
+    """Count the values of a document with every alias written out."""
+    if id(node) not in sizes:
+        sizes[id(node)] = None
+        inner = node.value if not isinstance(node, yaml.ScalarNode) else ()
+        parts = [part for item in inner for part in (item if isinstance(item, tuple) else (item,))]
+        sizes[id(node)] = 1 + sum(_size(part, sizes) for part in parts)
+    size, line = sizes[id(node)], node.start_mark.line + 1
+    if size is None:
+        raise ElisionError(f"line {line}: what the alias stands for holds itself")
+    if size > _MOST:
+        raise ElisionError(f"line {line}: more than {_MOST} values, with every alias written out")
+    return size
