@@ -7,11 +7,12 @@ INSTALLED := .venv/installed
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default
 CORES ?= all
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test orchestration lint format clean
 
 help:
 	@echo "make demo    install, run the whole workflow on params.yaml, print the headline table"
 	@echo "make test    install, run the tests"
+	@echo "make orchestration   the tests of DVC, Slurm and kills (about 10 minutes more)"
 	@echo "make lint    ruff, snakefmt, snakemake --lint"
 	@echo "make format  ruff format, snakefmt"
 	@echo "make clean   delete results/ (not the environment, not data/)"
@@ -27,12 +28,15 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $(INSTALLED)
 
 demo: $(INSTALLED)
-	$(BIN)/elision unlock
+	$(BIN)/elision adopt
 	$(SNAKEMAKE) --cores $(CORES)
 	@$(BIN)/elision headline
 
 test: $(INSTALLED)
 	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+orchestration: $(INSTALLED)
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m orchestration
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -24,6 +24,10 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    adopt.begin()
+
+
 localrules:
     all,
     datasets,

@@ -127,14 +127,14 @@ def test_a_wrong_parameter_stops_before_any_job(edited):
 def test_a_stale_artifact_is_refused_by_hand(edited):
     edited.write(changed(features={"vision": {"fps": 5}}))
     done = edited.elision("corrupt", "--dataset", "demo")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "is not what the current params ask for" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_job_refuses_params_that_changed_while_the_workflow_runs(edited):
     done = edited.elision("corrupt", "--dataset", "demo", "--recipe", "0123456789abcdef")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "changed while the workflow was running" in done.stderr
 
 
@@ -158,14 +158,14 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_metrics_on_one_core(small, tm
     kept = {path: path.stat().st_mtime_ns for path in shards.glob("[a-z]*.safetensors")}
     assert not (results / "models").exists()
 
-    assert project.elision("unlock").returncode == 0
+    assert project.elision("adopt").returncode == 0
     state = results / "models" / "demo" / "self_mm-short" / "seed-1" / "state.pt"
     assert kill(project, state.exists, "--cores", "1"), "was over too early"
     assert all(not path.exists() or path.stat().st_mtime_ns == time for path, time in kept.items()), (
         "shards were redone"
     )
 
-    assert project.elision("unlock").returncode == 0
+    assert project.elision("adopt").returncode == 0
     project.snakemake("--cores", "1")
     log = (results / "logs" / "train" / "demo.self_mm-short.seed-1.log").read_text()
     assert "goes on after epoch" in log

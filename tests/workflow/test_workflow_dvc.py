@@ -1,65 +1,236 @@
+"""DVC and Snakemake together: what is done again after a change, wherever the artifacts came from."""
+
+import json
 import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
+import time
+from collections.abc import Iterator
 
 import pytest
-import yaml
-from workflow_project import REPOSITORY, SMALL
+from workflow_project import METRICS, TINY, Project, Repository, changed, write_arrays
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.orchestration]
+
+MODEL = "results/models/first/ae/seed-1/model.safetensors"
+MADE_OF_RUNS = {"aggregate": 1, "significance": 1, "report": 1}
+ALL_RUNS = {"train": 2, "models": 1, "evaluate": 2, "predictions": 1, "represent": 2, "representations": 1}
+CHANGES = {
+    "epochs": ({"train": {"epochs": 12}}, {**ALL_RUNS, **MADE_OF_RUNS}),
+    "a missing rate added": (
+        {"corruption": {"random": [0.0, 0.3, 0.5]}},
+        {
+            "corrupt": 1,
+            "corruptions": 1,
+            "evaluate": 2,
+            "predictions": 1,
+            "represent": 2,
+            "representations": 1,
+            **MADE_OF_RUNS,
+        },
+    ),
+    "a seed added": (
+        {"seeds": [1, 2]},
+        {"train": 2, "models": 1, "evaluate": 2, "predictions": 1, **MADE_OF_RUNS},
+    ),
+    "a method dropped": (
+        {"methods": ["majority"]},
+        {"models": 1, "predictions": 1, "representations": 1, **MADE_OF_RUNS},
+    ),
+    "a dataset added": (
+        {"datasets": {"second": {**TINY["datasets"]["first"], "standardise": False}}},
+        {"prepare_sequences": 1, "align": 1, "datasets": 1, "corrupt": 1, "corruptions": 1, **ALL_RUNS, **MADE_OF_RUNS},
+    ),
+    "a setting of the machine": ({"train": {"device": "auto", "jobs_per_gpu": 2}}, {}),
+}
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory) -> Path:
-    """A commit of the project as it stands, with small params."""
-    folder = tmp_path_factory.mktemp("dvc") / "clone"
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.splitlines():
-        if (REPOSITORY / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / name, folder / name)
-    (folder / "params.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False))
-    for arguments in (
-        ("init", "-q"),
-        ("add", "-A"),
-        ("-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-qm", "start"),
-    ):
-        subprocess.run(["git", *arguments], cwd=folder, check=True)
-    return folder
+def origin(tmp_path_factory) -> Repository:
+    """A commit of the project as it stands, whose artifacts were made by `dvc repro` and pushed."""
+    made = Repository.of_project(tmp_path_factory.mktemp("dvc") / "origin")
+    made.dvc("remote", "add", "-q", "--default", "store", str(made.folder.parent / "remote"))
+    made.git("commit", "-qam", "a remote")
+    made.dvc("repro")
+    made.git("add", "-A")
+    made.git("commit", "-qm", "first results")
+    made.dvc("push", "-q")
+    return made
 
 
-def dvc(folder: Path, *arguments: str) -> str:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {key: value for key, value in os.environ.items() if key not in ("ELISION_PARAMS", "PYTHONPATH")}
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**environment, "PATH": path},
-        check=False,
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-    return done.stdout
+@pytest.fixture
+def pulled(origin, tmp_path) -> Repository:
+    """A new clone with all artifacts, of which its Snakemake knows nothing."""
+    return origin.clone(tmp_path / "clone")
 
 
-def test_dvc_repro_works_from_a_clean_clone_and_then_has_nothing_to_do(clone, small):
-    dvc(clone, "repro")
-    for name in ("metrics.parquet", "metrics.json", "tables/random_missing.csv"):
-        assert (clone / "results" / name).read_bytes() == (small.folder / "results" / name).read_bytes(), name
-    changed = subprocess.run(["git", "status", "--short"], cwd=clone, capture_output=True, text=True, check=True).stdout
-    assert changed.split() == ["??", "dvc.lock"]
+@pytest.fixture(scope="module")
+def adopted(origin, tmp_path_factory) -> Repository:
+    """A new clone that has adopted all artifacts; tests put back what they change, and run no jobs in it."""
+    clone = origin.clone(tmp_path_factory.mktemp("adopted") / "clone")
+    assert clone.elision("adopt").returncode == 0
+    return clone
 
-    lock = (clone / "dvc.lock").read_bytes()
-    assert "Data and pipelines are up to date." in dvc(clone, "repro")
-    assert (clone / "dvc.lock").read_bytes() == lock
-    assert "Data and pipelines are up to date." in dvc(clone, "status")
-    assert "self_mm-short" in dvc(clone, "metrics", "show", "--json")
+
+@pytest.fixture
+def edited(adopted) -> Iterator[Repository]:
+    yield adopted
+    adopted.git("checkout", "-q", "--", ".")
+
+
+@pytest.fixture(scope="module")
+def forced(tmp_path_factory):
+    """Make the metrics of a full run from nothing."""
+    made: dict[str, dict[str, bytes]] = {}
+
+    def run(sections: dict) -> dict[str, bytes]:
+        key = json.dumps(sections, sort_keys=True)
+        if key not in made:
+            project = Project(tmp_path_factory.mktemp("forced") / "project", changed(TINY, **sections))
+            write_arrays(project.folder / "data" / "first")
+            project.snakemake("--cores", "2")
+            made[key] = {name: (project.folder / "results" / name).read_bytes() for name in METRICS}
+        return made[key]
+
+    return run
+
+
+def test_a_second_repro_has_nothing_to_do(origin):
+    lock = (origin.folder / "dvc.lock").read_bytes()
+    assert "Data and pipelines are up to date." in origin.dvc("repro")
+    assert (origin.folder / "dvc.lock").read_bytes() == lock
+    assert "Data and pipelines are up to date." in origin.dvc("status")
+    assert "Nothing to be done" in origin.snakemake("-n")
+    assert origin.git("status", "--short") == ""
+    assert "ae" in origin.dvc("metrics", "show", "--json")
+
+
+def test_a_clone_that_pulled_has_nothing_to_do_once_it_adopted(pulled):
+    before = pulled.tree()
+    refused = pulled.snakemake("-n", check=False)
+    assert "run once: elision adopt" in refused
+    assert "Building DAG" not in refused
+    assert pulled.tree() == before, "a dry run changed files"
+
+    done = pulled.elision("adopt")
+    assert done.returncode == 0, done.stderr
+    assert "removed" not in done.stdout
+    assert "Nothing to be done" in pulled.snakemake("-n")
+    assert "Data and pipelines are up to date." in pulled.dvc("status")
+    assert pulled.git("status", "--short") == ""
+
+
+@pytest.mark.parametrize(("sections", "jobs"), CHANGES.values(), ids=CHANGES)
+def test_after_adoption_a_change_reruns_exactly_the_jobs_that_depend_on_it(edited, sections, jobs):
+    edited.write(changed(TINY, **sections))
+    assert edited.jobs() == jobs
+
+
+@pytest.mark.parametrize("change", ["epochs", "a method dropped"])
+def test_a_change_before_adoption_is_seen_too(edited, tmp_path, change):
+    """Hazard: without Snakemake's records, only times count, and a changed parameter is not seen."""
+    sections, jobs = CHANGES[change]
+    copy = Repository(tmp_path / "copy", TINY)
+    shutil.copytree(edited.folder, copy.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".snakemake"))
+    copy.write(changed(TINY, **sections))
+    assert copy.jobs("--config", "adopt=1") == {}, "the naive set-up sees it: this test is of no use"
+    assert copy.elision("adopt").returncode == 0
+    assert copy.jobs() == jobs
+
+
+def test_changed_code_reruns_the_steps_that_it_belongs_to(edited):
+    assert edited.jobs() == {}
+    method = edited.folder / "workflow" / "elision" / "methods" / "ae.py"
+    text = method.read_text()
+    method.write_text(text + "\n# One comment more.\n")
+    assert edited.jobs() == {}
+    method.write_text(text + "\nONE_CONSTANT_MORE = 1\n")
+    runs = {"train": 1, "models": 1, "evaluate": 1, "predictions": 1, "represent": 1, "representations": 1}
+    assert edited.jobs() == {**runs, **MADE_OF_RUNS}
+    method.write_text(text)
+    page = edited.folder / "workflow" / "elision" / "report" / "page.css"
+    page.write_text(page.read_text() + "\nmark { color: inherit }\n")
+    assert edited.jobs() == {"report": 1}
+    assert "workflow/elision" in edited.dvc("status")
+
+
+def test_changed_data_are_seen_even_if_all_results_look_newer(edited, tmp_path):
+    """Hazard: with linked caches DVC copies outs before a stage, and they become newer than what they are made from."""
+    copy = Repository(tmp_path / "copy", TINY)
+    shutil.copytree(edited.folder, copy.folder, dirs_exist_ok=True)
+    write_arrays(copy.folder / "data" / "first", seed=8)
+    later = time.time() + 60
+    for path in sorted((copy.folder / "results").rglob("*")):
+        os.utime(path, (later, later))
+    assert copy.jobs() == {}, "the naive set-up sees it: this test is of no use"
+    done = copy.elision("adopt")
+    assert "made from other sources" in done.stdout
+    assert copy.jobs()["prepare_sequences"] == 1
+    assert copy.jobs()["train"] == 2
+
+
+def link(repository: Repository, kind: str) -> None:
+    """Make all outs links to the cache."""
+    repository.dvc("config", "cache.type", kind)
+    repository.dvc("checkout", "-q", "--relink")
+    repository.git("commit", "-qam", kind)
+
+
+def test_hard_links_to_the_cache_give_the_metrics_of_a_full_run(pulled, forced):
+    link(pulled, "hardlink")
+    assert (pulled.folder / MODEL).stat().st_nlink > 1
+    before, sections = pulled.metrics(), CHANGES["epochs"][0]
+    pulled.write(changed(TINY, **sections))
+    pulled.dvc("repro")
+    assert pulled.metrics() == forced(sections) != before
+    # The old artifacts in the cache were not written through the links.
+    pulled.git("checkout", "-q", "--", "params.yaml", "dvc.lock")
+    pulled.dvc("checkout", "-q")
+    assert "Data and pipelines are up to date." in pulled.dvc("status")
+    assert pulled.metrics() == before
+
+
+def test_a_seed_added_and_taken_back_leaves_no_trace_with_symbolic_links(pulled, forced):
+    link(pulled, "symlink")
+    assert (pulled.folder / MODEL).is_symlink()
+    lock, before = (pulled.folder / "dvc.lock").read_bytes(), pulled.metrics()
+    sections = CHANGES["a seed added"][0]
+    pulled.write(changed(TINY, **sections))
+    pulled.dvc("repro")
+    assert pulled.metrics() == forced(sections) != before
+    pulled.git("checkout", "-q", "--", "params.yaml")
+    pulled.dvc("repro")
+    assert pulled.git("status", "--short") == ""
+    assert (pulled.folder / "dvc.lock").read_bytes() == lock
+
+
+def test_experiments_have_the_metrics_of_full_runs(pulled, forced):
+    before, sections = pulled.metrics(), CHANGES["epochs"][0]
+    pulled.dvc("exp", "run", "-n", "here", "-S", "train.epochs=12")
+    assert pulled.metrics() == forced(sections) != before
+    pulled.dvc("exp", "run", "--temp", "-n", "elsewhere", "-S", "train.epochs=12")
+    pulled.dvc("exp", "run", "--queue", "-n", "queued", "-S", "seeds=[1,2]")
+    pulled.dvc("queue", "start")
+    deadline = time.monotonic() + 600
+    while any(state in pulled.dvc("queue", "status") for state in ("Queued", "Running")):
+        assert time.monotonic() < deadline, pulled.dvc("queue", "status")
+        time.sleep(2)
+    assert "Success" in pulled.dvc("queue", "status")
+
+    (baseline,) = [entry for entry in json.loads(pulled.dvc("exp", "show", "--json")) if entry["rev"] != "workspace"]
+    found = {
+        experiment["name"]: experiment["revs"][-1]["data"]["metrics"]["results/metrics.json"]["data"]
+        for experiment in baseline["experiments"]
+    }
+    full = json.loads(forced(sections)["metrics.json"])
+    assert found == {
+        "here": full,
+        "elsewhere": full,
+        "queued": json.loads(forced(CHANGES["a seed added"][0])["metrics.json"]),
+    }
+    difference = json.loads(pulled.dvc("metrics", "diff", "--json"))["diff"]["results/metrics.json"]
+    old, new = json.loads(before["metrics.json"])["first"]["ae"], full["first"]["ae"]
+    assert {(d["old"], d["new"]) for d in difference.values()} == {(old[name], new[name]) for name in old}
+    pulled.dvc("plots", "diff", "--out", "plots", "HEAD", "here")
+    page = (pulled.folder / "plots" / "index.html").read_text()
+    assert '"rev": "HEAD"' in page
+    assert '"rev": "here"' in page

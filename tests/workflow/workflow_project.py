@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -27,11 +28,14 @@ CLASSES = {"task": "classification", "classes": ["negative", "neutral", "positiv
 FOLDS = {"by": "speaker", "count": 2, "validation": 0.2}
 
 
-def changed(**sections):
-    params = copy.deepcopy(SMALL)
+def changed(original=SMALL, **sections):
+    params = copy.deepcopy(original)
     for section, values in sections.items():
         params[section] = {**params[section], **values} if isinstance(values, dict) else values
     return params
+
+
+METRICS = ("metrics.parquet", "metrics.json", "intervals.parquet", "tables/random_missing.csv")
 
 
 class Project:
@@ -136,3 +140,103 @@ def browse(page: Path) -> None:
         assert table.locator("th").nth(1).get_attribute("aria-sort") in ("ascending", "descending")
         browser.close()
     assert said == []
+
+
+# The whole chain but extraction, in seconds: arrays of vectors, and a method without a text encoder.
+TINY = {
+    "datasets": {
+        "first": {
+            "source": "arrays",
+            "table": "data/first/samples.csv",
+            "audio": {"file": "data/first/arrays.npz", "values": "audio"},
+            "vision": {"file": "data/first/arrays.npz", "values": "vision"},
+            "task": "classification",
+            "classes": ["negative", "positive"],
+            "cuts": [0.0],
+        }
+    },
+    "methods": ["majority", {"ae": {"batch_size": 8, "learning_rate": 0.01}}],
+    "seeds": [1],
+    "stages": {},
+    "features": {},
+    "corruption": {"random": [0.0, 0.5], "absent": False},
+    "train": {"device": "cpu", "epochs": 10},
+    "statistics": {"resamples": 100},
+}
+
+
+def write_arrays(folder: Path, *, seed: int = 7) -> None:
+    """Write the user's files of a dataset of `TINY`: random vectors with a label in them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    labels = np.round(random.uniform(-3, 3, 120), 1)
+    arrays = {name: random.normal(labels[:, None], 4, (120, 4)).astype(np.float32) for name in ("audio", "vision")}
+    np.savez(folder / "arrays.npz", **arrays)
+    splits = ["train"] * 50 + ["valid"] * 20 + ["test"] * 50
+    rows = [f"sample_{i},{labels[i]},{split},someone_{i % 10}\n" for i, split in enumerate(splits)]
+    (folder / "samples.csv").write_text("id,label,split,speaker\n" + "".join(rows))
+
+
+class Repository(Project):
+    """A clone of the project with small params, in which DVC and its own Snakefile run."""
+
+    def command(self, *arguments: str) -> list[str]:
+        profile = ["--workflow-profile", "workflow/profiles/default"]
+        return [sys.executable, "-m", "snakemake", *profile, *arguments]
+
+    def environment(self) -> dict[str, str]:
+        environment = super().environment()
+        environment |= {"PYTHONPATH": str(self.folder / "workflow"), "DVC_NO_ANALYTICS": "true"}
+        return {key: value for key, value in environment.items() if key != "ELISION_PARAMS"}
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, env=self.environment(), check=False
+        )
+        assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+        return done.stdout
+
+    def dvc(self, *arguments: str) -> str:
+        return self.run(sys.executable, "-m", "dvc", *arguments)
+
+    def git(self, *arguments: str) -> str:
+        return self.run("git", "-c", "user.name=test", "-c", "user.email=test@localhost", *arguments)
+
+    @classmethod
+    def of_project(cls, folder: Path) -> "Repository":
+        """Commit the project as it stands, with the params `TINY` and data under DVC."""
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for name in listed.stdout.splitlines():
+            if (REPOSITORY / name).is_file() and not name.startswith(("tests/", "docs/")):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(REPOSITORY / name, folder / name)
+        made = cls(folder, TINY)
+        write_arrays(folder / "data" / "first")
+        made.git("init", "-q")
+        made.dvc("add", "-q", "data/first")
+        made.git("add", "-A")
+        made.git("commit", "-qm", "start")
+        return made
+
+    def clone(self, folder: Path) -> "Repository":
+        """Clone it and pull all artifacts."""
+        subprocess.run(["git", "clone", "-q", str(self.folder), str(folder)], check=True)
+        other = Repository(folder, yaml.safe_load((folder / "params.yaml").read_text()))
+        other.git("checkout", "-q", "--", "params.yaml")
+        other.dvc("pull", "-q")
+        return other
+
+    def metrics(self) -> dict[str, bytes]:
+        return {name: (self.folder / "results" / name).read_bytes() for name in METRICS}
+
+    def tree(self) -> dict[str, tuple[int, int]]:
+        """Size and time of all files that are not caches."""
+        files = [p for p in self.folder.rglob("*") if p.is_file()]
+        kept = [p for p in files if not {"__pycache__", ".snakemake", ".git"} & set(p.parts)]
+        return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in kept}

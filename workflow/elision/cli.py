@@ -13,9 +13,9 @@ from rich.table import Table
 
 from elision import layout as layouts
 from elision import params as parameters
-from elision.errors import ElisionError
+from elision.errors import ElisionError, of_disk, stop
 from elision.layout import Layout
-from elision.recipe import Recipes, check, check_data
+from elision.recipe import Recipes, check, check_data, digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +56,13 @@ def _known(name: str, allowed: list[str], noun: str) -> str:
     if name not in allowed:
         raise ElisionError(f"params.yaml has no {noun} {name!r}; {parameters.suggestion(name, allowed)}")
     return name
+
+
+def _gpu(params: parameters.Params, device: str):  # noqa: ANN202
+    """Lease a GPU, if a device is one of several."""
+    from elision.devices import lease
+
+    return lease(device, jobs_per_gpu=params.train.jobs_per_gpu)
 
 
 def _known_modality(params: parameters.Params, dataset: str, modality: str) -> None:
@@ -179,16 +186,18 @@ def _trained(params: parameters.Params, dataset: str, method: str, run: str, lay
 def prepare(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     """Make, or read and check, the clips or the feature file of a dataset."""
     from elision.datasets._prepare import prepare as run_prepare
+    from elision.manifest import sources
 
     settings, layout = parameters.load(params), Layout(results)
     provenance = _expected(Recipes(settings).prepare(_known(dataset, list(settings.datasets), "dataset")), recipe)
+    found = sources(parameters.user_files(settings, dataset), layout.checksums)
     run_prepare(
         settings,
         dataset,
         clips=layout.clips(dataset),
         media=layout.media(dataset),
         store=layout.store(dataset),
-        provenance=provenance,
+        provenance={**provenance, "sources": found},
     )
 
 
@@ -207,15 +216,17 @@ def extract(
     settings, layout = parameters.load(params), Layout(results)
     _known_modality(settings, dataset, modality)
     recipes = Recipes(settings)
-    run_extract(
-        modality,
-        clips=layout.clips(dataset),
-        clips_recipe=recipes.prepare(dataset),
-        shard=shard,
-        features=settings.features,
-        output=layout.shard(dataset, modality, shard),
-        provenance=_expected(recipes.extract(dataset, modality), recipe),
-    )
+    on_gpu = modality == "vision" and settings.features.vision.extractor == "pyfeat"
+    with _gpu(settings, "auto" if on_gpu else "cpu"):
+        run_extract(
+            modality,
+            clips=layout.clips(dataset),
+            clips_recipe=recipes.prepare(dataset),
+            shard=shard,
+            features=settings.features,
+            output=layout.shard(dataset, modality, shard),
+            provenance=_expected(recipes.extract(dataset, modality), recipe),
+        )
 
 
 @app.command()
@@ -301,20 +312,21 @@ def train(
     _known(run, settings.runs(dataset), "run")
     name = _family(settings, dataset, store)
     oracle = settings.train_for(dataset).selection == "test_oracle" and method in settings.variants
-    run_train(
-        settings,
-        dataset=dataset,
-        method=method,
-        run=run,
-        store=store,
-        plan=_plan(settings, dataset, store, layout) if oracle else None,
-        folder=layout.run(dataset, method, run),
-        recipe=_expected(Recipes(settings).train(dataset, method, run), recipe),
-        family=family(name),
-        score=lambda predictions, labels: _score(predictions, labels, name, settings.protocol_name(dataset)),
-        spans=_spans(settings, dataset, method, store, layout),
-        starts=_starts(settings, dataset, method, run, store, layout),
-    )
+    with _gpu(settings, settings.train.device):
+        run_train(
+            settings,
+            dataset=dataset,
+            method=method,
+            run=run,
+            store=store,
+            plan=_plan(settings, dataset, store, layout) if oracle else None,
+            folder=layout.run(dataset, method, run),
+            recipe=_expected(Recipes(settings).train(dataset, method, run), recipe),
+            family=family(name),
+            score=lambda predictions, labels: _score(predictions, labels, name, settings.protocol_name(dataset)),
+            spans=_spans(settings, dataset, method, store, layout),
+            starts=_starts(settings, dataset, method, run, store, layout),
+        )
 
 
 @app.command()
@@ -336,17 +348,18 @@ def index(
     _known(run, settings.runs(dataset), "run")
     recipes = Recipes(settings)
     weights, _, record_path = layout.model(dataset, stage, run)
-    run_index(
-        settings,
-        dataset=dataset,
-        stage=stage,
-        run=run,
-        store=store,
-        weights=weights,
-        record=read_run(record_path, recipes.train(dataset, stage, run), store.provenance["data"]),
-        folder=layout.database(dataset, stage, run),
-        provenance=_expected(recipes.index(dataset, stage, run), recipe),
-    )
+    with _gpu(settings, settings.train.device):
+        run_index(
+            settings,
+            dataset=dataset,
+            stage=stage,
+            run=run,
+            store=store,
+            weights=weights,
+            record=read_run(record_path, recipes.train(dataset, stage, run), store.provenance["data"]),
+            folder=layout.database(dataset, stage, run),
+            provenance=_expected(recipes.index(dataset, stage, run), recipe),
+        )
 
 
 @app.command()
@@ -368,10 +381,12 @@ def evaluate(
     provenance = {
         **_expected(Recipes(settings).evaluate(dataset, method, run), recipe),
         "data": store.provenance["data"],
+        "weights": opened["record"]["weights"],
         "selection": opened["record"]["selection"],
         "family": _family(settings, dataset, store),
     }
-    write_table(layout.predictions(dataset, method, run), run_evaluate(settings, **opened), provenance)
+    with _gpu(settings, settings.train.device):
+        write_table(layout.predictions(dataset, method, run), run_evaluate(settings, **opened), provenance)
 
 
 @app.command()
@@ -392,8 +407,10 @@ def represent(
     provenance = {
         **_expected(Recipes(settings).represent(dataset, method, run), recipe),
         "data": opened["store"].provenance["data"],
+        "weights": opened["record"]["weights"],
     }
-    write(layout.representations(dataset, method, run), run_represent(settings, **opened), provenance)
+    with _gpu(settings, settings.train.device):
+        write(layout.representations(dataset, method, run), run_represent(settings, **opened), provenance)
 
 
 @app.command()
@@ -447,6 +464,7 @@ def collect(
     results: Results = RESULTS,
 ) -> None:
     """Write the manifest of a stage and delete what the params no longer ask for."""
+    from elision.adopt import remember
     from elision.manifest import collect as run_collect
 
     settings, layout = parameters.load(params), Layout(results)
@@ -458,6 +476,7 @@ def collect(
             files |= {layout.sequences(dataset, name) for name in _open(settings, dataset, layout).modalities}
             folders.append(layout.media(dataset))
     run_collect(results / stage, sorted(files), folders=folders)
+    remember(results / stage)
 
 
 def _predictions(params: parameters.Params, layout: Layout, data: dict[str, str]):  # noqa: ANN202
@@ -482,14 +501,15 @@ def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results
     from elision.store import replacing, write_table
 
     settings, layout, data = parameters.load(params), Layout(results), {}
-    provenance = _expected(Recipes(settings).aggregate, recipe)
+    expected = _expected(Recipes(settings).aggregate, recipe)
     protocols = {dataset: settings.protocol_name(dataset) for dataset in settings.datasets}
     metrics = aggregation.aggregate(_predictions(settings, layout, data), protocols=protocols)
     confusions = aggregation.confusions(_predictions(settings, layout, data))
-    write_table(results / "metrics.parquet", metrics, provenance)
-    write_table(results / "confusions.parquet", confusions, provenance)
+    provenance = {**expected, "data": digest(data)}
     with replacing(results / "metrics.json") as temporary:
         temporary.write_text(json.dumps(aggregation.summary(metrics), indent=1) + "\n", encoding="utf-8")
+    write_table(results / "confusions.parquet", confusions, provenance)
+    write_table(results / "metrics.parquet", metrics, provenance)
 
 
 @app.command()
@@ -500,7 +520,7 @@ def significance(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Resu
 
     settings, layout = parameters.load(params), Layout(results)
     recipes = Recipes(settings)
-    provenance = _expected(recipes.significance, recipe)
+    expected = _expected(recipes.significance, recipe)
     samples, data = {}, {}
     for dataset in settings.datasets:
         samples[dataset], found = read_table(layout.samples(dataset))
@@ -508,7 +528,7 @@ def significance(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Resu
         data[dataset] = found["data"]
     made = run_significance(_predictions(settings, layout, data), samples, settings.statistics)
     for name, table in zip(("intervals", "comparisons"), made, strict=True):
-        write_table(results / f"{name}.parquet", table, provenance)
+        write_table(results / f"{name}.parquet", table, {**expected, "data": digest(data)})
 
 
 @app.command()
@@ -522,8 +542,8 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
 
     settings, layout = parameters.load(params), Layout(results)
     recipes = Recipes(settings)
-    _expected(recipes.report, recipe)
-    tables = {}
+    identity = _expected(recipes.report, recipe)["identity"]
+    tables, data = {}, {}
     made_by = dict.fromkeys(("metrics", "confusions"), recipes.aggregate)
     made_by |= dict.fromkeys(("intervals", "comparisons"), recipes.significance)
     for name, expected in made_by.items():
@@ -538,6 +558,7 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
                 record = json.loads(path.read_text(encoding="utf-8"))
                 check(record["provenance"], recipes.train(dataset, method, run), path)
                 records[dataset, method, run] = record
+                data[dataset] = record["provenance"]["data"]
                 histories[dataset, method, run] = pd.read_csv(history)
     representations = {}
     for dataset in settings.datasets:
@@ -559,6 +580,7 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
         results,
         methods=list(settings.variants),
         settings={"params": settings.model_dump(mode="json")},
+        provenance=f"{identity} {digest(data)}",
     )
 
 
@@ -636,8 +658,11 @@ def doctor(params: ParamsFile = PARAMS) -> None:
     """Check this machine, and say what each missing thing prevents; exit code 1 if nothing can work."""
     from elision.doctor import examine
 
-    encoder = parameters.load(params).features.text.encoder if params.exists() else "minilm"
-    findings = examine(encoder)
+    settings = parameters.load(params) if params.exists() else None
+    findings = examine(
+        settings.features.text.encoder if settings else "minilm",
+        jobs_per_gpu=settings.train.jobs_per_gpu if settings else 1,
+    )
     table = Table("", "what", "found, or prevented")
     for finding in findings:
         sign = "ok" if finding.found else "MISSING" if finding.needed else "absent"
@@ -648,22 +673,40 @@ def doctor(params: ParamsFile = PARAMS) -> None:
 
 
 @app.command()
-def unlock() -> None:
-    """Remove the lock that a killed Snakemake left in this folder, if none is running here."""
-    import psutil
+def adopt(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="-- ARGUMENTS...", help="for Snakemake, such as --use-conda")
+    ] = None,
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Keep what fits params, code and data, and remove what does not: after a kill, a pull or a copy of results."""
+    from elision.adopt import adopt as run_adopt
 
-    locks = [path for path in Path(".snakemake/locks").glob("*") if path.is_file()]
-    here = Path.cwd()
-    for process in psutil.process_iter(["pid", "name", "cmdline", "cwd"]) if locks else ():
-        words = [Path(word).name for word in (process.info["cmdline"] or [])[:3]]
-        if "snakemake" in words and process.info["cwd"] and Path(process.info["cwd"]) == here:
-            raise ElisionError(
-                f"Snakemake is running in this folder (process {process.info['pid']}); wait for it, or stop it"
-            )
-    for path in locks:
-        path.unlink()
-    if locks:
-        print("removed the lock of an interrupted run; it goes on with what is there")
+    run_adopt(parameters.load(params), Layout(results), arguments or [])
+
+
+@app.command("import-data")
+def import_data(
+    path: Annotated[Path, typer.Argument(help="a folder of clips or features, or one feature file")],
+    name: Annotated[str, typer.Option(help="of the dataset; default: that of the folder")] = "",
+    settings: Annotated[
+        str,
+        typer.Option(help="more of its entry in params.yaml, as YAML, paths relative to the folder: 'corpus: sims'"),
+    ] = "",
+) -> None:
+    """Check a folder of your own, copy it into data/, let DVC track it, and say what to type next."""
+    import yaml
+
+    from elision.importing import import_data as run_import
+
+    try:
+        given = yaml.safe_load(settings) or {}
+    except yaml.YAMLError as error:
+        raise ElisionError(f"--settings: not valid YAML: {error}") from None
+    if not isinstance(given, dict):
+        raise ElisionError(f"--settings: {settings!r} is not a mapping, such as 'corpus: sims'")
+    print(run_import(path, name or (path.stem if path.is_file() else path.resolve().name), given), end="")
 
 
 @fetch_app.command("pyfeat")
@@ -724,11 +767,18 @@ def published_check(as_json: Annotated[bool, typer.Option("--json", help="the fi
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user ends with its message and exit code 1."""
+    """Run the command line; what the user can put right ends with its message and exit code 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for name in ("numexpr", "fontTools"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # a log on a full disk fails here, where it can be told
     except ElisionError as error:
-        sys.exit(f"elision: {error}")
+        stop(error)
+    except OSError as error:
+        if told := of_disk(error):
+            stop(told)
+        raise

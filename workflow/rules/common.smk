@@ -2,49 +2,52 @@
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
-from shutil import which
 
 PACKAGE = str(Path(workflow.basedir) / "workflow")
 sys.path.insert(0, PACKAGE)
 
+from elision import adopt, devices
 from elision import params as parameters
-from elision.errors import ElisionError
+from elision.errors import ElisionError, stop
 from elision.layout import Layout
 from elision.methods import check
 from elision.recipe import Recipes
 
+RESULTS = Layout(Path("results"))
 PARAMS_FILE = config.get("params", "params.yaml")
 try:
     PARAMS = parameters.load(PARAMS_FILE)
     if workflow.is_main_process:
         check(PARAMS)
+        if "adopt" not in config:
+            adopt.refuse_unknown(RESULTS.root)
 except ElisionError as error:
-    sys.exit(f"elision: {error}")
+    stop(error)
 
-RESULTS = Layout(Path("results"))
 RECIPES = Recipes(PARAMS)
 
-# Jobs run this package with this Python (or that of their conda environment), wherever they start.
+# Jobs run this package with this Python (or that of their conda environment), wherever they start. Snakemake takes
+# PYTHONPATH from the surroundings of a conda environment, so it is set inside.
+shell.prefix("set -euo pipefail; export PYTHONPATH={PACKAGE:q}; ")
 os.environ.update(
     PATH=os.pathsep.join(
         [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     ),
-    PYTHONPATH=PACKAGE,
     ELISION_PARAMS=str(PARAMS_FILE),
 )
 
-# One training at a time per GPU of this machine; `--resources gpu=N` or a cluster profile says otherwise.
-GPUS = (
-    len(subprocess.run(["nvidia-smi", "-L"], capture_output=True).stdout.splitlines())
-    if which("nvidia-smi")
-    else 0
-)
-TRAINING_GPUS = int(GPUS > 0 and PARAMS.train.device not in ("cpu", "mps"))
+# GPUs of the machine that plans: a job that reads this file on another machine must come to the same.
+GPUS = int(os.environ.setdefault("ELISION_GPUS", str(devices.count())))
+DEVICE = PARAMS.train.device
+TRAINING_GPUS = int(devices.takes_gpu(DEVICE, GPUS))
+TRAINING_ENVIRONMENT = f"../../envs/train-{'gpu' if TRAINING_GPUS else 'cpu'}.yaml"
+# `--resources gpu=N` or a profile says otherwise. Snakemake has no other way to set a limit in a Snakefile; this one is
+# not of its public interface, but tests hold it.
 if GPUS and "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", GPUS)
+    one = DEVICE.startswith("cuda:")
+    workflow.register_resource("gpu", (1 if one else GPUS) * PARAMS.train.jobs_per_gpu)
 
 
 def any_of(names):
@@ -54,8 +57,7 @@ def any_of(names):
 
 def user_files(wildcards):
     """Return the user's own files that a dataset reads."""
-    settings = PARAMS.datasets[wildcards.dataset]
-    return parameters.dataset_source(settings.source).inputs(settings)
+    return parameters.user_files(PARAMS, wildcards.dataset)
 
 
 def starts(wildcards):

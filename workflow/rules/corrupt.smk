@@ -13,7 +13,7 @@ rule corrupt:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=8000,
+        mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=30,
     params:
         recipe=lambda w: RECIPES.corrupt(w.dataset)["identity"],

@@ -19,7 +19,7 @@ rule prepare_clips:
         "../../envs/data.yaml"
     threads: 8
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=240,
     params:
         recipe=lambda w: RECIPES.prepare(w.dataset)["identity"],
@@ -41,7 +41,7 @@ rule prepare_sequences:
     conda:
         "../../envs/features.yaml"
     resources:
-        mem_mb=16000,
+        mem_mb=lambda w, attempt: 16000 * attempt,
         runtime=120,
     params:
         recipe=lambda w: RECIPES.prepare(w.dataset)["identity"],

@@ -15,10 +15,10 @@ rule evaluate:
     benchmark:
         "results/benchmarks/evaluate/{dataset}.{method}.{run}.tsv"
     conda:
-        "../../envs/train.yaml"
+        TRAINING_ENVIRONMENT
     threads: PARAMS.train.threads
     resources:
-        mem_mb=8000,
+        mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=240,
         gpu=TRAINING_GPUS,
     params:
@@ -42,10 +42,10 @@ rule represent:
     benchmark:
         "results/benchmarks/represent/{dataset}.{method}.{run}.tsv"
     conda:
-        "../../envs/train.yaml"
+        TRAINING_ENVIRONMENT
     threads: PARAMS.train.threads
     resources:
-        mem_mb=8000,
+        mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=60,
         gpu=TRAINING_GPUS,
     params:
@@ -95,10 +95,10 @@ rule aggregate:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=30,
     params:
-        recipe=RECIPES.aggregate["identity"],
+        recipe=lambda w: RECIPES.aggregate["identity"],
     shell:
         "python -m elision aggregate --recipe {params.recipe} > {log} 2>&1"
 
@@ -118,9 +118,9 @@ rule significance:
         "../../envs/report.yaml"
     threads: 2
     resources:
-        mem_mb=8000,
+        mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=60,
     params:
-        recipe=RECIPES.significance["identity"],
+        recipe=lambda w: RECIPES.significance["identity"],
     shell:
         "python -m elision significance --recipe {params.recipe} > {log} 2>&1"

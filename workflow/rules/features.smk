@@ -16,7 +16,7 @@ rule extract:
     conda:
         lambda w: f"../../envs/{'pyfeat' if PYFEAT and w.modality == 'vision' else 'features'}.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=240,
         gpu=lambda w: int(GPUS > 0 and PYFEAT and w.modality == "vision"),
     params:
@@ -41,7 +41,7 @@ rule merge:
     conda:
         "../../envs/features.yaml"
     resources:
-        mem_mb=8000,
+        mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=60,
     params:
         recipe=lambda w: RECIPES.extract(w.dataset, w.modality)["identity"],
@@ -67,7 +67,7 @@ rule complete:
     conda:
         "../../envs/features.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=60,
     params:
         recipe=lambda w: RECIPES.store(w.dataset)["identity"],
@@ -87,7 +87,7 @@ rule align:
     conda:
         "../../envs/features.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=60,
     params:
         recipe=lambda w: RECIPES.align(w.dataset)["identity"],

@@ -57,9 +57,9 @@ rule report:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=30,
     params:
-        recipe=RECIPES.report["identity"],
+        recipe=lambda w: RECIPES.report["identity"],
     shell:
         "python -m elision report --recipe {params.recipe} > {log} 2>&1"

@@ -19,10 +19,10 @@ rule train:
     benchmark:
         "results/benchmarks/train/{dataset}.{method}.{run}.tsv"
     conda:
-        "../../envs/train.yaml"
+        TRAINING_ENVIRONMENT
     threads: PARAMS.train.threads
     resources:
-        mem_mb=8000,
+        mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=1440,
         gpu=TRAINING_GPUS,
     params:
@@ -43,10 +43,10 @@ rule index:
     benchmark:
         "results/benchmarks/index/{dataset}.{method}.{run}.tsv"
     conda:
-        "../../envs/train.yaml"
+        TRAINING_ENVIRONMENT
     threads: PARAMS.train.threads
     resources:
-        mem_mb=8000,
+        mem_mb=lambda w, attempt: 8000 * attempt,
         runtime=240,
         gpu=TRAINING_GPUS,
     params:

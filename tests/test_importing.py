@@ -1,0 +1,221 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from elision import importing, params, pickles
+from elision.errors import ElisionError
+
+REPOSITORY = Path(__file__).parent.parent
+
+TABLE = """id,path,text,label,split
+a,media/a.wav,I loved it,2.5,train
+b,media/b.wav,not at all,-1,valid
+c,,only words,0.4,test
+"""
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A commit with what the repository says of Git and DVC; the working folder."""
+    folder = tmp_path / "project"
+    for name in (".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "data/.gitignore", "data/README.md"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / name, folder / name)
+    monkeypatch.chdir(folder)
+    run("git", "init", "-q")
+    run("git", "add", "-A")
+    run("git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-qm", "start")
+    return folder
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """A folder of two sounds, a transcript and something else, outside the project."""
+    folder = tmp_path / "My clips"
+    (folder / "media").mkdir(parents=True)
+    for name in "ab":
+        soundfile.write(folder / "media" / f"{name}.wav", np.random.default_rng(0).uniform(-1, 1, 4000), 16000)
+    (folder / "clips.csv").write_text(TABLE)
+    (folder / "LICENCE").write_text("free")
+    return folder
+
+
+def files(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def printed(text):
+    """The entry for params.yaml, and what git add is told, as printed."""
+    _, _, rest = text.partition("params.yaml:\n\n")
+    entry, _, commands = rest.partition("\nThen:\n\n")
+    (add,) = [line.split()[2:] for line in commands.splitlines() if "git add" in line]
+    return yaml.safe_load(entry), add
+
+
+def test_a_folder_of_clips_becomes_data_that_dvc_tracks(project, clips):
+    command = [sys.executable, "-m", "elision", "import-data", str(clips), "--name", "mine"]
+    entry, add = printed(run(*command, "--settings", "corpus: mosei"))
+
+    assert entry == {"mine": {"source": "clips", "folder": "data/mine", "corpus": "mosei"}}
+    loaded = params.checked({"datasets": entry, "methods": ["majority"]}, "params.yaml")
+    assert importing.check(loaded.datasets["mine"], "mine") == "3 samples, 1 train, 1 valid, 1 test"
+    assert files(project / "data" / "mine") == files(clips)
+    assert add == ["data/mine.dvc"]
+    run("git", "add", *add)
+    assert "Data and pipelines are up to date." in run(sys.executable, "-m", "dvc", "status")
+    changed = run("git", "status", "--porcelain", "--untracked-files=all").splitlines()
+    assert [line.split()[-1] for line in changed] == sorted(add)
+
+
+def feature_file(path):
+    """A pickle in the layout of MMSA, with a sample per split."""
+
+    def part(split):
+        bert = np.zeros((1, 3, 4), np.float32)
+        bert[0, 0] = [101, 2000, 102, 0]
+        bert[0, 1] = [1, 1, 1, 0]
+        return {
+            "id": [f"{split}$_$0"],
+            "raw_text": ["word"],
+            "text_bert": bert,
+            "audio": np.ones((1, 5, 2), np.float32),
+            "audio_lengths": [5],
+            "regression_labels": np.array([0.5], np.float32),
+        }
+
+    pickles.dump({split: part(split) for split in ("train", "valid", "test")}, path)
+    return path
+
+
+def test_a_feature_file_is_imported_into_a_folder_of_its_own(project, tmp_path):
+    file = feature_file(tmp_path / "unaligned_39.pkl")
+    entry, _ = printed(importing.import_data(file, "sims", {"corpus": "sims"}))
+    assert entry == {"sims": {"source": "mmsa", "file": "data/sims/unaligned_39.pkl", "corpus": "sims"}}
+    assert files(project / "data" / "sims") == {Path("unaligned_39.pkl"): file.read_bytes()}
+    assert (project / "data" / "sims.dvc").exists()
+
+
+def test_what_is_in_its_place_already_is_tracked_there(project, clips):
+    shutil.copytree(clips, "data/mine")
+    before = files(clips)
+    entry, _ = printed(importing.import_data(Path("data/mine"), "mine", {}))
+    assert entry == {"mine": {"source": "clips", "folder": "data/mine"}}
+    assert files(project / "data" / "mine") == before
+    with pytest.raises(ElisionError, match=r"data/mine\.dvc is there already: .* type dvc add data/mine"):
+        importing.import_data(clips, "mine", {})
+
+
+def refused(path, name="mine", **settings):
+    """Message; nothing may be there afterwards that was not there before."""
+    before = files(Path("data"))
+    with pytest.raises(ElisionError) as caught:
+        importing.import_data(path, name, settings)
+    assert files(Path("data")) == before
+    return str(caught.value)
+
+
+def test_what_is_wrong_is_said_before_anything_is_copied(project, clips, tmp_path):
+    (clips / "media" / "b.wav").write_text("no sound")
+    (clips / "clips.csv").write_text(TABLE.replace("2.5", "25"))
+    message = refused(clips)
+    assert "clips.csv: 2 problems" in message
+    assert "label is 25, not in [-3, 3]" in message and "b.wav" in message
+
+    (tmp_path / "nonsense").mkdir()
+    (tmp_path / "nonsense" / "notes.txt").write_text("nothing")
+    assert "nonsense: nothing here that Elision reads" in refused(tmp_path / "nonsense")
+    (tmp_path / "broken.pkl").write_bytes(b"no pickle")
+    assert "broken.pkl" in refused(tmp_path / "broken.pkl")
+    assert "no such file or folder" in refused(tmp_path / "elsewhere")
+    assert "cannot be the name of a dataset" in refused(clips, "../mine")
+    assert "datasets.mine.corpus" in refused(clips, corpus="moss")
+
+
+def test_links_are_followed_and_one_that_leads_nowhere_is_named(project, clips):
+    (clips / "media" / "b.wav").rename(clips.parent / "elsewhere.wav")
+    (clips / "media" / "b.wav").symlink_to(clips.parent / "elsewhere.wav")
+    (clips / "lost").symlink_to(clips / "nowhere")
+    assert "lost leads nowhere; delete the link" in refused(clips)
+    (clips / "lost").unlink()
+    importing.bring(clips, Path("data/mine"))
+    copied = project / "data" / "mine" / "media" / "b.wav"
+    assert not copied.is_symlink()
+    assert copied.read_bytes() == (clips.parent / "elsewhere.wav").read_bytes()
+
+
+def test_without_git_or_dvc_it_says_what_to_type(project, clips):
+    shutil.rmtree(".dvc")
+    assert "type once: dvc init" in refused(clips)
+    shutil.rmtree(".git")
+    assert "type once: git init" in refused(clips)
+
+
+def test_a_disk_without_room_for_both_copies_is_refused(project, clips, monkeypatch):
+    monkeypatch.setattr(importing.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 0, 10))
+    assert "GB are free" in refused(clips)
+
+
+def test_paths_of_the_entry_lie_in_the_folder(tmp_path):
+    given = {
+        "source": "arrays",
+        "table": "index.csv",
+        "audio": {"file": "audio.npy", "ids": "ids.npy", "lengths": "n"},
+        "vision": {"file": "vision.npz", "values": "vision"},
+    }
+    settings = importing.settings_of("mine", given, Path("data/mine"))
+    assert yaml.safe_load(importing.text_of("mine", settings)) == {
+        "mine": {
+            "source": "arrays",
+            "table": "data/mine/index.csv",
+            "audio": {"file": "data/mine/audio.npy", "ids": "data/mine/ids.npy", "lengths": "n"},
+            "vision": {"file": "data/mine/vision.npz", "values": "vision"},
+        }
+    }
+    with pytest.raises(ElisionError, match=r"file: /audio\.npy is no path within the folder"):
+        importing.settings_of("mine", {**given, "audio": {"file": "/audio.npy"}}, Path("data/mine"))
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["clips.csv", "notes.csv", "a.mp4"], {"source": "clips", "folder": "."}),
+        (["aligned_50.pkl"], {"source": "mmsa", "file": "aligned_50.pkl"}),
+        (["index.tsv"], {"source": "arrays", "table": "index.tsv"}),
+        (["A/comparE.h5", "V/denseface.h5", "L/bert_large.h5", "target/1/x.npy"], {"source": "mmin", "root": "."}),
+        (
+            ["IEMOCAP_features_raw_4way.pkl", "features/manet_UTT/a.npy"],
+            {"source": "gcnet", "labels": "IEMOCAP_features_raw_4way.pkl", "features": "features"},
+        ),
+        (
+            ["label-6way.npz", "clip-vit-large-patch14-UTT/a.npy"],
+            {"source": "mer2024", "labels": "label-6way.npz", "features": "."},
+        ),
+    ],
+)
+def test_the_source_is_found_by_the_names_of_the_files(tmp_path, names, expected):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert importing.entry(tmp_path, {}) == expected
+    assert importing.entry(tmp_path, {"corpus": "mosi"}) == {**expected, "corpus": "mosi"}
+
+
+def test_of_arrays_it_must_be_said_what_they_hold(tmp_path):
+    for name in ("index.csv", "audio.npz"):
+        (tmp_path / name).touch()
+    with pytest.raises(ElisionError, match=r"say what 'audio\.npz' holds, .*audio: \{file: audio\.npz"):
+        importing.entry(tmp_path, {})
+    audio = {"file": "audio.npz", "values": "x"}
+    assert importing.entry(tmp_path, {"audio": audio}) == {"source": "arrays", "table": "index.csv", "audio": audio}

@@ -1,0 +1,120 @@
+"""Kills at random moments: nothing is lost but the jobs in hand, and the end is the same."""
+
+import contextlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+from workflow_project import METRICS, TINY, Project, Repository, write_arrays
+
+pytestmark = [pytest.mark.workflow, pytest.mark.orchestration]
+
+KILLS = 30
+VICTIMS = ("a job", "Snakemake", "DVC", "everything")
+
+
+def words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def verb(process: psutil.Process) -> str:
+    """Name the verb of the workflow that a process runs; empty, if it runs none."""
+    line = words(process)
+    return line[3] if line[1:3] == ["-m", "elision"] and line[3] != "adopt" else ""
+
+
+def is_snakemake(process: psutil.Process) -> bool:
+    return any(Path(word).name == "snakemake" for word in words(process)[:3])
+
+
+def runs_in(folder: Path, process: psutil.Process) -> bool:
+    try:
+        return process.cwd() == str(folder)
+    except psutil.Error:
+        return False
+
+
+def kill(root: psutil.Process, victim: str) -> list[str]:
+    """Kill a job, Snakemake, DVC or all; returns the verbs of the jobs that ran: if none did, nobody is killed."""
+    tree = [root, *root.children(recursive=True)]
+    jobs = [process for process in tree if verb(process)]
+    names = [verb(process) for process in jobs]
+    chosen = {
+        "a job": jobs[:1],
+        "Snakemake": [process for process in tree if is_snakemake(process)],
+        "DVC": tree[:1],
+        "everything": tree,
+    }[victim]
+    for process in chosen if jobs else ():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
+    return names
+
+
+def made(folder: Path) -> dict[Path, int]:
+    """Time of every file that completes an artifact."""
+    results = folder / "results"
+    files = [*results.glob("*.parquet"), *results.glob("datasets/*/*.*"), *results.glob("corruptions/*.safetensors")]
+    files += [path for name in ("run.json", "seed-*.parquet", "seed-*.safetensors") for path in results.rglob(name)]
+    return {path: path.stat().st_mtime_ns for path in files if not path.name.startswith(".")}
+
+
+def test_thirty_kills_change_nothing(tmp_path):
+    undisturbed = Project(tmp_path / "undisturbed", TINY)
+    write_arrays(undisturbed.folder / "data" / "first")
+    undisturbed.snakemake("--cores", "2")
+
+    project = Repository.of_project(tmp_path / "disturbed")
+    draw = random.Random(1111)
+    killed, rounds = Counter(), 0
+    before, in_hand = {}, 0
+    while killed.total() < KILLS:
+        rounds += 1
+        assert rounds < 3 * KILLS, killed
+        # What a user types after any of the kills, and nothing else.
+        with (tmp_path / "dvc.log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dvc", "repro"],
+                cwd=project.folder,
+                env=project.environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        victim, at = draw.choice(VICTIMS), time.monotonic() + draw.uniform(4, 20)
+        names = []
+        while process.poll() is None and not names:
+            if time.monotonic() > at:
+                names = kill(psutil.Process(process.pid), victim)
+            time.sleep(0.02)
+        process.wait()
+        # What was not killed goes on; DVC and `elision adopt` say that it has to be waited for.
+        while any(is_snakemake(other) and runs_in(project.folder, other) for other in psutil.process_iter()):
+            time.sleep(0.1)
+        after = made(project.folder)
+        again = [path for path, time_of in before.items() if after.get(path) != time_of]
+        assert len(again) <= in_hand, f"made again: {again}"
+        if names:
+            killed[victim, names[0]] += 1
+            before, in_hand = after, len(names)
+            continue
+        assert process.returncode == 0, (tmp_path / "dvc.log").read_text()[-3000:]
+        assert project.metrics() == {name: (undisturbed.folder / "results" / name).read_bytes() for name in METRICS}
+        for name in ("results", ".snakemake", "dvc.lock"):
+            path = project.folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        before, in_hand = {}, 0
+    project.dvc("repro")
+    assert project.metrics() == {name: (undisturbed.folder / "results" / name).read_bytes() for name in METRICS}
+    print(f"{killed.total()} kills in {rounds} runs: {dict(killed)}")
+    assert len({name for _, name in killed}) >= 5, killed
+    assert {victim for victim, _ in killed} == set(VICTIMS)

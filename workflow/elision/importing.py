@@ -1,0 +1,257 @@
+"""From a folder of the user's own to data that DVC tracks: the one module that knows of DVC.
+
+What is imported is first read and checked by the source that will read it in the workflow.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from elision import params as parameters
+from elision.datasets._prepare import check_splits, finish
+from elision.datasets._problems import refuse, some
+from elision.errors import ElisionError, of_disk, plural
+from elision.params import DatasetSettings
+from elision.progress import Reporter
+
+_TABLES = (".csv", ".tsv", ".parquet")
+_ARRAYS = (".npz", ".npy", ".h5", ".hdf5")
+_LABELS_OF_MER2024 = "label-6way.npz"
+_GB = 1 << 30
+
+
+def entry(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the entry of a dataset, as under ``datasets:``, with paths relative to the folder that holds it.
+
+    Parameters
+    ----------
+    path : Path
+        A folder, or one feature file.
+    settings : dict
+        What the user says of it; ``source`` is found by the names of the files, if it is not among them.
+
+    Raises
+    ------
+    ElisionError
+        If there is nothing that a source reads, or arrays of which nothing is said.
+    """
+    if not path.exists():
+        raise ElisionError(f"{path}: no such file or folder")
+    names = [path.name] if path.is_file() else sorted(child.name for child in path.iterdir())
+    found = _found(path if path.is_dir() else path.parent, names)
+    source = settings.get("source", next(iter(found), None))
+    if source is None:
+        raise ElisionError(
+            f"{path}: nothing here that Elision reads: there is neither clips.csv (a table of clips), nor a .pkl file "
+            "of MMSA, nor a table (.csv, .tsv, .parquet) of arrays, nor the folders of MMIN (A, V, L, target), GCNet "
+            "or MER2024 (a file of labels, and folders *UTT of features); docs/own-data.md shows each"
+        )
+    arrays = [name for name in names if name.endswith(_ARRAYS)]
+    if source == "arrays" and arrays and not {"audio", "vision"} & set(settings):
+        raise ElisionError(
+            f"{path}: say what {some(arrays)} hold{'s' * (len(arrays) == 1)}, for instance --settings "
+            f"'audio: {{file: {arrays[0]}, values: audio, ids: id}}'; docs/own-data.md lists the layouts"
+        )
+    return {"source": source, **found.get(source, {}), **settings}
+
+
+def _found(folder: Path, names: list[str]) -> dict[str, dict[str, str]]:
+    """Return each source that could read a folder, the likeliest first, and where in it its files are."""
+    pickles = [name for name in names if name.endswith((".pkl", ".pickle"))]
+    tables = [name for name in names if name.endswith(_TABLES)]
+    sets = [name for name in (".", *names) if any((folder / name).glob("*[-_]UTT"))]
+    found = {}
+    if "clips.csv" in names:
+        found["clips"] = {"folder": "."}
+    if {"A", "V", "L"} <= set(names):
+        found["mmin"] = {"root": "."}
+    if sets and _LABELS_OF_MER2024 in names:
+        found["mer2024"] = {"labels": _LABELS_OF_MER2024, "features": sets[0]}
+    if sets and pickles:
+        found["gcnet"] = {"labels": pickles[0], "features": sets[0]}
+    if len(pickles) == 1 and not sets:
+        found["mmsa"] = {"file": pickles[0]}
+    if len(tables) == 1:
+        found["arrays"] = {"table": tables[0]}
+    return found
+
+
+def settings_of(name: str, given: dict[str, Any], folder: Path) -> DatasetSettings:
+    """Return the checked settings of an entry, with its paths under a folder.
+
+    Raises
+    ------
+    ElisionError
+        Names every wrong setting.
+    """
+    params = parameters.checked({"datasets": {name: given}, "methods": ["majority"]}, f"the entry of {name!r}")
+    return _under(params.datasets[name], folder)
+
+
+def _under(settings: BaseModel, folder: Path) -> Any:
+    """Put a folder before the paths that were set."""
+    moved = {}
+    for key in settings.model_fields_set:
+        value = getattr(settings, key)
+        # Names of arrays may be names of files, too.
+        if isinstance(value, Path) or (isinstance(value, str) and value.endswith(".npy")):
+            if Path(value).is_absolute():
+                raise ElisionError(f"{key}: {value} is no path within the folder; give it relative to that")
+            moved[key] = type(value)(folder / value) if isinstance(value, Path) else str(folder / value)
+        elif isinstance(value, BaseModel):
+            moved[key] = _under(value, folder)
+    return settings.model_copy(update=moved)
+
+
+def check(settings: DatasetSettings, name: str) -> str:
+    """Read a dataset as the workflow will; returns how many samples each split, or how many in all folds.
+
+    Raises
+    ------
+    ElisionError
+        Lists everything that is wrong.
+    """
+    where, source = f"dataset {name!r}", parameters.dataset_source(settings.source)
+    nowhere = Path()  # no source makes media of the user's own files
+    if source.MAKES == "clips":
+        samples = source.prepare(settings, nowhere)
+        if not settings.folds:
+            check_splits(samples, where)
+    else:
+        samples, _ = source.prepare(settings, nowhere)
+        samples, _ = finish(samples, settings, where)
+    counts = dict(samples["split"].value_counts()) if "split" in samples and not settings.folds else {}
+    return ", ".join([plural(len(samples), "sample"), *(f"{counts[split]} {split}" for split in counts)])
+
+
+def bring(path: Path, target: Path) -> int:
+    """Copy a folder, or one file into a folder of its own; returns the number of files.
+
+    Links are followed. Files are copied to a folder beside ``target``, which then takes its name.
+
+    Raises
+    ------
+    ElisionError
+        If a file cannot be read, or the disk has no room for the copy and for DVC's.
+    """
+    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if not file.is_dir()]
+    top = path.parent if path.is_file() else path
+    refuse(path, [f"{file} leads nowhere; delete the link" for file in files if not file.exists()])
+    target.parent.mkdir(exist_ok=True)
+    needed = 2 * sum(file.stat().st_size for file in files)
+    if needed > (free := shutil.disk_usage(target.parent).free):
+        raise ElisionError(
+            f"{target}: the copy, and DVC's in its cache, take {needed / _GB:.1f} GB, but {free / _GB:.1f} GB are free"
+        )
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with Reporter(f"copy {path} to {target}", len(files)) as reporter:
+            for file in files:
+                copy = partial / file.relative_to(top)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)
+                reporter.advance()
+        partial.rename(target)
+    except OSError as error:
+        raise of_disk(error) or error from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return len(files)
+
+
+def refuse_place(target: Path, name: str) -> None:
+    """Refuse to import where that cannot work.
+
+    Raises
+    ------
+    ElisionError
+        If this is no folder of Git and DVC, or the name is taken or no name.
+    """
+    if not re.match(parameters.NAME, name):
+        raise ElisionError(f"{name!r} cannot be the name of a dataset (letters, digits, _ and -); give another --name")
+    git = subprocess.run(["git", "rev-parse", "--is-inside-work-tree"], capture_output=True, check=False)
+    for tool, there in {"git": git.returncode == 0, "dvc": Path(".dvc").is_dir()}.items():
+        if not there:
+            raise ElisionError(
+                f"{Path.cwd()} is no repository of {tool}; run from the folder that holds params.yaml, or type once: "
+                f"{tool} init"
+            )
+    if (tracked := target.with_name(f"{target.name}.dvc")).exists():
+        raise ElisionError(
+            f"{tracked} is there already: DVC tracks {target}. If its files have changed, type dvc add {target}; for "
+            "other data, give another --name"
+        )
+
+
+def track(target: Path) -> list[str]:
+    """Let DVC track a folder; returns the files that Git is to take a version of.
+
+    Raises
+    ------
+    ElisionError
+        If DVC cannot; it says itself why.
+    """
+    done = subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(target)], check=False)
+    if done.returncode:
+        raise ElisionError(f"{target} is there, but DVC does not track it; see above, and type then: dvc add {target}")
+    written = [target.with_name(f"{target.name}.dvc"), target.with_name(".gitignore")]
+    status = ["git", "status", "--porcelain", "--untracked-files=all", "--", *map(str, written)]
+    changed = subprocess.run(status, capture_output=True, text=True, check=True).stdout
+    return [str(path) for path in written if path.name in changed]
+
+
+def text_of(name: str, settings: DatasetSettings) -> str:
+    """Return the lines of an entry for ``params.yaml``."""
+    content = settings.model_dump(mode="json", exclude_unset=True)
+    lines = yaml.safe_dump({name: content}, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    return "".join(f"  {line}\n" for line in lines.splitlines())
+
+
+def import_data(path: Path, name: str, settings: dict[str, Any], data: Path = Path("data")) -> str:
+    """Check a user's data, copy them into ``data/NAME`` and let DVC track them.
+
+    Parameters
+    ----------
+    path : Path
+        A folder, or one feature file. Data that are in ``data/NAME`` already are tracked where they are.
+    name : str
+        Of the dataset.
+    settings : dict
+        Of its source, with paths relative to the folder.
+    data : Path
+        Where data of the project lie.
+
+    Returns
+    -------
+    text : str
+        What was done, the entry for ``params.yaml``, and what to type next.
+
+    Raises
+    ------
+    ElisionError
+        If the data are not as their source expects, before anything is copied; or they cannot be copied or tracked.
+    """
+    target = data / name
+    refuse_place(target, name)
+    in_place = target.exists() and path.resolve() == target.resolve()
+    if target.exists() and not in_place:
+        raise ElisionError(
+            f"{target} is there already; give another --name, or, to track what is there: elision import-data {target}"
+        )
+    given = entry(path, settings)
+    found = check(settings_of(name, given, path.parent if path.is_file() else path), name)
+    if not in_place:
+        bring(path, target)
+    for_git = track(target)
+    return (
+        f"{target}: {found}; tracked by DVC\n\nUnder datasets: in params.yaml:\n\n"
+        f"{text_of(name, settings_of(name, given, target))}\n"
+        f"Then:\n\n  git add {' '.join(for_git)}\n  git commit -m 'Add the data of {name}'\n"
+    )
