@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Ends jobs. Usage: cancel.sh JOB...
+exec kubectl delete --wait=false "$@"
