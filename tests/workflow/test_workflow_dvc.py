@@ -205,9 +205,7 @@ def test_a_seed_added_and_taken_back_leaves_no_trace_with_symbolic_links(pulled,
 
 def test_experiments_have_the_metrics_of_full_runs(pulled, forced):
     before, sections = pulled.metrics(), CHANGES["epochs"][0]
-    pulled.dvc("exp", "run", "-n", "here", "-S", "train.epochs=12")
-    assert pulled.metrics() == forced(sections) != before
-    pulled.dvc("exp", "run", "--temp", "-n", "elsewhere", "-S", "train.epochs=12")
+    # All of them start from the params of the workspace, which the last one changes.
     pulled.dvc("exp", "run", "--queue", "-n", "queued", "-S", "seeds=[1,2]")
     pulled.dvc("queue", "start")
     deadline = time.monotonic() + 600
@@ -215,6 +213,9 @@ def test_experiments_have_the_metrics_of_full_runs(pulled, forced):
         assert time.monotonic() < deadline, pulled.dvc("queue", "status")
         time.sleep(2)
     assert "Success" in pulled.dvc("queue", "status")
+    pulled.dvc("exp", "run", "--temp", "-n", "elsewhere", "-S", "train.epochs=12")
+    pulled.dvc("exp", "run", "-n", "here", "-S", "train.epochs=12")
+    assert pulled.metrics() == forced(sections) != before
 
     (baseline,) = [entry for entry in json.loads(pulled.dvc("exp", "show", "--json")) if entry["rev"] != "workspace"]
     found = {
@@ -227,9 +228,10 @@ def test_experiments_have_the_metrics_of_full_runs(pulled, forced):
         "elsewhere": full,
         "queued": json.loads(forced(CHANGES["a seed added"][0])["metrics.json"]),
     }
-    difference = json.loads(pulled.dvc("metrics", "diff", "--json"))["diff"]["results/metrics.json"]
+    difference = json.loads(pulled.dvc("metrics", "diff", "--json"))["results/metrics.json"]
     old, new = json.loads(before["metrics.json"])["first"]["ae"], full["first"]["ae"]
-    assert {(d["old"], d["new"]) for d in difference.values()} == {(old[name], new[name]) for name in old}
+    changes = {name: (values["old"], values["new"]) for name, values in difference.items()}
+    assert changes == {f"first.ae.{name}": (old[name], new[name]) for name in old}
     pulled.dvc("plots", "diff", "--out", "plots", "HEAD", "here")
     page = (pulled.folder / "plots" / "index.html").read_text()
     assert '"rev": "HEAD"' in page

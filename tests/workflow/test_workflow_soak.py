@@ -5,7 +5,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,7 +16,10 @@ from workflow_project import METRICS, TINY, Project, Repository, write_arrays
 pytestmark = [pytest.mark.workflow, pytest.mark.orchestration]
 
 KILLS = 30
-VICTIMS = ("a job", "Snakemake", "DVC", "everything")
+VICTIMS = ("a job", "Snakemake", "the command", "everything")
+# What a user types after any of the kills, and nothing else.
+PROFILE = "--workflow-profile workflow/profiles/default"
+LINES = ("dvc repro", f"elision adopt && snakemake {PROFILE} --cores 2")
 
 
 def words(process: psutil.Process) -> list[str]:
@@ -45,14 +47,14 @@ def runs_in(folder: Path, process: psutil.Process) -> bool:
 
 
 def kill(root: psutil.Process, victim: str) -> list[str]:
-    """Kill a job, Snakemake, DVC or all; returns the verbs of the jobs that ran: if none did, nobody is killed."""
+    """Kill a victim; returns the verbs of the jobs that ran: if none did, nobody is killed."""
     tree = [root, *root.children(recursive=True)]
     jobs = [process for process in tree if verb(process)]
     names = [verb(process) for process in jobs]
     chosen = {
         "a job": jobs[:1],
         "Snakemake": [process for process in tree if is_snakemake(process)],
-        "DVC": tree[:1],
+        "the command": tree[:2],  # the shell, and DVC or Snakemake in it
         "everything": tree,
     }[victim]
     for process in chosen if jobs else ():
@@ -62,9 +64,9 @@ def kill(root: psutil.Process, victim: str) -> list[str]:
 
 
 def made(folder: Path) -> dict[Path, int]:
-    """Time of every file that completes an artifact."""
+    """Time of every file that completes an artifact; DVC gives a new one to those that are not in a folder."""
     results = folder / "results"
-    files = [*results.glob("*.parquet"), *results.glob("datasets/*/*.*"), *results.glob("corruptions/*.safetensors")]
+    files = [*results.glob("datasets/*/*.*"), *results.glob("corruptions/*.safetensors")]
     files += [path for name in ("run.json", "seed-*.parquet", "seed-*.safetensors") for path in results.rglob(name)]
     return {path: path.stat().st_mtime_ns for path in files if not path.name.startswith(".")}
 
@@ -81,23 +83,26 @@ def test_thirty_kills_change_nothing(tmp_path):
     while killed.total() < KILLS:
         rounds += 1
         assert rounds < 3 * KILLS, killed
-        # What a user types after any of the kills, and nothing else.
-        with (tmp_path / "dvc.log").open("w") as log:
+        with (tmp_path / "log").open("w") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "dvc", "repro"],
+                draw.choice(LINES),
+                shell=True,
                 cwd=project.folder,
                 env=project.environment(),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        victim, at = draw.choice(VICTIMS), time.monotonic() + draw.uniform(4, 20)
-        names = []
+        victim, wait = draw.choice(VICTIMS), draw.uniform(0, 8)
+        names, at = [], 0.0
         while process.poll() is None and not names:
-            if time.monotonic() > at:
-                names = kill(psutil.Process(process.pid), victim)
-            time.sleep(0.02)
+            root = psutil.Process(process.pid)
+            if not at and any(map(verb, root.children(recursive=True))):
+                at = time.monotonic() + wait
+            if at and time.monotonic() > at:
+                names = kill(root, victim)
+            time.sleep(0.05)
         process.wait()
-        # What was not killed goes on; DVC and `elision adopt` say that it has to be waited for.
+        # What was not killed goes on; `elision adopt` says that it has to be waited for.
         while any(is_snakemake(other) and runs_in(project.folder, other) for other in psutil.process_iter()):
             time.sleep(0.1)
         after = made(project.folder)
@@ -107,11 +112,11 @@ def test_thirty_kills_change_nothing(tmp_path):
             killed[victim, names[0]] += 1
             before, in_hand = after, len(names)
             continue
-        assert process.returncode == 0, (tmp_path / "dvc.log").read_text()[-3000:]
+        assert process.returncode == 0, (tmp_path / "log").read_text()[-3000:]
         assert project.metrics() == {name: (undisturbed.folder / "results" / name).read_bytes() for name in METRICS}
-        for name in ("results", ".snakemake", "dvc.lock"):
-            path = project.folder / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for name in ("results", ".snakemake"):
+            shutil.rmtree(project.folder / name)
+        (project.folder / "dvc.lock").unlink(missing_ok=True)
         before, in_hand = {}, 0
     project.dvc("repro")
     assert project.metrics() == {name: (undisturbed.folder / "results" / name).read_bytes() for name in METRICS}

@@ -55,7 +55,7 @@ def refuse_unknown(results: Path) -> None:
     """
     if came := unknown(results):
         raise ElisionError(
-            f"{', '.join(str(results / stage) for stage in came)}: put here by dvc pull or checkout, or copied, and not "
+            f"{', '.join(str(results / stage) for stage in came)}: put here by dvc pull or checkout, or copied, not "
             "made by Snakemake in this folder, so it cannot tell what is up to date; run once: elision adopt"
         )
 
