@@ -35,8 +35,8 @@ def verb(process: psutil.Process) -> str:
     return line[3] if line[1:3] == ["-m", "elision"] and line[3] != "adopt" else ""
 
 
-def is_snakemake(process: psutil.Process) -> bool:
-    return any(Path(word).name == "snakemake" for word in words(process)[:3])
+def runs(program: str, process: psutil.Process) -> bool:
+    return any(Path(word).name == program for word in words(process)[:3])
 
 
 def runs_in(folder: Path, process: psutil.Process) -> bool:
@@ -53,8 +53,8 @@ def kill(root: psutil.Process, victim: str) -> list[str]:
     names = [verb(process) for process in jobs]
     chosen = {
         "a job": jobs[:1],
-        "Snakemake": [process for process in tree if is_snakemake(process)],
-        "the command": tree[:2],  # the shell, and DVC or Snakemake in it
+        "Snakemake": [process for process in tree if runs("snakemake", process)],
+        "the command": [root, *(process for process in tree if runs("dvc", process))],
         "everything": tree,
     }[victim]
     for process in chosen if jobs else ():
@@ -102,8 +102,12 @@ def test_thirty_kills_change_nothing(tmp_path):
                 names = kill(root, victim)
             time.sleep(0.05)
         process.wait()
-        # What was not killed goes on; `elision adopt` says that it has to be waited for.
-        while any(is_snakemake(other) and runs_in(project.folder, other) for other in psutil.process_iter()):
+        # What was not killed goes on; DVC and `elision adopt` say that it has to be waited for.
+        while any(
+            runs(program, other) and runs_in(project.folder, other)
+            for other in psutil.process_iter()
+            for program in ("dvc", "snakemake")
+        ):
             time.sleep(0.1)
         after = made(project.folder)
         again = [path for path, time_of in before.items() if after.get(path) != time_of]
