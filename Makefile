@@ -36,7 +36,7 @@ test: $(INSTALLED)
 	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 orchestration: $(INSTALLED)
-	$(BIN)/pytest --numprocesses auto --dist loadfile -m orchestration
+	$(BIN)/pytest --numprocesses 3 --dist loadfile -m orchestration # a worker for each of the three files
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

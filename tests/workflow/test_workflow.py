@@ -150,7 +150,6 @@ def kill(project, condition, *arguments):
     return running
 
 
-@pytest.mark.orchestration
 def test_a_killed_run_goes_on_and_ends_in_the_same_metrics_on_one_core(small, tmp_path):
     project = Project(tmp_path / "killed", SMALL)
     results = project.folder / "results"

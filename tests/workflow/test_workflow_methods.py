@@ -12,7 +12,7 @@ from elision.params import needs
 pytestmark = pytest.mark.workflow
 
 # One of each way of training; that every method learns is tested without the workflow.
-SENTIMENT = ["majority", "mmim", "lnln"]
+SENTIMENT = ["majority", "lnln"]
 EMOTION = ["mmin", "nmer", "ramer"]
 STAGES = {stage for method in EMOTION for stage in needs(method)}
 

@@ -76,7 +76,8 @@ def test_mosi_stands_beside_the_published_numbers_under_two_protocols(real_data,
             "methods": ["majority", {"self_mm": {"finetune_text_encoder": False}}],
             "seeds": [1],
             "corruption": {"random": [0.0, 0.5], "absent": False},
-            "train": {"device": "cpu", "epochs": 2},
+            "train": {"device": "cpu", "epochs": 1},
+            "statistics": {"resamples": 100},
         },
     )
     project.snakemake("--cores", "2")
