@@ -13,13 +13,13 @@ import psutil
 import pytest
 from workflow_project import METRICS, TINY, Project, Repository, write_arrays
 
-pytestmark = [pytest.mark.workflow, pytest.mark.orchestration]
+pytestmark = [pytest.mark.workflow, pytest.mark.soak]
 
 KILLS = 30
 VICTIMS = ("a job", "Snakemake", "the command", "everything")
 # What a user types after any of the kills, and nothing else.
 PROFILE = "--workflow-profile workflow/profiles/default"
-LINES = ("dvc repro", f"elision adopt && snakemake {PROFILE} --cores 2")
+LINES = ("exec dvc repro", f"elision adopt && exec snakemake {PROFILE} --cores 2")
 
 
 def words(process: psutil.Process) -> list[str]:
