@@ -1,6 +1,8 @@
 """Fixtures that several floors share."""
 
 import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,23 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("ELISION_REAL_DATA is not set")
     return Path(folder)
+
+
+@pytest.fixture
+def mount() -> Iterator[Callable[[Path, str], None]]:
+    """Mount a small file system in memory, of a size such as "1m", at a folder; only root can, so it may skip."""
+    mounted = []
+
+    def mount_at(folder: Path, size: str) -> None:
+        folder.mkdir(exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+        if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("needs root, who may mount a small file system")
+        mounted.append(folder)
+
+    yield mount_at
+    for folder in mounted:
+        subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture

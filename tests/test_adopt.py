@@ -10,6 +10,7 @@ import yaml
 from elision import adopt, manifest
 from elision import params as parameters
 from elision.errors import ElisionError
+from elision.files import sha256
 from elision.layout import Layout
 from elision.recipe import Recipes
 from elision.store import write_tensors
@@ -66,7 +67,7 @@ def folder(tmp_path, monkeypatch) -> Layout:
     weights.write_bytes(b"weights")
     history.write_text("epoch\n")
     provenance = {**recipes.train(*RUN), "data": "abc"}
-    record.write_text(json.dumps({"provenance": provenance, "weights": manifest.sha256(weights)}))
+    record.write_text(json.dumps({"provenance": provenance, "weights": sha256(weights)}))
     for stage in ("corruptions", "models"):
         manifest.collect(layout.root / stage, layout.stage(stage, parameters.load("params.yaml")), folders=[])
     return layout

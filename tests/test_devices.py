@@ -217,6 +217,8 @@ def test_the_verbs_of_the_rules_that_count_a_gpu_lease_one():
 
 def test_the_doctor_tells_how_many_jobs_share_the_gpus(machine):
     machine(2)
-    assert doctor._gpu_jobs(3)() == "6 (resources: gpu; 2 x train.jobs_per_gpu: 3)"
+    assert doctor._gpu_jobs("auto", 3)() == "6 (resources: gpu; 2 GPUs, train.device: auto, train.jobs_per_gpu: 3)"
+    one = "3 (resources: gpu; 2 GPUs, train.device: cuda:1, train.jobs_per_gpu: 3)"
+    assert doctor._gpu_jobs("cuda:1", 3)() == one
     machine("")
-    assert doctor._gpu_jobs(3)() == ""
+    assert doctor._gpu_jobs("auto", 3)() == ""

@@ -1,8 +1,3 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +13,6 @@ from elision.store import (
     read_sequences,
     read_table,
     read_tensors,
-    replacing,
     write_sequences,
     write_table,
     write_tensors,
@@ -74,57 +68,6 @@ def test_a_table_comes_back_with_its_provenance(tmp_path):
     read, provenance = read_table(tmp_path / "t.parquet")
     assert read.to_dict("list") == {"id": ["a", "b"], "text": ["words", None], "label": [0.5, -1.0]}
     assert provenance == {"step": "prepare"}
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("old")
-    with pytest.raises(ValueError, match="half"), replacing(path) as temporary:
-        temporary.write_text("new")
-        raise ValueError("half")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_file_is_on_the_disk_before_it_has_its_name_and_then_the_name_is(tmp_path, monkeypatch):
-    path, synced = tmp_path / "new" / "file", []
-
-    def fsync(handle, really=os.fsync):
-        synced.append(
-            (str(Path(f"/proc/self/fd/{getattr(handle, 'fileno', lambda: handle)()}").readlink()), path.exists())
-        )
-        really(handle)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    with replacing(path) as temporary:
-        temporary.write_text("whole")
-    assert synced == [(str(temporary), False), (str(path.parent), True)]
-
-
-KILLED = """
-import os, signal, sys
-from elision.store import replacing
-with replacing(sys.argv[1]) as temporary:
-    temporary.write_text("half")
-    print(temporary, flush=True)
-    sys.stdin.readline()
-"""
-
-
-def test_what_a_killed_writer_left_is_deleted_by_the_next_one_and_that_of_a_living_one_is_not(tmp_path):
-    path = tmp_path / "file [1].json"
-    command = [sys.executable, "-c", KILLED, str(path)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    writers = [subprocess.Popen(command, **pipes) for _ in range(2)]
-    left, living = [writer.stdout.readline().strip() for writer in writers]
-    writers[0].kill()
-    writers[0].wait()
-    assert {str(found) for found in tmp_path.iterdir()} == {left, living}
-    with replacing(path) as temporary:
-        temporary.write_text("whole")
-    assert {str(found) for found in tmp_path.iterdir()} == {living, str(path)}
-    writers[1].communicate("\n")
-    assert [found.read_text() for found in tmp_path.iterdir()] == ["half"]
 
 
 @pytest.mark.parametrize("content", [b"", b"\x10\0\0\0\0\0\0\0{}", b"\xff" * 40, b"\x02\0\0\0\0\0\0\0{}"])

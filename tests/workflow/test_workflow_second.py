@@ -46,23 +46,17 @@ def test_a_second_snakemake_is_refused_and_the_first_goes_on(project):
     assert len(Store.open(project.folder / "results" / "datasets" / "mine").samples) == 3
 
 
-def test_results_on_a_full_disk_stop_the_workflow_with_the_reason_and_a_retry_works(project):
+def test_results_on_a_full_disk_stop_the_workflow_with_the_reason_and_a_retry_works(project, mount):
     results = project.folder / "results"
-    results.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(results)]
-    if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("needs root, who may mount a small file system")
-    try:
-        (results / "filler").write_bytes(bytes(24 << 10))
-        np.save(project.folder / "audio.npy", np.random.default_rng(1).normal(size=(3, 4000)).astype(np.float32))
-        output = project.snakemake(*TARGET, check=False)
-        store = results / "datasets" / "mine"
-        assert "audio.safetensors: no space left on device; free some space and start again" in output
-        assert "Error in rule prepare_sequences" in output
-        assert "Traceback" not in output
-        assert list(store.glob(".*")) == [] and not (store / "samples.parquet").exists()
-        subprocess.run(["mount", "-o", "remount,size=4m", results], check=True)
-        project.snakemake(*TARGET)
-        assert Store.open(store).modalities["audio"].width == 4000
-    finally:
-        subprocess.run(["umount", results], check=True)
+    mount(results, "64k")
+    (results / "filler").write_bytes(bytes(24 << 10))
+    np.save(project.folder / "audio.npy", np.random.default_rng(1).normal(size=(3, 4000)).astype(np.float32))
+    output = project.snakemake(*TARGET, check=False)
+    store = results / "datasets" / "mine"
+    assert "audio.safetensors: no space left on device; free some space and start again" in output
+    assert "Error in rule prepare_sequences" in output
+    assert "Traceback" not in output
+    assert list(store.glob(".*")) == [] and not (store / "samples.parquet").exists()
+    subprocess.run(["mount", "-o", "remount,size=4m", results], check=True)
+    project.snakemake(*TARGET)
+    assert Store.open(store).modalities["audio"].width == 4000

@@ -17,10 +17,10 @@ import psutil
 from elision import manifest
 from elision import params as parameters
 from elision.errors import ElisionError, plural
+from elision.files import replacing, sha256
 from elision.layout import STAGES, Layout
 from elision.params import Params
 from elision.recipe import Recipes, digest
-from elision.store import read_provenance, read_tensors, replacing
 
 _LOCKS = Path(".snakemake/locks")
 _KNOWN = Path(".snakemake/elision")  # checksums of the manifests that were made here, or adopted
@@ -30,7 +30,7 @@ _META = re.compile(r'<meta name="provenance" content="(\w+) (\w+)">')
 def remember(folder: Path) -> None:
     """Note that Snakemake knows what the manifest of a stage's folder lists."""
     with replacing(_KNOWN / folder.name) as temporary:
-        temporary.write_text(manifest.sha256(folder / "MANIFEST"), encoding="utf-8")
+        temporary.write_text(sha256(folder / "MANIFEST"), encoding="utf-8")
 
 
 def unknown(results: Path) -> list[str]:
@@ -40,7 +40,7 @@ def unknown(results: Path) -> list[str]:
 
     def is_known(stage: str) -> bool:
         note = _KNOWN / stage
-        return note.exists() and note.read_text(encoding="utf-8") == manifest.sha256(results / stage / "MANIFEST")
+        return note.exists() and note.read_text(encoding="utf-8") == sha256(results / stage / "MANIFEST")
 
     return [stage for stage in STAGES if (results / stage / "MANIFEST").exists() and not is_known(stage)]
 
@@ -231,7 +231,7 @@ class _Inventory:
             return
         elif not files <= set(listed) or not all(self._comes_along(file) for file in set(listed) - files):
             self.changed[path] = "lists other files"
-        elif not all(file.exists() and manifest.sha256(file) == checksum for file, checksum in listed.items()):
+        elif not all(file.exists() and sha256(file) == checksum for file, checksum in listed.items()):
             self.changed[path] = "lists other content"
 
     def _comes_along(self, file: Path) -> bool:
@@ -244,6 +244,8 @@ class _Inventory:
 
 def _provenance(path: Path) -> dict:
     """Read what an artifact says of how it was made."""
+    from elision.store import read_provenance, read_tensors
+
     if path.suffix == ".parquet":
         return read_provenance(path)
     if path.suffix == ".html":

@@ -498,7 +498,8 @@ def _predictions(params: parameters.Params, layout: Layout, data: dict[str, str]
 def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     """Compute the metrics of all predictions."""
     from elision.evaluation import aggregate as aggregation
-    from elision.store import replacing, write_table
+    from elision.files import replacing
+    from elision.store import write_table
 
     settings, layout, data = parameters.load(params), Layout(results), {}
     expected = _expected(Recipes(settings).aggregate, recipe)
@@ -658,11 +659,12 @@ def doctor(params: ParamsFile = PARAMS) -> None:
     """Check this machine, and say what each missing thing prevents; exit code 1 if nothing can work."""
     from elision.doctor import examine
 
-    settings = parameters.load(params) if params.exists() else None
-    findings = examine(
-        settings.features.text.encoder if settings else "minilm",
-        jobs_per_gpu=settings.train.jobs_per_gpu if settings else 1,
-    )
+    if params.exists():
+        settings = parameters.load(params)
+        train = settings.train
+        findings = examine(settings.features.text.encoder, device=train.device, jobs_per_gpu=train.jobs_per_gpu)
+    else:
+        findings = examine("minilm")
     table = Table("", "what", "found, or prevented")
     for finding in findings:
         sign = "ok" if finding.found else "MISSING" if finding.needed else "absent"
@@ -696,14 +698,10 @@ def import_data(
     ] = "",
 ) -> None:
     """Check a folder of your own, copy it into data/, let DVC track it, and say what to type next."""
-    import yaml
-
+    from elision import strict_yaml
     from elision.importing import import_data as run_import
 
-    try:
-        given = yaml.safe_load(settings) or {}
-    except yaml.YAMLError as error:
-        raise ElisionError(f"--settings: not valid YAML: {error}") from None
+    given = strict_yaml.parse(settings, "--settings") or {}
     if not isinstance(given, dict):
         raise ElisionError(f"--settings: {settings!r} is not a mapping, such as 'corpus: sims'")
     print(run_import(path, name or (path.stem if path.is_file() else path.resolve().name), given), end="")

@@ -55,6 +55,21 @@ def takes_gpu(device: str, gpus: int) -> bool:
     return device.startswith("cuda") or (device == "auto" and gpus > 0)
 
 
+def places(device: str, gpus: int, jobs_per_gpu: int) -> int:
+    """Return how many jobs may compute on GPUs at one time.
+
+    Parameters
+    ----------
+    device : str
+        As ``train.device``.
+    gpus : int
+        GPUs that there are.
+    jobs_per_gpu : int
+        As ``train.jobs_per_gpu``.
+    """
+    return (1 if device.startswith("cuda:") else gpus) * jobs_per_gpu
+
+
 def _listed() -> list[str]:
     """Return the UUIDs of all GPUs of this machine, in the order of their numbers."""
     if which("nvidia-smi") is None:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from elision import devices
-from elision.errors import ElisionError
+from elision.errors import ElisionError, plural
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,11 @@ def _device() -> str:
     return "Apple GPU (mps)" if torch.backends.mps.is_available() else ""
 
 
-def _gpu_jobs(jobs_per_gpu: int) -> Callable[[], str]:
+def _gpu_jobs(device: str, jobs_per_gpu: int) -> Callable[[], str]:
     def look() -> str:
-        count = devices.count()
-        return f"{count * jobs_per_gpu} (resources: gpu; {count} x train.jobs_per_gpu: {jobs_per_gpu})" if count else ""
+        gpus = devices.count()
+        settings = f"{plural(gpus, 'GPU')}, train.device: {device}, train.jobs_per_gpu: {jobs_per_gpu}"
+        return f"{devices.places(device, gpus, jobs_per_gpu)} (resources: gpu; {settings})" if gpus else ""
 
     return look
 
@@ -126,13 +127,15 @@ def _command(*command: str) -> Callable[[], str]:
     return look
 
 
-def examine(encoder: str, *, jobs_per_gpu: int = 1) -> list[Finding]:
+def examine(encoder: str, *, device: str = "auto", jobs_per_gpu: int = 1) -> list[Finding]:
     """Look at this machine.
 
     Parameters
     ----------
     encoder : str
         Text encoder of the params.
+    device : str
+        As ``train.device``.
     jobs_per_gpu : int
         As ``train.jobs_per_gpu``.
     """
@@ -142,7 +145,7 @@ def examine(encoder: str, *, jobs_per_gpu: int = 1) -> list[Finding]:
         ("GPU", _device, "fast training; large datasets would take days on the CPU", False),
         (
             "jobs on GPUs at one time",
-            _gpu_jobs(jobs_per_gpu),
+            _gpu_jobs(device, jobs_per_gpu),
             "jobs on a GPU, as far as Snakemake counts GPUs by nvidia-smi",
             False,
         ),

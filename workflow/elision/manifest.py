@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 from elision.errors import ElisionError
+from elision.files import replacing, sha256
 from elision.progress import track
-from elision.store import replacing
 
 
 def collect(folder: Path, files: list[Path], *, folders: list[Path]) -> None:
@@ -79,9 +79,3 @@ def sources(files: list[Path], cache: Path) -> str | None:
         with replacing(cache) as temporary:
             temporary.write_text(json.dumps(known, indent=0, sort_keys=True) + "\n", encoding="utf-8")
     return hashlib.sha256(json.dumps([[name, known[name][1]] for name in stamps]).encode()).hexdigest()[:16]
-
-
-def sha256(path: Path) -> str:
-    """Return the checksum of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,6 +14,7 @@ import av
 import numpy as np
 
 from elision.errors import ElisionError
+from elision.files import is_file
 
 _REMEDY = "convert it with ffmpeg, or take it out of the dataset"
 
@@ -152,11 +153,7 @@ def read_frames(path: str | Path, *, fps: float | None = None) -> Iterator[np.nd
 
 @contextmanager
 def _open(path: Path) -> Iterator[av.container.InputContainer]:
-    try:
-        found = path.is_file()
-    except OSError:  # the name is too long
-        found = False
-    if not found:
+    if not is_file(path):
         raise ElisionError(f"{path}: no such file")
     try:
         # "file:" keeps FFmpeg from reading a protocol out of a colon in the name.

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from elision.errors import ElisionError
-from elision.store import replacing
+from elision.files import replacing
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray)
 _DTYPE = re.compile(r"[biufcSUO]\d{0,9}")

@@ -21,6 +21,7 @@ _PLUMBING = {
     "elision",
     "elision.cli",
     "elision.errors",
+    "elision.files",
     "elision.layout",
     "elision.params",
     "elision.progress",

@@ -30,27 +30,46 @@ def read(path: Path) -> Any:
     ------
     FileNotFoundError
     ElisionError
-        If it is no YAML in UTF-8, or a key in it stands there twice.
+        If it cannot be read, is not UTF-8, or as `parse` says.
     """
     try:
-        loader = _Loader(path.read_bytes().decode("utf-8-sig"))
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _size(node, {})
-        return loader.construct_document(node)
+        text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise
     except OSError as error:
         raise ElisionError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise ElisionError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, where: str) -> Any:
+    """Read YAML.
+
+    Parameters
+    ----------
+    text : str
+    where : str
+        Where it stands, for messages.
+
+    Raises
+    ------
+    ElisionError
+        If it is no YAML, or a key in it stands there twice.
+    """
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _size(node, {})
+        return loader.construct_document(node)
     except ElisionError as error:
-        raise ElisionError(f"{path}: {error}") from None
+        raise ElisionError(f"{where}: {error}") from None
     except RecursionError:
-        raise ElisionError(f"{path}: nested too deeply") from None
+        raise ElisionError(f"{where}: nested too deeply") from None
     except Exception as error:  # wrong dates and numbers fail in ways of their own
-        raise ElisionError(f"{path}: not valid YAML: {error}") from None
+        raise ElisionError(f"{where}: not valid YAML: {error}") from None
 
 
 def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:

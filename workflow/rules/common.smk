@@ -39,15 +39,18 @@ os.environ.update(
 )
 
 # GPUs of the machine that plans: a job that reads this file on another machine must come to the same.
-GPUS = int(os.environ.setdefault("ELISION_GPUS", str(devices.count())))
+if "ELISION_GPUS" not in os.environ:
+    os.environ["ELISION_GPUS"] = str(devices.count())
+GPUS = int(os.environ["ELISION_GPUS"])
 DEVICE = PARAMS.train.device
 TRAINING_GPUS = int(devices.takes_gpu(DEVICE, GPUS))
 TRAINING_ENVIRONMENT = f"../../envs/train-{'gpu' if TRAINING_GPUS else 'cpu'}.yaml"
 # `--resources gpu=N` or a profile says otherwise. Snakemake has no other way to set a limit in a Snakefile; this one is
 # not of its public interface, but tests hold it.
 if GPUS and "gpu" not in workflow.global_resources:
-    one = DEVICE.startswith("cuda:")
-    workflow.register_resource("gpu", (1 if one else GPUS) * PARAMS.train.jobs_per_gpu)
+    workflow.register_resource(
+        "gpu", devices.places(DEVICE, GPUS, PARAMS.train.jobs_per_gpu)
+    )
 
 
 def any_of(names):

@@ -8,8 +8,9 @@ from typing import get_args
 import numpy as np
 
 from elision.corruption.missing import legacy_uniforms, subsets, uniforms
+from elision.files import replacing
 from elision.params import Corruption, Noise
-from elision.store import Sequences, Store, read_tensors, replacing, write_tensors
+from elision.store import Sequences, Store, read_tensors, write_tensors
 from elision.task import MODALITIES
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from elision.errors import ElisionError, plural
-from elision.manifest import sha256
+from elision.files import sha256
 from elision.params import DatasetSettings, Folds, Params, dataset_source
 from elision.progress import track
 from elision.store import Sequences, write_sequences, write_table

@@ -32,14 +32,6 @@ def check_size(dataset: "h5py.Dataset") -> None:
         raise ElisionError(f"shape {dataset.shape}, but only {plural(stored, 'byte')} of it are stored; is it whole?")
 
 
-def is_file(path: Path) -> bool:
-    """Return whether a path is that of a file; one that cannot be a path is not."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
 def some(names: Sequence[object], most: int = 3) -> str:
     """Return the first names, quoted, and how many more there are."""
     shown = ", ".join(repr(str(name)) for name in names[:most])

@@ -38,9 +38,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
-from elision.datasets._problems import check_size, is_file, refuse, some, warn_of_shared_speakers
+from elision.datasets._problems import check_size, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
 from elision.features import text
+from elision.files import is_file
 from elision.params import DatasetSettings, suggestion
 from elision.progress import Reporter, track
 from elision.store import Header, Sequences

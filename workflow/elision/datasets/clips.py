@@ -31,8 +31,9 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from elision.datasets._problems import is_file, refuse, warn_of_shared_speakers
+from elision.datasets._problems import refuse, warn_of_shared_speakers
 from elision.errors import ElisionError
+from elision.files import is_file
 from elision.media import Media, probe
 from elision.params import DatasetSettings, suggestion
 from elision.progress import track

@@ -32,9 +32,9 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from elision.datasets import _face, _speech
+from elision.files import replacing
 from elision.params import DatasetSettings
 from elision.progress import track
-from elision.store import replacing
 
 MAKES = "clips"
 

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from elision.errors import ElisionError
+from elision.files import replacing
 from elision.params import VisionFeatures
 from elision.progress import track
-from elision.store import replacing
 
 if TYPE_CHECKING:
     import feat

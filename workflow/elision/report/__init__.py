@@ -129,8 +129,8 @@ def build(
     """
     from elision.evaluation.aggregate import FLOOR
     from elision.evaluation.metrics import family as family_of
+    from elision.files import replacing
     from elision.report import curves, figures, page, tables
-    from elision.store import replacing
 
     folder = Path(folder)
     results = results.only([*methods, FLOOR])

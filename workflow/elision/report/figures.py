@@ -21,11 +21,11 @@ from matplotlib.style import context
 from elision.evaluation.aggregate import CONFUSION_RATES, FLOOR, VALID, statistics
 from elision.evaluation.metrics import family as family_of
 from elision.evaluation.metrics import metric as metric_of
+from elision.files import replacing
 from elision.report import Results
 from elision.report.certainty import ranks
 from elision.report.curves import training as training_curves
 from elision.report.tables import ABSENT, ON_TEST, heading, headlines
-from elision.store import replacing
 
 INK = "#1c1b22"
 COLUMN, PAGE = 3.5, 7.2  # inches: one column of a paper, and both

@@ -13,11 +13,11 @@ from markupsafe import Markup, escape
 from elision.evaluation.aggregate import FLOOR, VALID
 from elision.evaluation.metrics import METRICS, PER_CLASS, metric
 from elision.evaluation.metrics import family as family_of
+from elision.files import replacing
 from elision.report import Results, charts
 from elision.report.figures import INK
 from elision.report.findings import SIGNIFICANT, findings, percent
 from elision.report.tables import CAPTIONS, NOISE, ON_TEST, blocks, headlines, notes
-from elision.store import replacing
 from elision.task import MODALITIES
 
 FIGURES = {

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from elision.errors import ElisionError
-from elision.store import replacing
+from elision.files import replacing
 
 
 def save_state(path: Path, state: dict) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from elision.errors import ElisionError
-from elision.manifest import sha256
+from elision.files import sha256
 from elision.methods.base import Method
 from elision.params import Params, extracted
 from elision.recipe import code

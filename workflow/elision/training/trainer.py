@@ -23,12 +23,12 @@ import elision
 from elision.corruption.missing import generator
 from elision.corruption.plan import Plan
 from elision.errors import ElisionError
-from elision.manifest import sha256
+from elision.files import replacing, sha256
 from elision.methods import build, load, resolve_variant
 from elision.methods.base import Method, TrainingHyperparameters
 from elision.params import Params, Train, Variant, parse_run
 from elision.progress import Reporter
-from elision.store import Store, replacing
+from elision.store import Store
 from elision.task import SPLITS
 from elision.training import checkpoint
 from elision.training.data import Corrupted, Mixture, Scale, SplitData, View, scales, spec, with_text_vectors

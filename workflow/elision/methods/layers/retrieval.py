@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from elision.corruption.missing import generator
 from elision.errors import ElisionError, plural
-from elision.store import read_tensors, replacing, write_tensors
+from elision.files import replacing
+from elision.store import read_tensors, write_tensors
 from elision.task import MODALITIES
 
 # Far above the rounding of a cosine in float32: what FAISS puts closer together than that may be in any order.
