@@ -31,17 +31,16 @@ RECIPES = Recipes(PARAMS)
 # Jobs run this package with this Python (or that of their conda environment), wherever they start. Snakemake takes
 # PYTHONPATH from the surroundings of a conda environment, so it is set inside.
 shell.prefix("set -euo pipefail; export PYTHONPATH={PACKAGE:q}; ")
+# A job that reads this file on another machine must come to the GPUs of the one that plans.
+GPUS = int(os.environ.get("ELISION_GPUS") or devices.count())
 os.environ.update(
     PATH=os.pathsep.join(
         [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     ),
     ELISION_PARAMS=str(PARAMS_FILE),
+    ELISION_GPUS=str(GPUS),
 )
 
-# GPUs of the machine that plans: a job that reads this file on another machine must come to the same.
-if "ELISION_GPUS" not in os.environ:
-    os.environ["ELISION_GPUS"] = str(devices.count())
-GPUS = int(os.environ["ELISION_GPUS"])
 DEVICE = PARAMS.train.device
 TRAINING_GPUS = int(devices.takes_gpu(DEVICE, GPUS))
 TRAINING_ENVIRONMENT = f"../../envs/train-{'gpu' if TRAINING_GPUS else 'cpu'}.yaml"
