@@ -7,13 +7,12 @@ INSTALLED := .venv/installed
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default
 CORES ?= all
 
-.PHONY: help demo test orchestration soak lint format clean
+.PHONY: help demo test orchestration lint format clean
 
 help:
 	@echo "make demo    install, run the whole workflow on params.yaml, print the headline table"
 	@echo "make test    install, run the tests"
-	@echo "make orchestration   the tests of DVC and Slurm (about 12 minutes more)"
-	@echo "make soak    thirty kills at random moments (about 10 minutes)"
+	@echo "make orchestration   the tests of DVC, of Slurm and of kills (about 15 minutes more)"
 	@echo "make lint    ruff, snakefmt, snakemake --lint"
 	@echo "make format  ruff format, snakefmt"
 	@echo "make clean   delete results/ (not the environment, not data/)"
@@ -37,10 +36,7 @@ test: $(INSTALLED)
 	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 orchestration: $(INSTALLED)
-	$(BIN)/pytest --numprocesses auto --dist loadfile -m orchestration
-
-soak: $(INSTALLED)
-	$(BIN)/pytest -m soak -s
+	$(BIN)/pytest --numprocesses 3 --dist loadfile -m orchestration
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
