@@ -25,11 +25,21 @@ def load_state(path: Path, identity: str) -> dict | None:
     path : Path
     identity : str
         Identity of the run's recipe: a state with another one is of no use.
+
+    Raises
+    ------
+    ElisionError
+        If the file is damaged.
     """
     if not path.exists():
         return None
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return state if state["identity"] == identity else None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return state if state["identity"] == identity else None
+    except Exception as error:  # what PyTorch raises depends on where the damage is
+        raise ElisionError(
+            f"{path}: cannot be read, the disk may be damaged ({error!r}); delete it, and this run begins again"
+        ) from error
 
 
 def save_weights(path: Path, method: nn.Module) -> None:
