@@ -33,7 +33,7 @@ demo: $(INSTALLED)
 	@$(BIN)/elision headline
 
 test: $(INSTALLED)
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 orchestration: $(INSTALLED)
 	$(BIN)/pytest --numprocesses 3 --dist loadfile -m orchestration

@@ -14,6 +14,12 @@ from elision.store import Header, Sequences, Store
 REPOSITORY = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with whole workflows, which take longest, so that no worker is left with them at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: "workflow" not in item.keywords)
+
+
 @pytest.fixture
 def real_data() -> Path:
     """Folder of real data; the test is skipped where there is none."""

@@ -21,6 +21,7 @@ from elision.methods.mmim import MMIM
 from elision.methods.self_mm import SelfMM
 from elision.params import Params
 from elision.store import Sequences, Store
+from elision.training import trainer
 from elision.training.selection import Selection
 from elision.training.trainer import choose_device, train
 
@@ -80,13 +81,18 @@ def equal(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("method", ["self_mm", "lnln", "text_only", "mmim", "mult", "tfr_net"])
-def test_a_run_that_was_killed_ends_in_the_same_weights(tiny, tmp_path, monkeypatch, method):
+@pytest.mark.parametrize(
+    ("method", "small", "again"),
+    [
+        *[(method, 1 << 40, [3, 4]) for method in ("self_mm", "lnln", "text_only", "mmim", "mult", "tfr_net")],
+        ("self_mm", 0, [2, 3, 4]),  # what is not small is saved once, as `_SAVING` stands here
+    ],
+)
+def test_a_run_that_was_killed_ends_in_the_same_weights(tiny, tmp_path, monkeypatch, method, small, again):
+    monkeypatch.setattr(trainer, "_SMALL", small)
+    monkeypatch.setattr(trainer, "_SAVING", 1e-9)
     settings = params(method)
     undisturbed, record = run(settings, tiny, tmp_path / "whole")
-
-    from elision.training import trainer
-
     epoch = trainer._Loop._epoch
 
     def killed(self, number):
@@ -94,17 +100,16 @@ def test_a_run_that_was_killed_ends_in_the_same_weights(tiny, tmp_path, monkeypa
             raise KeyboardInterrupt
         return epoch(self, number)
 
-    monkeypatch.setattr(trainer._Loop, "_epoch", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(trainer._Loop, "_epoch", killed)
         run(settings, tiny, tmp_path / "broken")
-    monkeypatch.undo()
     assert not (tmp_path / "broken" / "run.json").exists()
     began = []
     monkeypatch.setattr(trainer._Loop, "_epoch", lambda self, number: began.append(number) or epoch(self, number))
-    resumed, again = run(settings, tiny, tmp_path / "broken")
-    assert began == [3, 4]
+    resumed, found = run(settings, tiny, tmp_path / "broken")
+    assert began == again
     assert equal(undisturbed, resumed)
-    assert again["checkpoints"] == record["checkpoints"]
+    assert found["checkpoints"] == record["checkpoints"]
     histories = [pd.read_csv(tmp_path / name / "history.csv") for name in ("whole", "broken")]
     pd.testing.assert_frame_equal(*histories)
 
@@ -191,8 +196,6 @@ def test_a_run_that_another_process_is_training_is_waited_for_and_not_trained_tw
 
 
 def test_the_state_of_other_settings_is_not_resumed(tiny, tmp_path, monkeypatch):
-    from elision.training import trainer
-
     epoch = trainer._Loop._epoch
 
     def killed(self, number):

@@ -33,7 +33,7 @@ KILLS = 3  # in each
 VICTIMS = ("a job", "Snakemake", "the command", "everything")
 # What a user types after any of the kills, and nothing else.
 PROFILE = "--workflow-profile workflow/profiles/default"
-LINES = ("exec dvc repro", f"elision adopt && exec snakemake {PROFILE} --cores 2")
+LINES = ("exec dvc repro", f"elision adopt && exec snakemake {PROFILE} --cores 1")
 
 
 def words(process: psutil.Process) -> list[str]:

@@ -302,7 +302,7 @@ def train(
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Train one run of a method; an interrupted run goes on after its last epoch."""
+    """Train one run of a method; an interrupted run goes on after its last saved epoch."""
     from elision.evaluation.metrics import family
     from elision.training.trainer import train as run_train
 
