@@ -197,10 +197,10 @@ def test_experiments_have_the_metrics_of_full_runs_with_hard_links(pulled, force
     pulled.dvc("exp", "run", "--queue", "-n", "queued", "-S", "seeds=[1,2]")
     pulled.dvc("queue", "start")
     deadline = time.monotonic() + 600
-    while any(state in pulled.dvc("queue", "status") for state in ("Queued", "Running")):
-        assert time.monotonic() < deadline, pulled.dvc("queue", "status")
-        time.sleep(2)
-    assert "Success" in pulled.dvc("queue", "status")
+    while "Queued" in (status := pulled.dvc("queue", "status")) or "Running" in status:
+        assert time.monotonic() < deadline, status
+        time.sleep(5)
+    assert "Success" in status
     pulled.dvc("exp", "run", "--temp", "-n", "elsewhere", "-S", "corruption.random=[0.0,0.3,0.5]")
     pulled.dvc("exp", "run", "-n", "here", "-S", "train.epochs=12")
     assert pulled.metrics() == forced(sections) != before
