@@ -30,7 +30,7 @@ def test_every_verb_has_help():
     for command in cli.app.registered_commands:
         result = runner.invoke(cli.app, [command.callback.__name__.replace("_", "-"), "--help"])
         assert result.exit_code == 0
-        assert command.callback.__doc__.split(".")[0].split(",")[0] in result.output.replace("\n", " ")
+        assert command.callback.__doc__.split(".")[0].split(",")[0] in " ".join(result.output.split())
 
 
 def test_a_mistake_of_the_user_ends_with_its_message_and_exit_code_2(tmp_path):

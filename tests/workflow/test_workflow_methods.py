@@ -11,21 +11,10 @@ from elision.params import needs
 
 pytestmark = pytest.mark.workflow
 
-# One of each way of training; that every method learns is tested without the workflow.
-SENTIMENT = ["majority", "lnln"]
+# One of each way of training with classes (the demo has those with scores); that every method learns is tested without
+# the workflow.
 EMOTION = ["mmin", "nmer", "ramer"]
 STAGES = {stage for method in EMOTION for stage in needs(method)}
-
-
-def test_sentiment_methods_go_from_clips_to_the_report(small, tmp_path):
-    shutil.copytree(small.folder, tmp_path / "all")
-    params = changed(train={"epochs": 1}, corruption={"absent": False})
-    project = Project(tmp_path / "all", {**params, "methods": SENTIMENT})
-    assert not {"prepare_clips", "extract", "merge", "align"} & set(project.jobs())
-    project.snakemake("--cores", "2")
-    metrics = pd.read_parquet(project.folder / "results" / "metrics.parquet")
-    assert set(metrics["method"]) == set(SENTIMENT)
-    assert metrics.loc[metrics["metric"] == "mae", "value"].notna().all()
 
 
 def test_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
