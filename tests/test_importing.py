@@ -117,6 +117,21 @@ def test_what_is_in_its_place_already_is_tracked_there(project, clips):
         importing.import_data(clips, "mine", {})
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("corpus: mosi\ncorpus: sims", "--settings: line 2: the key 'corpus' stands there twice, first in line 1"),
+        ("audio: {", "--settings: not valid YAML"),
+        ("- corpus", "--settings: '- corpus' is not a mapping"),
+    ],
+)
+def test_settings_are_read_as_strictly_as_params(tmp_path, settings, message):
+    command = [sys.executable, "-m", "elision", "import-data", str(tmp_path), "--settings", settings]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"elision: {message}" in done.stderr
+
+
 def refused(path, name="mine", **settings):
     """Message; nothing may be there afterwards that was not there before."""
     before = files(Path("data"))
