@@ -40,7 +40,9 @@ localrules:
 rule all:
     default_target: True
     input:
-        "results/report.html",
+        rules.aggregate.output,
+        rules.significance.output,
+        rules.report.output,
         "results/datasets/MANIFEST",
         "results/corruptions/MANIFEST",
         "results/models/MANIFEST",

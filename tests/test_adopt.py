@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -13,7 +14,7 @@ from elision.errors import ElisionError
 from elision.files import sha256
 from elision.layout import Layout
 from elision.recipe import Recipes
-from elision.store import write_tensors
+from elision.store import write_table, write_tensors
 
 RUN = ("mine", "majority", "seed-1")
 
@@ -33,13 +34,17 @@ def test_a_lock_that_nobody_holds_is_removed(lock):
     assert not adopt.unlock()
 
 
-def test_the_lock_of_a_running_snakemake_is_left(lock, tmp_path):
-    script = tmp_path / "snakemake"
-    script.write_text("import time\nprint('ready', flush=True)\ntime.sleep(60)\n")
-    process = subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, stdout=subprocess.PIPE)
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [(["snakemake"], "Snakemake is running"), (["-m", "elision", "train"], "train, a job of a Snakemake")],
+)
+def test_the_lock_of_what_still_runs_is_left(lock, tmp_path, words, what):
+    for name in ("snakemake", "elision.py"):
+        (tmp_path / name).write_text("import time\nprint('ready', flush=True)\ntime.sleep(60)\n")
+    process = subprocess.Popen([sys.executable, *words], cwd=tmp_path, stdout=subprocess.PIPE)
     try:
         assert process.stdout.readline() == b"ready\n"
-        with pytest.raises(ElisionError, match=f"process {process.pid}"):
+        with pytest.raises(ElisionError, match=rf"{what}.* \(process {process.pid}\)"):
             adopt.unlock()
         assert lock.exists()
     finally:
@@ -117,7 +122,23 @@ def test_a_stage_that_is_checked_out_again_is_unknown(folder, snakemake):
     run()
     path = folder.root / "models" / "MANIFEST"
     path.write_text(path.read_text() + "\n")
-    assert adopt.unknown(folder.root) == ["models"]
+    assert adopt.unknown(folder.root) == [folder.root / "models"]
+
+
+def test_a_final_file_that_is_checked_out_again_is_unknown_and_judged(folder, snakemake):
+    run()
+    recipe = Recipes(parameters.load("params.yaml")).significance
+    for name in ("intervals", "comparisons"):
+        write_table(folder.root / f"{name}.parquet", pd.DataFrame({"value": [0.5]}), recipe)
+        adopt.remember(folder.root / f"{name}.parquet")
+    adopt.refuse_unknown(folder.root)
+    write_table(folder.root / "intervals.parquet", pd.DataFrame({"value": [0.25]}), {**recipe, "identity": "other"})
+    with pytest.raises(ElisionError, match=r"^results/intervals\.parquet: put here"):
+        adopt.refuse_unknown(folder.root)
+    left = run()
+    assert "intervals.parquet" not in left
+    assert "comparisons.parquet" in left
+    assert len(snakemake) == 2
 
 
 def test_what_other_settings_made_is_removed_where_snakemake_does_not_know_it(folder, snakemake):
@@ -173,4 +194,4 @@ def test_nothing_is_known_of_files_that_snakemake_could_not_mark(folder, monkeyp
     monkeypatch.setattr(adopt.subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(ElisionError, match="no space"):
         run()
-    assert adopt.unknown(folder.root) == ["corruptions", "models"]
+    assert adopt.unknown(folder.root) == [folder.root / "corruptions", folder.root / "models"]

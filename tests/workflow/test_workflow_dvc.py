@@ -5,9 +5,12 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from workflow_project import METRICS, TINY, Project, Repository, changed, write_arrays
+
+from elision.store import read_table, write_table
 
 pytestmark = [pytest.mark.workflow, pytest.mark.orchestration]
 
@@ -153,14 +156,50 @@ def test_changed_code_reruns_the_steps_that_it_belongs_to(edited):
     assert "workflow/elision" in edited.dvc("status")
 
 
+@pytest.mark.parametrize(
+    ("lost", "jobs"),
+    [
+        ("tables/random_missing.csv", {"report": 1}),
+        ("metrics.json", {"aggregate": 1, "report": 1}),
+        ("comparisons.parquet", {"significance": 1, "report": 1}),
+    ],
+)
+def test_a_lost_file_is_made_again_though_the_page_is_there(edited, tmp_path, lost, jobs):
+    """Hazard: Snakemake asks only whether the files are there that a target names."""
+    kept = tmp_path / "kept"
+    shutil.copy2(edited.folder / "results" / lost, kept)
+    (edited.folder / "results" / lost).unlink()
+    assert edited.jobs() == jobs
+    shutil.copy2(kept, edited.folder / "results" / lost)
+
+
+def look_newer(results: Path) -> None:
+    """Give all files one time that is later than now, as a checkout may."""
+    later = time.time() + 60
+    for path in results.rglob("*"):
+        os.utime(path, (later, later))
+
+
+def test_final_files_that_other_settings_made_are_seen_though_snakemake_knows_their_names(edited, tmp_path):
+    """Hazard: `dvc checkout` of files that differ in nothing but how they are made from the same predictions."""
+    copy = Repository(tmp_path / "copy", TINY)
+    shutil.copytree(edited.folder, copy.folder, dirs_exist_ok=True)
+    path = copy.folder / "results" / "intervals.parquet"
+    table, provenance = read_table(path)
+    write_table(path, table.iloc[:1], {**provenance, "identity": "of other settings"})
+    look_newer(copy.folder / "results")
+    assert copy.jobs("--config", "adopt=1") == {}, "the naive set-up sees it: this test is of no use"
+    assert "intervals.parquet: put here by dvc" in copy.snakemake("-n", check=False)
+    assert "made by other settings" in copy.elision("adopt").stdout
+    assert copy.jobs() == {"significance": 1, "report": 1}
+
+
 def test_changed_data_are_seen_even_if_all_results_look_newer(edited, tmp_path):
     """Hazard: with linked caches DVC copies outs before a stage, and they become newer than what they are made from."""
     copy = Repository(tmp_path / "copy", TINY)
     shutil.copytree(edited.folder, copy.folder, dirs_exist_ok=True)
     write_arrays(copy.folder / "data" / "first", seed=8)
-    later = time.time() + 60
-    for path in sorted((copy.folder / "results").rglob("*")):
-        os.utime(path, (later, later))
+    look_newer(copy.folder / "results")
     assert copy.jobs() == {}, "the naive set-up sees it: this test is of no use"
     done = copy.elision("adopt")
     assert "made from other sources" in done.stdout

@@ -122,7 +122,7 @@ def test_thirty_kills_change_nothing(tmp_path):
         while any(
             runs(program, other) and runs_in(project.folder, other)
             for other in psutil.process_iter()
-            for program in ("dvc", "snakemake")
+            for program in ("dvc", "snakemake", "elision")
         ):
             time.sleep(0.1)
         after = made(project.folder)

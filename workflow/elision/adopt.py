@@ -23,26 +23,41 @@ from elision.params import Params
 from elision.recipe import Recipes, digest
 
 _LOCKS = Path(".snakemake/locks")
-_KNOWN = Path(".snakemake/elision")  # checksums of the manifests that were made here, or adopted
+_KNOWN = Path(".snakemake/elision")  # checksums of what stands for each part of the results, made here or adopted
+# The files after the stages, by the recipe of the job that makes them.
+_FINAL = {
+    "metrics.parquet": "aggregate",
+    "confusions.parquet": "aggregate",
+    "intervals.parquet": "significance",
+    "comparisons.parquet": "significance",
+    "report.html": "report",
+}
 _META = re.compile(r'<meta name="provenance" content="(\w+) (\w+)">')
 
 
-def remember(folder: Path) -> None:
-    """Note that Snakemake knows what the manifest of a stage's folder lists."""
-    with replacing(_KNOWN / folder.name) as temporary:
-        temporary.write_text(sha256(folder / "MANIFEST"), encoding="utf-8")
+def _mark(part: Path) -> Path:
+    """Return what a part of the results is known by: the manifest of a stage's folder, or the file itself."""
+    return part / "MANIFEST" if part.name in STAGES else part
 
 
-def unknown(results: Path) -> list[str]:
-    """Return the stages whose files were put into ``results`` by something else than this folder's Snakemake."""
+def remember(part: Path) -> None:
+    """Note that Snakemake knows a part of the results, where it runs: what the manifest of a stage lists, or a file."""
+    if _KNOWN.exists():
+        with replacing(_KNOWN / part.name) as temporary:
+            temporary.write_text(sha256(_mark(part)), encoding="utf-8")
+
+
+def unknown(results: Path) -> list[Path]:
+    """Return the parts that were put into ``results`` by something else than this folder's Snakemake."""
+    parts = [results / name for name in (*STAGES, *_FINAL)]
     if not _KNOWN.exists():
-        return [stage for stage in STAGES if (results / stage).exists()]
+        return [part for part in parts if part.exists()]
 
-    def is_known(stage: str) -> bool:
-        note = _KNOWN / stage
-        return note.exists() and note.read_text(encoding="utf-8") == sha256(results / stage / "MANIFEST")
+    def is_known(part: Path) -> bool:
+        note = _KNOWN / part.name
+        return note.exists() and note.read_text(encoding="utf-8") == sha256(_mark(part))
 
-    return [stage for stage in STAGES if (results / stage / "MANIFEST").exists() and not is_known(stage)]
+    return [part for part in parts if _mark(part).exists() and not is_known(part)]
 
 
 def refuse_unknown(results: Path) -> None:
@@ -55,7 +70,7 @@ def refuse_unknown(results: Path) -> None:
     """
     if came := unknown(results):
         raise ElisionError(
-            f"{', '.join(str(results / stage) for stage in came)}: put here by dvc pull or checkout, or copied, not "
+            f"{', '.join(map(str, came))}: put here by dvc pull or checkout, or copied, not "
             "made by Snakemake in this folder, so it cannot tell what is up to date; run once: elision adopt"
         )
 
@@ -71,16 +86,18 @@ def unlock() -> bool:
     Raises
     ------
     ElisionError
-        If a Snakemake is running here.
+        If a Snakemake is running here, or a job of one that was killed: two of a kind would write the same files.
     """
     locks = [path for path in _LOCKS.glob("*") if path.is_file()]
     here = Path.cwd()
-    for process in psutil.process_iter(["pid", "name", "cmdline", "cwd"]) if locks else ():
-        words = [Path(word).name for word in (process.info["cmdline"] or [])[:3]]
-        if "snakemake" in words and process.info["cwd"] and Path(process.info["cwd"]) == here:
-            raise ElisionError(
-                f"Snakemake is running in this folder (process {process.info['pid']}); wait for it, or stop it"
-            )
+    for process in psutil.process_iter(["pid", "cmdline", "cwd"]) if locks else ():
+        if not process.info["cwd"] or Path(process.info["cwd"]) != here:
+            continue
+        words = [Path(word).name for word in (process.info["cmdline"] or [])[:4]]
+        is_job = words[1:3] == ["-m", "elision"] and words[3:] != ["adopt"]
+        if is_job or "snakemake" in words[:3]:
+            what = f"{words[3]}, a job of a Snakemake that was killed, still runs" if is_job else "Snakemake is running"
+            raise ElisionError(f"{what} in this folder (process {process.info['pid']}); wait for it, or stop it")
     for path in locks:
         path.unlink()
     return bool(locks)
@@ -102,7 +119,7 @@ def adopt(params: Params, layout: Layout, arguments: Iterable[str] = ()) -> None
     Raises
     ------
     ElisionError
-        If a Snakemake is running here, or cannot mark the files.
+        If a Snakemake or a job of one is running here, or Snakemake cannot mark the files.
     """
     if unlock():
         print("removed the lock of an interrupted run; it goes on with what is there")
@@ -123,9 +140,9 @@ def adopt(params: Params, layout: Layout, arguments: Iterable[str] = ()) -> None
     if done.returncode:
         raise ElisionError(f"Snakemake could not mark files as up to date:\n{done.stdout}{done.stderr}")
     begin()
-    for stage in came:
-        if (layout.root / stage / "MANIFEST").exists():
-            remember(layout.root / stage)
+    for part in came:
+        if _mark(part).exists():
+            remember(part)
 
 
 class _Inventory:
@@ -151,10 +168,8 @@ class _Inventory:
         for dataset, digest_of in data.items():
             self._runs(dataset, digest_of)
         together = digest(data) if all(data.values()) else None
-        self._look(layout.root / "metrics.parquet", self.recipes.aggregate, data=together)
-        for name in ("intervals", "comparisons"):
-            self._look(layout.root / f"{name}.parquet", self.recipes.significance, data=together)
-        self._look(layout.root / "report.html", self.recipes.report, data=together)
+        for name, step in _FINAL.items():
+            self._look(layout.root / name, getattr(self.recipes, step), data=together)
         for stage in STAGES:
             self._manifest(stage, thorough=thorough)
 

@@ -497,6 +497,7 @@ def _predictions(params: parameters.Params, layout: Layout, data: dict[str, str]
 @app.command()
 def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     """Compute the metrics of all predictions."""
+    from elision.adopt import remember
     from elision.evaluation import aggregate as aggregation
     from elision.files import replacing
     from elision.store import write_table
@@ -509,13 +510,15 @@ def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results
     provenance = {**expected, "data": digest(data)}
     with replacing(results / "metrics.json") as temporary:
         temporary.write_text(json.dumps(aggregation.summary(metrics), indent=1) + "\n", encoding="utf-8")
-    write_table(results / "confusions.parquet", confusions, provenance)
-    write_table(results / "metrics.parquet", metrics, provenance)
+    for name, table in (("confusions", confusions), ("metrics", metrics)):
+        write_table(results / f"{name}.parquet", table, provenance)
+        remember(results / f"{name}.parquet")
 
 
 @app.command()
 def significance(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     """Compute intervals of all metrics, and compare all methods with each other."""
+    from elision.adopt import remember
     from elision.evaluation.significance import significance as run_significance
     from elision.store import read_table, write_table
 
@@ -530,6 +533,7 @@ def significance(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Resu
     made = run_significance(_predictions(settings, layout, data), samples, settings.statistics)
     for name, table in zip(("intervals", "comparisons"), made, strict=True):
         write_table(results / f"{name}.parquet", table, {**expected, "data": digest(data)})
+        remember(results / f"{name}.parquet")
 
 
 @app.command()
@@ -538,6 +542,7 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
     import pandas as pd
 
     from elision import report as reports
+    from elision.adopt import remember
     from elision.evaluation.representations import read
     from elision.store import read_table
 
@@ -583,6 +588,7 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
         settings={"params": settings.model_dump(mode="json")},
         provenance=f"{identity} {digest(data)}",
     )
+    remember(results / "report.html")
 
 
 @app.command()
