@@ -73,7 +73,7 @@ def site(name: str, folder: Path, lines: dict[str, str]) -> Path:
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 900
+    deadline = time.monotonic() + 1800
     while not condition():
         assert process.poll() is None, "was over too early"
         assert time.monotonic() < deadline
@@ -119,7 +119,7 @@ def finished(slurm, tmp_path_factory) -> Finished:
         subprocess.run([SCRIPTS / "kill-node.sh", slurm, training["NodeList"]], check=True)
         assert not state.with_name("model.safetensors").exists(), "was over too early"
 
-        code = process.wait(timeout=900)
+        code = process.wait(timeout=1800)
         assert code == 0, "".join(path.read_text() for path in project.folder.rglob("*.snakemake.log"))
     finally:
         if process.poll() is None:

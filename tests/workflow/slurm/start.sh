@@ -57,8 +57,8 @@ ReturnToService=2
 MinJobAge=7200
 InactiveLimit=0
 KillWait=2
-SlurmdTimeout=10
-MessageTimeout=5
+SlurmdTimeout=20
+MessageTimeout=10
 GresTypes=gpu
 NodeName=n1 NodeHostname=$(hostname) NodeAddr=127.0.0.1 Port=16821 CPUs=8 RealMemory=32000 Gres=gpu:1
 NodeName=n2 NodeHostname=$(hostname) NodeAddr=127.0.0.1 Port=16822 CPUs=8 RealMemory=32000 Gres=gpu:1
