@@ -6,13 +6,13 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default
 CORES ?= all
+WORKERS ?= auto
 
-.PHONY: help demo test orchestration lint format clean
+.PHONY: help demo test lint format clean
 
 help:
 	@echo "make demo    install, run the whole workflow on params.yaml, print the headline table"
-	@echo "make test    install, run the tests"
-	@echo "make orchestration   the tests of DVC, of Slurm and of kills (about 15 minutes more)"
+	@echo "make test    install, run the tests (ALL=1: also those of DVC, of Slurm and of kills, about 15 minutes more)"
 	@echo "make lint    ruff, snakefmt, snakemake --lint"
 	@echo "make format  ruff format, snakefmt"
 	@echo "make clean   delete results/ (not the environment, not data/)"
@@ -33,10 +33,7 @@ demo: $(INSTALLED)
 	@$(BIN)/elision headline
 
 test: $(INSTALLED)
-	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
-
-orchestration: $(INSTALLED)
-	$(BIN)/pytest --numprocesses 3 --dist loadfile -m orchestration
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(ALL),-m "")
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -15,9 +15,9 @@ REPOSITORY = Path(__file__).parent.parent
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with whole workflows, which take longest, so that no worker is left with them at the end."""
+    """Begin with what takes longest, kills, clusters and whole workflows, so that none is left at the end."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: "workflow" not in item.keywords)
+        items.sort(key=lambda item: ("orchestration" not in item.keywords, "workflow" not in item.keywords))
 
 
 @pytest.fixture

@@ -189,6 +189,21 @@ def test_a_manifest_of_other_content_is_made_again(folder, snakemake):
     assert "models/mine/majority/seed-1/history.csv" in left
 
 
+def test_params_are_checked_until_a_run_has_begun_and_again_when_they_or_the_code_change(folder, monkeypatch):
+    def is_checked() -> bool:
+        return adopt.is_checked(Recipes(parameters.load("params.yaml")))
+
+    assert not is_checked()
+    adopt.begin(Recipes(parameters.load("params.yaml")))
+    assert is_checked()
+    change(train={"device": "cpu"})
+    assert not is_checked()
+    change(train={})
+    assert is_checked()
+    monkeypatch.setattr("elision.recipe.code", lambda *_, **__: "other code")
+    assert not is_checked()
+
+
 def test_nothing_is_known_of_files_that_snakemake_could_not_mark(folder, monkeypatch):
     failed = subprocess.CompletedProcess([], 1, "no space", "")
     monkeypatch.setattr(adopt.subprocess, "run", lambda *_, **__: failed)

@@ -24,6 +24,7 @@ from elision.recipe import Recipes, digest
 
 _LOCKS = Path(".snakemake/locks")
 _KNOWN = Path(".snakemake/elision")  # checksums of what stands for each part of the results, made here or adopted
+_CHECKED = _KNOWN / "params"
 # The files after the stages, by the recipe of the job that makes them.
 _FINAL = {
     "metrics.parquet": "aggregate",
@@ -75,9 +76,19 @@ def refuse_unknown(results: Path) -> None:
         )
 
 
-def begin() -> None:
-    """Note that Snakemake runs in this folder: from now on it knows what is made here."""
-    _KNOWN.mkdir(parents=True, exist_ok=True)
+def begin(recipes: Recipes) -> None:
+    """Note that Snakemake runs here, with params that are in order: from now on it knows what is made here."""
+    with replacing(_CHECKED) as temporary:
+        temporary.write_text(_of_params(recipes), encoding="utf-8")
+
+
+def is_checked(recipes: Recipes) -> bool:
+    """Tell whether Snakemake has begun here with these params and this code, so that they need no check, of 2 s."""
+    return _CHECKED.exists() and _CHECKED.read_text(encoding="utf-8") == _of_params(recipes)
+
+
+def _of_params(recipes: Recipes) -> str:
+    return digest([recipes.params.model_dump(mode="json"), recipes.report["identity"]])
 
 
 def unlock() -> bool:
@@ -139,7 +150,7 @@ def adopt(params: Params, layout: Layout, arguments: Iterable[str] = ()) -> None
     )
     if done.returncode:
         raise ElisionError(f"Snakemake could not mark files as up to date:\n{done.stdout}{done.stderr}")
-    begin()
+    begin(found.recipes)
     for part in came:
         if _mark(part).exists():
             remember(part)

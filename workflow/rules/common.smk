@@ -19,14 +19,14 @@ RESULTS = Layout(Path("results"))
 PARAMS_FILE = config.get("params", "params.yaml")
 try:
     PARAMS = parameters.load(PARAMS_FILE)
+    RECIPES = Recipes(PARAMS)
     if workflow.is_main_process:
-        check(PARAMS)
+        if not adopt.is_checked(RECIPES):
+            check(PARAMS)
         if "adopt" not in config:
             adopt.refuse_unknown(RESULTS.root)
 except ElisionError as error:
     stop(error)
-
-RECIPES = Recipes(PARAMS)
 
 # Jobs run this package with this Python (or that of their conda environment), wherever they start. Snakemake takes
 # PYTHONPATH from the surroundings of a conda environment, so it is set inside.

@@ -124,12 +124,12 @@ def draw(store: Store, settings: Corruption) -> tuple[list[Condition], dict[str,
 
 
 def write(store: Store, settings: Corruption, draws: Path, description: Path, provenance: dict) -> None:
-    """Draw the test corruption of a dataset and write it."""
+    """Draw the test corruption of a dataset and write it; last the draws, which carry the provenance of both."""
     listed, drawn = draw(store, settings)
-    write_tensors(draws, drawn, provenance)
     document = {"seed": settings.seed, "conditions": [asdict(condition) for condition in listed]}
     with replacing(description) as temporary:
         temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write_tensors(draws, drawn, provenance)
 
 
 def read(draws: Path, description: Path) -> Plan:
