@@ -8,10 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 from elision.store import Header, Sequences, Store
 
 REPOSITORY = Path(__file__).parent.parent
+
+settings.register_profile("elision", deadline=None)  # a timing is never a test
+settings.load_profile("elision")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

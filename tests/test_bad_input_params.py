@@ -129,7 +129,7 @@ ENTRIES = [{"self_mm": 5}, {"self_mm": [1]}, {1: 2}, {"source": "demo", 1: 2}, {
     value=st.one_of(wrong, st.sampled_from(ENTRIES)),
     key=st.sampled_from(KEYS),
 )
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 def test_a_wrong_value_anywhere_is_read_or_refused(file, place, value, key):
     file.write_text(yaml.safe_dump(put(FULL, place, value, key)), encoding="utf-8")
     message = read_or_refused(file)
@@ -147,7 +147,7 @@ def test_a_wrong_value_anywhere_is_read_or_refused(file, place, value, key):
         ),
     ),
 )
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 def test_a_damaged_file_is_read_or_refused(file, at, length, insert):
     whole = yaml.safe_dump(FULL).encode()
     place = round(at * len(whole))

@@ -64,7 +64,7 @@ def same(a, b):
 
 
 @given(item=contents, protocol=st.sampled_from(PROTOCOLS))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_arrays_and_containers_come_back_as_they_were_written(tmp_path_factory, item, protocol):
     path = write(tmp_path_factory.getbasetemp(), item, protocol)
     assert same(pickles.load(path), item)
@@ -366,7 +366,7 @@ def test_a_size_that_the_file_does_not_have_takes_no_memory(tmp_path):
 
 
 @given(data=st.binary(max_size=60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_bytes_are_read_or_refused(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "noise.pkl"
     path.write_bytes(data)

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from elision.corruption.noise import betas, draw, noisy, remaining, times
@@ -85,7 +85,6 @@ def test_the_schedules_follow_their_formulas():
             assert betas(schedule, steps, first, last)[i] == pytest.approx(expected[schedule], rel=1e-9)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(SCHEDULES), st.integers(1, 200), st.floats(1e-4, 0.5), st.floats(0.5, 0.95))
 def test_every_step_destroys_and_none_destroys_all(schedule, steps, first, last):
     beta = betas(schedule, steps, first, last)
@@ -109,7 +108,6 @@ def test_a_schedule_that_does_not_exist_is_named():
         betas("linear", 0)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 10**9))
 def test_the_latest_time_is_the_last_step(steps):
     assert math.floor(np.nextafter(1.0, 0.0) * steps) == steps - 1
@@ -152,14 +150,12 @@ def test_three_entries_of_ten_get_an_impulse_of_either_sign():
     assert abs((noise > 0).mean() - 0.15) < 0.01 and abs((noise < 0).mean() - 0.15) < 0.01
 
 
-@settings(deadline=None)
 @given(st.sampled_from(KINDS), st.integers(0, 30), st.integers(0, 30), st.integers(1, 8))
 def test_a_longer_sample_begins_with_the_same_noise(kind, short, more, width):
     longer = of_sample(kind, shape=(short + more, width))
     assert np.array_equal(longer[:short], of_sample(kind, shape=(short, width)))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32), st.floats(0, 1))
 def test_the_mixture_keeps_signal_and_noise_apart(seed, abar):
     x, noise = np.random.default_rng(seed).normal(size=(2, 4, 3)).astype(np.float32)

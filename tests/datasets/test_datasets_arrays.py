@@ -302,7 +302,7 @@ def stacked(folder, form, sequences, ids, *, layout):
     "layout", ["vectors", "padded", "padded with lengths", "flat with lengths", "flat with offsets"]
 )
 @given(data=st.data())
-@hypothesis_settings(max_examples=12, deadline=None)
+@hypothesis_settings(max_examples=12)
 def test_sequences_come_back_from_every_layout_of_one_array(tmp_path_factory, form, layout, data):
     folder = tmp_path_factory.mktemp("layout")
     count = data.draw(st.integers(3, 8))

@@ -265,7 +265,7 @@ def test_a_file_that_is_cut_short_is_refused(dataset):
 @given(
     flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=4),
 )
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 def test_flipped_bytes_are_read_or_refused(dataset, flips):
     content = bytearray(dataset.whole)
     for place, flip in flips:
@@ -274,7 +274,7 @@ def test_flipped_bytes_are_read_or_refused(dataset, flips):
 
 
 @given(content=st.binary(max_size=200), keep=st.integers(0, 40))
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 def test_other_bytes_are_refused(dataset, content, keep):
     dataset.prepared_or_refused(dataset.whole[:keep] + content)
 
@@ -334,7 +334,7 @@ def clips(tmp_path_factory) -> Dataset:
     quote=st.booleans(),
     damage=st.sampled_from(["", '"', '"\n', "\0", "a,b\n", "\x1a", ",,,,,,,,,,,,\n"]),
 )
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 def test_a_table_of_clips_is_read_or_refused(clips, columns, changes, separator, newline, encoding, quote, damage):
     rows = [["id", "text", "label", "split", *columns]]
     rows += [[f"clip {k}", "words", str(k - 2), split, *[""] * len(columns)] for k, split in enumerate([*SPLITS] * 2)]

@@ -72,7 +72,7 @@ def test_sentiment_of_known_sentences(sentence, expected):
     assert demo.sentiment(sentence) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(target=st.floats(-3, 3), seed=st.integers(0, 2**32))
 def test_a_sentence_says_what_it_should(target, seed):
     assert demo.sentiment(demo.compose(target, plain=False, draw=np.random.default_rng(seed))) == pytest.approx(

@@ -479,7 +479,7 @@ def test_exported_types_are_those_that_readers_expect(tmp_path):
 
 
 @given(seed=st.integers(0, 2**32), options=st.sampled_from([{}, {"aligned": True}, {"sims": True}]))
-@hypothesis_settings(max_examples=10, deadline=None)
+@hypothesis_settings(max_examples=10)
 def test_exporting_an_imported_export_gives_the_same_bytes(tmp_path_factory, seed, options):
     folder = tmp_path_factory.mktemp("round")
     data = make(seed=seed, **options)

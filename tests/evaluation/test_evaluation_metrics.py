@@ -282,7 +282,7 @@ def test_emotion_values_worked_by_hand():
     assert values["f1_binary_weighted.angry"] == pytest.approx((2 * (2 / 4) + 6 * (10 / 12)) / 8)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
 @pytest.mark.filterwarnings("ignore")
 def test_emotion_metrics_equal_those_of_sklearn(pairs):
@@ -303,7 +303,6 @@ def test_emotion_metrics_equal_those_of_sklearn(pairs):
         assert np.isnan(positive) or positive == pytest.approx(sklearn.f1_score(*binary, zero_division=0))
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=9, max_size=9), st.integers(0, 2))
 def test_a_class_against_the_rest_keeps_every_sample(cells, number):
     counts = np.array(cells).reshape(3, 3)

@@ -99,7 +99,7 @@ def weighted(draw, family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @given(data=st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_weighted_metric_is_that_of_samples_given_so_many_times(family, data):
     label, prediction, times = data.draw(weighted(family))
     total = totals(np.arange(len(label)), times)

@@ -69,7 +69,7 @@ def test_the_first_sample_of_a_frame_is_left_out_at_lag_one_as_in_librosa():
     assert_equal_to_librosa(y, fmin=65.4, fmax=2093, sr=SR, hop_length=128)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(0, 6000),
@@ -86,7 +86,7 @@ def test_any_signal_and_range_give_the_numbers_of_librosa(seed, n, frequency, no
     assert_equal_to_librosa(y.astype(np.float32), fmin=fmin, fmax=fmin * 2**octaves, sr=SR, hop_length=hop_length)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), certain=st.floats(0, 1), width=st.sampled_from([1, 3, 7]))
 def test_the_banded_decoder_takes_the_path_of_the_dense_one(seed, certain, width):
     random = np.random.default_rng(seed)

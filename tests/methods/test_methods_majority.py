@@ -35,7 +35,7 @@ def test_a_score_of_0_is_negative_on_sims():
     assert 0.1 < constant(0, 0, 0.2, 0.4, 0.6, corpus="sims") <= 0.7
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(-15, 15).map(lambda n: n / 5), min_size=1, max_size=30))
 def test_its_accuracies_are_the_majority_shares_and_its_f1_follows_from_them(labels):
     found, y = constant(*labels), np.array(labels)

@@ -38,7 +38,7 @@ def assert_equal(first: Database, second: Database) -> None:
 
 
 @given(st.integers(1, 60), st.integers(1, 40), st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_search_gives_the_largest_cosines_in_order(count, queries, seed):
     values = vectors(count, seed=seed)
     query = torch.randn(queries, 8, generator=torch.Generator().manual_seed(seed + 1))

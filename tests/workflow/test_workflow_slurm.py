@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from workflow_project import REPOSITORY, SMALL, Project, Repository, changed
+from workflow_project import REPOSITORY, SMALL, TINY, Project, Repository, changed
 
 pytest.importorskip("snakemake_executor_plugin_slurm", reason="needs the executors: pip install -e .[cluster]")
 
@@ -178,19 +178,11 @@ def test_dvc_repro_runs_its_jobs_on_slurm(slurm, tmp_path, monkeypatch):
     shutil.rmtree(clone.folder / "workflow" / "profiles" / "slurm")
     site("slurm", clone.folder / "workflow" / "profiles", SLURM_SITE)
     monkeypatch.setenv("SNAKEMAKE_PROFILE", "workflow/profiles/slurm")
+    clone.write(changed(TINY, methods=["majority"]))
     before = len(queue())
     clone.dvc("repro")
-    assert rules(queue()[before:]) == {
-        "prepare_sequences": 1,
-        "align": 1,
-        "corrupt": 1,
-        "train": 2,
-        "evaluate": 2,
-        "represent": 2,
-        "aggregate": 1,
-        "significance": 1,
-        "report": 1,
-    }
+    steps = ("prepare_sequences", "align", "corrupt", "train", "evaluate", "represent")
+    assert rules(queue()[before:]) == dict.fromkeys((*steps, "aggregate", "significance", "report"), 1)
     assert "Data and pipelines are up to date." in clone.dvc("repro")
 
 
