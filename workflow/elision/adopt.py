@@ -105,7 +105,7 @@ def unlock() -> bool:
         if not process.info["cwd"] or Path(process.info["cwd"]) != here:
             continue
         words = [Path(word).name for word in (process.info["cmdline"] or [])[:4]]
-        is_job = words[1:3] == ["-m", "elision"] and words[3:] != ["adopt"]
+        is_job = words[1:3] == ["-m", "elision"] and words[3:] not in ([], ["adopt"])
         if is_job or "snakemake" in words[:3]:
             what = f"{words[3]}, a job of a Snakemake that was killed, still runs" if is_job else "Snakemake is running"
             raise ElisionError(f"{what} in this folder (process {process.info['pid']}); wait for it, or stop it")
