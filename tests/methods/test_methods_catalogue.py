@@ -182,7 +182,7 @@ def test_the_catalogue_counts_every_method_without_its_text_encoder(dims):
         expected = totals[column] - LEFT_OUT.get(name, 0)
         assert listed[name]["parameters"] == expected == sum(listed[name]["submodules"].values()), name
     of_tokens = {name for name in method_names() if load(name).reads_text == "tokens"}
-    assert set(TOTALS) == of_tokens - {"majority", "text_only"}
+    assert set(TOTALS) == of_tokens - {"text_only"}
     assert listed["lnln"]["submodules"]["<own>"] == 2048
     assert listed["majority"] == {"name": "majority", "parameters": 0, "submodules": {}}
     assert listed["text_only"]["submodules"] == {"head": 769}

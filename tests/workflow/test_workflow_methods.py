@@ -44,14 +44,14 @@ def test_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
 def test_a_protocol_without_missing_rates_goes_from_classes_to_the_report(small, tmp_path):
     shutil.copytree(small.folder, tmp_path / "protocol")
     entry = {**SMALL["datasets"]["demo"], **CLASSES, "folds": FOLDS, "protocol": "nmer"}
-    params = {**SMALL, "datasets": {"demo": entry}, "methods": ["majority"]}
+    params = {**SMALL, "datasets": {"demo": entry}, "methods": ["majority", "ae"]}
     del params["corruption"]
     project = Project(tmp_path / "protocol", {**params, "train": {"device": "cpu", "epochs": 1}})
     project.snakemake("--cores", "2")
     metrics = pd.read_parquet(project.folder / "results" / "metrics.parquet")
     assert set(metrics["corruption"]) == {"gaussian", "impulse"}
     assert set(metrics["protocol"]) == {"nmer"}
-    record = json.loads((project.folder / "results/models/demo/majority/seed-1.fold-2/run.json").read_text())
+    record = json.loads((project.folder / "results/models/demo/ae/seed-1.fold-2/run.json").read_text())
     assert record["protocol"] == "nmer (train.epochs: 1)"
     page = (project.folder / "results" / "report.html").read_text()
     assert "Protocol: nmer (train.epochs: 1)" in page

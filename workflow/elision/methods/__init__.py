@@ -127,7 +127,7 @@ def build(
     cls = load(name)
     if spec.task not in cls.task:
         raise ElisionError(f"{name}: made for {', '.join(sorted(cls.task))}, but the dataset asks for {spec.task}")
-    if cls.reads_text == "vectors":
+    if cls.reads_text != "tokens":
         from torch import nn
 
         encoder = nn.Identity()

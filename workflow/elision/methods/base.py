@@ -81,7 +81,8 @@ class Method(nn.Module):
     retrieves : str
         The stage among them whose retrieval database it searches; a literal, too.
     reads_text : str
-        ``tokens``: ids, for a text encoder that is part of the method; ``vectors``: frozen text features.
+        ``tokens``: ids, for a text encoder that is part of the method; ``vectors``: frozen text features; ``nothing``:
+        no text encoder is loaded.
     requires : tuple of str
         Modalities without which it is not the method.
     uses_pooler : bool
@@ -96,7 +97,7 @@ class Method(nn.Module):
     task: ClassVar[tuple[str, ...]] = ("regression", "classification")
     needs: ClassVar[tuple[str, ...]] = ()
     retrieves: ClassVar[str] = ""
-    reads_text: ClassVar[Literal["tokens", "vectors"]] = "tokens"
+    reads_text: ClassVar[Literal["tokens", "vectors", "nothing"]] = "tokens"
     requires: ClassVar[tuple[str, ...]] = ()
     uses_pooler: ClassVar[bool] = False
     corpus_defaults: ClassVar[dict[str, dict]] = {}

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
-from elision.methods.layers.text_encoder import StubEncoder
 from elision.task import CORPORA, DataSpec, TaskKind
 
 _SIMS_BORDERS = torch.tensor([-0.7, -0.1, 0.1, 0.7])
@@ -29,6 +28,7 @@ class Majority(Method):
     """
 
     name = "majority"
+    reads_text = "nothing"
 
     class Hyperparameters(TrainingHyperparameters):
         """Nothing is optimised."""
@@ -36,7 +36,7 @@ class Majority(Method):
         epochs: int = Field(0, ge=0, le=0, description="none: the constant is found before the first")
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
-        super().__init__(hyperparameters, spec, StubEncoder(encoder.width))
+        super().__init__(hyperparameters, spec, encoder)
         self.register_buffer("constant", torch.zeros(spec.outputs))
 
     def begin_training(self, labels: Tensor) -> None:

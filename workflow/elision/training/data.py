@@ -41,7 +41,7 @@ class View:
         not suffice, the last one is repeated. In either alignment all modalities have length T; a position is valid, or
         observed, if one of its frames is.
     reads_text : str
-        ``tokens`` or ``vectors``.
+        ``tokens``, ``vectors``, or ``nothing``: then the tokens are there all the same.
     fold : int
         0 without folds.
     """
@@ -240,7 +240,7 @@ class SplitData:
         seen = view.sequences(store)
         for name in MODALITIES:
             if name not in seen:
-                tokens = name == "text" and view.reads_text == "tokens"
+                tokens = name == "text" and view.reads_text != "vectors"
                 self._load_absent(name, len(rows), length, tokens=tokens)
                 continue
             self._load(seen[name], name, rows, scales.get(name))
