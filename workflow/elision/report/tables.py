@@ -243,11 +243,10 @@ def _wide(
     columns = dict.fromkeys(("runs", "seeds", "folds", "over", "conditions"), "max")
     table = long.groupby(rows, observed=True).agg({**columns, "undefined": "sum", "on_test": "any"})
     table.insert(0, "checkpoints", np.where(table.pop("on_test"), "TEST", "valid"))
-    present = set(long["metric"])
+    values = long.set_index([*rows, "metric"])[["mean", "std"]].unstack("metric").reindex(table.index)
     for key in dict.fromkeys([*METRICS, *(key for keys in shown.values() for key in keys)]):
-        if key in present:
-            values = long[long["metric"] == key].set_index(rows)
-            table[f"{key}_mean"], table[f"{key}_std"] = values["mean"], values["std"]
+        if ("mean", key) in values:
+            table[f"{key}_mean"], table[f"{key}_std"] = values["mean", key], values["std", key]
     names = [column for column in ("method", *by) if table.index.get_level_values(column).dtype == "category"]
     return table.reset_index().astype(dict.fromkeys(names, str))
 
@@ -314,8 +313,8 @@ def _cells(methods: Sequence[str], rows: pd.DataFrame, name: str) -> list[Cell]:
         method: 1 + ranking.index(shown[method]) for method in shown if method != FLOOR and shown[method] in ranking
     }
     form, columns = (within, ("low", "high")) if f"{name}_low" in rows else (estimate, ("std",))
-    spread = rows[[f"{name}_{column}" for column in columns]]
-    texts = {method: form(mean, *spread.loc[method], name) for method, mean in means.items()}
+    spread = rows[[f"{name}_{column}" for column in columns]].itertuples(name=None)
+    texts = {method: form(means[method], *values, name) for method, *values in spread}
     return [Cell(means.get(method, np.nan), texts.get(method, NAN), ranks.get(method, 0)) for method in methods]
 
 
