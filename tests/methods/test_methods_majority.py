@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 from tiny_methods import SPEC, make, make_batch
 
+from elision.methods import build, resolve
 from elision.methods.majority import majority_constant
 
 
@@ -58,5 +61,6 @@ def test_it_predicts_the_constant_of_the_training_labels_whatever_the_input():
     assert not list(method.parameters())
 
 
-def test_it_reads_no_text_so_it_keeps_no_encoder():
-    assert set(make("majority").state_dict()) == {"constant"}
+def test_it_reads_no_text_so_it_loads_no_encoder():
+    method = build("majority", resolve("majority", "mosi")[0], replace(SPEC, encoder="an encoder that is nowhere"))
+    assert set(method.state_dict()) == {"constant"}
