@@ -13,7 +13,7 @@ pytestmark = pytest.mark.workflow
 
 # One of each way of training with classes (the demo has those with scores); that every method learns is tested without
 # the workflow.
-EMOTION = ["mmin", "ramer"]
+EMOTION = ["mmin", "nmer", "ramer"]
 STAGES = {stage for method in EMOTION for stage in needs(method)}
 
 
