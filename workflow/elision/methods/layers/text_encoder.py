@@ -77,7 +77,7 @@ class TextEncoder(nn.Module):
 
 
 class StubEncoder(nn.Module):
-    """No encoder: zeros of a given width, for counting a method's own parameters and for methods that read no text."""
+    """No encoder: zeros of a given width, for counting a method's own parameters."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
