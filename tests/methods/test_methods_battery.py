@@ -212,10 +212,13 @@ def test_it_overfits_samples_whose_label_needs_every_modality(name):
         for group in optimizer.param_groups:
             group["lr"] = max(group["lr"], 3e-3)
     torch.manual_seed(0)
-    for epoch in range(1, 61):
-        learn(method, [batch], optimizers, epoch=epoch)
-    error = (method.eval().predict(batch).output - batch.label).abs()
-    assert error.mean() < 0.25  # the best constant has 1.0, the best two modalities 0.67
+    # How many epochs it takes, the rounding of the processor has a say in.
+    for epoch in range(1, 201):
+        learn(method.train(), [batch], optimizers, epoch=epoch)
+        error = (method.eval().predict(batch).output - batch.label).abs().mean()
+        if error < 0.25:  # the best constant has 1.0, the best two modalities 0.67
+            return
+    pytest.fail(f"after {epoch} epochs the mean absolute error is {error:.2f}")
 
 
 @pytest.mark.parametrize("name", TRAINED)

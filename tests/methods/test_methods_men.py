@@ -65,7 +65,7 @@ def test_on_clean_data_it_starts_where_the_stage_stopped(batch):
     method = make("men").eval()
     clean = replace(batch.clean, clean=batch.clean)
     assert torch.equal(method.predict(clean).representation, method.teacher.predict(clean).representation)
-    assert method.loss(clean)["invariant"] == 0
+    assert method.loss(clean)["invariant"] < 1e-12
 
 
 @pytest.mark.parametrize("absent", MODALITIES)
