@@ -1,5 +1,6 @@
 """A small project is made once, from clips with a face and a voice to predictions; then its models are asked."""
 
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -53,7 +54,7 @@ PARAMS = {
     "train": {"device": "cpu"},
 }
 # The largest difference to the evaluation: an LSTM's last bits depend on the lengths of the other samples of a batch.
-ASKED = {("scores", "lnln"): 0, ("scores", "words"): 1e-6, ("classes", "ae"): 0, ("classes", "ramer"): 0}
+ASKED = [("scores", "lnln"), ("scores", "words"), ("classes", "ae"), ("classes", "ramer")]
 
 
 def make_clip(path, *, seed, seconds=0.8):
@@ -142,6 +143,8 @@ def test_a_clip_of_the_dataset_gets_the_predictions_of_the_evaluation(project, d
     found = {clip["id"]: clip for clip in document["clips"]}
     stored, _ = read_table(Layout(project / "results").predictions(dataset, method, RUN))
     logits = [name for name in stored if name.startswith("logit.")]
+    # The last bits of a product of matrices may depend on the size of the batch.
+    near = functools.partial(pytest.approx, rel=0, abs=1e-6)
     for name, absent in {"test_1": (), "test_2": ("audio",)}.items():
         assert found[name]["absent"] == list(absent)
         answers, compared = by_condition(found[name]), 0
@@ -158,8 +161,9 @@ def test_a_clip_of_the_dataset_gets_the_predictions_of_the_evaluation(project, d
                 continue
             if logits:
                 assert answer["prediction"] == row["prediction"]
-                assert [answer["logits"][c.removeprefix("logit.")] for c in logits] == [row[c] for c in logits]
-            assert logits or abs(answer["prediction"] - row["prediction"]) <= ASKED[dataset, method]
+                assert answer["logits"] == near({c.removeprefix("logit."): row[c] for c in logits})
+            else:
+                assert answer["prediction"] == near(row["prediction"])
             compared += 1
         assert compared == (3 if absent else 2 + 7 + 1)
 

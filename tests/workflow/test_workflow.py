@@ -48,7 +48,7 @@ def test_a_clip_that_is_asked_about_gets_the_predictions_of_the_evaluation(small
     (answer,) = json.loads(done.stdout)["clips"]
     found = {(p["corruption"], p["level"], "+".join(p["modalities"])): p["prediction"] for p in answer["predictions"]}
     keys = zip(stored["corruption"], stored["level"], stored["modalities"], strict=True)
-    # The last bits of an LSTM depend on the lengths of the other samples of a batch.
+    # The last bits depend on the other samples of a batch.
     assert found == pytest.approx(dict(zip(keys, stored["prediction"], strict=True)), rel=0, abs=1e-6)
 
 

@@ -213,9 +213,8 @@ def ask(
 ) -> dict[str, Any]:
     """Predict clips under complete and reduced modalities.
 
-    The prediction of a clip depends on no other clip, and is that of the evaluation: to the bit on one machine, but for
-    the last bits of methods with an LSTM, where they depend on the lengths of the other samples of a batch. A modality
-    that a clip lacks is absent under every condition.
+    The prediction of a clip depends on no other clip, and is that of the evaluation but for the last bits, which may
+    follow from the size of a batch. A modality that a clip lacks is absent under every condition.
 
     Parameters
     ----------
