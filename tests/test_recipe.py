@@ -121,6 +121,23 @@ def test_the_code_digest_follows_imports_and_ignores_comments(package):
     assert recipe.code("a") != first
 
 
+def test_what_is_kept_of_a_module_is_that_of_its_source(package, tmp_path):
+    package(a="from elision import b\n", b="x = 1\n")
+    first = recipe.code("a")
+    kept = tmp_path / "__pycache__" / f"b.{sys.implementation.cache_tag}.digest.json"
+    whole = json.loads(kept.read_text())
+    package(b="x = 2\n")
+    second = recipe.code("a")
+    assert second != first
+    for text in ("", "[]", "{}", kept.read_text()[:-9], json.dumps(whole)):  # damaged, or of the source before
+        kept.write_text(text)
+        package()
+        assert recipe.code("a") == second
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "digest": "another"}))
+    package()
+    assert recipe.code("a") not in (first, second), "it is not read"
+
+
 def test_an_import_inside_a_function_counts(package):
     package(a="def g():\n    from elision import b\n    return b.x\n", b="x = 1\n")
     first = recipe.code("a")

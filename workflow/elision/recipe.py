@@ -9,11 +9,14 @@ import ast
 import hashlib
 import importlib.util
 import json
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, cached_property, wraps
 from pathlib import Path
 
 from elision.errors import ElisionError
+from elision.files import replacing
 from elision.params import Params, extracted, needs, retrieves
 
 # Modules that carry data and messages but never decide a value in an artifact.
@@ -28,6 +31,8 @@ _PLUMBING = {
     __name__,
 }
 
+
+_THIS = Path(__file__).read_bytes()
 
 # What the complete step makes of the labels and splits of clips.
 _LATE = {"task", "classes", "cuts", "folds"}
@@ -54,7 +59,24 @@ def _module(name: str) -> tuple[str, frozenset[str]]:
     path = _file(name)
     if path is None:
         return "", frozenset()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    source = path.read_bytes()
+    # Kept beside the compiled module: every job and every start of Snakemake asks for some forty of them.
+    kept = Path(importlib.util.cache_from_source(path)).with_suffix(".digest.json")
+    key = hashlib.sha256(_THIS + source).hexdigest()
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(kept.read_bytes())
+        if found["key"] == key:
+            return found["digest"], frozenset(found["imported"])
+    value, imported = _parsed(source)
+    if not sys.dont_write_bytecode:
+        with suppress(ElisionError, OSError), replacing(kept) as temporary:
+            temporary.write_text(json.dumps({"key": key, "digest": value, "imported": sorted(imported)}))
+    return value, imported
+
+
+def _parsed(source: bytes) -> tuple[str, frozenset[str]]:
+    """Return the digest of source code, and the elision modules that it imports."""
+    tree = ast.parse(source)
     imported = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

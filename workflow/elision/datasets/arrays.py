@@ -32,7 +32,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import h5py
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -439,6 +438,8 @@ def _sequences(modality: str, array: Array, samples: list[tuple[str, str]]) -> t
 @contextmanager
 def _open(path: Path) -> Iterator[_File]:
     """Open a file of arrays, of a format that its first bytes tell."""
+    import h5py  # params import this module, and so every job does
+
     with path.open("rb") as file:
         start = file.read(8)
     if start.startswith(b"\x93NUMPY"):
@@ -463,6 +464,8 @@ def _load(path: Path) -> Any:
 
 def _find(file: _File, name: str | None, *, called: str | None) -> Any:
     """Return an array, ``called`` so in messages; of HDF5 a dataset, which is read where it is indexed."""
+    import h5py
+
     try:
         found = _load(Path(name)) if _is_file(name) else file.find(name or "")
     except FileNotFoundError:
