@@ -53,7 +53,6 @@ PARAMS = {
     "corruption": {"random": [0.0, 0.5, 0.9], "seed": 7},
     "train": {"device": "cpu"},
 }
-# The largest difference to the evaluation: an LSTM's last bits depend on the lengths of the other samples of a batch.
 ASKED = [("scores", "lnln"), ("scores", "words"), ("classes", "ae"), ("classes", "ramer")]
 
 

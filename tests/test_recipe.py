@@ -121,7 +121,9 @@ def test_the_code_digest_follows_imports_and_ignores_comments(package):
     assert recipe.code("a") != first
 
 
-def test_what_is_kept_of_a_module_is_that_of_its_source(package, tmp_path):
+def test_what_is_kept_of_a_module_is_that_of_its_source(package, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(sys, "pycache_prefix", None)
     package(a="from elision import b\n", b="x = 1\n")
     first = recipe.code("a")
     kept = tmp_path / "__pycache__" / f"b.{sys.implementation.cache_tag}.digest.json"

@@ -31,8 +31,7 @@ _PLUMBING = {
     __name__,
 }
 
-
-_THIS = Path(__file__).read_bytes()
+_THIS = Path(__file__).read_bytes()  # how digests are made
 
 # What the complete step makes of the labels and splits of clips.
 _LATE = {"task", "classes", "cuts", "folds"}
