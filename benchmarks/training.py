@@ -17,6 +17,7 @@ from elision.methods import build, load, method_names, resolve
 from elision.methods.base import Method
 from elision.methods.layers.text_encoder import TextEncoder
 from elision.task import MODALITIES, OFFICIAL_SPECS, DataSpec
+from elision.training.trainer import fused_optimizers
 
 
 def synthetic_batch(spec: DataSpec, size: int, generator: torch.Generator) -> Batch:
@@ -43,7 +44,7 @@ def prepare(method: Method, batch: Batch, spec: DataSpec) -> list[torch.optim.Op
             module.p = 0.0
     method.begin_training(torch.zeros(spec.samples, device=batch.label.device))
     method.train()
-    return method.optimizers()
+    return fused_optimizers(method)
 
 
 def measure(method: Method, batch: Batch, spec: DataSpec, steps: int) -> tuple[float, float]:

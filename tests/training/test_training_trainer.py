@@ -23,7 +23,7 @@ from elision.params import Params
 from elision.store import Sequences, Store
 from elision.training import trainer
 from elision.training.selection import Selection
-from elision.training.trainer import choose_device, train
+from elision.training.trainer import choose_device, fused_optimizers, train
 
 RECIPE = {"step": "train", "identity": "abc"}
 
@@ -173,6 +173,28 @@ def test_a_seed_decides_the_weights_whatever_the_global_state(tiny, tmp_path):
         score=lambda p, y: score(p, y, family="mosi"),
     )
     assert not equal(first, load_file(third / "model.safetensors"))
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD])
+def test_optimizers_are_fused_and_learn_the_same(kind):
+    values = torch.randn(8, 33, generator=torch.Generator().manual_seed(0))
+
+    class Learner:
+        def __init__(self):
+            self.weights = torch.zeros(33, requires_grad=True)
+
+        def optimizers(self):
+            return [kind([{"params": [self.weights], "lr": 0.1, "weight_decay": 0.01}])]
+
+    ordinary, fused = Learner(), Learner()
+    for learner, (optimizer,) in ((ordinary, ordinary.optimizers()), (fused, fused_optimizers(fused))):
+        for _ in range(20):
+            optimizer.zero_grad()
+            (values @ learner.weights - 1).square().mean().backward()
+            optimizer.step()
+    assert optimizer.param_groups[0]["fused"]
+    assert ordinary.weights.abs().min() > 0.001
+    torch.testing.assert_close(fused.weights, ordinary.weights, rtol=1e-4, atol=1e-5)
 
 
 def test_a_run_that_another_process_is_training_is_waited_for_and_not_trained_twice(tiny, tmp_path, capsys):

@@ -260,6 +260,18 @@ def _seeded(random: np.random.Generator, device: torch.device) -> Iterator[None]
         yield
 
 
+def fused_optimizers(model: Method) -> list[torch.optim.Optimizer]:
+    """Return the optimizers of a method, each updating its weights in one pass where PyTorch can.
+
+    With a text encoder, the nine passes that it else takes on a CPU are up to 40 % of the training.
+    """
+    optimizers = model.optimizers()
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        if "fused" in group:
+            group["fused"] = True
+    return optimizers
+
+
 class _Loop:
     """One run in progress."""
 
@@ -288,7 +300,7 @@ class _Loop:
         self.selection = Selection.of("valid" if test_uniforms is None else "test_oracle", self.family)
         self.history: list[dict] = []
         self.seconds: list[float] = []
-        self.optimizers = model.optimizers() if self.hyperparameters.epochs else []
+        self.optimizers = fused_optimizers(model) if self.hyperparameters.epochs else []
         self.rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         # Validation masks are drawn once and are the same for all methods and runs.
         self.validation = splits["valid"].validation_corruptions(self.mixture, seed=params.corruption.seed)
