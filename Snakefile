@@ -25,7 +25,7 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
-    adopt.begin(RECIPES)
+    adopt.begin(PARAMS)
 
 
 localrules:

@@ -189,18 +189,20 @@ def test_a_manifest_of_other_content_is_made_again(folder, snakemake):
     assert "models/mine/majority/seed-1/history.csv" in left
 
 
-def test_params_are_checked_until_a_run_has_begun_and_again_when_they_or_the_code_change(folder, monkeypatch):
-    def is_checked() -> bool:
-        return adopt.is_checked(Recipes(parameters.load("params.yaml")))
+def test_methods_are_checked_until_a_run_has_begun_and_again_when_they_or_their_code_change(folder, monkeypatch):
+    def is_checked(**sections) -> bool:
+        change(**{"methods": ["majority"], "stages": {}, **sections})
+        return adopt.is_checked(parameters.load("params.yaml"))
 
     assert not is_checked()
-    adopt.begin(Recipes(parameters.load("params.yaml")))
+    adopt.begin(parameters.load("params.yaml"))
     assert is_checked()
-    change(train={"device": "cpu"})
-    assert not is_checked()
-    change(train={})
+    assert is_checked(seeds=[1, 2], train={"epochs": 3}, corruption={"random": [0.0]})
+    assert not is_checked(methods=["majority", "ae"])
+    assert not is_checked(methods=[{"majority": {"epochs": 1}}])
+    assert not is_checked(stages={"mmin_teacher": {"epoch": 1}})
     assert is_checked()
-    monkeypatch.setattr("elision.recipe.code", lambda *_, **__: "other code")
+    monkeypatch.setattr("elision.adopt.code", lambda *_, **__: "other code")
     assert not is_checked()
 
 

@@ -20,7 +20,7 @@ from elision.errors import ElisionError, plural
 from elision.files import replacing, sha256
 from elision.layout import STAGES, Layout
 from elision.params import Params
-from elision.recipe import Recipes, digest
+from elision.recipe import Recipes, code, digest
 
 _LOCKS = Path(".snakemake/locks")
 _KNOWN = Path(".snakemake/elision")  # checksums of what stands for each part of the results, made here or adopted
@@ -76,19 +76,22 @@ def refuse_unknown(results: Path) -> None:
         )
 
 
-def begin(recipes: Recipes) -> None:
+def begin(params: Params) -> None:
     """Note that Snakemake runs here, with params that are in order: from now on it knows what is made here."""
     with replacing(_CHECKED) as temporary:
-        temporary.write_text(_of_params(recipes), encoding="utf-8")
+        temporary.write_text(_of_methods(params), encoding="utf-8")
 
 
-def is_checked(recipes: Recipes) -> bool:
-    """Tell whether Snakemake has begun here with these params and this code, so that they need no check, of 2 s."""
-    return _CHECKED.exists() and _CHECKED.read_text(encoding="utf-8") == _of_params(recipes)
+def is_checked(params: Params) -> bool:
+    """Tell whether Snakemake has begun here with all that `methods.check` reads, so that it is not needed, for 2 s."""
+    return _CHECKED.exists() and _CHECKED.read_text(encoding="utf-8") == _of_methods(params)
 
 
-def _of_params(recipes: Recipes) -> str:
-    return digest([recipes.params.model_dump(mode="json"), recipes.report["identity"]])
+def _of_methods(params: Params) -> str:
+    entries = {name: params.stage(name) for name in params.stages} | params.trained
+    corpora = sorted({(settings.corpus, settings.task) for settings in params.datasets.values()})
+    modules = sorted({f"methods.{entry.method}" for entry in entries.values()})
+    return digest([[entry.model_dump(mode="json") for entry in entries.values()], corpora, code("methods", *modules)])
 
 
 def unlock() -> bool:
@@ -150,7 +153,7 @@ def adopt(params: Params, layout: Layout, arguments: Iterable[str] = ()) -> None
     )
     if done.returncode:
         raise ElisionError(f"Snakemake could not mark files as up to date:\n{done.stdout}{done.stderr}")
-    begin(found.recipes)
+    begin(params)
     for part in came:
         if _mark(part).exists():
             remember(part)

@@ -21,7 +21,7 @@ try:
     PARAMS = parameters.load(PARAMS_FILE)
     RECIPES = Recipes(PARAMS)
     if workflow.is_main_process:
-        if not adopt.is_checked(RECIPES):
+        if not adopt.is_checked(PARAMS):
             check(PARAMS)
         if "adopt" not in config:
             adopt.refuse_unknown(RESULTS.root)

@@ -14,7 +14,7 @@ from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import special
 
 from elision.corruption.missing import generator
 from elision.errors import ElisionError
@@ -362,6 +362,8 @@ def ranks(values: np.ndarray, *, better: str, confidence: float) -> tuple[np.nda
     count, methods = values.shape
     if not count or methods < 2:
         return np.full(methods, np.nan), np.nan, np.nan
+    from scipy import stats  # takes a second
+
     ranked = stats.rankdata(values if better == "lower" else -values, axis=1)
     quantile = stats.studentized_range.ppf(confidence, methods, np.inf) / np.sqrt(2)
     p = np.nan
