@@ -9,11 +9,11 @@ import torch
 from tiny_methods import CLASSES, SPEC, learn, make, make_batch, rows, spec_for, tiny_encoder
 
 from elision.batch import Batch, Sequence
-from elision.methods import load, method_names
+from elision.methods import load, method_names, resolve
 from elision.task import CORPORA, MODALITIES, DataSpec, TaskKind
 
 METHODS = method_names()
-TRAINED = [name for name in METHODS if make(name).hyperparameters.epochs]
+TRAINED = [name for name in METHODS if resolve(name, "mosi")[0].epochs]
 READS_TOKENS = [name for name in TRAINED if load(name).reads_text == "tokens"]
 # What each can be trained for, with the sizes of a dataset of that kind.
 TASKS = [(name, spec_for(name, spec)) for name in METHODS for spec in (SPEC, CLASSES) if spec.task in load(name).task]

@@ -422,7 +422,7 @@ def parse_run(run: str) -> tuple[int, int]:
 
 def source_names() -> list[str]:
     """Return the datasets that can be read: the files of ``elision/datasets``."""
-    return _modules("elision.datasets")
+    return list(_modules("elision.datasets"))
 
 
 def method_names() -> list[str]:
@@ -545,9 +545,10 @@ def _known(word: str, allowed: list[str], noun: str) -> str:
     return word
 
 
-def _modules(package: str) -> list[str]:
+@lru_cache
+def _modules(package: str) -> tuple[str, ...]:
     folder = importlib.import_module(package).__path__
-    return sorted(info.name for info in pkgutil.iter_modules(folder) if not info.name.startswith("_"))
+    return tuple(sorted(info.name for info in pkgutil.iter_modules(folder) if not info.name.startswith("_")))
 
 
 def _explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
