@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from workflow_project import SMALL, Project, browse
@@ -56,15 +57,21 @@ def test_a_strangers_folder_goes_from_files_to_a_report(real_data, tmp_path):
 
 
 def test_mosi_stands_beside_the_published_numbers_under_two_protocols(real_data, tmp_path):
+    # A third of the utterances shows all that the test asks for.
+    table = pd.read_csv(real_data / "mosi" / "mosi_index.csv")[::3]
+    table.to_csv(tmp_path / "samples.csv", index=False)
+    with np.load(real_data / "mosi" / "mosi_utterance_features.npz") as features:
+        kept = np.isin(features["id"], table["id"].to_numpy(str))
+        np.savez(tmp_path / "features.npz", id=features["id"][kept], audio=features["audio"][kept])
     mosi = {
         "source": "arrays",
         "corpus": "mosi",
         "published": "mosi",
-        "table": str(real_data / "mosi" / "mosi_index.csv"),
+        "table": str(tmp_path / "samples.csv"),
         "columns": {"label": "y", "split": "official_split"},
         "max_length": 16,
         "audio": {
-            "file": str(real_data / "mosi" / "mosi_utterance_features.npz"),
+            "file": str(tmp_path / "features.npz"),
             "values": "audio",
             "ids": "id",
         },

@@ -212,7 +212,7 @@ def on_one_machine(tmp_path_factory) -> dict[str, set[str]]:
 @pytest.mark.parametrize("name", ["slurm", "generic", "kubernetes"])
 def test_a_cluster_plans_the_jobs_of_one_machine_and_gives_gpus_to_those_that_use_them(name, on_one_machine, tmp_path):
     on_cluster = planned(tmp_path, "--workflow-profile", str(PROFILES / name))
-    assert len(on_one_machine) == 22
+    assert len(on_one_machine) == 19
     assert on_cluster.keys() == on_one_machine.keys()
     for output, asked in on_cluster.items():
         folder = output.split("/")[1]

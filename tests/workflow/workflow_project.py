@@ -18,7 +18,7 @@ SMALL = {
     "methods": ["majority", {"self_mm-short": {"method": "self_mm", "epochs": 4, "batch_size": 4, "accumulate": 1}}],
     "seeds": [1],
     "stages": {},
-    "features": {"shards": 2, "vision": {"fps": 10}},
+    "features": {"shards": 1, "vision": {"fps": 10}},
     "corruption": {"random": [0.0, 0.5, 0.9]},
     "train": {"device": "cpu"},
     "statistics": {"resamples": 100},
