@@ -48,6 +48,7 @@ DOWNSTREAM = {"evaluate", "represent", "aggregate", "significance", "report"}
     [
         ({}, set()),
         ({"features": {"audio": {"mfcc": 13}}}, {"audio", "store", "align", "corrupt", "train"} | DOWNSTREAM),
+        ({"features": {"text": {"frozen": True}}}, {"store", "align", "corrupt", "train"} | DOWNSTREAM),
         ({"corruption": {"random": [0.0, 0.25]}}, {"corrupt"} | DOWNSTREAM),
         ({"train": {"redraw": "never"}}, {"train"} | DOWNSTREAM),
         ({"train": {"device": "cpu"}}, set()),

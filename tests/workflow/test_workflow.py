@@ -179,7 +179,7 @@ def test_what_the_params_no_longer_ask_for_is_not_counted(small, tmp_path):
     project = Project(tmp_path / "copy", SMALL)
     shutil.copytree(small.folder, project.folder, dirs_exist_ok=True)
     project.write(changed(methods=SMALL["methods"][:1]))
-    project.snakemake("--cores", "2")
+    project.snakemake("--cores", "2", "results/metrics.parquet", "results/models/MANIFEST")
     results = project.folder / "results"
     assert set(pd.read_parquet(results / "metrics.parquet")["method"]) == {"majority"}
     assert not (results / "models" / "demo" / "self_mm-short").exists()

@@ -238,7 +238,7 @@ def test_experiments_have_the_metrics_of_full_runs_with_hard_links(pulled, force
     deadline = time.monotonic() + 600
     while "Queued" in (status := pulled.dvc("queue", "status")) or "Running" in status:
         assert time.monotonic() < deadline, status
-        time.sleep(5)
+        time.sleep(15)
     assert "Success" in status
     pulled.dvc("exp", "run", "--temp", "-n", "elsewhere", "-S", "corruption.random=[0.0,0.3,0.5]")
     pulled.dvc("exp", "run", "-n", "here", "-S", "train.epochs=12")

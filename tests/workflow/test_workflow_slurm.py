@@ -77,7 +77,7 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen) -> None
     while not condition():
         assert process.poll() is None, "was over too early"
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")

@@ -122,7 +122,7 @@ def test_thirty_kills_change_nothing(tmp_path):
                 at = time.monotonic() + draw.uniform(0, STAGES[stage])
             if stage and time.monotonic() > at:
                 names = kill(root, victims[left.total() - 1])
-            time.sleep(0.05)
+            time.sleep(0.1)
         process.wait()
         # What was not killed goes on; DVC and `elision adopt` say that it has to be waited for.
         while any(
@@ -130,7 +130,7 @@ def test_thirty_kills_change_nothing(tmp_path):
             for other in psutil.process_iter()
             for program in ("dvc", "snakemake", "elision")
         ):
-            time.sleep(0.1)
+            time.sleep(0.2)
         after = made(project.folder)
         again = [path for path, time_of in before.items() if after.get(path) != time_of]
         # One that ended as Snakemake died is in hand as well: Snakemake has not noted its end.

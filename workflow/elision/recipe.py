@@ -168,6 +168,7 @@ class Recipes:
         kind = "text" if modality == "text_features" else modality
         features = self._settings["features"]
         settings = {"on_error": features["on_error"], "shards": features["shards"], **features[kind]}
+        settings.pop("frozen", None)  # it adds a modality and changes none
         code_of = self._code("features.shards", f"features.{kind}")
         return self._recipe(f"extract {modality}", settings, code_of, clips=self.prepare(dataset))
 

@@ -92,7 +92,7 @@ def extractor(modality: str, features: Features):  # noqa: ANN201
             modality=modality,
             length=settings.max_length,
             extractor=settings.encoder,
-            settings={**settings.model_dump(), **special},
+            settings={**settings.model_dump(exclude={"frozen"}), **special},
         )
         if modality == "text":
             return tokens, header
