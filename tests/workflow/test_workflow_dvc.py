@@ -85,13 +85,13 @@ def forced(tmp_path_factory):
     """Make the metrics of a full run from nothing."""
     made: dict[str, dict[str, bytes]] = {}
 
-    def run(sections: dict) -> dict[str, bytes]:
-        key = json.dumps(sections, sort_keys=True)
+    def run(sections: dict, names: tuple[str, ...] = METRICS) -> dict[str, bytes]:
+        key = json.dumps([sections, names], sort_keys=True)
         if key not in made:
             project = Project(tmp_path_factory.mktemp("forced") / "project", changed(TINY, **sections))
             write_arrays(project.folder / "data" / "first")
-            project.snakemake("--cores", "2")
-            made[key] = {name: (project.folder / "results" / name).read_bytes() for name in METRICS}
+            project.snakemake("--cores", "2", *(f"results/{name}" for name in names))
+            made[key] = {name: (project.folder / "results" / name).read_bytes() for name in names}
         return made[key]
 
     return run
@@ -126,6 +126,18 @@ def test_a_clone_that_pulled_has_nothing_to_do_once_it_adopted(pulled):
 def test_after_adoption_a_change_reruns_exactly_the_jobs_that_depend_on_it(edited, sections, jobs):
     edited.write(changed(TINY, **sections))
     assert edited.jobs() == jobs
+
+
+@pytest.mark.parametrize("change", ["a method dropped", "a dataset added"])
+def test_after_a_change_the_metrics_are_those_of_a_full_run(edited, forced, tmp_path, change):
+    """The other changes are made as experiments, below."""
+    copy = Repository(tmp_path / "copy", TINY)
+    shutil.copytree(edited.folder, copy.folder, dirs_exist_ok=True)
+    before, sections, measured = copy.metrics(), CHANGES[change][0], METRICS[:3]
+    copy.write(changed(TINY, **sections))
+    copy.snakemake("--cores", "2", *(f"results/{name}" for name in measured))
+    full, after = forced(sections, measured), copy.metrics()
+    assert all(after[name] == full[name] != before[name] for name in measured)
 
 
 @pytest.mark.parametrize("change", ["epochs", "a method dropped"])

@@ -88,10 +88,10 @@ def is_checked(params: Params) -> bool:
 
 
 def _of_methods(params: Params) -> str:
-    entries = {name: params.stage(name) for name in params.stages} | params.trained
+    entries = params.entries.values()
     corpora = sorted({(settings.corpus, settings.task) for settings in params.datasets.values()})
-    modules = sorted({f"methods.{entry.method}" for entry in entries.values()})
-    return digest([[entry.model_dump(mode="json") for entry in entries.values()], corpora, code("methods", *modules)])
+    modules = sorted({f"methods.{entry.method}" for entry in entries})
+    return digest([[entry.model_dump(mode="json") for entry in entries], corpora, code("methods", *modules)])
 
 
 def unlock() -> bool:

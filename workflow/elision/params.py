@@ -403,6 +403,11 @@ class Params(_Section):
                 waiting.append(stage)
         return found
 
+    @property
+    def entries(self) -> dict[str, Variant]:
+        """All that ``methods:`` and ``stages:`` list, and the stages that methods start from, by name."""
+        return {name: self.stage(name) for name in self.stages} | self.trained
+
     def stage(self, name: str) -> Variant:
         """Return a stage with what ``stages`` sets."""
         return Variant.model_validate({name: self.stages.get(name, {})})

@@ -184,7 +184,7 @@ def check(params: "Params") -> None:
         Names every wrong hyperparameter of every entry of ``methods:`` and ``stages:``.
     """
     problems = []
-    for name, variant in ({name: params.stage(name) for name in params.stages} | params.trained).items():
+    for name, variant in params.entries.items():
         cls = load(variant.method)
         where = f"methods.{name}" if name in params.variants else f"stages.{name}"
         for dataset, settings in params.datasets.items():

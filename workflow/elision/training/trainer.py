@@ -263,7 +263,7 @@ def _seeded(random: np.random.Generator, device: torch.device) -> Iterator[None]
 def fused_optimizers(model: Method) -> list[torch.optim.Optimizer]:
     """Return the optimizers of a method, each updating its weights in one pass where PyTorch can.
 
-    With a text encoder, the nine passes that it else takes on a CPU are up to 40 % of the training.
+    With a text encoder, the eight passes that it else takes on a CPU are up to 40 % of the training.
     """
     optimizers = model.optimizers()
     for group in (group for optimizer in optimizers for group in optimizer.param_groups):
