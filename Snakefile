@@ -25,7 +25,11 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
-    adopt.begin(PARAMS)
+    adopt.begin(PARAMS, RESULTS)
+
+
+onsuccess:
+    print(kept.notice(RESULTS), end="\n" if RESULTS.unused.is_dir() else "")
 
 
 localrules:
@@ -43,8 +47,8 @@ rule all:
         rules.aggregate.output,
         rules.significance.output,
         rules.report.output,
-        "results/datasets/MANIFEST",
-        "results/corruptions/MANIFEST",
-        "results/models/MANIFEST",
-        "results/predictions/MANIFEST",
-        "results/representations/MANIFEST",
+        RESULTS.manifest("datasets"),
+        RESULTS.manifest("corruptions"),
+        RESULTS.manifest("models"),
+        RESULTS.manifest("predictions"),
+        RESULTS.manifest("representations"),

@@ -6,25 +6,28 @@ parameter has changed. The artifacts carry what they are made of; `adopt` compar
 """
 
 import json
-import re
+import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 
-from elision import manifest
+from elision import kept, manifest
 from elision import params as parameters
 from elision.errors import ElisionError, plural
 from elision.files import replacing, sha256
 from elision.layout import STAGES, Layout
 from elision.params import Params
-from elision.recipe import Recipes, code, digest
+from elision.recipe import Recipes, code, digest, read_accepted
 
 _LOCKS = Path(".snakemake/locks")
-_KNOWN = Path(".snakemake/elision")  # checksums of what stands for each part of the results, made here or adopted
-_CHECKED = _KNOWN / "params"
+_KNOWN = Path(".snakemake/elision")  # for each results folder, what Snakemake knows of it
+# What makes artifacts that are worth keeping, in the order of the workflow.
+STEPS = ("prepare", "extract", "complete", "align", "corrupt", "train", "index", "evaluate", "represent")
 # The files after the stages, by the recipe of the job that makes them.
 _FINAL = {
     "metrics.parquet": "aggregate",
@@ -33,7 +36,6 @@ _FINAL = {
     "comparisons.parquet": "significance",
     "report.html": "report",
 }
-_META = re.compile(r'<meta name="provenance" content="(\w+) (\w+)">')
 
 
 def _mark(part: Path) -> Path:
@@ -41,21 +43,27 @@ def _mark(part: Path) -> Path:
     return part / "MANIFEST" if part.name in STAGES else part
 
 
+def _notes(results: Path) -> Path:
+    """Return the folder with checksums of what each part of the results is known by, made here or adopted."""
+    return _KNOWN / quote(os.path.relpath(results), safe="")
+
+
 def remember(part: Path) -> None:
     """Note that Snakemake knows a part of the results, where it runs: what the manifest of a stage lists, or a file."""
-    if _KNOWN.exists():
-        with replacing(_KNOWN / part.name) as temporary:
+    notes = _notes(part.parent)
+    if notes.exists():
+        with replacing(notes / part.name) as temporary:
             temporary.write_text(sha256(_mark(part)), encoding="utf-8")
 
 
 def unknown(results: Path) -> list[Path]:
     """Return the parts that were put into ``results`` by something else than this folder's Snakemake."""
-    parts = [results / name for name in (*STAGES, *_FINAL)]
-    if not _KNOWN.exists():
+    parts, notes = [results / name for name in (*STAGES, *_FINAL)], _notes(results)
+    if not notes.exists():
         return [part for part in parts if part.exists()]
 
     def is_known(part: Path) -> bool:
-        note = _KNOWN / part.name
+        note = notes / part.name
         return note.exists() and note.read_text(encoding="utf-8") == sha256(_mark(part))
 
     return [part for part in parts if _mark(part).exists() and not is_known(part)]
@@ -76,15 +84,22 @@ def refuse_unknown(results: Path) -> None:
         )
 
 
-def begin(params: Params) -> None:
-    """Note that Snakemake runs here, with params that are in order: from now on it knows what is made here."""
-    with replacing(_CHECKED) as temporary:
+def begin(params: Params, layout: Layout) -> None:
+    """Note that Snakemake runs here, with params that are in order: from now on it knows what is made here.
+
+    What other settings, code or data made is put aside first, since Snakemake deletes what its jobs make again.
+    """
+    found = _Inventory(params, layout, thorough=False)
+    stale = {**found.unfit, **found.changed}
+    _put_aside(layout, {path: stale[path] for path in stale if path not in _quick(layout) and kept.identity(path)})
+    with replacing(_notes(layout.root) / "params") as temporary:
         temporary.write_text(_of_methods(params), encoding="utf-8")
 
 
-def is_checked(params: Params) -> bool:
+def is_checked(params: Params, layout: Layout) -> bool:
     """Tell whether Snakemake has begun here with all that `methods.check` reads, so that it is not needed, for 2 s."""
-    return _CHECKED.exists() and _CHECKED.read_text(encoding="utf-8") == _of_methods(params)
+    note = _notes(layout.root) / "params"
+    return note.exists() and note.read_text(encoding="utf-8") == _of_methods(params)
 
 
 def _of_methods(params: Params) -> str:
@@ -117,8 +132,24 @@ def unlock() -> bool:
     return bool(locks)
 
 
-def adopt(params: Params, layout: Layout, arguments: Iterable[str] = ()) -> None:
-    """Remove what does not fit the params, the code or the data, and mark the rest as up to date.
+def _put_aside(layout: Layout, found: dict[Path, str]) -> None:
+    """Move artifacts to the unused work, and say why; what is made in seconds, or cannot be read, is deleted."""
+    for path, why in found.items():
+        if path in _quick(layout) or not kept.identity(path):
+            path.unlink()
+            print(f"removed {path}: {why}; the workflow makes it again")
+        else:
+            kept.put_aside(layout, kept.together(layout.root, path))
+            print(f"moved {path} to {layout.unused}: {why}; the workflow makes it again")
+
+
+def _quick(layout: Layout) -> set[Path]:
+    """Return the manifests, and the files after the stages."""
+    return {*(layout.manifest(stage) for stage in STAGES), *(layout.root / name for name in _FINAL)}
+
+
+def adopt(params: Params, layout: Layout, arguments: Iterable[str] = (), *, file: Path | None = None) -> None:
+    """Put aside what does not fit the params, the code or the data, and mark the rest as up to date.
 
     What was made in this folder by other settings or code is left to Snakemake, which knows it and makes it again.
     Files that the params do not ask for are not touched.
@@ -129,6 +160,8 @@ def adopt(params: Params, layout: Layout, arguments: Iterable[str] = ()) -> None
     layout : Layout
     arguments : iterable of str
         For Snakemake, such as ``--use-conda``.
+    file : Path, optional
+        The params file, where it is not ``params.yaml``.
 
     Raises
     ------
@@ -139,21 +172,17 @@ def adopt(params: Params, layout: Layout, arguments: Iterable[str] = ()) -> None
         print("removed the lock of an interrupted run; it goes on with what is there")
     came = unknown(layout.root)
     found = _Inventory(params, layout, thorough=bool(came))
-    removed = {**found.unfit, **(found.changed if came else {})}
-    for path, why in removed.items():
-        path.unlink()
-        print(f"removed {path}: {why}; it will be made again")
+    _put_aside(layout, {**found.unfit, **(found.changed if came else {})})
     if not came:
         return
     print(f"{plural(len(found.kept), 'artifact')} fit the params; telling Snakemake so", flush=True)
     # Snakemake marks outputs that are missing, too, but they are missing all the same.
     command = [sys.executable, "-m", "snakemake", "--touch", "--forceall", "--notemp", "--cores", "1", "--quiet", "all"]
-    done = subprocess.run(
-        [*command, *arguments, "--config", "adopt=1"], capture_output=True, text=True, errors="replace", check=False
-    )
+    told = ["--config", "adopt=1", f"results={layout.root}", *([f"params={file}"] if file else [])]
+    done = subprocess.run([*command, *arguments, *told], capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         raise ElisionError(f"Snakemake could not mark files as up to date:\n{done.stdout}{done.stderr}")
-    begin(params)
+    begin(params, layout)
     for part in came:
         if _mark(part).exists():
             remember(part)
@@ -167,6 +196,8 @@ class _Inventory:
     Attributes
     ----------
     kept : list of Path
+    looked_at : list of (Path, dict)
+        Every artifact that is there, and the recipe that the params ask for.
     changed : dict of Path to str
         What other settings or code made, and why it does not fit.
     unfit : dict of Path to str
@@ -174,8 +205,9 @@ class _Inventory:
     """
 
     def __init__(self, params: Params, layout: Layout, *, thorough: bool) -> None:
-        self.params, self.layout, self.recipes = params, layout, Recipes(params)
+        self.params, self.layout, self.recipes = params, layout, Recipes(params, layout)
         self.kept: list[Path] = []
+        self.looked_at: list[tuple[Path, dict]] = []
         self.changed: dict[Path, str] = {}
         self.unfit: dict[Path, str] = {}
         data = {dataset: self._dataset(dataset) for dataset in params.datasets}
@@ -194,10 +226,8 @@ class _Inventory:
         """
         if not path.exists():
             return {}
-        try:
-            found = _provenance(path)
-        except (ElisionError, OSError, ValueError, KeyError, TypeError, AttributeError):
-            found = {}
+        self.looked_at.append((path, recipe))
+        found = kept.made_by(path)
         if found.get("identity") != recipe["identity"]:
             self.changed[path] = "made by other settings or code" if found else "cannot be read"
         elif wrong := [name for name, value in made_from.items() if value and found.get(name) != value]:
@@ -210,8 +240,7 @@ class _Inventory:
     def _dataset(self, dataset: str) -> str | None:
         """Judge what the stages datasets and corruptions made; returns the digest of the data, if they are there."""
         layout, recipes = self.layout, self.recipes
-        sources = manifest.sources(parameters.user_files(self.params, dataset), layout.checksums)
-        made_from = {"sources": sources}
+        made_from = {}
         modalities = recipes.modalities(dataset)
         if modalities:
             clips = self._look(layout.clips(dataset), recipes.prepare(dataset), **made_from)
@@ -271,17 +300,48 @@ class _Inventory:
         return not whole.isdisjoint(file.parents)
 
 
-def _provenance(path: Path) -> dict:
-    """Read what an artifact says of how it was made."""
-    from elision.store import read_provenance, read_tensors
+def accept(params: Params, layout: Layout, steps: Iterable[str]) -> None:
+    """Accept artifacts whose settings and inputs are those of the params, and whose code alone differs.
 
-    if path.suffix == ".parquet":
-        return read_provenance(path)
-    if path.suffix == ".html":
-        identity, data = _META.search(path.read_text(encoding="utf-8")).groups()
-        return {"identity": identity, "data": data}
-    if path.suffix == ".json":
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return {**record["provenance"], "weights": record["weights"]}
-    _, metadata = read_tensors(path)
-    return metadata.get("provenance", metadata)
+    Which older code stands for which code of this package is written to ``accepted.json`` of the results. Recipes of
+    these steps then have the identities of the older artifacts, until the code changes again.
+
+    Parameters
+    ----------
+    params : Params
+    layout : Layout
+    steps : iterable of str
+        Names in `STEPS`, or ``all``.
+
+    Raises
+    ------
+    ElisionError
+        If there is no such step.
+    """
+    steps = set(steps)
+    for step in sorted(steps - {"all"}):
+        if step not in STEPS:
+            raise ElisionError(f"--accept-code: unknown step {step!r}; {parameters.suggestion(step, [*STEPS, 'all'])}")
+    accepted = read_accepted(layout.accepted)
+    for step in STEPS:
+        if not steps & {step, "all"}:
+            continue
+        found: dict[tuple[str, str, str], Counter] = {}
+        # Made anew for each step: what is accepted changes the identities of all that follows.
+        for path, recipe in _Inventory(params, layout, thorough=False).looked_at:
+            made = kept.made_by(path)
+            same = all(made.get(key) == recipe[key] for key in ("step", "settings", "inputs"))
+            if same and recipe["step"].partition(" ")[0] == step:
+                key = recipe["step"], recipe["code"], recipe.get("code_here", recipe["code"])
+                found.setdefault(key, Counter())[made["code"]] += 1
+        for (name, current, here), codes in found.items():
+            (most, count), *others = codes.most_common()
+            if most != current:
+                accepted.setdefault(name, {})[here] = most
+                print(f"{name}: {plural(count, 'artifact')} made by older code accepted")
+            if left := sum(number for _, number in others):
+                print(f"{name}: {plural(left, 'artifact')} made by yet other code not accepted")
+        with replacing(layout.accepted) as temporary:
+            temporary.write_text(json.dumps(accepted, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        if all(codes.most_common(1)[0][0] == current for (_, current, _), codes in found.items()):
+            print(f"{step}: nothing to accept; the code alone keeps no artifact from fitting the params")

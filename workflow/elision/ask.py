@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from scipy.special import softmax
 
 import elision
+from elision import contents
 from elision.corruption.plan import Condition, conditions, draw
 from elision.errors import ElisionError
 from elision.features.align import spans_of
@@ -105,14 +106,16 @@ class Trained:
                 "its batch; it cannot be asked about one"
             )
         torch.set_num_threads(record.threads)
+        view = View.of(method, hyperparameters, fold=0)
         chosen = choose_device(device)
         model = build(record.method, hyperparameters, record.spec)
+        if view.reads_text != "nothing":
+            _check_encoder(folder, record)
         model.start({}, _database(folder, record))
         try:
             load_run_weights(folder / "model.safetensors", VALID, model)
         except SafetensorError as error:
             raise ElisionError(f"{folder / 'model.safetensors'}: damaged ({error}); train it again") from None
-        view = View.of(method, hyperparameters, fold=0)
         return cls(folder, record, model.to(chosen).eval(), view, recorded_scales(record.model_dump()), chosen)
 
     @property
@@ -145,6 +148,15 @@ def _check_code(folder: Path, record: Record, names: list[str]) -> None:
         raise ElisionError(
             f"{folder}: the code of {', '.join(changed)} is not that of the training (Elision "
             f"{record.versions.get('elision', '?')}); train it again, or use the code that trained it"
+        )
+
+
+def _check_encoder(folder: Path, record: Record) -> None:
+    """Refuse a text encoder that is not that of the training, whether its weights are trained further or not."""
+    if record.encoder and contents.encoder(record.spec.encoder) != record.encoder:
+        raise ElisionError(
+            f"{folder}: the tokenizer or the weights of the text encoder {record.spec.encoder!r} are not those of the "
+            "training; put the encoder of the training back, or train the run again"
         )
 
 

@@ -11,8 +11,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from elision import kept
 from elision import layout as layouts
 from elision import params as parameters
+from elision.contents import PYFEAT_WEIGHTS
 from elision.errors import ElisionError, of_disk, stop
 from elision.layout import Layout
 from elision.recipe import Recipes, check, check_data, digest
@@ -33,13 +35,24 @@ app.add_typer(export_app, name="export")
 app.add_typer(published_app, name="published")
 
 ParamsFile = Annotated[Path, typer.Option("--params", envvar="ELISION_PARAMS", help="the params file")]
-Results = Annotated[Path, typer.Option(help="folder of everything that is made")]
+Results = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="ELISION_RESULTS", help="folder for everything that is made (default: that of the params file)"
+    ),
+]
 Dataset = Annotated[str, typer.Option(help="name in params.yaml")]
 MethodName = Annotated[str, typer.Option("--method", help="name in params.yaml")]
 Run = Annotated[str, typer.Option(help="as in seed-1111")]
 Recipe = Annotated[str, typer.Option(help="identity of the recipe that the caller expects")]
 
-PARAMS, RESULTS = Path("params.yaml"), Path("results")
+PARAMS, RESULTS = Path("params.yaml"), None
+
+
+def _settings(params: Path, results: Path | None) -> tuple[parameters.Params, Layout]:
+    """Read the params file, and find the results folder."""
+    settings = parameters.load(params)
+    return settings, Layout(results or Path(settings.results))
 
 
 def _expected(recipe: dict, identity: str) -> dict:
@@ -80,7 +93,7 @@ def _open(params: parameters.Params, dataset: str, layout: Layout):  # noqa: ANN
 
     _known(dataset, list(params.datasets), "dataset")
     store = Store.open(layout.store(dataset))
-    recipes = Recipes(params)
+    recipes = Recipes(params, layout)
     made_from = recipes.modalities(dataset)
     check(store.provenance, recipes.store(dataset), layout.samples(dataset))
     for name, sequences in store.modalities.items():
@@ -90,12 +103,19 @@ def _open(params: parameters.Params, dataset: str, layout: Layout):  # noqa: ANN
     return store
 
 
+def _data_of_clips(layout: Layout, dataset: str) -> str:
+    """Return the digest of the content of a dataset's clips."""
+    from elision.store import read_table
+
+    return read_table(layout.clips(dataset))[1]["data"]
+
+
 def _plan(params: parameters.Params, dataset: str, store: "Store", layout: Layout):  # noqa: ANN202
     from elision.corruption.plan import read
 
     plan = read(*layout.corruptions(dataset))
     path = layout.corruptions(dataset)[0]
-    check(plan.provenance, Recipes(params).corrupt(dataset), path)
+    check(plan.provenance, Recipes(params, layout).corrupt(dataset), path)
     check_data(plan.provenance["data"], store.provenance["data"], path)
     return plan
 
@@ -112,7 +132,7 @@ def _spans(
         return None
     path = layout.alignment(dataset)
     alignment = Alignment.open(path)
-    check(alignment.provenance, Recipes(params).align(dataset), path)
+    check(alignment.provenance, Recipes(params, layout).align(dataset), path)
     check_data(alignment.provenance["data"], store.provenance["data"], path)
     return alignment.spans
 
@@ -141,7 +161,7 @@ def _database(params: parameters.Params, dataset: str, method: str, run: str, st
 
     folder = layout.database(dataset, stage, run)
     database, found = Database.read(folder, store.samples["id"].tolist())
-    check(found, Recipes(params).index(dataset, stage, run), folder)
+    check(found, Recipes(params, layout).index(dataset, stage, run), folder)
     check_data(found["data"], store.provenance["data"], folder)
     return database
 
@@ -154,7 +174,7 @@ def _starts(params: parameters.Params, dataset: str, method: str, run: str, stor
     from elision.evaluation.predict import read_run
     from elision.training.trainer import Starts
 
-    weights, recipes = {}, Recipes(params)
+    weights, recipes = {}, Recipes(params, layout)
     for stage in stages:
         weights[stage], _, record = layout.model(dataset, stage, run)
         read_run(record, recipes.train(dataset, stage, run), store.provenance["data"])
@@ -176,7 +196,7 @@ def _trained(params: parameters.Params, dataset: str, method: str, run: str, lay
         "store": store,
         "plan": _plan(params, dataset, store, layout),
         "weights": weights,
-        "record": read_run(record, Recipes(params).train(dataset, method, run), store.provenance["data"]),
+        "record": read_run(record, Recipes(params, layout).train(dataset, method, run), store.provenance["data"]),
         "spans": _spans(params, dataset, method, store, layout),
         "database": _database(params, dataset, method, run, store, layout),
     }
@@ -186,18 +206,22 @@ def _trained(params: parameters.Params, dataset: str, method: str, run: str, lay
 def prepare(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     """Make, or read and check, the clips or the feature file of a dataset."""
     from elision.datasets._prepare import prepare as run_prepare
-    from elision.manifest import sources
 
-    settings, layout = parameters.load(params), Layout(results)
-    provenance = _expected(Recipes(settings).prepare(_known(dataset, list(settings.datasets), "dataset")), recipe)
-    found = sources(parameters.user_files(settings, dataset), layout.checksums)
+    settings, layout = _settings(params, results)
+    provenance = _expected(
+        Recipes(settings, layout).prepare(_known(dataset, list(settings.datasets), "dataset")), recipe
+    )
+    from_clips = parameters.extracted(settings, dataset)
+    made = layout.clips(dataset) if from_clips else layout.samples(dataset)
+    if kept.make_room(layout, made, provenance["identity"]):
+        return
     run_prepare(
         settings,
         dataset,
         clips=layout.clips(dataset),
         media=layout.media(dataset),
         store=layout.store(dataset),
-        provenance={**provenance, "sources": found},
+        provenance=provenance,
     )
 
 
@@ -213,10 +237,12 @@ def extract(
     """Extract the features of one modality from one shard of the clips."""
     from elision.features.shards import extract as run_extract
 
-    settings, layout = parameters.load(params), Layout(results)
+    settings, layout = _settings(params, results)
     _known_modality(settings, dataset, modality)
-    recipes = Recipes(settings)
-    on_gpu = modality == "vision" and settings.features.vision.extractor == "pyfeat"
+    recipes = Recipes(settings, layout)
+    provenance = _expected(recipes.extract(dataset, modality), recipe)
+    merged = kept.find(layout, layout.sequences(dataset, modality), provenance["identity"])
+    on_gpu = modality == "vision" and settings.features.vision.extractor == "pyfeat" and not merged
     with _gpu(settings, "auto" if on_gpu else "cpu"):
         run_extract(
             modality,
@@ -225,7 +251,8 @@ def extract(
             shard=shard,
             features=settings.features,
             output=layout.shard(dataset, modality, shard),
-            provenance=_expected(recipes.extract(dataset, modality), recipe),
+            provenance=provenance,
+            merged=merged,
         )
 
 
@@ -240,15 +267,19 @@ def merge(
     """Merge the shards of one modality."""
     from elision.features.shards import merge as run_merge
 
-    settings, layout = parameters.load(params), Layout(results)
+    settings, layout = _settings(params, results)
     _known_modality(settings, dataset, modality)
+    provenance = _expected(Recipes(settings, layout).extract(dataset, modality), recipe)
+    output, clips = layout.sequences(dataset, modality), _data_of_clips(layout, dataset)
+    if kept.make_room(layout, output, provenance["identity"], clips=clips):
+        return
     run_merge(
         modality,
         [layout.shard(dataset, modality, k) for k in range(settings.features.shards)],
         clips=layout.clips(dataset),
         features=settings.features,
-        output=layout.sequences(dataset, modality),
-        recipe=_expected(Recipes(settings).extract(dataset, modality), recipe),
+        output=output,
+        recipe=provenance,
     )
 
 
@@ -257,16 +288,20 @@ def complete(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS,
     """Write the table of samples that completes a dataset of clips."""
     from elision.features.shards import complete as run_complete
 
-    settings, layout = parameters.load(params), Layout(results)
-    recipes = Recipes(settings)
+    settings, layout = _settings(params, results)
+    recipes = Recipes(settings, layout)
     modalities = recipes.modalities(_known(dataset, list(settings.datasets), "dataset"))
+    provenance = _expected(recipes.store(dataset), recipe)
+    output, made_from = layout.samples(dataset), _data_of_clips(layout, dataset)
+    if kept.make_room(layout, output, provenance["identity"], clips=made_from):
+        return
     run_complete(
         settings=settings.datasets[dataset],
         clips=layout.clips(dataset),
         modalities={name: layout.sequences(dataset, name) for name in modalities},
         recipes=modalities,
-        output=layout.samples(dataset),
-        provenance=_expected(recipes.store(dataset), recipe),
+        output=output,
+        provenance=provenance,
     )
 
 
@@ -275,10 +310,11 @@ def align(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, re
     """Find the audio and vision frames of every text token of a dataset."""
     from elision.features.align import align as run_align
 
-    settings, layout = parameters.load(params), Layout(results)
+    settings, layout = _settings(params, results)
     store = _open(settings, dataset, layout)
-    provenance = _expected(Recipes(settings).align(dataset), recipe)
-    run_align(store, output=layout.alignment(dataset), provenance=provenance)
+    provenance = _expected(Recipes(settings, layout).align(dataset), recipe)
+    if not kept.make_room(layout, layout.alignment(dataset), provenance["identity"], data=store.provenance["data"]):
+        run_align(store, output=layout.alignment(dataset), provenance=provenance)
 
 
 @app.command()
@@ -286,10 +322,12 @@ def corrupt(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, 
     """Fix every test condition of a dataset, once for all methods."""
     from elision.corruption.plan import write
 
-    settings, layout = parameters.load(params), Layout(results)
+    settings, layout = _settings(params, results)
     store = _open(settings, dataset, layout)
-    provenance = _expected(Recipes(settings).corrupt(dataset), recipe)
+    provenance = _expected(Recipes(settings, layout).corrupt(dataset), recipe)
     draws, description = layout.corruptions(dataset)
+    if kept.make_room(layout, draws, provenance["identity"], data=store.provenance["data"]):
+        return
     write(store, settings.corruption_for(dataset), draws, description, {**provenance, "data": store.provenance["data"]})
 
 
@@ -306,10 +344,14 @@ def train(
     from elision.evaluation.metrics import family
     from elision.training.trainer import train as run_train
 
-    settings, layout = parameters.load(params), Layout(results)
+    settings, layout = _settings(params, results)
     store = _open(settings, dataset, layout)
     _known(method, list(settings.trained), "method")
     _known(run, settings.runs(dataset), "run")
+    provenance = _expected(Recipes(settings, layout).train(dataset, method, run), recipe)
+    *_, record = layout.model(dataset, method, run)
+    if kept.make_room(layout, record, provenance["identity"], data=store.provenance["data"]):
+        return
     name = _family(settings, dataset, store)
     oracle = settings.train_for(dataset).selection == "test_oracle" and method in settings.variants
     with _gpu(settings, settings.train.device):
@@ -321,7 +363,7 @@ def train(
             store=store,
             plan=_plan(settings, dataset, store, layout) if oracle else None,
             folder=layout.run(dataset, method, run),
-            recipe=_expected(Recipes(settings).train(dataset, method, run), recipe),
+            recipe=provenance,
             family=family(name),
             score=lambda predictions, labels: _score(predictions, labels, name, settings.protocol_name(dataset)),
             spans=_spans(settings, dataset, method, store, layout),
@@ -342,12 +384,16 @@ def index(
     from elision.evaluation.predict import read_run
     from elision.training.index import index as run_index
 
-    settings, layout = parameters.load(params), Layout(results)
+    settings, layout = _settings(params, results)
     store = _open(settings, dataset, layout)
     _known(stage, list(settings.trained), "method")
     _known(run, settings.runs(dataset), "run")
-    recipes = Recipes(settings)
+    recipes = Recipes(settings, layout)
     weights, _, record_path = layout.model(dataset, stage, run)
+    provenance = _expected(recipes.index(dataset, stage, run), recipe)
+    *_, vectors = layout.database_files(dataset, stage, run)
+    if kept.make_room(layout, vectors, provenance["identity"], data=store.provenance["data"]):
+        return
     with _gpu(settings, settings.train.device):
         run_index(
             settings,
@@ -358,7 +404,7 @@ def index(
             weights=weights,
             record=read_run(record_path, recipes.train(dataset, stage, run), store.provenance["data"]),
             folder=layout.database(dataset, stage, run),
-            provenance=_expected(recipes.index(dataset, stage, run), recipe),
+            provenance=provenance,
         )
 
 
@@ -375,18 +421,21 @@ def evaluate(
     from elision.evaluation.predict import evaluate as run_evaluate
     from elision.store import write_table
 
-    settings, layout = parameters.load(params), Layout(results)
+    settings, layout = _settings(params, results)
     opened = _trained(settings, dataset, method, run, layout)
     store = opened["store"]
     provenance = {
-        **_expected(Recipes(settings).evaluate(dataset, method, run), recipe),
+        **_expected(Recipes(settings, layout).evaluate(dataset, method, run), recipe),
         "data": store.provenance["data"],
         "weights": opened["record"]["weights"],
         "selection": opened["record"]["selection"],
         "family": _family(settings, dataset, store),
     }
+    path = layout.predictions(dataset, method, run)
+    if kept.make_room(layout, path, provenance["identity"], data=provenance["data"], weights=provenance["weights"]):
+        return
     with _gpu(settings, settings.train.device):
-        write_table(layout.predictions(dataset, method, run), run_evaluate(settings, **opened), provenance)
+        write_table(path, run_evaluate(settings, **opened), provenance)
 
 
 @app.command()
@@ -402,15 +451,18 @@ def represent(
     from elision.evaluation.predict import represent as run_represent
     from elision.evaluation.representations import write
 
-    settings, layout = parameters.load(params), Layout(results)
+    settings, layout = _settings(params, results)
     opened = _trained(settings, dataset, method, run, layout)
     provenance = {
-        **_expected(Recipes(settings).represent(dataset, method, run), recipe),
+        **_expected(Recipes(settings, layout).represent(dataset, method, run), recipe),
         "data": opened["store"].provenance["data"],
         "weights": opened["record"]["weights"],
     }
+    path = layout.representations(dataset, method, run)
+    if kept.make_room(layout, path, provenance["identity"], data=provenance["data"], weights=provenance["weights"]):
+        return
     with _gpu(settings, settings.train.device):
-        write(layout.representations(dataset, method, run), run_represent(settings, **opened), provenance)
+        write(path, run_represent(settings, **opened), provenance)
 
 
 @app.command()
@@ -463,11 +515,11 @@ def collect(
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Write the manifest of a stage and delete what the params no longer ask for."""
+    """Write the manifest of a stage; other finished work moves to results/unused."""
     from elision.adopt import remember
     from elision.manifest import collect as run_collect
 
-    settings, layout = parameters.load(params), Layout(results)
+    settings, layout = _settings(params, results)
     if stage not in layouts.STAGES:
         raise ElisionError(f"unknown stage {stage!r}; {parameters.suggestion(stage, list(layouts.STAGES))}")
     files, folders = set(layout.stage(stage, settings)), []
@@ -475,15 +527,15 @@ def collect(
         for dataset in settings.datasets:
             files |= {layout.sequences(dataset, name) for name in _open(settings, dataset, layout).modalities}
             folders.append(layout.media(dataset))
-    run_collect(results / stage, sorted(files), folders=folders)
-    remember(results / stage)
+    run_collect(layout, stage, sorted(files), folders=folders)
+    remember(layout.root / stage)
 
 
 def _predictions(params: parameters.Params, layout: Layout, data: dict[str, str]):  # noqa: ANN202
     """Read all predictions, as ``aggregate`` takes them; ``data`` are the digests of the datasets, as far as known."""
     from elision.store import read_table
 
-    recipes = Recipes(params)
+    recipes = Recipes(params, layout)
     for dataset in params.datasets:
         for method in params.variants:
             for run in params.runs(dataset):
@@ -502,17 +554,18 @@ def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results
     from elision.files import replacing
     from elision.store import write_table
 
-    settings, layout, data = parameters.load(params), Layout(results), {}
-    expected = _expected(Recipes(settings).aggregate, recipe)
+    settings, layout = _settings(params, results)
+    data = {}
+    expected = _expected(Recipes(settings, layout).aggregate, recipe)
     protocols = {dataset: settings.protocol_name(dataset) for dataset in settings.datasets}
     metrics = aggregation.aggregate(_predictions(settings, layout, data), protocols=protocols)
     confusions = aggregation.confusions(_predictions(settings, layout, data))
     provenance = {**expected, "data": digest(data)}
-    with replacing(results / "metrics.json") as temporary:
+    with replacing(layout.root / "metrics.json") as temporary:
         temporary.write_text(json.dumps(aggregation.summary(metrics), indent=1) + "\n", encoding="utf-8")
     for name, table in (("confusions", confusions), ("metrics", metrics)):
-        write_table(results / f"{name}.parquet", table, provenance)
-        remember(results / f"{name}.parquet")
+        write_table(layout.root / f"{name}.parquet", table, provenance)
+        remember(layout.root / f"{name}.parquet")
 
 
 @app.command()
@@ -522,8 +575,8 @@ def significance(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Resu
     from elision.evaluation.significance import significance as run_significance
     from elision.store import read_table, write_table
 
-    settings, layout = parameters.load(params), Layout(results)
-    recipes = Recipes(settings)
+    settings, layout = _settings(params, results)
+    recipes = Recipes(settings, layout)
     expected = _expected(recipes.significance, recipe)
     samples, data = {}, {}
     for dataset in settings.datasets:
@@ -532,8 +585,8 @@ def significance(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Resu
         data[dataset] = found["data"]
     made = run_significance(_predictions(settings, layout, data), samples, settings.statistics)
     for name, table in zip(("intervals", "comparisons"), made, strict=True):
-        write_table(results / f"{name}.parquet", table, {**expected, "data": digest(data)})
-        remember(results / f"{name}.parquet")
+        write_table(layout.root / f"{name}.parquet", table, {**expected, "data": digest(data)})
+        remember(layout.root / f"{name}.parquet")
 
 
 @app.command()
@@ -546,14 +599,14 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
     from elision.evaluation.representations import read
     from elision.store import read_table
 
-    settings, layout = parameters.load(params), Layout(results)
-    recipes = Recipes(settings)
+    settings, layout = _settings(params, results)
+    recipes = Recipes(settings, layout)
     identity = _expected(recipes.report, recipe)["identity"]
     tables, data = {}, {}
     made_by = dict.fromkeys(("metrics", "confusions"), recipes.aggregate)
     made_by |= dict.fromkeys(("intervals", "comparisons"), recipes.significance)
     for name, expected in made_by.items():
-        path = results / f"{name}.parquet"
+        path = layout.root / f"{name}.parquet"
         tables[name], found = read_table(path)
         check(found, expected, path)
     records, histories = {}, {}
@@ -583,12 +636,12 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
             published={name: entry.published for name, entry in settings.datasets.items() if entry.published},
             protocols={name: settings.protocol_text(name) for name in settings.datasets},
         ),
-        results,
+        layout.root,
         methods=list(settings.variants),
         settings={"params": settings.model_dump(mode="json")},
         provenance=f"{identity} {digest(data)}",
     )
-    remember(results / "report.html")
+    remember(layout.root / "report.html")
 
 
 @app.command()
@@ -597,10 +650,14 @@ def headline(params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     from elision.report import headline as table_of
     from elision.store import read_table
 
-    metrics, found = read_table(results / "metrics.parquet")
-    check(found, Recipes(parameters.load(params)).aggregate, results / "metrics.parquet")
+    settings, layout = _settings(params, results)
+    path = layout.root / "metrics.parquet"
+    metrics, found = read_table(path)
+    check(found, Recipes(settings, layout).aggregate, path)
     print(table_of(metrics))
-    print(f"\nreport: {(results / 'report.html').resolve().as_uri()}")
+    print(f"\nreport: {(layout.root / 'report.html').resolve().as_uri()}")
+    if told := kept.notice(layout):
+        print(f"\n{told}")
 
 
 @params_app.command("schema")
@@ -685,13 +742,38 @@ def adopt(
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="-- ARGUMENTS...", help="for Snakemake, such as --use-conda")
     ] = None,
+    *,
+    accept_code: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STEP", help="keep what older code of this step made: train, evaluate, ... or all"),
+    ] = None,
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Keep what fits params, code and data, and remove what does not: after a kill, a pull or a copy of results."""
+    """Re-register existing results after an interruption, `dvc pull` or a copy."""
+    from elision.adopt import accept
     from elision.adopt import adopt as run_adopt
 
-    run_adopt(parameters.load(params), Layout(results), arguments or [])
+    settings, layout = _settings(params, results)
+    if accept_code:
+        accept(settings, layout, [step for steps in accept_code for step in steps.split(",")])
+    run_adopt(settings, layout, arguments or [], file=params)
+
+
+@app.command()
+def clean(
+    unused: Annotated[bool, typer.Option("--unused", help="delete what is listed without this option")] = False,
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """List finished work that the params do not ask for, or delete it."""
+    _, layout = _settings(params, results)
+    told = kept.unused(layout)
+    if unused and told:
+        kept.clean(layout)
+        print(f"deleted {layout.unused}: {told}")
+    else:
+        print(kept.notice(layout) or f"{layout.root}: the params ask for everything that is here")
 
 
 @app.command("import-data")
@@ -715,9 +797,9 @@ def import_data(
 
 @fetch_app.command("pyfeat")
 def fetch_pyfeat(
-    folder: Annotated[Path, typer.Option(help="where the downloads are kept, to be copied to other machines")] = Path(
-        "data/pyfeat"
-    ),
+    folder: Annotated[
+        Path, typer.Option(help="where the downloads are kept, to be copied to other machines")
+    ] = PYFEAT_WEIGHTS,
 ) -> None:
     """Download the weights of py-feat and put them where it looks for them."""
     from elision.features.pyfeat import fetch
@@ -735,7 +817,7 @@ def export_mmsa(
     """Write a dataset as a feature file of MMSA."""
     from elision.datasets.mmsa import export
 
-    settings, layout = parameters.load(params), Layout(results)
+    settings, layout = _settings(params, results)
     _open(settings, dataset, layout)
     export(layout.store(dataset), file)
 

@@ -14,9 +14,31 @@ class Layout:
     root: Path = Path("results")
 
     @property
-    def checksums(self) -> Path:
-        """Checksums of the user's files, by their size and time."""
-        return self.root / "checksums.json"
+    def unused(self) -> Path:
+        """Finished work that the params do not ask for."""
+        return self.root / "unused"
+
+    @property
+    def accepted(self) -> Path:
+        """Code that the user accepted though it had changed."""
+        return self.root / "accepted.json"
+
+    def log(self, *name: str) -> Path:
+        """Log of a job: ``logs/RULE/DATASET.METHOD.RUN.log``."""
+        return self.root / "logs" / self._job(name, "log")
+
+    def benchmark(self, *name: str) -> Path:
+        """Cost of a job: ``benchmarks/RULE/DATASET.METHOD.RUN.tsv``."""
+        return self.root / "benchmarks" / self._job(name, "tsv")
+
+    @staticmethod
+    def _job(name: tuple[str, ...], ending: str) -> Path:
+        rule, *of = name
+        return Path(rule, f"{'.'.join(of)}.{ending}") if of else Path(f"{rule}.{ending}")
+
+    def manifest(self, stage: str) -> Path:
+        """Checksums of what the params ask for of a stage."""
+        return self.root / stage / "MANIFEST"
 
     def clips(self, dataset: str) -> Path:
         """Table of the clips of a dataset that comes as media."""

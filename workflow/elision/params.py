@@ -278,6 +278,12 @@ class Variant(_Section):
         return self.name
 
 
+def _not_for_results() -> set[Path]:
+    """Return the folders where files of the project and of the user lie."""
+    here = Path.cwd()
+    return {here, *here.parents, *(here / name for name in ("data", "envs", "tests", "workflow"))}
+
+
 def _filled(section: _Section, values: dict[str, Any]) -> Any:
     """Return a section with values for what it leaves open."""
     return section.model_copy(update={key: value for key, value in values.items() if getattr(section, key) is None})
@@ -290,6 +296,7 @@ class Params(_Section):
     through ``corruption_for`` and ``train_for``.
     """
 
+    results: str = Field("results", description="folder for everything that the workflow makes")
     protocol: ProtocolName = Field(
         "elision", description="procedure that decides what the sections corruption and train leave open"
     )
@@ -311,6 +318,13 @@ class Params(_Section):
     corruption: Corruption = Corruption()
     train: Train = Train()
     statistics: Statistics = Statistics()
+
+    @field_validator("results")
+    @classmethod
+    def _is_a_folder(cls, results: str) -> str:
+        if not results.strip() or set(results) & set("{}\n\0") or Path(results).resolve() in _not_for_results():
+            raise ValueError(f"{_short(results)} cannot hold results; give a folder of their own, such as results")
+        return results
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -403,6 +417,11 @@ class Params(_Section):
                 waiting.append(stage)
         return found
 
+    @cached_property
+    def looked_up(self) -> dict[tuple[str, str], str]:
+        """Digests of what the params name outside themselves, which `recipe.Recipes` looks up once."""
+        return {}
+
     @property
     def entries(self) -> dict[str, Variant]:
         """All that ``methods:`` and ``stages:`` list, and the stages that methods start from, by name."""
@@ -492,6 +511,18 @@ def user_files(params: Params, dataset: str) -> list[Path]:
     """Return the user's own files that a dataset reads."""
     settings = params.datasets[dataset]
     return dataset_source(settings.source).inputs(settings)
+
+
+def text_encoder(params: Params, dataset: str) -> str | None:
+    """Name the text encoder of a dataset's tokens; None, if the source has none.
+
+    A source of sequences that has one says which in a function ``encoder(settings)``.
+    """
+    if extracted(params, dataset):
+        return params.features.text.encoder
+    settings = params.datasets[dataset]
+    names = getattr(dataset_source(settings.source), "encoder", None)
+    return names and names(settings)
 
 
 def extracted(params: Params, dataset: str) -> list[str]:

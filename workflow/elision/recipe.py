@@ -1,8 +1,8 @@
 """What every artifact is made of, and whether the one on disk is the one that the current params ask for.
 
-The recipe of an artifact is its step, the settings that the step depends on, a digest of the code that makes it, and
-the identities of the recipes of its inputs. It follows from ``params.yaml`` and the source code alone, so Snakemake
-uses its identity as a parameter of the job, every artifact carries it, and whoever reads an artifact compares.
+The recipe of an artifact is its step, the settings that the step depends on, a digest of the code that makes it, the
+identities of the recipes of its inputs, and digests of the user's files and text encoders that it reads. Snakemake uses
+its identity as a parameter of the job, every artifact carries it, and whoever reads an artifact compares.
 """
 
 import ast
@@ -15,16 +15,20 @@ from contextlib import suppress
 from functools import cache, cached_property, wraps
 from pathlib import Path
 
+from elision import contents
 from elision.errors import ElisionError
 from elision.files import replacing
-from elision.params import Params, extracted, needs, retrieves
+from elision.layout import Layout
+from elision.params import Params, extracted, needs, retrieves, text_encoder, user_files
 
 # Modules that carry data and messages but never decide a value in an artifact.
 _PLUMBING = {
     "elision",
     "elision.cli",
+    "elision.contents",
     "elision.errors",
     "elision.files",
+    "elision.kept",
     "elision.layout",
     "elision.params",
     "elision.progress",
@@ -32,6 +36,13 @@ _PLUMBING = {
 }
 
 _THIS = Path(__file__).read_bytes()  # how digests are made
+
+# Inputs that are no artifacts, for messages.
+_CONTENT = {
+    "encoder": "the content of the text encoder",
+    "files": "the content of the user's files",
+    "weights": "the content of the weights of py-feat",
+}
 
 # What the complete step makes of the labels and splits of clips.
 _LATE = {"task", "classes", "cuts", "folds"}
@@ -124,27 +135,111 @@ def _once(method: Callable[..., dict]) -> Callable[..., dict]:
     return kept
 
 
+def _once_per_params(method: Callable[["Recipes", str], str]) -> Callable[["Recipes", str], str]:
+    """Keep what a method of `Recipes` looks up about a dataset: a verb makes several of them from the same params."""
+
+    @wraps(method)
+    def kept(self: "Recipes", dataset: str) -> str:
+        key = method.__name__, dataset
+        if key not in self.params.looked_up:
+            self.params.looked_up[key] = method(self, dataset)
+        return self.params.looked_up[key]
+
+    return kept
+
+
+def read_accepted(path: Path) -> dict[str, dict[str, str]]:
+    """Read which code the user accepted: for each step, digests of the code here, and of older code that it stands for.
+
+    Raises
+    ------
+    ElisionError
+        If the file is damaged.
+    """
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+        return {step: {str(new): str(old) for new, old in pairs.items()} for step, pairs in read.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError) as error:
+        raise ElisionError(f"{path}: cannot be read ({error}); delete it, or restore it from git") from None
+
+
 class Recipes:
     """The recipes of all artifacts under given params.
 
-    Each method returns ``{"step", "settings", "code", "inputs", "identity"}``, made once and not to be changed.
+    Each method returns ``{"step", "settings", "code", "inputs", "identity"}``, made once and not to be changed. Where
+    code was accepted though it had changed, ``code`` is that of older artifacts, ``code_here`` is that of this
+    package, and ``accepted`` names the steps concerned, of the artifact and of all that it is made from.
+
+    Parameters
+    ----------
+    params : Params
+    layout : Layout, optional
+        Where the artifacts lie; by default where the params say.
+
+    Raises
+    ------
+    ElisionError
+        If the list of accepted code is damaged.
     """
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: Params, layout: Layout | None = None) -> None:
         self.params = params
+        self.layout = layout or Layout(Path(params.results))
         self._settings = params.model_dump(mode="json")
         self._made: dict[tuple[str, ...], dict] = {}
         self._code = cache(code)
+        self._accepted = read_accepted(self.layout.accepted)
 
-    @staticmethod
-    def _recipe(step: str, settings: dict, code: str, **inputs: dict) -> dict:
+    def _recipe(self, step: str, settings: dict, code: str, **inputs: dict | str) -> dict:
+        """Make a recipe; ``inputs`` are recipes, and digests of content (left out where there is none)."""
         recipe = {
             "step": step,
             "settings": settings,
-            "code": code,
-            "inputs": {name: recipe["identity"] for name, recipe in inputs.items()},
+            "code": self._accepted.get(step, {}).get(code, code),
+            "inputs": {n: made if isinstance(made, str) else made["identity"] for n, made in inputs.items() if made},
         }
-        return {**recipe, "identity": digest(recipe)}
+        accepted = {step} if recipe["code"] != code else set()
+        accepted = accepted.union(*(made.get("accepted", ()) for made in inputs.values() if isinstance(made, dict)))
+        mark = {"accepted": sorted(accepted), "code_here": code} if accepted else {}
+        return {**recipe, "identity": digest(recipe), **mark}
+
+    @_once_per_params
+    def _files(self, dataset: str) -> str:
+        """Digest of the user's files; where they are not here, of those that the artifacts were made from."""
+        named = user_files(self.params, dataset)
+        anchor = self.layout.clips if extracted(self.params, dataset) else self.layout.samples
+        found = contents.files(named) if named else None
+        return self._recorded(anchor(dataset), "files") if found is None else found
+
+    @_once_per_params
+    def _encoder(self, dataset: str) -> str:
+        """Digest of the text encoder of a dataset; where it is not here, of that of the artifacts, or of the newest."""
+        name = text_encoder(self.params, dataset)
+        if name is None:
+            return ""
+        made = (
+            self.layout.sequences(dataset, "text") if extracted(self.params, dataset) else self.layout.samples(dataset)
+        )
+        return contents.encoder(name) or self._recorded(made, "encoder") or contents.newest(name)
+
+    @_once_per_params
+    def _face_weights(self, dataset: str) -> str:
+        """Digest of the weights of py-feat that were fetched; where they are not here, of those of the artifacts."""
+        if self.params.features.vision.extractor != "pyfeat":
+            return ""
+        fetched = contents.files([contents.PYFEAT_WEIGHTS]) if contents.PYFEAT_WEIGHTS.is_dir() else None
+        return fetched or self._recorded(self.layout.sequences(dataset, "vision"), "weights")
+
+    @staticmethod
+    def _recorded(path: Path, name: str) -> str:
+        """Return a digest of content that an artifact was made from; empty, where it has none."""
+        from elision.store import read_provenance
+
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, ElisionError):
+            return str(read_provenance(path)["inputs"].get(name, ""))
+        return ""
 
     def _dataset(self, dataset: str) -> dict:
         # Standardisation happens when a method reads the store, protocols and reports come after it, classes and folds
@@ -160,7 +255,10 @@ class Recipes:
     def prepare(self, dataset: str) -> dict:
         """Table of clips, or the sequences of a feature file."""
         settings = self._dataset(dataset)
-        return self._recipe("prepare", settings, self._code("datasets._prepare", f"datasets.{settings['source']}"))
+        code_of = self._code("datasets._prepare", f"datasets.{settings['source']}")
+        # A source of sequences may tokenise texts; those of clips are tokenised later.
+        encoder = "" if extracted(self.params, dataset) else self._encoder(dataset)
+        return self._recipe("prepare", settings, code_of, files=self._files(dataset), encoder=encoder)
 
     @_once
     def extract(self, dataset: str, modality: str) -> dict:
@@ -170,7 +268,10 @@ class Recipes:
         settings = {"on_error": features["on_error"], "shards": features["shards"], **features[kind]}
         settings.pop("frozen", None)  # it adds a modality and changes none
         code_of = self._code("features.shards", f"features.{kind}")
-        return self._recipe(f"extract {modality}", settings, code_of, clips=self.prepare(dataset))
+        read = {"encoder": self._encoder(dataset)} if kind == "text" else {}
+        if kind == "vision":
+            read = {"weights": self._face_weights(dataset)}
+        return self._recipe(f"extract {modality}", settings, code_of, clips=self.prepare(dataset), **read)
 
     @_once
     def modalities(self, dataset: str) -> dict[str, dict]:
@@ -263,6 +364,14 @@ class Recipes:
         code_of = self._code("evaluation.significance")
         return self._recipe("significance", self._settings["statistics"], code_of, **self._evaluated())
 
+    @cached_property
+    def accepted(self) -> dict[str, list[str]]:
+        """Steps whose code was accepted though it had changed, by ``DATASET/METHOD`` of the rows made so."""
+        found: dict[str, set[str]] = {}
+        for name, recipe in self._evaluated().items():
+            found.setdefault(name.rpartition("/")[0], set()).update(recipe.get("accepted", ()))
+        return {row: sorted(steps) for row, steps in found.items() if steps}
+
     def _evaluated(self) -> dict[str, dict]:
         p = self.params
         return {f"{d}/{m}/{r}": self.evaluate(d, m, r) for d in p.datasets for m in p.variants for r in p.runs(d)}
@@ -272,6 +381,8 @@ class Recipes:
         """Tables, figures and the page."""
         settings = {"published": {name: entry.published for name, entry in self.params.datasets.items()}}
         settings |= {"numbers": data("published"), "page": data("report")}
+        if accepted := self.accepted:
+            settings["accepted"] = accepted
         p = self.params
         inputs = {f"{d}/{m}": self.represent(d, m, p.runs(d)[0]) for d in p.datasets for m in p.variants}
         inputs |= {"aggregate": self.aggregate, "significance": self.significance}
@@ -307,7 +418,9 @@ def check(found: dict, expected: dict, path: Path | str) -> None:
         differences.append(f"the code of step {expected['step']!r} changed")
     inputs, now = found.get("inputs", {}), expected["inputs"]
     differences += [
-        f"its input {name!r} changed" for name in sorted({*inputs, *now}) if inputs.get(name) != now.get(name)
+        f"{_CONTENT.get(name, f'its input {name!r}')} changed"
+        for name in sorted({*inputs, *now})
+        if inputs.get(name) != now.get(name)
     ]
     raise ElisionError(
         f"{path}: is not what the current params ask for: {'; '.join(differences)}. "

@@ -6,6 +6,7 @@ of length 0 is a modality that the sample does not have. No pickle is ever writt
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from elision.task import MODALITIES
 
 # A single key: several would be written in an arbitrary order, and files would differ from run to run.
 _METADATA_KEY = "elision"
+_META = re.compile(r'<meta name="provenance" content="(\w+) (\w+)">')
 _DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64, "BOOL": np.bool_, "U8": np.uint8}
 
 
@@ -165,14 +167,26 @@ def write_table(path: Path | str, table: pd.DataFrame, provenance: dict) -> None
 
 
 def read_provenance(path: Path | str) -> dict:
-    """Read how a parquet table was made, and not the table.
+    """Read how an artifact was made, and not the artifact: a table, a safetensors file, ``run.json`` or the page.
+
+    Of ``run.json`` it has the digest of the weights, too.
 
     Raises
     ------
-    KeyError, OSError, pyarrow.ArrowInvalid
-        If it is not a table that Elision wrote.
+    ElisionError, KeyError, TypeError, AttributeError, OSError, ValueError
+        If Elision did not write the file.
     """
-    return json.loads(pq.read_schema(path).metadata[_METADATA_KEY.encode()])
+    path = Path(path)
+    if path.suffix == ".parquet":
+        return json.loads(pq.read_schema(path).metadata[_METADATA_KEY.encode()])
+    if path.suffix == ".html":
+        identity, data = _META.search(path.read_text(encoding="utf-8")).groups()
+        return {"identity": identity, "data": data}
+    if path.suffix == ".json":
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {**record["provenance"], "weights": record["weights"]}
+    _, metadata = read_tensors(path)
+    return metadata.get("provenance", metadata)
 
 
 def read_table(path: Path | str) -> tuple[pd.DataFrame, dict]:

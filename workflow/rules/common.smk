@@ -8,20 +8,20 @@ from pathlib import Path
 PACKAGE = str(Path(workflow.basedir) / "workflow")
 sys.path.insert(0, PACKAGE)
 
-from elision import adopt, devices
+from elision import adopt, devices, kept
 from elision import params as parameters
 from elision.errors import ElisionError, stop
 from elision.layout import Layout
 from elision.methods import check
 from elision.recipe import Recipes
 
-RESULTS = Layout(Path("results"))
 PARAMS_FILE = config.get("params", "params.yaml")
 try:
     PARAMS = parameters.load(PARAMS_FILE)
-    RECIPES = Recipes(PARAMS)
+    RESULTS = Layout(Path(config.get("results") or PARAMS.results))
+    RECIPES = Recipes(PARAMS, RESULTS)
     if workflow.is_main_process:
-        if not adopt.is_checked(PARAMS):
+        if not adopt.is_checked(PARAMS, RESULTS):
             check(PARAMS)
         if "adopt" not in config:
             adopt.refuse_unknown(RESULTS.root)
@@ -38,6 +38,7 @@ os.environ.update(
         [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     ),
     ELISION_PARAMS=str(PARAMS_FILE),
+    ELISION_RESULTS=str(RESULTS.root),
     ELISION_GPUS=str(GPUS),
 )
 
@@ -58,8 +59,8 @@ def any_of(names):
 
 
 def user_files(wildcards):
-    """Return the user's own files that a dataset reads."""
-    return parameters.user_files(PARAMS, wildcards.dataset)
+    """Return the user's own files that a dataset reads; their content counts, which recipes know, not their times."""
+    return [ancient(path) for path in parameters.user_files(PARAMS, wildcards.dataset)]
 
 
 def starts(wildcards):

@@ -7,9 +7,9 @@ rule corrupt:
     output:
         RESULTS.corruptions("{dataset}"),
     log:
-        "results/logs/corrupt/{dataset}.log",
+        RESULTS.log("corrupt", "{dataset}"),
     benchmark:
-        "results/benchmarks/corrupt/{dataset}.tsv"
+        RESULTS.benchmark("corrupt", "{dataset}")
     conda:
         "../../envs/report.yaml"
     resources:
@@ -25,9 +25,9 @@ rule corruptions:
     input:
         RESULTS.stage("corruptions", PARAMS),
     output:
-        "results/corruptions/MANIFEST",
+        RESULTS.manifest("corruptions"),
     log:
-        "results/logs/collect/corruptions.log",
+        RESULTS.log("collect", "corruptions"),
     conda:
         "../../envs/report.yaml"
     shell:

@@ -10,9 +10,9 @@ rule prepare_clips:
     output:
         clips=RESULTS.clips("{dataset}"),
     log:
-        "results/logs/prepare/{dataset}.log",
+        RESULTS.log("prepare", "{dataset}"),
     benchmark:
-        "results/benchmarks/prepare/{dataset}.tsv"
+        RESULTS.benchmark("prepare", "{dataset}")
     wildcard_constraints:
         dataset=any_of(MEDIA),
     conda:
@@ -33,9 +33,9 @@ rule prepare_sequences:
     output:
         samples=RESULTS.samples("{dataset}"),
     log:
-        "results/logs/prepare/{dataset}.log",
+        RESULTS.log("prepare", "{dataset}"),
     benchmark:
-        "results/benchmarks/prepare/{dataset}.tsv"
+        RESULTS.benchmark("prepare", "{dataset}")
     wildcard_constraints:
         dataset=any_of(SEQUENCES),
     conda:
@@ -53,9 +53,9 @@ rule datasets:
     input:
         RESULTS.stage("datasets", PARAMS),
     output:
-        "results/datasets/MANIFEST",
+        RESULTS.manifest("datasets"),
     log:
-        "results/logs/collect/datasets.log",
+        RESULTS.log("collect", "datasets"),
     conda:
         "../../envs/report.yaml"
     shell:

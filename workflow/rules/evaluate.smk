@@ -11,9 +11,9 @@ rule evaluate:
     output:
         RESULTS.predictions("{dataset}", "{method}", "{run}"),
     log:
-        "results/logs/evaluate/{dataset}.{method}.{run}.log",
+        RESULTS.log("evaluate", "{dataset}", "{method}", "{run}"),
     benchmark:
-        "results/benchmarks/evaluate/{dataset}.{method}.{run}.tsv"
+        RESULTS.benchmark("evaluate", "{dataset}", "{method}", "{run}")
     conda:
         TRAINING_ENVIRONMENT
     threads: PARAMS.train.threads
@@ -38,9 +38,9 @@ rule represent:
     output:
         RESULTS.representations("{dataset}", "{method}", "{run}"),
     log:
-        "results/logs/represent/{dataset}.{method}.{run}.log",
+        RESULTS.log("represent", "{dataset}", "{method}", "{run}"),
     benchmark:
-        "results/benchmarks/represent/{dataset}.{method}.{run}.tsv"
+        RESULTS.benchmark("represent", "{dataset}", "{method}", "{run}")
     conda:
         TRAINING_ENVIRONMENT
     threads: PARAMS.train.threads
@@ -59,9 +59,9 @@ rule predictions:
     input:
         RESULTS.stage("predictions", PARAMS),
     output:
-        "results/predictions/MANIFEST",
+        RESULTS.manifest("predictions"),
     log:
-        "results/logs/collect/predictions.log",
+        RESULTS.log("collect", "predictions"),
     conda:
         "../../envs/report.yaml"
     shell:
@@ -72,9 +72,9 @@ rule representations:
     input:
         RESULTS.stage("representations", PARAMS),
     output:
-        "results/representations/MANIFEST",
+        RESULTS.manifest("representations"),
     log:
-        "results/logs/collect/representations.log",
+        RESULTS.log("collect", "representations"),
     conda:
         "../../envs/report.yaml"
     shell:
@@ -85,13 +85,13 @@ rule aggregate:
     input:
         RESULTS.stage("predictions", PARAMS),
     output:
-        "results/metrics.parquet",
-        "results/confusions.parquet",
-        "results/metrics.json",
+        RESULTS.root / "metrics.parquet",
+        RESULTS.root / "confusions.parquet",
+        RESULTS.root / "metrics.json",
     log:
-        "results/logs/aggregate.log",
+        RESULTS.log("aggregate"),
     benchmark:
-        "results/benchmarks/aggregate.tsv"
+        RESULTS.benchmark("aggregate")
     conda:
         "../../envs/report.yaml"
     resources:
@@ -108,12 +108,12 @@ rule significance:
         RESULTS.stage("predictions", PARAMS),
         samples=[RESULTS.samples(dataset) for dataset in PARAMS.datasets],
     output:
-        "results/intervals.parquet",
-        "results/comparisons.parquet",
+        RESULTS.root / "intervals.parquet",
+        RESULTS.root / "comparisons.parquet",
     log:
-        "results/logs/significance.log",
+        RESULTS.log("significance"),
     benchmark:
-        "results/benchmarks/significance.tsv"
+        RESULTS.benchmark("significance")
     conda:
         "../../envs/report.yaml"
     threads: 2

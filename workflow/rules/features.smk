@@ -10,9 +10,9 @@ rule extract:
     output:
         temp(RESULTS.shard("{dataset}", "{modality}", "{shard}")),
     log:
-        "results/logs/extract/{dataset}.{modality}.{shard}.log",
+        RESULTS.log("extract", "{dataset}", "{modality}", "{shard}"),
     benchmark:
-        "results/benchmarks/extract/{dataset}.{modality}.{shard}.tsv"
+        RESULTS.benchmark("extract", "{dataset}", "{modality}", "{shard}")
     conda:
         lambda w: f"../../envs/{'pyfeat' if PYFEAT and w.modality == 'vision' else 'features'}.yaml"
     resources:
@@ -33,9 +33,9 @@ rule merge:
     output:
         RESULTS.sequences("{dataset}", "{modality}"),
     log:
-        "results/logs/merge/{dataset}.{modality}.log",
+        RESULTS.log("merge", "{dataset}", "{modality}"),
     benchmark:
-        "results/benchmarks/merge/{dataset}.{modality}.tsv"
+        RESULTS.benchmark("merge", "{dataset}", "{modality}")
     wildcard_constraints:
         dataset=any_of(MEDIA),
     conda:
@@ -59,9 +59,9 @@ rule complete:
     output:
         samples=RESULTS.samples("{dataset}"),
     log:
-        "results/logs/complete/{dataset}.log",
+        RESULTS.log("complete", "{dataset}"),
     benchmark:
-        "results/benchmarks/complete/{dataset}.tsv"
+        RESULTS.benchmark("complete", "{dataset}")
     wildcard_constraints:
         dataset=any_of(MEDIA),
     conda:
@@ -81,9 +81,9 @@ rule align:
     output:
         RESULTS.alignment("{dataset}"),
     log:
-        "results/logs/align/{dataset}.log",
+        RESULTS.log("align", "{dataset}"),
     benchmark:
-        "results/benchmarks/align/{dataset}.tsv"
+        RESULTS.benchmark("align", "{dataset}")
     conda:
         "../../envs/features.yaml"
     resources:

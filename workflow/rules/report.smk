@@ -11,10 +11,10 @@ FIGURES = [
 
 rule report:
     input:
-        "results/metrics.parquet",
-        "results/confusions.parquet",
-        "results/intervals.parquet",
-        "results/comparisons.parquet",
+        RESULTS.root / "metrics.parquet",
+        RESULTS.root / "confusions.parquet",
+        RESULTS.root / "intervals.parquet",
+        RESULTS.root / "comparisons.parquet",
         records=[
             p
             for p in RESULTS.stage("models", PARAMS)
@@ -23,14 +23,14 @@ rule report:
         representations=RESULTS.stage("representations", PARAMS),
     output:
         page=report(
-            "results/report.html",
+            RESULTS.root / "report.html",
             caption="../report/page.rst",
             category="Report",
             labels={"page": "everything on one page"},
         ),
         tables=[
             report(
-                f"results/tables/{table}.{kind}",
+                RESULTS.root / f"tables/{table}.{kind}",
                 caption="../report/tables.rst",
                 category="Tables",
                 labels={"table": table, "format": kind},
@@ -40,7 +40,7 @@ rule report:
         ],
         figures=[
             report(
-                f"results/figures/{figure}_{name}.{kind}",
+                RESULTS.root / f"figures/{figure}_{name}.{kind}",
                 caption="../report/figures.rst",
                 category="Figures",
                 subcategory=name,
@@ -49,11 +49,11 @@ rule report:
             for name, figure in FIGURES
             for kind in FORMATS
         ],
-        curves=expand("results/plots/{curve}.csv", curve=CURVES),
+        curves=[RESULTS.root / f"plots/{curve}.csv" for curve in CURVES],
     log:
-        "results/logs/report.log",
+        RESULTS.log("report"),
     benchmark:
-        "results/benchmarks/report.tsv"
+        RESULTS.benchmark("report")
     conda:
         "../../envs/report.yaml"
     resources:

@@ -15,9 +15,9 @@ rule train:
     output:
         RESULTS.model("{dataset}", "{method}", "{run}"),
     log:
-        "results/logs/train/{dataset}.{method}.{run}.log",
+        RESULTS.log("train", "{dataset}", "{method}", "{run}"),
     benchmark:
-        "results/benchmarks/train/{dataset}.{method}.{run}.tsv"
+        RESULTS.benchmark("train", "{dataset}", "{method}", "{run}")
     conda:
         TRAINING_ENVIRONMENT
     threads: PARAMS.train.threads
@@ -39,9 +39,9 @@ rule index:
     output:
         RESULTS.database_files("{dataset}", "{method}", "{run}"),
     log:
-        "results/logs/index/{dataset}.{method}.{run}.log",
+        RESULTS.log("index", "{dataset}", "{method}", "{run}"),
     benchmark:
-        "results/benchmarks/index/{dataset}.{method}.{run}.tsv"
+        RESULTS.benchmark("index", "{dataset}", "{method}", "{run}")
     conda:
         TRAINING_ENVIRONMENT
     threads: PARAMS.train.threads
@@ -60,9 +60,9 @@ rule models:
     input:
         RESULTS.stage("models", PARAMS),
     output:
-        "results/models/MANIFEST",
+        RESULTS.manifest("models"),
     log:
-        "results/logs/collect/models.log",
+        RESULTS.log("collect", "models"),
     conda:
         "../../envs/report.yaml"
     shell:

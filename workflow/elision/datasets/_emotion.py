@@ -73,10 +73,7 @@ class FeatureFolders(DatasetSettings):
 
 
 def inputs(settings: FeatureFolders) -> list[Path]:
-    """Return the file of labels and the folders of features that exist.
-
-    There are too many files to name each: one that is added or removed is noticed, one that is overwritten is not.
-    """
+    """Return the file of labels and the folders of features that exist; every file in a folder counts."""
     return [path for path in (settings.labels, *settings.folders.values()) if path.exists()]
 
 

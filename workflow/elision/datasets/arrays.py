@@ -154,6 +154,11 @@ class Settings(DatasetSettings):
         return {self.splits.get(ours, ours): ours for ours in SPLITS}
 
 
+def encoder(settings: Settings) -> str:
+    """Name the text encoder of the transcripts."""
+    return settings.encoder
+
+
 def inputs(settings: Settings) -> list[Path]:
     """Return the table, and every file of arrays that exists.
 

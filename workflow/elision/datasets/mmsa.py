@@ -86,6 +86,11 @@ def inputs(settings: Settings) -> list[Path]:
     return [settings.file]
 
 
+def encoder(settings: Settings) -> str:
+    """Name the BERT whose token ids the file holds."""
+    return settings.encoder or ("bert-base-chinese" if settings.corpus.startswith("sims") else "bert-base-uncased")
+
+
 def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, Sequences]]:
     """Read and check a feature file.
 
@@ -130,10 +135,9 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
     samples, wrong = _samples(parts, settings.largest_label)
     problems += wrong
 
-    encoder = settings.encoder or ("bert-base-chinese" if settings.corpus.startswith("sims") else "bert-base-uncased")
     modalities, tokens = {}, [None] * len(parts)
     if "text_bert" in parts["train"]:
-        modalities["text"], wrong = _text(parts, encoder)
+        modalities["text"], wrong = _text(parts, encoder(settings))
         problems += wrong
         tokens = np.split(modalities["text"].lengths, np.cumsum([len(part["id"]) for part in parts.values()])[:-1])
     for modality, key in (("audio", "audio"), ("vision", "vision"), ("text_features", "text")):
@@ -151,7 +155,7 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
 
     for modality, sequences in modalities.items():
         header = sequences.header
-        header.extractor = encoder if modality.startswith("text") else _extractor(config, modality)
+        header.extractor = encoder(settings) if modality.startswith("text") else _extractor(config, modality)
         header.settings |= {"sha256": sha256, "published": name, "config": _json(config, modality)}
         if settings.trim:
             header.length = max(1, int(sequences.lengths.max()))

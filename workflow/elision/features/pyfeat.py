@@ -4,7 +4,6 @@ py-feat is not among Elision's own dependencies (``envs/pyfeat.yaml`` installs i
 docs/pyfeat.md tells how, and under which terms.
 """
 
-import hashlib
 import importlib.util
 import shutil
 from collections.abc import Iterable
@@ -18,8 +17,9 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 
+from elision.contents import PYFEAT_WEIGHTS as FETCHED
 from elision.errors import ElisionError
-from elision.files import replacing
+from elision.files import replacing, sha256
 from elision.params import VisionFeatures
 from elision.progress import track
 
@@ -169,8 +169,7 @@ def fetch(folder: str | Path) -> None:
     for repository in track(WEIGHTS, "fetch the weights of py-feat"):
         file = _find(Path(folder), repository) or _download(Path(folder), repository)
         cached = _cache(repository)
-        with file.open("rb") as stream:
-            revision = hashlib.file_digest(stream, "sha256").hexdigest()
+        revision = sha256(file)
         try:
             with replacing(cached / "snapshots" / revision / file.name) as temporary:
                 shutil.copyfile(file, temporary)
@@ -228,6 +227,10 @@ def _require_weights() -> None:
             f"py-feat's weights are missing: {', '.join(map(str, missing))}; "
             "get them with `elision fetch pyfeat` (docs/pyfeat.md)"
         )
+    for repository in WEIGHTS:
+        fetched = _find(FETCHED, repository)
+        if fetched and sha256(fetched) != _revision(_cache(repository)):
+            raise ElisionError(f"{fetched}: py-feat has other weights than this file; run `elision fetch pyfeat`")
 
 
 @cache

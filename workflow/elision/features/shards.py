@@ -29,7 +29,15 @@ def shard_rows(count: int, shard: int, shards: int) -> slice:
 
 
 def extract(
-    modality: str, *, clips: Path, clips_recipe: dict, shard: int, features: Features, output: Path, provenance: dict
+    modality: str,
+    *,
+    clips: Path,
+    clips_recipe: dict,
+    shard: int,
+    features: Features,
+    output: Path,
+    provenance: dict,
+    merged: Path | None = None,
 ) -> None:
     """Extract one modality of one shard.
 
@@ -47,6 +55,9 @@ def extract(
     output : Path
         The sequences of the shard; clips that failed stand in ``failed`` of the header's settings.
     provenance : dict
+    merged : Path, optional
+        Sequences of all shards that were made earlier in the same way; the shard is cut from them, if they are of the
+        same clips.
 
     Raises
     ------
@@ -55,7 +66,15 @@ def extract(
     """
     table, found = read_table(clips)
     check(found, clips_recipe, clips)
-    rows = table.iloc[shard_rows(len(table), shard, features.shards)]
+    part = shard_rows(len(table), shard, features.shards)
+    rows = table.iloc[part]
+    if merged and (made := read_sequences(merged)).header.provenance.get("clips") == found["data"]:
+        failed = {i: why for i, why in made.header.settings["failed"].items() if i in set(rows["id"])}
+        header = made.header.model_copy(update={"settings": {**made.header.settings, "failed": failed}})
+        empty = made.values[:0]
+        cut = Sequences.of([*list(made)[part], empty], header)
+        write_sequences(output, cut.first(len(rows)))
+        return
     describe, header = extractor(modality, features)
     sequences, failed = [], {}
     for clip in track(list(rows.itertuples()), f"extract {modality}, shard {shard + 1} of {features.shards}"):

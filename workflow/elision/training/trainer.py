@@ -32,7 +32,7 @@ from elision.store import Store
 from elision.task import SPLITS
 from elision.training import checkpoint
 from elision.training.data import Corrupted, Mixture, Scale, SplitData, View, scales, spec, with_text_vectors
-from elision.training.record import describe
+from elision.training.record import describe, encoder_of
 from elision.training.selection import VALID, Selection
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ def train(
             print(f"{dataset} {method} {run}: was finished by another process", flush=True)
             return
         measured = scales(store, standardise=params.datasets[dataset].standardise, fold=fold)
+        encoder = encoder_of(store)
         if view.reads_text == "vectors":
             store = with_text_vectors(store)
         model = build(variant.method, hyperparameters, spec(store, params.datasets[dataset].corpus, view)).to(device)
@@ -163,6 +164,11 @@ def train(
         )
         loop.run()
         description = describe(params, dataset=dataset, name=method, run=run, store=store, model=model)
+        if encoder and description["encoder"] != encoder:
+            raise ElisionError(
+                f"{dataset} {method} {run}: the files of the text encoder {model.spec.encoder!r} changed during the "
+                "training; start the workflow again"
+            )
         loop.finish(provenance, measured, description)
 
 
