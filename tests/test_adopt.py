@@ -74,7 +74,7 @@ def folder(tmp_path, monkeypatch) -> Layout:
     provenance = {**recipes.train(*RUN), "data": "abc"}
     record.write_text(json.dumps({"provenance": provenance, "weights": sha256(weights)}))
     for stage in ("corruptions", "models"):
-        manifest.collect(layout.root / stage, layout.stage(stage, parameters.load("params.yaml")), folders=[])
+        manifest.collect(layout, stage, layout.stage(stage, parameters.load("params.yaml")), folders=[])
     return layout
 
 
@@ -192,10 +192,10 @@ def test_a_manifest_of_other_content_is_made_again(folder, snakemake):
 def test_methods_are_checked_until_a_run_has_begun_and_again_when_they_or_their_code_change(folder, monkeypatch):
     def is_checked(**sections) -> bool:
         change(**{"methods": ["majority"], "stages": {}, **sections})
-        return adopt.is_checked(parameters.load("params.yaml"))
+        return adopt.is_checked(parameters.load("params.yaml"), Layout())
 
     assert not is_checked()
-    adopt.begin(parameters.load("params.yaml"))
+    adopt.begin(parameters.load("params.yaml"), Layout())
     assert is_checked()
     assert is_checked(seeds=[1, 2], train={"epochs": 3}, corruption={"random": [0.0]})
     assert not is_checked(methods=["majority", "ae"])
@@ -212,3 +212,98 @@ def test_nothing_is_known_of_files_that_snakemake_could_not_mark(folder, monkeyp
     with pytest.raises(ElisionError, match="no space"):
         run()
     assert adopt.unknown(folder.root) == [folder.root / "corruptions", folder.root / "models"]
+
+
+def test_what_was_made_otherwise_is_put_aside_before_snakemake_deletes_it(folder, snakemake):
+    """Snakemake deletes the outputs of a job before it runs the job."""
+    run()
+    *_, record = folder.model(*RUN)
+    before, identity = record.read_bytes(), json.loads(record.read_text())["provenance"]["identity"]
+    change(train={"epochs": 3})
+    adopt.begin(parameters.load("params.yaml"), folder)
+    assert not record.exists()
+    assert (folder.unused / identity / record.relative_to(folder.root)).read_bytes() == before
+    assert folder.manifest("models").exists()
+    assert all(path.exists() for path in folder.corruptions("mine"))
+
+
+def test_two_results_folders_are_known_each_by_itself(folder, snakemake):
+    run()
+    adopt.refuse_unknown(folder.root)
+    folder.root.rename("elsewhere")
+    with pytest.raises(ElisionError, match=r"elsewhere/corruptions, elsewhere/models: put here"):
+        adopt.refuse_unknown(Path("elsewhere"))
+    adopt.adopt(parameters.load("params.yaml"), Layout(Path("elsewhere")), file=Path("params.yaml"))
+    adopt.refuse_unknown(Path("elsewhere"))
+    assert {"results=elsewhere", "params=params.yaml"} <= set(snakemake[-1])
+
+
+@pytest.fixture
+def edit_code(monkeypatch):
+    """Change the code of steps: all that a step's digest is taken of counts as other code from then on."""
+    from elision import recipe
+
+    original, changed = recipe.code, {}
+
+    def edit(**modules: str) -> None:
+        changed.update(modules)
+
+    def code(*modules, **options):
+        marks = [changed[name] for name in (m.partition(".")[0] for m in modules) if name in changed]
+        return recipe.digest([original(*modules, **options), *marks]) if marks else original(*modules, **options)
+
+    monkeypatch.setattr(recipe, "code", code)
+    return edit
+
+
+def test_older_code_is_accepted_by_name(folder, edit_code, capsys):
+    params = parameters.load("params.yaml")
+    before = Recipes(params)
+    assert [before.train(*RUN), before.evaluate(*RUN), before.report]  # from now on they are kept
+    edit_code(training="one line mended", evaluation="another")
+    assert Recipes(params).train(*RUN)["identity"] != before.train(*RUN)["identity"]
+    adopt.accept(params, folder, ["train"])
+    assert "train: 1 artifact made by older code accepted" in capsys.readouterr().out
+    now = Recipes(params)
+    assert now.train(*RUN)["identity"] == before.train(*RUN)["identity"]
+    assert now.train(*RUN)["accepted"] == ["train"]
+    assert now.train(*RUN)["code_here"] != now.train(*RUN)["code"] == before.train(*RUN)["code"]
+    assert now.evaluate(*RUN)["identity"] != before.evaluate(*RUN)["identity"], "another step was accepted, too"
+    assert now.evaluate(*RUN)["accepted"] == ["train"], "what is made from accepted code is marked"
+    assert now.accepted == {"mine/majority": ["train"]}
+    assert now.report["identity"] != before.report["identity"]
+    assert "accepted" not in now.corrupt("mine")
+
+
+def test_code_that_changes_again_is_not_accepted(folder, edit_code):
+    params = parameters.load("params.yaml")
+    before = Recipes(params).train(*RUN)["identity"]
+    edit_code(training="one line mended")
+    adopt.accept(params, folder, ["all"])
+    assert Recipes(params).train(*RUN)["identity"] == before
+    edit_code(training="and one more")
+    assert Recipes(params).train(*RUN)["identity"] != before
+    adopt.accept(params, folder, ["train"])
+    assert Recipes(params).train(*RUN)["identity"] == before
+
+
+def test_other_settings_or_inputs_are_not_accepted(folder, edit_code, capsys):
+    edit_code(training="one line mended")
+    change(train={"epochs": 3})
+    params = parameters.load("params.yaml")
+    expected = Recipes(params).train(*RUN)["identity"]
+    adopt.accept(params, folder, ["all"])
+    assert Recipes(params).train(*RUN)["identity"] == expected
+    assert "train: nothing to accept" in capsys.readouterr().out
+
+
+def test_an_unknown_step_is_refused(folder):
+    with pytest.raises(ElisionError, match=r"unknown step 'trian'; did you mean train\?"):
+        adopt.accept(parameters.load("params.yaml"), folder, ["trian"])
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"train": 3}', "\x00"])
+def test_a_damaged_list_of_accepted_code_is_refused(folder, damage):
+    folder.accepted.write_text(damage)
+    with pytest.raises(ElisionError, match=r"accepted\.json: cannot be read"):
+        Recipes(parameters.load("params.yaml"))

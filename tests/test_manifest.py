@@ -4,6 +4,7 @@ import json
 import pytest
 
 from elision.errors import ElisionError
+from elision.layout import Layout
 from elision.manifest import collect
 
 
@@ -15,28 +16,40 @@ def make(folder, *names):
     return [folder / name for name in names]
 
 
-def test_the_manifest_lists_checksums_and_the_rest_is_deleted(tmp_path):
-    wanted = make(tmp_path, "a/1", "b/2")
-    make(tmp_path, "a/left.over", "a/.1.f8w_k2xz.parquet", ".tmpQx3", "c/gone", "media/clip.mp4")
-    collect(tmp_path, wanted, folders=[tmp_path / "media"])
-    lines = json.loads((tmp_path / "MANIFEST").read_text())
+@pytest.fixture
+def layout(tmp_path):
+    return Layout(tmp_path)
+
+
+@pytest.fixture
+def models(layout):
+    return layout.root / "models"
+
+
+def test_the_manifest_lists_checksums_and_the_rest_moves_away(layout, models):
+    wanted = make(models, "a/1", "b/2")
+    make(models, "a/left.over", "a/.1.f8w_k2xz.parquet", ".tmpQx3", "c/gone", "media/clip.mp4")
+    collect(layout, "models", wanted, folders=[models / "media"])
+    lines = json.loads((models / "MANIFEST").read_text())
     assert lines == {name: hashlib.sha256(name.encode()).hexdigest() for name in ("a/1", "b/2", "media/clip.mp4")}
-    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    found = {path.relative_to(models).as_posix() for path in models.rglob("*")}
     assert found == {"MANIFEST", "a", "a/1", "b", "b/2", "media", "media/clip.mp4"}
+    aside = {path.relative_to(layout.unused).as_posix() for path in layout.unused.rglob("*") if path.is_file()}
+    assert aside == {"unfinished/models/a/left.over", "unfinished/models/c/gone"}
 
 
-def test_adding_and_taking_back_gives_the_same_manifest(tmp_path):
-    wanted = make(tmp_path, "a/1")
-    collect(tmp_path, wanted, folders=[])
-    first = (tmp_path / "MANIFEST").read_bytes()
-    collect(tmp_path, wanted + make(tmp_path, "a/2"), folders=[])
-    assert (tmp_path / "MANIFEST").read_bytes() != first
-    collect(tmp_path, wanted, folders=[])
-    assert (tmp_path / "MANIFEST").read_bytes() == first
+def test_adding_and_taking_back_gives_the_same_manifest(layout, models):
+    wanted = make(models, "a/1")
+    collect(layout, "models", wanted, folders=[])
+    first = (models / "MANIFEST").read_bytes()
+    collect(layout, "models", wanted + make(models, "a/2"), folders=[])
+    assert (models / "MANIFEST").read_bytes() != first
+    collect(layout, "models", wanted, folders=[])
+    assert (models / "MANIFEST").read_bytes() == first
 
 
-def test_nothing_is_deleted_when_a_file_is_missing(tmp_path):
-    (kept,) = make(tmp_path, "old")
+def test_nothing_moves_when_a_file_is_missing(layout, models):
+    (kept,) = make(models, "old")
     with pytest.raises(ElisionError, match="new: no such file"):
-        collect(tmp_path, [tmp_path / "new"], folders=[])
+        collect(layout, "models", [models / "new"], folders=[])
     assert kept.exists()

@@ -1,15 +1,19 @@
 import json
+import os
+import shutil
 import subprocess
 import sys
 from copy import deepcopy
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from elision import recipe
 from elision.errors import ElisionError
 from elision.params import Params
 from elision.recipe import Recipes, check
+from elision.store import write_table
 
 BASE = {
     "datasets": {"demo": {"source": "demo"}},
@@ -211,3 +215,62 @@ def test_the_code_digest_imports_none_of_the_code():
     text += "print(sorted({'torch', 'librosa', 'numba', 'elision.training.trainer'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def arrays(tmp_path, monkeypatch):
+    """A dataset of arrays with a text encoder in a folder: a function that gives the recipes of now."""
+    monkeypatch.chdir(tmp_path)
+    Path("encoder").mkdir()
+    for name in ("tokenizer.json", "model.safetensors"):
+        Path("encoder", name).write_text(name)
+    Path("samples.csv").write_text("id,label,split,text\na,1,train,x\nb,1,valid,x\nc,1,test,x\n")
+    settings = {"source": "arrays", "table": "samples.csv", "encoder": "encoder"}
+    return lambda: recipes(datasets={"demo": settings})
+
+
+def steps(found):
+    run = ("demo", "short", "seed-1")
+    made = (found.store("demo"), found.corrupt("demo"), found.train(*run), found.evaluate(*run), found.report)
+    return [step["identity"] for step in made]
+
+
+@pytest.mark.parametrize("path", ["samples.csv", "encoder/tokenizer.json", "encoder/model.safetensors"])
+def test_other_content_of_a_file_that_params_name_changes_all_that_is_made_from_it(arrays, path):
+    before, time = steps(arrays()), Path(path).stat().st_mtime_ns
+    assert steps(arrays()) == before
+    text = Path(path).read_text()
+    Path(path).write_text(f"{text[:-2]}z{text[-1]}")
+    os.utime(path, ns=(time, time))
+    assert not set(steps(arrays())) & set(before)
+
+
+def test_files_that_are_not_here_count_as_those_that_the_artifacts_were_made_from(arrays):
+    before = arrays()
+    write_table(before.layout.samples("demo"), pd.DataFrame({"id": ["a"]}), before.store("demo"))
+    Path("samples.csv").unlink()
+    shutil.rmtree("encoder")
+    assert steps(arrays()) == steps(before)
+
+
+def test_the_encoder_of_clips_is_an_input_of_the_tokens_and_of_no_other_modality():
+    first, second = recipes(), recipes()
+    second.params.looked_up["_encoder", "demo"] = "other content"
+    assert first.extract("demo", "text")["identity"] != second.extract("demo", "text")["identity"]
+    assert first.extract("demo", "audio") == second.extract("demo", "audio")
+    assert first.extract("demo", "vision") == second.extract("demo", "vision")
+
+
+def test_fetched_weights_of_py_feat_are_an_input_of_vision(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def vision():
+        return recipes(features={"vision": {"extractor": "pyfeat"}}).extract("demo", "vision")["identity"]
+
+    before = vision()
+    path = Path("data/pyfeat/retinaface_r34/model.safetensors")
+    path.parent.mkdir(parents=True)
+    path.write_text("weights")
+    first = vision()
+    path.write_text("other weights")
+    assert len({before, first, vision()}) == 3

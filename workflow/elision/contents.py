@@ -72,9 +72,10 @@ def _stamp(path: Path) -> str:
 
 def _known() -> dict[str, list[str]]:
     try:
-        return dict(json.loads(_KEPT.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        read = json.loads(_KEPT.read_text(encoding="utf-8")).items()
+    except (OSError, ValueError, AttributeError):
         return {}
+    return {name: entry for name, entry in read if isinstance(entry, list) and len(entry) == 2}
 
 
 def encoder(name: str) -> str:
