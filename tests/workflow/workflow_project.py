@@ -144,6 +144,7 @@ def browse(page: Path) -> None:
 
 # The whole chain but extraction, in seconds: arrays of vectors, and a method without a text encoder.
 TINY = {
+    "results": "results",
     "datasets": {
         "first": {
             "source": "arrays",
