@@ -1,3 +1,5 @@
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -50,6 +52,12 @@ def clips(tmp_path):
     (folder / "clips.csv").write_text(TABLE)
     (folder / "LICENCE").write_text("free")
     return folder
+
+
+@pytest.fixture
+def untracked(monkeypatch):
+    """Imports without DVC, which takes seconds."""
+    monkeypatch.setattr(importing, "track", lambda target: [str(target)])
 
 
 def files(folder):
@@ -141,7 +149,7 @@ def refused(path, name="mine", **settings):
     return str(caught.value)
 
 
-def test_what_is_wrong_is_said_before_anything_is_copied(project, clips, tmp_path):
+def test_what_is_wrong_is_said_and_leaves_no_copy(project, clips, tmp_path):
     (clips / "media" / "b.wav").write_text("no sound")
     (clips / "clips.csv").write_text(TABLE.replace("2.5", "25"))
     message = refused(clips)
@@ -158,16 +166,127 @@ def test_what_is_wrong_is_said_before_anything_is_copied(project, clips, tmp_pat
     assert "datasets.mine.corpus" in refused(clips, corpus="moss")
 
 
-def test_links_are_followed_and_one_that_leads_nowhere_is_named(project, clips):
+def test_links_are_followed_and_one_that_leads_nowhere_is_named(project, clips, untracked):
     (clips / "media" / "b.wav").rename(clips.parent / "elsewhere.wav")
     (clips / "media" / "b.wav").symlink_to(clips.parent / "elsewhere.wav")
     (clips / "lost").symlink_to(clips / "nowhere")
     assert "lost leads nowhere; delete the link" in refused(clips)
     (clips / "lost").unlink()
-    importing.bring(clips, Path("data/mine"))
+    told = importing.import_data(clips, "mine", {})
     copied = project / "data" / "mine" / "media" / "b.wav"
     assert not copied.is_symlink()
     assert copied.read_bytes() == (clips.parent / "elsewhere.wav").read_bytes()
+    link = f"{clips / 'media' / 'b.wav'} -> {clips.parent / 'elsewhere.wav'}"
+    assert told.startswith(f"1 link out of {clips}: copied is what they lead to: '{link}'\n")
+
+
+def test_linked_folders_are_copied_with_what_they_hold(project, clips, untracked):
+    (clips / "media").rename(clips.parent / "disk")
+    (clips / "media").symlink_to(clips.parent / "disk")
+    (clips.parent / "disk" / "again.wav").symlink_to(clips.parent / "disk" / "a.wav")
+    told = importing.import_data(clips, "mine", {})
+    assert files(project / "data" / "mine" / "media") == files(clips.parent / "disk")
+    assert not [path for path in (project / "data").rglob("*") if path.is_symlink()]
+    assert told.startswith(f"2 links out of {clips}: copied is what they lead to: '{clips / 'media'} -> ")
+
+
+def test_links_in_circles_and_what_is_no_file_are_refused(project, clips):
+    (clips / "media" / "up").symlink_to(clips)
+    (clips / "self").symlink_to(clips / "self")
+    os.mkfifo(clips / "pipe.wav")
+    message = refused(clips)
+    assert "clips: 3 problems" in message
+    for part in ("up leads back to a folder that holds it", "self leads nowhere", "pipe.wav is a pipe, a socket or a"):
+        assert part in message
+
+
+OUT = {
+    "as a path of the original": (
+        "{clips}/media/a.wav",
+        "path '{clips}/media/a.wav' leads out of the copy of {clips};",
+    ),
+    "beside the original": ("../other.wav", "path '../other.wav' leads out of the copy of {clips};"),
+    "by its absolute path": ("{clips}/../other.wav", "leads out of the copy of {clips};"),
+    "beside the copy": ("../other.npy", "path '../other.npy' leads out of the copy of {clips};"),
+    "lost": ("media/c.wav", "{clips}/media/c.wav: no such file"),
+}
+
+
+@pytest.mark.parametrize("case", OUT)
+def test_a_path_that_works_in_the_original_place_alone_is_refused(project, clips, case):
+    shutil.copy(clips / "media" / "a.wav", clips.parent / "other.wav")
+    shutil.copy(clips / "media" / "a.wav", "data/other.npy")
+    cell, expected = (each.format(clips=clips) for each in OUT[case])
+    (clips / "clips.csv").write_text(TABLE.replace("media/a.wav", cell))
+    message = refused(clips)
+    assert message.splitlines()[0] == f"{clips}/clips.csv: 1 problem"
+    assert expected in message and ".partial" not in message
+    if case != "lost":
+        assert message.endswith("or leave it there and write the entry into params.yaml yourself, with outside: true")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"outside": True}, "outside: true is not for imported data: only what lies in the folder is copied"),
+        ({"table": "../clips.csv"}, "table: ../clips.csv leads out of the folder"),
+        ({"table": "media/../../clips.csv"}, "table: media/../../clips.csv leads out of the folder"),
+        ({"table": "{parent}/clips.csv"}, "{parent}/clips.csv does not lie in {clips}"),
+        ({"folder": "../My clips"}, "folder: ../My clips leads out of the folder"),
+    ],
+)
+def test_settings_name_files_in_the_folder_alone(project, clips, settings, message):
+    for place in (clips.parent, Path("data")):
+        shutil.copy(clips / "clips.csv", place / "clips.csv")
+    names = {"parent": clips.parent, "clips": clips}
+    settings = {key: each.format(**names) if isinstance(each, str) else each for key, each in settings.items()}
+    assert message.format(**names) in refused(clips, **settings)
+
+
+def test_the_copy_is_checked_not_the_original(project, clips, monkeypatch):
+    real = shutil.copyfile
+
+    def replaced(source, target):
+        if source.name == "b.wav":
+            source.write_text("no sound")  # by somebody else, while files are copied
+        real(source, target)
+
+    monkeypatch.setattr(importing.shutil, "copyfile", replaced)
+    assert f"{clips}/media/b.wav: cannot be decoded" in refused(clips)
+
+
+def test_what_is_tracked_is_what_was_checked(project, clips, untracked, monkeypatch):
+    before, real = files(clips), importing.check
+
+    def later(*arguments):
+        (clips / "media" / "b.wav").write_text("no sound")
+        return real(*arguments)
+
+    monkeypatch.setattr(importing, "check", later)
+    importing.import_data(clips, "mine", {})
+    assert files(project / "data" / "mine") == before != files(clips)
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.ENOSPC, "no space left on device; free some space"),
+        (errno.EIO, "input/output error; check the disk"),
+        (errno.ENOENT, "b.wav: cannot be copied (No such file or directory); nothing was imported"),
+    ],
+)
+def test_a_copy_that_fails_leaves_nothing(project, clips, untracked, monkeypatch, number, message):
+    real = shutil.copyfile
+
+    def full(source, target):
+        real(source, target)
+        if source.name == "b.wav":
+            raise OSError(number, os.strerror(number), str(target))
+
+    monkeypatch.setattr(importing.shutil, "copyfile", full)
+    assert message in refused(clips)
+    monkeypatch.setattr(importing.shutil, "copyfile", real)
+    importing.import_data(clips, "mine", {})
 
 
 def test_without_git_or_dvc_it_says_what_to_type(project, clips):

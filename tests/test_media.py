@@ -1,3 +1,7 @@
+import os
+import socket
+import struct
+import time
 import wave
 from fractions import Fraction
 
@@ -6,7 +10,7 @@ import numpy as np
 import pytest
 
 from elision.errors import ElisionError
-from elision.media import Media, probe, read_audio, read_frames
+from elision.media import FORMATS, Media, probe, read_audio, read_frames
 
 RATE = 22050
 CODECS = {  # video, audio, audio sample rate
@@ -38,7 +42,8 @@ def write(
     """Write a file; ``signal`` is [channels, n], ``times`` the frames' seconds."""
     with av.open(path, "w", **kw) as container:
         if len(frames):
-            stream = container.add_stream(video, rate=fps, options={"crf": "4"})
+            options = {"crf": "4"} if video.startswith("lib") else {"qmin": "1", "qmax": "2"}
+            stream = container.add_stream(video, rate=fps, options=options)
             stream.height, stream.width = frames[0].shape[:2]
             stream.pix_fmt = "yuv420p"
             if times:
@@ -235,7 +240,7 @@ def test_a_cover_picture_is_no_video(tmp_path, files):
 def test_an_image_file_is_an_error(tmp_path):
     path = tmp_path / "face.png"
     av.VideoFrame.from_ndarray(quadrants(), format="rgb24").save(path)
-    with pytest.raises(ElisionError, match=r"face\.png: holds no audio or video;"):
+    with pytest.raises(ElisionError, match=r"face\.png: is an image and holds no audio or video;"):
         probe(path)
 
 
@@ -321,3 +326,228 @@ def test_samples_that_are_no_numbers_are_an_error(tmp_path):
     path = write(tmp_path / "nan.wav", signal=signal, audio="pcm_f32le")
     with pytest.raises(ElisionError, match=r"nan\.wav: .* no numbers"):
         read_audio(path, sample_rate=RATE)
+
+
+CONTAINERS = {  # muxer, video, audio, audio sample rate; FFmpeg's name of the format is read from the file
+    "3gp": ("3gp", "libx264", "aac", RATE),
+    "aac": ("adts", None, "aac", RATE),
+    "ac3": ("ac3", None, "ac3", 48000),
+    "aiff": ("aiff", None, "pcm_s16be", RATE),
+    "amr": ("amr", None, "libopencore_amrnb", 8000),
+    "au": ("au", None, "pcm_s16be", RATE),
+    "avi": ("avi", "mpeg4", "mp3", RATE),
+    "caf": ("caf", None, "pcm_s16be", RATE),
+    "eac3": ("eac3", None, "eac3", 48000),
+    "flac": ("flac", None, "flac", RATE),
+    "flv": ("flv", "flv", "aac", RATE),
+    "h264": ("h264", "libx264", None, None),
+    "hevc": ("hevc", "libx265", None, None),
+    "ivf": ("ivf", "libvpx", None, None),
+    "loas": ("latm", None, "aac", RATE),
+    "m2v": ("mpeg2video", "mpeg2video", None, None),
+    "m4a": ("ipod", None, "aac", RATE),
+    "m4v": ("m4v", "mpeg4", None, None),
+    "mka": ("matroska", None, "flac", RATE),
+    "mkv": ("matroska", "libx264", "aac", RATE),
+    "mov": ("mov", "mpeg4", "pcm_s16le", RATE),
+    "mp2": ("mp2", None, "mp2", 44100),
+    "mp3": ("mp3", None, "mp3", RATE),
+    "mp4": ("mp4", "libx264", "aac", RATE),
+    "mpg": ("mpeg", "mpeg1video", "mp2", 44100),
+    "obu": ("obu", "libsvtav1", None, None),
+    "oga": ("oga", None, "flac", RATE),
+    "opus": ("opus", None, "libopus", 48000),
+    "ts": ("mpegts", "libx264", "aac", RATE),
+    "tta": ("tta", None, "tta", RATE),
+    "vob": ("vob", "mpeg2video", "ac3", 48000),
+    "voc": ("voc", None, "pcm_s16le", RATE),
+    "w64": ("w64", None, "pcm_s16le", RATE),
+    "wav": ("wav", None, "pcm_s16le", RATE),
+    "webm": ("webm", "libvpx", "libopus", 48000),
+    "wmv": ("asf", "wmv2", "mp3", RATE),
+    "wv": ("wv", None, "wavpack", RATE),
+}
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_every_container_of_the_list_that_can_be_written_here_is_read(tmp_path, suffix):
+    muxer, video, audio, rate = CONTAINERS[suffix]
+    if missing := {video, audio} - {None} - set(av.codecs_available):
+        pytest.skip(f"FFmpeg is built without {missing}")
+    path = write(
+        tmp_path / f"clip.{suffix}",
+        frames=numbered(20) if video else (),
+        signal=tone(0.8, rate)[None] if audio else None,
+        video=video,
+        audio=audio,
+        rate=rate,
+        format=muxer,
+    )
+    media = probe(path)
+    assert (media.audio, media.vision) == (bool(audio), bool(video))
+    if audio:
+        y = read_audio(path, sample_rate=16000)
+        assert np.abs(np.fft.rfft(y[2000:10000])).argmax() == 110  # of half a second
+    if video:
+        assert [number(frame) for frame in read_frames(path)] == list(range(20))
+
+
+def test_sphere_files_of_speech_corpora_are_read(tmp_path):
+    head = "NIST_1A\n   1024\nsample_rate -i 16000\nchannel_count -i 1\nsample_n_bytes -i 2\nsample_coding -s3 pcm\n"
+    head += "sample_count -i 8000\nsample_byte_format -s2 01\nend_head\n"
+    samples = (tone(0.5, 16000) * 2**15).astype("<i2")
+    path = tmp_path / "sa1.wav"
+    path.write_bytes(head.encode().ljust(1024) + samples.tobytes())
+    assert np.array_equal(read_audio(path, sample_rate=16000), samples / np.float32(2**15))
+
+
+def test_every_format_of_the_list_is_one_that_ffmpeg_knows_and_none_reads_other_files():
+    known = {name for each in av.formats_available for name in (each, *av.ContainerFormat(each).name.split(","))}
+    assert set(FORMATS) <= known
+    dangerous = (
+        "hls applehttp concat dash sdp rtp rtsp sap ffmetadata image2 image2pipe tty lavfi imf webm_dash_manifest"
+    )
+    assert not set(FORMATS) & set(dangerous.split())
+    assert not any(name.endswith("_pipe") for name in FORMATS)
+
+
+HEAD = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n"
+MPD = """<?xml version="1.0"?>
+<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="dynamic" minimumUpdatePeriod="PT1S" profiles="a">
+<Period><AdaptationSet><Representation id="1" bandwidth="1"><BaseURL>voice.ts</BaseURL></Representation></AdaptationSet>
+</Period></MPD>"""
+PLAYLISTS = {
+    "of_files.m3u8": (HEAD + "voice.ts\n#EXT-X-ENDLIST\n", "an HLS playlist"),
+    "live.m3u8": (HEAD + "voice.ts\n", "an HLS playlist"),
+    "of_pipe.m3u8": (HEAD + "pipe.ts\n", "an HLS playlist"),
+    "remote.m3u8": (HEAD + "http://192.0.2.1/voice.ts\n#EXT-X-ENDLIST\n", "an HLS playlist"),
+    "marked.m3u8": ("\ufeff" + HEAD + "voice.ts\n#EXT-X-ENDLIST\n", "an HLS playlist"),
+    "list.ffconcat": ("ffconcat version 1.0\nfile voice.ts\n", "an FFmpeg list of files"),
+    "manifest.mpd": (MPD, "a DASH manifest"),
+    "talk.sdp": ("v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n", "SDP"),
+    "cpl.xml": ('<?xml version="1.0"?>\n<CompositionPlaylist xmlns="x"></CompositionPlaylist>', "an IMF playlist"),
+    "old.asx": ('<ASX version="3.0"><Entry><Ref href="voice.ts"/></Entry></ASX>', "a playlist"),
+    "old.pls": ("[playlist]\nFile1=voice.ts\n", "a playlist"),
+    "meta.txt": (";FFMETADATA1\ntitle=voice.ts\n", "FFmpeg metadata"),
+    "words.srt": ("1\n00:00:00,000 --> 00:00:01,000\nwell\n", "subtitles"),
+}
+
+
+@pytest.fixture
+def beside(tmp_path):
+    """A folder with a sound and a pipe that playlists name."""
+    write(tmp_path / "voice.ts", signal=tone(1, RATE)[None], format="mpegts")
+    os.mkfifo(tmp_path / "pipe.ts")
+    return tmp_path
+
+
+@pytest.mark.parametrize("disguised", [None, "clip.mp4", "clip.wav", "clip"])
+@pytest.mark.parametrize("name", PLAYLISTS)
+def test_what_names_other_files_is_refused_at_once_whatever_its_name(beside, name, disguised):
+    content, kind = PLAYLISTS[name]
+    path = beside / (disguised or name)
+    path.write_text(content, encoding="utf-8")
+    started = time.monotonic()
+    for read in (probe, lambda p: read_audio(p, sample_rate=16000), lambda p: list(read_frames(p))):
+        with pytest.raises(ElisionError) as caught:
+            read(path)
+        message = str(caught.value)
+        assert message.startswith(f"{path}: is ") and kind in message
+        assert "mp4, mov" in message and f"ffmpeg -i {path} -c copy {path.stem}.mkv" in message
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("name", ["of_files.m3u8", "list.ffconcat"])
+def test_ffmpeg_alone_would_follow_these_playlists(beside, name):
+    (beside / name).write_text(PLAYLISTS[name][0])
+    with av.open(f"file:{beside / name}") as container:
+        assert sum(frame.samples for frame in container.decode(audio=0)) >= RATE
+
+
+def test_pictures_that_are_numbered_are_no_video(tmp_path):
+    for i in range(1, 4):
+        av.VideoFrame.from_ndarray(quadrants(), format="rgb24").save(tmp_path / f"{i:03}.png")
+    with av.open(f"file:{tmp_path / '%03d.png'}") as container:  # FFmpeg alone makes a video of them
+        assert sum(1 for _ in container.decode(video=0)) == 3
+    with pytest.raises(ElisionError, match="no such file"):
+        probe(tmp_path / "%03d.png")
+    (tmp_path / "%03d.png").write_bytes((tmp_path / "001.png").read_bytes())
+    with pytest.raises(ElisionError, match="is an image"):
+        probe(tmp_path / "%03d.png")
+
+
+def test_a_container_that_is_not_on_the_list_is_refused(tmp_path):
+    path = write(tmp_path / "clip.mp4", frames=numbered(5), video="mpeg4", format="nut")
+    with pytest.raises(ElisionError, match=r"clip\.mp4: is of another format; .* -c copy clip\.mkv"):
+        probe(path)
+    path = write(tmp_path / "clip.mxf", frames=numbered(5), video="mpeg2video", format="mxf")
+    with pytest.raises(ElisionError, match=r"clip\.mxf: is an MXF file; .* -c copy clip\.mkv"):
+        probe(path)
+
+
+def with_external_data(content, name):
+    """A QuickTime file whose tracks lie in another file: an alias record in place of ``dref``'s entry."""
+
+    def box(kind, body):
+        return struct.pack(">I4s", 8 + len(body), kind) + body
+
+    def text(value, size):
+        return bytes([len(value)]) + value.ljust(size - 1, b"\0")
+
+    file, folder = name.name.encode(), name.parent.name.encode()
+    alias = struct.pack(">4sHHH", b"\0" * 4, 0, 2, 0) + text(b"disk", 28) + bytes(12) + text(file, 64) + bytes(16)
+    alias += struct.pack(">hh", 1, 1) + bytes(16)  # one level up to the folder, and down again
+    for kind, value in ((2, b"disk:" + folder + b":" + file), (0, folder), (-1, b"")):
+        alias += struct.pack(">hH", kind, len(value)) + value + b"\0" * (len(value) % 2)
+    dref = box(b"dref", struct.pack(">II", 0, 1) + box(b"alis", struct.pack(">I", 0) + alias))
+
+    def rewritten(boxes):
+        made, at = b"", 0
+        while at < len(boxes):
+            size, kind = struct.unpack(">I4s", boxes[at : at + 8])
+            body = boxes[at + 8 : at + size]
+            if kind in (b"moov", b"trak", b"mdia", b"minf", b"dinf"):
+                body = rewritten(body)
+            made += dref if kind == b"dref" else box(kind, body)
+            at += size
+        return made
+
+    return rewritten(content)
+
+
+def test_data_that_a_quicktime_file_has_in_another_file_are_not_read(tmp_path):
+    whole = write(tmp_path / "whole.mov", signal=tone(1, RATE)[None], audio="pcm_s16le", format="mov")
+    content = whole.read_bytes()
+    start = content.index(b"mdat") + 4
+    silent = content[:start] + bytes(2 * RATE) + content[start + 2 * RATE :]
+    path = tmp_path / "clip.mov"
+    path.write_bytes(with_external_data(silent, whole))
+    with av.open(f"file:{path}", options={"enable_drefs": "1"}) as container:
+        followed = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    assert np.abs(followed).max() > 9000
+    with pytest.raises(ElisionError, match=r"clip\.mov: its audio track gives nothing"):
+        read_audio(path, sample_rate=RATE)
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "lost.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "pipe.mp4")
+    (tmp_path / "zero.mp4").symlink_to("/dev/zero")
+    (tmp_path / "round.mp4").symlink_to(tmp_path / "round.mp4")
+    with socket.socket(socket.AF_UNIX) as server:
+        monkeypatch.chdir(tmp_path)  # names of sockets are short
+        server.bind("socket.mp4")
+    expected = {
+        **dict.fromkeys(["pipe.mp4", "link.mp4", "zero.mp4", "socket.mp4"], "is a pipe, a socket or a device"),
+        **dict.fromkeys(["lost.mp4", "round.mp4", "\0.mp4", "x" * 300, "http://192.0.2.1/a.mp4"], "no such file"),
+        "folder.mp4": "is a folder",
+        "empty.mp4": "is empty",
+    }
+    started = time.monotonic()
+    for name, what in expected.items():
+        with pytest.raises(ElisionError, match=what):
+            read_all(tmp_path / name)
+    assert time.monotonic() - started < 2

@@ -183,7 +183,7 @@ def rows(line, header="id,path,text,label,split"):
 ROWS = {
     "missing file": ("a,nowhere.mp4,,1,train", "{folder}/nowhere.mp4: no such file"),
     "broken file": ("a,media/broken.mp4,x,1,train", "{folder}/media/broken.mp4: cannot be decoded"),
-    "folder": ("a,media,x,1,train", "{folder}/media: no such file"),
+    "folder": ("a,media,x,1,train", "{folder}/media: is a folder"),
     "label is a word": ("a,,x,good,train", "label is 'good', not a number"),
     "label is empty": ("a,,x,,train", "label is '', not a number"),
     "decimal comma": ('a,,x,"0,5",train', "label is '0,5', not a number (write a decimal point)"),

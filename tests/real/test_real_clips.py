@@ -18,7 +18,7 @@ def test_a_folder_of_spoken_german_becomes_a_table(real_data, tmp_path):
         for i, file in enumerate(sorted(folder.rglob("*.wav")))
     ]
     (tmp_path / "clips.csv").write_text("\n".join(["id;path;label;split;speaker", *lines]))
-    found = clips.prepare(clips.Settings(source="clips", folder=tmp_path), tmp_path)
+    found = clips.prepare(clips.Settings(source="clips", folder=tmp_path, outside=True), tmp_path)
     assert len(found) == len(lines) > 60
     assert found["has_audio"].all() and not found["has_vision"].any()
     assert found["duration"].between(0.5, 15).all()
@@ -36,9 +36,9 @@ def test_videos_and_a_file_that_is_none_are_told_apart(real_data, tmp_path):
         for name, split in zip(names, ("train", "valid", "test"), strict=True)
     )
     (tmp_path / "clips.csv").write_text(good)
-    settings = clips.Settings(source="clips", folder=tmp_path)
+    settings = clips.Settings(source="clips", folder=tmp_path, outside=True)
     found = clips.prepare(settings, tmp_path)
     assert found["has_vision"].all() and (found["duration"] > 0).all()
     (tmp_path / "clips.csv").write_text(good + f"image,{folder / 'single_face.jpg'},1,test\n")
-    with pytest.raises(ElisionError, match=r"line 5, id 'image': .*single_face\.jpg: holds no audio or video"):
+    with pytest.raises(ElisionError, match=r"line 5, id 'image': .*single_face\.jpg: is an image and holds no audio"):
         clips.prepare(settings, tmp_path)

@@ -34,7 +34,7 @@ def test_a_strangers_folder_goes_from_files_to_a_report(real_data, tmp_path):
     folder.mkdir(parents=True)
     clips = table(real_data)
     clips.to_csv(folder / "clips.csv", index=False)
-    project.write({**SMALL, "datasets": {"mine": {"source": "clips", "folder": "data/mine"}}})
+    project.write({**SMALL, "datasets": {"mine": {"source": "clips", "folder": "data/mine", "outside": True}}})
     project.snakemake("--cores", "2")
 
     store = Store.open(project.folder / "results" / "datasets" / "mine")
@@ -120,7 +120,7 @@ def test_a_folder_with_mistakes_stops_before_extraction_with_all_of_them(real_da
     clips.loc[3, "path"] = "broken.mp4"
     clips.loc[4, "path"] = "nowhere.mp4"
     clips.to_csv(folder / "clips.csv", index=False)
-    project.write({**SMALL, "datasets": {"mine": {"source": "clips", "folder": "data/mine"}}})
+    project.write({**SMALL, "datasets": {"mine": {"source": "clips", "folder": "data/mine", "outside": True}}})
     output = project.snakemake("--cores", "2", check=False)
     for part in ("'happy'", clips.loc[2, "id"], "broken.mp4", "nowhere.mp4"):
         assert str(part) in output

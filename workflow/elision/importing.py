@@ -1,12 +1,16 @@
 """From a folder of the user's own to data that DVC tracks: the one module that knows of DVC.
 
-What is imported is first read and checked by the source that will read it in the workflow.
+What is imported is copied first, and the copy is read and checked by the source that will read it in the workflow: what
+is tracked is what was checked.
 """
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ import yaml
 from pydantic import BaseModel
 
 from elision import params as parameters
+from elision.datasets._paths import ALLOW
 from elision.datasets._prepare import check_splits, finish
 from elision.datasets._problems import refuse, some
 from elision.errors import ElisionError, of_disk, plural
@@ -24,6 +29,7 @@ _TABLES = (".csv", ".tsv", ".parquet")
 _ARRAYS = (".npz", ".npy", ".h5", ".hdf5")
 _LABELS_OF_MER2024 = "label-6way.npz"
 _GB = 1 << 30
+_ELSEWHERE = "leave it there and write the entry into params.yaml yourself, with outside: true"
 
 
 def entry(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -99,6 +105,8 @@ def _under(settings: BaseModel, folder: Path) -> Any:
     moved = {}
     for key in settings.model_fields_set:
         value = getattr(settings, key)
+        if isinstance(value, Path | str) and Path(os.path.normpath(value)).parts[:1] == ("..",):
+            raise ElisionError(f"{key}: {value} leads out of the folder; only what lies in the folder is imported")
         # Names of arrays may be names of files, too.
         if isinstance(value, Path) or (isinstance(value, str) and value.endswith(".npy")):
             if Path(value).is_absolute():
@@ -130,21 +138,63 @@ def check(settings: DatasetSettings, name: str) -> str:
     return ", ".join([plural(len(samples), "sample"), *(f"{counts[split]} {split}" for split in counts)])
 
 
-def bring(path: Path, target: Path) -> int:
-    """Copy a folder, or one file into a folder of its own; returns the number of files.
+def listed(path: Path) -> tuple[dict[Path, Path], list[str]]:
+    """Return where each file of a folder lies, by its path in the folder, and what is said of links among them.
 
-    Links are followed. Files are copied to a folder beside ``target``, which then takes its name.
+    Links are followed, to folders as well. One file is a folder of its own.
+
+    Raises
+    ------
+    ElisionError
+        Names links that lead nowhere or round in circles, and what is no file.
+    """
+    if path.is_file():
+        return {Path(path.name): path}, []
+    files, links, problems = {}, [], []
+    waiting = [(path, {os.path.realpath(path)})]
+    while waiting:
+        folder, above = waiting.pop()
+        try:
+            children = sorted(folder.iterdir())
+        except OSError as error:
+            problems.append(f"{folder} cannot be read ({error.strerror})")
+            continue
+        for file in children:
+            real = os.path.realpath(file)
+            if file.is_symlink() and file.exists():
+                links.append((file, real))
+            if file.is_dir() and real in above:
+                problems.append(f"{file} leads back to a folder that holds it; delete the link")
+            elif file.is_dir():
+                waiting.append((file, above | {real}))
+            elif file.is_file():
+                files[file.relative_to(path)] = file
+            else:
+                problems.append(
+                    f"{file} is a pipe, a socket or a device; delete it"
+                    if os.path.exists(file)  # noqa: PTH110 - Path's own raises where a name is too long
+                    else f"{file} leads nowhere; delete the link"
+                )
+    refuse(path, problems)
+    notes = []
+    if out := [f"{file} -> {real}" for file, real in links if not Path(real).is_relative_to(path.resolve())]:
+        notes.append(f"{plural(len(out), 'link')} out of {path}: copied is what they lead to: {some(out)}")
+    if len(links) > len(out):
+        notes.append(f"{plural(len(links) - len(out), 'link')} within {path}: copied as files of their own")
+    return files, notes
+
+
+@contextmanager
+def copied(path: Path, files: dict[Path, Path], target: Path) -> Iterator[Path]:
+    """Copy files to a folder beside ``target``, which takes that name if the block ends well, and is deleted otherwise.
 
     Raises
     ------
     ElisionError
         If a file cannot be read, or the disk has no room for the copy and for DVC's.
     """
-    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if not file.is_dir()]
-    top = path.parent if path.is_file() else path
-    refuse(path, [f"{file} leads nowhere; delete the link" for file in files if not file.exists()])
     target.parent.mkdir(exist_ok=True)
-    needed = 2 * sum(file.stat().st_size for file in files)
+    needed = 2 * sum(file.stat().st_size for file in files.values())
     if needed > (free := shutil.disk_usage(target.parent).free):
         raise ElisionError(
             f"{target}: the copy, and DVC's in its cache, take {needed / _GB:.1f} GB, but {free / _GB:.1f} GB are free"
@@ -153,17 +203,21 @@ def bring(path: Path, target: Path) -> int:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with Reporter(f"copy {path} to {target}", len(files)) as reporter:
-            for file in files:
-                copy = partial / file.relative_to(top)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, copy)
+            for name, file in files.items():
+                try:
+                    (partial / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file, partial / name)
+                except OSError as error:
+                    told = ElisionError(f"{file}: cannot be copied ({error.strerror or error}); nothing was imported")
+                    raise of_disk(error) or told from None
                 reporter.advance()
-        partial.rename(target)
-    except OSError as error:
-        raise of_disk(error) or error from None
+        yield partial
+        try:
+            partial.rename(target)
+        except OSError as error:
+            raise of_disk(error) or ElisionError(f"{target}: cannot be made ({error.strerror})") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return len(files)
 
 
 def refuse_place(target: Path, name: str) -> None:
@@ -215,7 +269,7 @@ def text_of(name: str, settings: DatasetSettings) -> str:
 
 
 def import_data(path: Path, name: str, settings: dict[str, Any], data: Path = Path("data")) -> str:
-    """Check a user's data, copy them into ``data/NAME`` and let DVC track them.
+    """Copy a user's data into ``data/NAME``, provided that the copy is as its source expects; let DVC track them.
 
     Parameters
     ----------
@@ -236,22 +290,45 @@ def import_data(path: Path, name: str, settings: dict[str, Any], data: Path = Pa
     Raises
     ------
     ElisionError
-        If the data are not as their source expects, before anything is copied; or they cannot be copied or tracked.
+        If the data are not as their source expects, which leaves ``data`` as it was; or they cannot be copied or
+        tracked.
     """
     target = data / name
     refuse_place(target, name)
     in_place = target.exists() and path.resolve() == target.resolve()
-    if target.exists() and not in_place:
+    if (target.exists() or target.is_symlink()) and not in_place:
         raise ElisionError(
             f"{target} is there already; give another --name, or, to track what is there: elision import-data {target}"
         )
     given = entry(path, settings)
-    found = check(settings_of(name, given, path.parent if path.is_file() else path), name)
-    if not in_place:
-        bring(path, target)
+    imported = settings_of(name, given, target)
+    if getattr(imported, "outside", False):
+        raise ElisionError(
+            f"{path}: outside: true is not for imported data: only what lies in the folder is copied and tracked; "
+            "leave it out, or write the entry into params.yaml yourself, without import-data"
+        )
+    if in_place:
+        found, notes = _checked(name, imported, target), []
+    else:
+        files, notes = listed(path)
+        with copied(path, files, target) as copy:
+            top = path if path.is_dir() else path.parent
+            try:
+                found = _checked(name, settings_of(name, given, copy), copy)
+            except ElisionError as error:
+                told = str(error).replace(f"leads out of {copy}", f"leads out of the copy of {top}")
+                raise ElisionError(told.replace(str(copy), str(top)).replace(ALLOW, _ELSEWHERE)) from None
     for_git = track(target)
     return (
-        f"{target}: {found}; tracked by DVC\n\nUnder datasets: in params.yaml:\n\n"
-        f"{text_of(name, settings_of(name, given, target))}\n"
+        "".join(f"{note}\n" for note in notes) + f"{target}: {found}; tracked by DVC\n\n"
+        f"Under datasets: in params.yaml:\n\n{text_of(name, imported)}\n"
         f"Then:\n\n  git add {' '.join(for_git)}\n  git commit -m 'Add the data of {name}'\n"
     )
+
+
+def _checked(name: str, settings: DatasetSettings, folder: Path) -> str:
+    """Check a dataset whose files must all be in a folder: DVC tracks no others."""
+    for file in parameters.dataset_source(settings.source).inputs(settings):
+        if not Path(os.path.abspath(file)).is_relative_to(os.path.abspath(folder)):  # noqa: PTH100 - links stay
+            raise ElisionError(f"{file} does not lie in {folder}; only what lies in the folder is imported")
+    return check(settings, name)

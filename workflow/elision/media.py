@@ -1,8 +1,13 @@
 """Reading of video and audio files, by FFmpeg's decoders (PyAV).
 
-Everything is decoded in one thread and in full, so that two readings of a file give the same numbers.
+Everything is decoded in one thread and in full, so that two readings of a file give the same numbers. A file is opened
+only if its content is of a format on a list: FFmpeg also reads playlists, manifests and session descriptions, which
+name other files or addresses that FFmpeg then opens, and may wait for without end.
 """
 
+import os
+import re
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +22,33 @@ from elision.errors import ElisionError
 from elision.files import is_file
 
 _REMEDY = "convert it with ffmpeg, or take it out of the dataset"
+
+# FFmpeg's names of the formats that are opened, all of which hold their own data. A format that reads other files has
+# no place here. QuickTime's references to other files (dref) are not followed: FFmpeg's enable_drefs is off by default.
+FORMATS = (
+    *("mov", "matroska", "avi", "mpeg", "mpegts", "flv", "asf", "ogg", "dv", "ivf"),  # mov: mp4, m4a, 3gp as well
+    *("h264", "hevc", "obu", "mpegvideo", "m4v"),  # video without a container
+    *("wav", "w64", "aiff", "au", "caf", "voc", "nistsphere", "flac", "ape", "wv", "tta"),
+    *("mp3", "aac", "loas", "ac3", "eac3", "dts", "amr", "amrnb", "amrwb"),
+)
+_IN_SHORT = "mp4, mov, 3gp, mkv, webm, avi, mpg, ts, flv, wmv, ogg, wav, aiff, au, caf, flac, mp3, aac, ac3, amr, ..."
+
+# How files begin that are not opened, to say what a file is: FFmpeg refuses a format without naming it.
+_OTHERS = {
+    "an HLS playlist": rb"#EXTM3U",
+    "an FFmpeg list of files (ffconcat)": rb"ffconcat version",
+    "a DASH manifest": rb"(<\?xml.*?)?<MPD[\s>]",
+    "an IMF playlist": rb"(<\?xml.*?)?<(\w+:)?(CompositionPlaylist|AssetMap|PackingList)[\s>]",
+    "a Smooth Streaming manifest": rb"(<\?xml.*?)?<SmoothStreamingMedia[\s>]",
+    "a playlist (ASX, SMIL or XSPF)": rb"(<\?xml.*?)?<((?i:asx|smil)|playlist)[\s>]|\[Reference\]",
+    "a playlist (PLS)": rb"(?i:\[playlist\])",
+    "a session description (SDP)": rb"v=0\r?\n[a-z]=",
+    "FFmpeg metadata": rb";FFMETADATA",
+    "subtitles": rb"WEBVTT|\d+\s+\d+:\d\d:\d\d[.,]\d+ *-->|\[Script Info\]",
+    "an image": rb"\x89PNG|\xff\xd8\xff|GIF8|BM.{4}\0{4}|II\*\0|MM\0\*|RIFF.{4}WEBP|P[1-6]\s",
+    "an MXF file": rb"\x06\x0e\x2b\x34\x02\x05\x01\x01",
+    "a RealMedia file": rb"\.RMF|\.ra\xfd",
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +83,7 @@ def probe(path: str | Path) -> Media:
     Parameters
     ----------
     path : str or Path
-        A video or audio file: mp4, mov, mkv, webm, wav, flac, or another that FFmpeg reads.
+        A video or audio file in one of `FORMATS`.
 
     Returns
     -------
@@ -60,7 +92,8 @@ def probe(path: str | Path) -> Media:
     Raises
     ------
     ElisionError
-        If the file is missing, cannot be read, holds no audio or video, or one of its tracks does not decode.
+        If the file is missing, of another format, cannot be read, holds no audio or video, or one of its tracks does
+        not decode.
     """
     path = Path(path)
     sound = _first_frame(path, "audio")
@@ -153,24 +186,63 @@ def read_frames(path: str | Path, *, fps: float | None = None) -> Iterator[np.nd
 
 @contextmanager
 def _open(path: Path) -> Iterator[av.container.InputContainer]:
-    if not is_file(path):
-        raise ElisionError(f"{path}: no such file")
+    _refuse_no_file(path)
+    # The format is judged by content, before anything is read that the content may refer to; a file with any name may
+    # be a playlist. What a demuxer opens within a file has the same two lists.
+    allowed = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
     try:
         # "file:" keeps FFmpeg from reading a protocol out of a colon in the name.
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
+        container = av.open(f"file:{path}", options=allowed, metadata_errors="replace")
+    except (av.FFmpegError, ValueError) as error:
+        raise ElisionError(f"{path}: {_why_not(path, error)}") from error
+    try:
+        with container:
             yield container
     except (av.FFmpegError, ValueError) as error:  # ValueError: the audio format changes on the way
-        reason = getattr(error, "strerror", None) or error
-        raise ElisionError(f"{path}: cannot be decoded ({reason}); {_REMEDY}") from error
+        raise ElisionError(f"{path}: cannot be decoded ({_reason(error)}); {_REMEDY}") from error
+
+
+def _refuse_no_file(path: Path) -> None:
+    """Refuse what is not a file with something in it; a pipe would be waited for without end."""
+    if not is_file(path):
+        # Path's own methods raise where a name is too long.
+        if os.path.isdir(path):  # noqa: PTH112
+            raise ElisionError(f"{path}: is a folder; give a video or audio file")
+        if os.path.exists(path):  # noqa: PTH110
+            raise ElisionError(f"{path}: is a pipe, a socket or a device; give a video or audio file")
+        raise ElisionError(f"{path}: no such file")
+    if not path.stat().st_size:
+        raise ElisionError(f"{path}: is empty; copy it again, or take it out of the dataset")
+
+
+def _reason(error: Exception) -> object:
+    return getattr(error, "strerror", None) or error
+
+
+def _why_not(path: Path, error: Exception) -> str:
+    """Say why FFmpeg did not open a file: its format is not on the list, or its content is damaged."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    except OSError as denied:
+        return f"cannot be read ({denied.strerror})"
+    kind = next((kind for kind, sign in _OTHERS.items() if re.match(sign, start, re.DOTALL)), None)
+    if kind == "an image":
+        return f"is an image and holds no audio or video; {_REMEDY}"
+    if kind or isinstance(error, av.ArgumentError):  # FFmpeg: the format is not on the list
+        whole = f"{shlex.quote(str(path))} -c copy {shlex.quote(str(path.with_suffix('.mkv').name))}"
+        return (
+            f"is {kind or 'of another format'}; only files that hold all of their data are opened: {_IN_SHORT} "
+            f"Write one with: ffmpeg -i {whole}"
+        )
+    return f"cannot be decoded ({_reason(error)}); {_REMEDY}"
 
 
 def _stream(container: av.container.InputContainer, kind: str) -> av.stream.Stream | None:
     """Return the first audio or video stream, set to decode in one thread; None when there is none."""
-    # FFmpeg reads an image as a video of one frame, and a text as one of a terminal.
-    no_video = container.format.name in {"image2", "tty"} or container.format.name.endswith("_pipe")
     picture = av.stream.Disposition.attached_pic | av.stream.Disposition.still_image
     for stream in container.streams:
-        if stream.type == kind and not (kind == "video" and (no_video or stream.disposition & picture)):
+        if stream.type == kind and not (kind == "video" and stream.disposition & picture):
             if stream.codec_context:  # None without a decoder, which decoding then reports
                 stream.codec_context.thread_count = 1
             return stream

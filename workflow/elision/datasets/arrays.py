@@ -21,10 +21,12 @@ an array per sample         (T, d) or (d,); the name of the array, or of the fil
 a column of lists           Parquet: numbers (d), or lists of numbers (T, d); null or empty: absent
 =========================== ========================================================================================
 
-No pickle is ever opened, so an array of Python objects is refused.
+What ids and splits of the table put into the path of a file may not lead out of the folder that ``file`` names, unless
+the settings say ``outside: true``. No pickle is ever opened, so an array of Python objects is refused.
 """
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +39,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
+from elision.datasets._paths import ALLOW, below
 from elision.datasets._problems import check_size, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
 from elision.features import text
@@ -131,6 +134,9 @@ class Settings(DatasetSettings):
     max_length: int = Field(50, ge=3, description="tokens with [CLS] and [SEP]; longer transcripts are cut")
     audio: Array | None = Field(None, description="arrays of audio features")
     vision: Array | None = Field(None, description="arrays of vision features")
+    outside: bool = Field(
+        False, description="whether ids and splits of the table may lead to files out of the folder of file"
+    )
 
     @property
     def arrays(self) -> dict[str, Array]:
@@ -169,7 +175,7 @@ def inputs(settings: Settings) -> list[Path]:
         samples = list(zip(cells["id"], _splits(cells), strict=True))
     except (ElisionError, KeyError):
         return [settings.table]
-    parts = {part for array in settings.arrays.values() for part in _parts(array, samples)}
+    parts = {part for array in settings.arrays.values() for part in _parts(array, samples, settings.outside)[0]}
     files = {part.file for part in parts} | {Path(n) for part in parts for n in part.names.values() if _is_file(n)}
     return [settings.table, *sorted(path for path in files if is_file(path))]
 
@@ -217,7 +223,7 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
         if samples["split"].isna().any() and "{split}" in f"{array.file} {array.names}":
             continue
         of_sample = list(zip(cells["id"], _splits(cells), strict=True))
-        modalities[modality], wrong = _sequences(modality, array, of_sample)
+        modalities[modality], wrong = _sequences(modality, array, of_sample, settings.outside)
         problems += [f"{modality}: {problem}" for problem in wrong]
     refuse(settings.table, problems or list(_check_content(samples, modalities)))
 
@@ -375,26 +381,53 @@ def _is_file(name: str | None) -> bool:
     return name is not None and name.endswith(".npy")
 
 
-def _parts(array: Array, samples: list[tuple[str, str]]) -> dict[Array, list[int]]:
+def _parts(array: Array, samples: list[tuple[str, str]], outside: bool) -> tuple[dict[Array, list[int]], list[str]]:
     """Group samples, of which id and split are given, by the file and the arrays in it that hold them.
 
-    Each group has its ``Array``, with ``{split}`` filled in, and in the name of the file also ``{id}``.
+    Each group has its ``Array``, with ``{split}`` filled in, and in the names of files also ``{id}``. What would lead
+    to files that may not be read is returned as problems.
     """
     parts: dict[Array, list[int]] = {}
+    wrong: dict[str, list[str]] = {}
     for row, (sample, split) in enumerate(samples):
-        file = Path(str(array.file).replace("{split}", split).replace("{id}", sample))
-        names = {name: value.replace("{split}", split) for name, value in array.names.items()}
+        try:
+            file = Path(_filled(str(array.file), sample, split, outside))
+            names = {
+                name: _filled(value, sample, split, outside) if _is_file(value) else value.replace("{split}", split)
+                for name, value in array.names.items()
+            }
+            for name, value in names.items():
+                if _is_file(value) and not _is_file(getattr(array, name)):
+                    raise ElisionError(f"split {split!r} makes {name} the path of a file; give the split another name")
+        except ElisionError as error:
+            wrong.setdefault(str(error), []).append(sample)
+            continue
         parts.setdefault(array.model_copy(update={"file": file, **names}), []).append(row)
-    return parts
+    return parts, [f"{array.file}: {plural(len(of), 'sample')} ({some(of)}): {what}" for what, of in wrong.items()]
 
 
-def _sequences(modality: str, array: Array, samples: list[tuple[str, str]]) -> tuple[Sequences | None, list[str]]:
+def _filled(path: str, sample: str, split: str, outside: bool) -> str:
+    """Fill ``{split}`` and ``{id}`` into the path of a file; what they bring may not lead out of the path's folder."""
+    filled = path.replace("{split}", split).replace("{id}", sample)
+    if outside or filled == path:
+        return filled
+    folder = Path(os.path.dirname(path.split("{id}")[0].split("{split}")[0]))  # noqa: PTH120 - keeps a final slash
+    try:
+        return str(below(folder, os.path.abspath(filled)))  # noqa: PTH100
+    except ElisionError:
+        raise ElisionError(f"id or split leads out of {folder}; rename it, and the file, or {ALLOW}") from None
+
+
+def _sequences(
+    modality: str, array: Array, samples: list[tuple[str, str]], outside: bool
+) -> tuple[Sequences | None, list[str]]:
     """Read one modality of the samples, of which id and split are given, and find what is wrong with it."""
     ids = [sample for sample, _ in samples]
     found: list[np.ndarray | None] = [None] * len(ids)
-    problems, wrong = [], {}
+    parts, problems = _parts(array, samples, outside)
+    wrong = {}
     with Reporter(f"read {modality}", len(ids)) as progress:
-        for part, rows in _parts(array, samples).items():
+        for part, rows in parts.items():
             try:
                 with _open(part.file) as file:
                     frames_of, padding = _layout(file, part, [ids[row] for row in rows], each=array.each)
@@ -468,11 +501,14 @@ def _load(path: Path) -> Any:
 
 
 def _find(file: _File, name: str | None, *, called: str | None) -> Any:
-    """Return an array, ``called`` so in messages; of HDF5 a dataset, which is read where it is indexed."""
+    """Return an array, ``called`` so in messages; of HDF5 a dataset, which is read where it is indexed.
+
+    The settings, which give what it is ``called``, say whether it is a file of its own; an id of the table does not.
+    """
     import h5py
 
     try:
-        found = _load(Path(name)) if _is_file(name) else file.find(name or "")
+        found = _load(Path(name)) if _is_file(called) else file.find(name or "")
     except FileNotFoundError:
         raise ElisionError(f"{called}: no such file; check the path in params.yaml") from None
     except ValueError as error:

@@ -11,14 +11,15 @@
 ``label_text, label_audio, label_vision``    optional: labels of a modality alone
 ============================================ =======================================================================
 
-UTF-8, separated by commas, semicolons or tabs. A clip without sound, pictures, faces or words lacks a modality; that is
-no error.
+Files lie below the folder, unless the settings say ``outside: true``. UTF-8, separated by commas, semicolons or tabs. A
+clip without sound, pictures, faces or words lacks a modality; that is no error.
 """
 
 import csv
 import io
 import json
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from elision.datasets._paths import ALLOW, below
 from elision.datasets._problems import refuse, warn_of_shared_speakers
 from elision.errors import ElisionError
 from elision.files import is_file
@@ -47,6 +49,7 @@ _LABELS = ("label", "label_text", "label_audio", "label_vision")
 _COLUMNS = (*_REQUIRED, *_CONTENT, "speaker", "words", *_LABELS[1:])
 _FILES = ("path", "transcript", "words")
 _FILE_NAME = re.compile(r"[^\x00-\x1f/\\:*?\"<>|.][^\x00-\x1f/\\:*?\"<>|]*")
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/")  # a path that has been parsed has one / of two
 _LONGEST = 200
 
 log = logging.getLogger(__name__)
@@ -58,6 +61,7 @@ class Settings(DatasetSettings):
     source: Literal["clips"] = Field(description="a folder of clips with a table")
     folder: Path = Field(description="the folder; paths in the table are relative to it")
     table: str = Field("clips.csv", description="name of the table in the folder")
+    outside: bool = Field(False, description="whether the table may name files that do not lie below the folder")
 
 
 @dataclass
@@ -83,7 +87,8 @@ def inputs(settings: Settings) -> list[Path]:
         _, rows = _read(table)
     except ElisionError:
         return [table]
-    named = {settings.folder / row.cells[column] for row in rows for column in _FILES if row.cells.get(column)}
+    found = _located(rows, settings.folder, outside=settings.outside, problems=[])
+    named = {path for paths in found for path in paths.values()}
     return [table, *sorted(path for path in named if is_file(path))]
 
 
@@ -118,7 +123,7 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
     for row in rows:
         problems += [f"{row}: {problem}" for problem in [*_check_cells(row.cells), *_check_labels(row.cells, settings)]]
     problems += _check_whole(columns, rows, folds=settings.folds is not None)
-    clips, wrong = _open(rows, settings.folder)
+    clips, wrong = _open(rows, settings.folder, outside=settings.outside)
     refuse(table, problems + [f"{rows[number]}: {problem}" for number, problem in wrong])
 
     splits = [row.cells.get("split", SPLITS[0]) for row in rows]
@@ -141,7 +146,7 @@ def unlabelled(table: Path) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
     Parameters
     ----------
     table : Path
-        In the same format, but ``id`` alone must be there; paths in it are relative to its folder.
+        In the same format, but ``id`` alone must be there; files lie below its folder, and paths are relative to that.
 
     Returns
     -------
@@ -158,7 +163,7 @@ def unlabelled(table: Path) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
     for row in rows:
         problems += [f"{row}: {problem}" for problem in _check_cells(row.cells)]
     refuse(table, problems + list(_check_ids(rows)))
-    return _open(rows, table.parent)
+    return _open(rows, table.parent, otherwise="give the file itself in place of a table")
 
 
 def opened(paths: Iterable[Path | None], text: str | None = None) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
@@ -179,16 +184,19 @@ def opened(paths: Iterable[Path | None], text: str | None = None) -> tuple[pd.Da
         Row of a clip, and what is wrong with a file of it.
     """
     cells = [{"id": path.stem if path else "text", "path": str(path or ""), "text": text or ""} for path in paths]
-    return _open([_Row(number, each) for number, each in enumerate(cells)], Path())
+    return _open([_Row(number, each) for number, each in enumerate(cells)], Path(), outside=True)
 
 
-def _open(rows: list[_Row], folder: Path) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+def _open(
+    rows: list[_Row], folder: Path, *, outside: bool = False, otherwise: str = ALLOW
+) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
     """Open every file that the rows name; returns clips without labels and splits, and problems by row number."""
     problems = []
-    texts = _texts(rows, folder, problems)
-    words = _all_words(rows, folder, problems)
-    media = _media(rows, folder, problems)
-    paths = [str(folder / row.cells["path"]) if row.cells.get("path") else None for row in rows]
+    files = _located(rows, folder, outside=outside, otherwise=otherwise, problems=problems)
+    texts = _texts(rows, files, problems)
+    words = _all_words(files, problems)
+    media = _media(files, folder, problems)
+    paths = [str(named["path"]) if "path" in named else None for named in files]
     clips = pd.DataFrame(
         {
             "id": [row.cells.get("id") for row in rows],
@@ -203,6 +211,36 @@ def _open(rows: list[_Row], folder: Path) -> tuple[pd.DataFrame, list[tuple[int,
         }
     )
     return clips, problems
+
+
+def _located(
+    rows: list[_Row], folder: Path, *, outside: bool, problems: list[tuple[int, str]], otherwise: str = ALLOW
+) -> list[dict[str, Path]]:
+    """Return the file of each column that names one, row by row; those that may not be read are problems."""
+    files = []
+    for number, row in enumerate(rows):
+        files.append({})
+        for column in (column for column in _FILES if row.cells.get(column)):
+            name = row.cells[column]
+            try:
+                path = folder / name if outside else below(folder, name, otherwise=otherwise)
+                if (hint := _no_path(name)) and not os.path.exists(path):  # noqa: PTH110 - Path's own raises
+                    raise ElisionError(hint)
+                files[-1][column] = path
+            except ElisionError as error:
+                problems.append((number, f"{column} {name!r} {error}"))
+    return files
+
+
+def _no_path(name: str) -> str | None:
+    """Say what a name is that is probably meant as something else than a path from here."""
+    if _ADDRESS.match(name):
+        return "is an address; download the file, and write the path of the copy"
+    if name.startswith("~"):
+        return "does not exist: ~ does not stand for the home folder here; write the path from the folder of the table"
+    if "\\" in name:
+        return "does not exist: write / between the names of folders"
+    return None
 
 
 def _decode(path: Path) -> str:
@@ -313,15 +351,15 @@ def _check_ids(rows: list[_Row]) -> Iterator[str]:
             yield f"id {name!r} stands in lines {', '.join(found)}; ids must differ"
 
 
-def _texts(rows: list[_Row], folder: Path, problems: list[tuple[int, str]]) -> list[str | None]:
+def _texts(rows: list[_Row], files: list[dict[str, Path]], problems: list[tuple[int, str]]) -> list[str | None]:
     texts = []
-    for number, row in enumerate(rows):
+    for number, (row, named) in enumerate(zip(rows, files, strict=True)):
         text = row.cells.get("text")
-        if name := row.cells.get("transcript"):
+        if path := named.get("transcript"):
             try:
-                text = " ".join(_decode(folder / name).split())
+                text = " ".join(_decode(path).split())
                 if not text:
-                    what = f"transcript {folder / name} is empty; leave the cell empty for a clip without text"
+                    what = f"transcript {path} is empty; leave the cell empty for a clip without text"
                     problems.append((number, what))
             except ElisionError as error:
                 problems.append((number, f"transcript {error}"))
@@ -329,13 +367,13 @@ def _texts(rows: list[_Row], folder: Path, problems: list[tuple[int, str]]) -> l
     return texts
 
 
-def _all_words(rows: list[_Row], folder: Path, problems: list[tuple[int, str]]) -> list[str | None]:
+def _all_words(files: list[dict[str, Path]], problems: list[tuple[int, str]]) -> list[str | None]:
     words = []
-    for number, row in enumerate(rows):
+    for number, named in enumerate(files):
         found = None
-        if name := row.cells.get("words"):
+        if path := named.get("words"):
             try:
-                found = json.dumps(_words(folder / name), ensure_ascii=False)
+                found = json.dumps(_words(path), ensure_ascii=False)
             except ElisionError as error:
                 problems.append((number, f"words {error}"))
         words.append(found)
@@ -359,18 +397,18 @@ def _words(path: Path) -> list[tuple[str, float, float]]:
     return words
 
 
-def _media(rows: list[_Row], folder: Path, problems: list[tuple[int, str]]) -> list[Media | None]:
+def _media(files: list[dict[str, Path]], folder: Path, problems: list[tuple[int, str]]) -> list[Media | None]:
     """Open every media file; several at a time, because most of the time goes into waiting for the disk."""
 
-    def look(row: _Row) -> Media | ElisionError | None:
-        if not row.cells.get("path"):
+    def look(named: dict[str, Path]) -> Media | ElisionError | None:
+        if "path" not in named:
             return None
         try:
-            return probe(folder / row.cells["path"])
+            return probe(named["path"])
         except ElisionError as error:
             return error
 
     with ThreadPoolExecutor() as pool:
-        found = list(track(pool.map(look, rows), f"check the clips of {folder}", len(rows)))
+        found = list(track(pool.map(look, files), f"check the clips of {folder}", len(files)))
     problems += [(number, str(item)) for number, item in enumerate(found) if isinstance(item, ElisionError)]
     return [item if isinstance(item, Media) else None for item in found]

@@ -1,0 +1,40 @@
+"""Where the files are that a table of the user's names."""
+
+import os
+from pathlib import Path
+
+from elision.errors import ElisionError
+
+ALLOW = "set outside: true for this dataset in params.yaml"
+
+
+def below(folder: Path, name: str, *, otherwise: str = ALLOW) -> Path:
+    """Return the path of a file that a table names, provided that it lies below a folder.
+
+    A table may come from somebody else, with paths that only exist on their machine, or that lead to files which are no
+    data. Whether a path leads out of the folder is judged by its text: ``..`` is taken back before the path is used.
+    A link below the folder may lead anywhere, and it is followed: whoever put it there chose its target, as DVC does
+    (``cache.type symlink``), and as users do whose media are on another disk.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Relative to the folder, or absolute.
+    otherwise : str
+        What to do, for the message, when the file is to stay where it is.
+
+    Raises
+    ------
+    ElisionError
+        Says what is wrong with the name, to be completed by the name and where it was found.
+    """
+    if "\0" in name:
+        raise ElisionError("holds a NUL character, which is in no path; write the path again")
+    path = Path(os.path.abspath(folder / name))  # noqa: PTH100 - resolve would follow links
+    for whole in (os.path.abspath, os.path.realpath):  # an absolute path may name the folder or what it is a link to
+        if path.is_relative_to(top := whole(folder)):
+            return folder / path.relative_to(top)
+    raise ElisionError(
+        f"leads out of {folder}; move the file below this folder and write its path from there, or {otherwise}"
+    )
