@@ -212,11 +212,11 @@ def test_changed_data_are_seen_even_if_all_results_look_newer(edited, tmp_path):
     shutil.copytree(edited.folder, copy.folder, dirs_exist_ok=True)
     write_arrays(copy.folder / "data" / "first", seed=8)
     look_newer(copy.folder / "results")
-    assert copy.jobs() == {}, "the naive set-up sees it: this test is of no use"
-    done = copy.elision("adopt")
-    assert "made from other sources" in done.stdout
-    assert copy.jobs()["prepare_sequences"] == 1
-    assert copy.jobs()["train"] == 2
+    for _ in range(2):
+        jobs = copy.jobs()
+        assert jobs["prepare_sequences"] == 1
+        assert jobs["train"] == 2
+        assert copy.elision("adopt").returncode == 0, "and adoption changes nothing"
 
 
 def link(repository: Repository, kind: str) -> None:

@@ -243,8 +243,8 @@ class Recipes:
 
     def _dataset(self, dataset: str) -> dict:
         # Standardisation happens when a method reads the store, protocols and reports come after it, classes and folds
-        # last: changing them must not extract anything again.
-        later = {"standardise", "protocol", "published"}
+        # last: changing them must not extract anything again. Where files may lie changes nothing in them.
+        later = {"standardise", "protocol", "published", "outside"}
         settings = {k: v for k, v in self._settings["datasets"][dataset].items() if k not in later}
         if not extracted(self.params, dataset):
             return settings
