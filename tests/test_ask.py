@@ -362,6 +362,7 @@ def changed(record, *path, to):
         (("code", "audio"), "0" * 16, "the code of audio is not that of the training"),
         (("code", "method"), "0" * 16, "the code of method is not that of the training"),
         (("spec", "encoder"), "no/such-encoder", "text encoder 'no/such-encoder' is not on this machine"),
+        (("encoder",), "of another", "the tokenizer or the weights of the text encoder 'minilm' are not those of the"),
         (("weights",), "0" * 64, r"model\.safetensors: damaged, or not of the run of run\.json beside it"),
         (("hyperparameters", "width"), 64, "weights of another architecture"),
         (("hyperparameters", "colour"), 64, r"run\.json: lnln: .*colour"),

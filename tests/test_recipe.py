@@ -245,6 +245,25 @@ def test_other_content_of_a_file_that_params_name_changes_all_that_is_made_from_
     assert not set(steps(arrays())) & set(before)
 
 
+def test_two_files_that_are_swapped_change_what_is_made_from_each(arrays):
+    """They have one size and one time: only the content tells them apart."""
+    settings = {"source": "arrays", "table": "samples.csv", "encoder": "encoder"}
+    text = Path("samples.csv").read_text()
+    for name, path in (("1", "samples.csv"), ("2", "others.csv")):
+        Path(path).write_text(text.replace("1", name))
+        os.utime(path, (5, 5))
+
+    def both():
+        found = recipes(datasets={"one": settings, "two": {**settings, "table": "others.csv"}})
+        return {found.store(name)["identity"] for name in ("one", "two")}
+
+    before = both()
+    Path("samples.csv").rename("swap")
+    Path("others.csv").rename("samples.csv")
+    Path("swap").rename("others.csv")
+    assert not both() & before
+
+
 def test_files_that_are_not_here_count_as_those_that_the_artifacts_were_made_from(arrays):
     before = arrays()
     write_table(before.layout.samples("demo"), pd.DataFrame({"id": ["a"]}), before.store("demo"))

