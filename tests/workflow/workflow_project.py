@@ -50,9 +50,7 @@ class Project:
         (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
     def command(self, *arguments: str) -> list[str]:
-        profile = str(REPOSITORY / "workflow" / "profiles" / "default")
-        snakefile = str(REPOSITORY / "Snakefile")
-        python = [sys.executable, "-m", "snakemake", "-s", snakefile, "--workflow-profile", profile]
+        python = [sys.executable, "-m", "snakemake", "-s", str(REPOSITORY / "Snakefile")]
         return [*python, "--directory", str(self.folder), *arguments]
 
     def environment(self) -> dict[str, str]:
@@ -181,8 +179,7 @@ class Repository(Project):
     """A clone of the project with small params, in which DVC and its own Snakefile run."""
 
     def command(self, *arguments: str) -> list[str]:
-        profile = ["--workflow-profile", "workflow/profiles/default"]
-        return [sys.executable, "-m", "snakemake", *profile, *arguments]
+        return [sys.executable, "-m", "snakemake", *arguments]
 
     def environment(self) -> dict[str, str]:
         environment = super().environment()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import sys
 from pathlib import Path
@@ -15,20 +16,21 @@ from elision import kept
 from elision import layout as layouts
 from elision import params as parameters
 from elision.contents import PYFEAT_WEIGHTS
-from elision.errors import ElisionError, of_disk, stop
+from elision.errors import ElisionError, of_disk, of_path, stop
 from elision.layout import Layout
 from elision.recipe import Recipes, check, check_data, digest
+from elision.task import OFFICIAL_SPECS
 
 if TYPE_CHECKING:
     import numpy as np
 
     from elision.store import Store
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
-params_app = typer.Typer(no_args_is_help=True, help="Look at params.yaml.")
-fetch_app = typer.Typer(no_args_is_help=True, help="Download model weights for machines without a network.")
-export_app = typer.Typer(no_args_is_help=True, help="Write a dataset in the format of another tool.")
-published_app = typer.Typer(no_args_is_help=True, help="Look at published numbers.")
+app = typer.Typer(suggest_commands=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
+params_app = typer.Typer(suggest_commands=False, help="Look at params.yaml.")
+fetch_app = typer.Typer(suggest_commands=False, help="Download model weights for machines without a network.")
+export_app = typer.Typer(suggest_commands=False, help="Write a dataset in the format of another tool.")
+published_app = typer.Typer(suggest_commands=False, help="Look at published numbers.")
 app.add_typer(params_app, name="params")
 app.add_typer(fetch_app, name="fetch")
 app.add_typer(export_app, name="export")
@@ -52,7 +54,10 @@ PARAMS, RESULTS = Path("params.yaml"), None
 def _settings(params: Path, results: Path | None) -> tuple[parameters.Params, Layout]:
     """Read the params file, and find the results folder."""
     settings = parameters.load(params)
-    return settings, Layout(results or Path(settings.results))
+    layout = Layout(results or Path(settings.results))
+    if layout.root.exists() and not layout.root.is_dir():
+        raise ElisionError(f"{layout.root}: is a file; give a folder for the results")
+    return settings, layout
 
 
 def _expected(recipe: dict, identity: str) -> dict:
@@ -698,23 +703,33 @@ def params_show(
 
 @app.command()
 def methods(
-    as_json: Annotated[bool, typer.Option("--json", help="names and parameter counts")] = False,
-    dataset_dims: Annotated[str, typer.Option(help="mosi, mosei, sims, iemocap or mer2024: sizes for --json")] = "mosi",
+    name: Annotated[str, typer.Argument(help="a method to describe, with its hyperparameters")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="print names and parameter counts as JSON")] = False,
+    dataset_dims: Annotated[
+        str, typer.Option(help=f"sizes for --json: {', '.join(OFFICIAL_SPECS)} (default: mosi)", show_default=False)
+    ] = "",
 ) -> None:
-    """List the methods."""
-    from elision.methods import counts, load
-
+    """List the methods, or describe one."""
     if as_json:
-        print(json.dumps(counts(dataset_dims), indent=1))
+        from elision.methods import counts
+
+        if name:
+            raise typer.BadParameter(f"--json counts the parameters of all methods; leave out {name}")
+        known = list(OFFICIAL_SPECS)
+        if dataset_dims and dataset_dims not in known:
+            raise typer.BadParameter(
+                f"--dataset-dims: unknown {dataset_dims!r}; {parameters.suggestion(dataset_dims, known)}"
+            )
+        print(json.dumps(counts(dataset_dims or "mosi"), indent=1))
         return
-    table = Table("method", "task", "starts from", "requires", "paper")
-    for name in parameters.method_names():
-        method = load(name)
-        tasks = ", ".join(sorted(method.task))
-        table.add_row(
-            name, tasks, ", ".join(method.needs) or "–", ", ".join(method.requires) or "–", method.paper or "–"
-        )
-    Console().print(table)
+    if dataset_dims:
+        raise typer.BadParameter("--dataset-dims is for --json")
+    from elision import catalogue
+
+    if name:
+        print(catalogue.card(name))
+    else:
+        Console().print(catalogue.listing())
 
 
 @app.command()
@@ -852,6 +867,22 @@ def published_check(as_json: Annotated[bool, typer.Option("--json", help="the fi
         raise typer.Exit(1)
 
 
+def _usage(error: typer.TyperException) -> str:
+    """Say in one line what is wrong with what was typed, and where to read what is right."""
+    told, context = error.message.rstrip("."), getattr(error, "ctx", None)
+    if context is None:
+        return error.format_message()
+    if option := getattr(error, "option_name", None):
+        options = [name for known in context.command.get_params(context) for name in known.opts]
+        told += f"; {parameters.suggestion(option, options)}"
+    elif verbs := getattr(context.command, "commands", None):
+        word = "".join(re.findall("'(.*)'", told))
+        told += f"; {parameters.suggestion(word, list(verbs))}"
+    else:
+        told = error.format_message().rstrip(".")
+    return f"{told}; see {context.command_path} --help"
+
+
 def main() -> None:
     """Run the command line; what the user can put right ends with its message and exit code 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -859,12 +890,18 @@ def main() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         try:
-            app()
+            code = app(sys.argv[1:] or ["--help"], prog_name="elision", standalone_mode=False)
         finally:
             sys.stdout.flush()  # a log on a full disk fails here, where it can be told
     except ElisionError as error:
         stop(error)
+    except typer.TyperException as error:
+        stop(_usage(error))
+    except BrokenPipeError:  # the reader has seen enough: elision methods | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
-        if told := of_disk(error):
+        if told := of_disk(error) or of_path(error):
             stop(told)
         raise
+    sys.exit(code)
