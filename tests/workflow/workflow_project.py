@@ -57,7 +57,8 @@ class Project:
         bin_folder = str(Path(sys.executable).parent)
         return {**os.environ, "PATH": os.pathsep.join([bin_folder, os.environ["PATH"]])}
 
-    def snakemake(self, *arguments: str, check: bool = True) -> str:
+    def snakemake(self, *arguments: str, check: bool | None = True) -> str:
+        """Run Snakemake and return its output; ``check``: whether it must succeed or fail (None: either)."""
         done = subprocess.run(
             self.command(*arguments),
             capture_output=True,
@@ -67,10 +68,7 @@ class Project:
             check=False,
         )
         output = done.stdout + done.stderr
-        if check:
-            assert done.returncode == 0, output[-6000:]
-        else:
-            assert done.returncode != 0, output[-6000:]
+        assert check is None or check == (done.returncode == 0), output[-6000:]
         return output
 
     def start(self, *arguments: str) -> subprocess.Popen:

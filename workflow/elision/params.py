@@ -7,6 +7,7 @@ import ast
 import importlib
 import importlib.util
 import pkgutil
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
@@ -70,16 +71,16 @@ def _unique(values: list) -> list:
     return values
 
 
-def _file_names(names: Iterable[str]) -> None:
+def _file_names(section: str, names: Iterable[str]) -> None:
     """Refuse names that cannot all be names of folders in the results, on every file system."""
     seen: dict[str, str] = {}
     for name in names:
         if name.lower() == _MANIFEST.lower():
-            raise ValueError(f"{name}: results have a file of this name; choose another name")
+            raise ValueError(f"{section}.{name}: results have a file of this name; choose another name")
         if (other := seen.setdefault(name.lower(), name)) != name:
             raise ValueError(
-                f"{name}: differs from {other} by case alone, and some file systems do not tell them apart; choose "
-                "another name"
+                f"{section}.{name}: differs from {other} by case alone, and some file systems do not tell them apart; "
+                "choose another name"
             )
 
 
@@ -90,7 +91,8 @@ class _Section(BaseModel):
 # Of sources of published feature files: what is made from them may be put beside what was published.
 AS_CORPUS: Any = Field(
     default_factory=lambda settings: corpus if (corpus := settings.get("corpus")) in published.CORPORA else None,
-    description="compare with the published numbers of this corpus (default: `corpus`, if it has any; null: no comparison)",
+    description="compare with the published numbers of this corpus (default: `corpus`, if it has any; null: no "
+    "comparison)",
 )
 
 
@@ -98,9 +100,7 @@ class Folds(_Section):
     """Folds by groups that are never torn apart."""
 
     by: str = Field("speaker", description="column of the samples whose values are the groups: speaker, or id")
-    count: int = Field(
-        ge=2, le=10_000, description="number of folds; as many as groups: each group is left out once"
-    )
+    count: int = Field(ge=2, le=10_000, description="number of folds; as many as groups: each group is left out once")
     validation: float = Field(
         0.1, gt=0, lt=1, description="share of the groups left for training that are validation; at least one group"
     )
@@ -124,7 +124,9 @@ class DatasetSettings(_Section):
         description="ascending thresholds that turn scores into classes; needs len(classes) - 1 values",
     )
     folds: Folds | None = Field(None, description="cross-validation instead of the splits of the source")
-    protocol: ProtocolName | None = Field(None, description="protocol of this dataset (null: the protocol of all datasets)")
+    protocol: ProtocolName | None = Field(
+        None, description="protocol of this dataset (null: the protocol of all datasets)"
+    )
     standardise: bool = Field(
         True, description="scale each audio and vision dimension to mean 0, variance 1 of the observed training frames"
     )
@@ -140,6 +142,14 @@ class DatasetSettings(_Section):
             raise ValueError(f"{len(self.cuts)} cuts make {len(self.cuts) + 1} classes; list their names under classes")
         if self.cuts is not None and any(b <= a for a, b in pairwise(self.cuts)):
             raise ValueError("cuts must be ascending")
+        return self
+
+    @model_validator(mode="after")
+    def _check_numbers(self) -> "DatasetSettings":
+        for key in type(self).model_fields:
+            value, most = getattr(self, key), LARGEST_SEED if key == "seed" else _LONGEST
+            if isinstance(value, int) and value > most:
+                raise ValueError(f"{key} is {_short(value)}; at most {most} is allowed")
         return self
 
     @property
@@ -175,7 +185,7 @@ class AudioFeatures(_Section):
     mfcc: int = Field(20, ge=1, le=1000, description="number of mel-frequency cepstral coefficients")
     chroma: int = Field(12, ge=12, le=120, description="number of constant-Q chroma bins")
     f0_min: float = Field(65.0, gt=0, description="lowest fundamental frequency of pYIN, Hz")
-    f0_max: float = Field(500.0, gt=0, description="highest fundamental frequency of pYIN, Hz")
+    f0_max: float = Field(500.0, gt=0, le=100_000, description="highest fundamental frequency of pYIN, Hz")
     max_length: Length | None = Field(400, description="most frames; longer sequences are cut (null: no limit)")
 
     @model_validator(mode="after")
@@ -204,9 +214,7 @@ class VisionFeatures(_Section):
 class Features(_Section):
     """From clips to sequences."""
 
-    shards: int = Field(
-        4, ge=1, le=10_000, description="jobs per dataset and modality; a job should take some minutes"
-    )
+    shards: int = Field(4, ge=1, le=10_000, description="jobs per dataset and modality; a job should take some minutes")
     on_error: Literal["stop", "skip"] = Field(
         "stop", description="what a clip that fails does: stop the run, or be skipped and counted"
     )
@@ -344,6 +352,9 @@ class Variant(_Section):
             raise ValueError(f"{name}: give a mapping of hyperparameters, not {_short(settings)}")
         settings = dict(settings or {})
         _in_range(name, settings)
+        near = get_close_matches("method", map(str, settings), 1, 0.8)
+        if near and "method" not in settings and name not in method_names():
+            raise ValueError(f"{name}.{near[0]}: unknown key; did you mean method?")
         return {"name": name, "method": settings.pop("method", name), "overrides": settings}
 
     @field_validator("method")
@@ -443,19 +454,19 @@ class Params(_Section):
 
     @model_validator(mode="after")
     def _check_names(self) -> "Params":
-        _file_names(self.datasets)
+        _file_names("datasets", self.datasets)
         for name, variant in self.variants.items():
             if variant.method != name and name in method_names() and name in stage_names():
                 raise ValueError(
-                    f"methods.{name}: {name} is the name of a stage, which is always the method {name}, but this row is "
-                    f"the method {variant.method}; give the row another name"
+                    f"methods.{name}: {name} is the name of a stage, which is always the method {name}, but this row "
+                    f"is the method {variant.method}; give the row another name"
                 )
             if name in self.stages:
                 raise ValueError(
                     f"stages.{name}: methods lists {name}, too, and both are one trained run; set its hyperparameters "
                     f"under methods: {{{name}: {{...}}}}"
                 )
-        _file_names(self.entries)
+        _file_names("methods", self.entries)
         return self
 
     @model_validator(mode="after")
@@ -683,7 +694,7 @@ def check_config(config: dict[str, Any]) -> None:
 def suggestion(word: str, allowed: list[str]) -> str:
     """Return "did you mean ...? allowed: ..." for a word that is not allowed."""
     near = get_close_matches(str(word), allowed, 1)
-    return (f"did you mean {near[0]}? " if near else "") + f"allowed: {', '.join(allowed)}"
+    return (f"did you mean {near[0]}? " if near else "") + f"allowed: {', '.join(allowed) or 'nothing'}"
 
 
 def _known(word: str, allowed: list[str], noun: str) -> str:
@@ -709,11 +720,14 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
             lines.append(f"{key}: unknown key; {suggestion(last, fields)}")
         elif problem["type"] == "value_error":
             lines += [
-                f"{key}.{line}" if "." in line.split(":")[0] else f"{key}: {line}"
+                line if not key else f"{key}.{line}" if "." in line.split(":")[0] else f"{key}: {line}"
                 for line in str(problem["ctx"]["error"]).split("\n")
             ]
         else:
-            lines.append(f"{key}: {problem['msg']} (found {_short(problem['input'])})")
+            allowed = re.findall("'([^']*)'", problem.get("ctx", {}).get("expected", ""))
+            near = get_close_matches(str(problem["input"]), allowed, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            lines.append(f"{key}: {problem['msg']} (found {_short(problem['input'])}){hint}")
     return lines
 
 
