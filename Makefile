@@ -4,7 +4,7 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 	$$python -c '$(RIGHT)' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/installed
-SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/default
+SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
 WORKERS ?= auto
 # Python keeps what it has compiled: each module when it is first used, so that the installation need not compile all.

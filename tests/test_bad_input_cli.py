@@ -56,7 +56,7 @@ def _key_twice(folder: Path) -> None:
         (_damaged_pickle, "published", "features.pkl: not a readable pickle"),
         (_archive_of_a_million_million_numbers, "own", "audio.npz: cannot be read"),
         (_table_in_another_encoding, "mine", "clips/clips.csv is not UTF-8 (byte 25); save it as UTF-8"),
-        (_key_twice, "mine", "params.yaml: line 7: the key 'methods' stands there twice, first in line 6"),
+        (_key_twice, "mine", "params.yaml: line 7: duplicate key 'methods' (first defined on line 6)"),
     ],
 )
 def test_bad_input_ends_with_2_and_a_message(tmp_path, damage, dataset, message):

@@ -82,6 +82,13 @@ def places(item, path=()):
         yield from places(value, (*path, key))
 
 
+def at(document, path):
+    """Return what is in a place of a document."""
+    for key in path:
+        document = document[key]
+    return document
+
+
 def put(document, path, value, key):
     """Return the document with another value in a place, or beside it under a key."""
     if not path:
@@ -167,8 +174,8 @@ GOOD = "datasets: {demo: {source: demo}}\nmethods: [majority]\n"
         (b"# nothing\n", "must hold a mapping"),
         (b"words", "must hold a mapping"),
         (b"- majority\n", "must hold a mapping"),
-        (GOOD.encode() + b"seeds: [1]\nseeds: [2]\n", "line 4: the key 'seeds' stands there twice, first in line 3"),
-        (b"datasets:\n  demo: {source: demo}\n  demo: {}\n", "line 3: the key 'demo' stands there twice"),
+        (GOOD.encode() + b"seeds: [1]\nseeds: [2]\n", r"line 4: duplicate key 'seeds' \(first defined on line 3\)"),
+        (b"datasets:\n  demo: {source: demo}\n  demo: {}\n", "line 3: duplicate key 'demo'"),
         (b"datasets:\n\tdemo: {}\n", "not valid YAML"),
         (GOOD.encode() + b"# caf\xe9\n", r"not UTF-8 \(byte 58\); save it as UTF-8"),
         (b"\x80\x04\x95\x00\x01" + bytes(range(256)), "not UTF-8"),
@@ -206,3 +213,161 @@ def test_what_is_no_file_is_named(tmp_path):
         with pytest.raises(ElisionError, match=message) as caught:
             parameters.load(path)
         assert str(caught.value).startswith(f"{path}: ")
+
+
+MAPPINGS = [path for path in places(FULL) if isinstance(at(FULL, path), dict) and at(FULL, path)]
+# Users name what these hold: no key of theirs is unknown.
+NAMED = [("datasets",), ("methods", 1), ("methods", 2), ("stages",)]
+
+
+@pytest.mark.parametrize("path", [path for path in MAPPINGS if path not in NAMED], ids=str)
+def test_a_wrong_key_at_any_depth_is_answered_with_the_right_one(file, path):
+    for key in at(FULL, path):
+        if key == "method":
+            continue  # the name of the row is then looked for among the methods
+        document = copy.deepcopy(FULL)
+        inner = at(document, path)
+        inner[f"{key}x"] = inner.pop(key) if key in ("id", "file", "values") else inner[key]
+        file.write_text(yaml.safe_dump(document))
+        message = read_or_refused(file)
+        assert message and f"{key}x" in message and f"did you mean {key}?" in message, message
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ("[{mine: {metod: mult}}]", r"mine\.metod: unknown key; did you mean method\?"),
+        ("[{mine: {method: mutl}}]", r"unknown method 'mutl'; did you mean mult\?"),
+        ("[majority]\nprotocol: lnnl", r"protocol: .*'lnnl'\); did you mean lnln\?"),
+        ("[majority]\ntrain: {corruption: absnt}", r"did you mean absent\?"),
+    ],
+)
+def test_a_wrong_value_is_answered_with_the_right_one(file, methods, message):
+    file.write_text(f"datasets: {{demo: {{source: demo}}}}\nmethods: {methods}\n")
+    with pytest.raises(ElisionError, match=message):
+        parameters.load(file)
+
+
+NUMBERS = [
+    path for path in places(FULL) if isinstance(at(FULL, path), int | float) and not isinstance(at(FULL, path), bool)
+]
+
+
+@pytest.mark.parametrize("value", [10**30, -(10**30), 1e300])
+@pytest.mark.parametrize("path", NUMBERS, ids=str)
+def test_an_absurd_number_anywhere_is_refused(file, path, value):
+    if path[-1] == "pad_value" or "cuts" in path:
+        pytest.skip("any number may stand for padding, or part labels")
+    document = copy.deepcopy(FULL)
+    at(document, path[:-1])[path[-1]] = value
+    file.write_text(yaml.safe_dump(document))
+    assert "wrong setting" in (read_or_refused(file) or "accepted")
+
+
+@pytest.mark.parametrize(
+    ("section", "most"),
+    [
+        ("features: {shards: %d}", 10_000),
+        ("features: {text: {max_length: %d}}", 1_000_000),
+        ("features: {audio: {sample_rate: %d}}", 400_000),
+        ("features: {vision: {batch_size: %d}}", 100_000),
+        ("train: {threads: %d}", 1024),
+        ("train: {jobs_per_gpu: %d}", 100),
+        ("train: {epochs: %d}", 1_000_000),
+        ("statistics: {resamples: %d}", 1_000_000),
+        ("statistics: {seed: %d}", 2**32 - 1),
+        ("corruption: {seed: %d}", 2**32 - 1),
+        ("corruption: {noise: {intensities: [%d]}}", 1_000_000),
+        ("seeds: [%d]", 2**32 - 1),
+    ],
+)
+def test_the_largest_number_is_allowed_and_a_larger_one_is_not(file, section, most):
+    file.write_text(GOOD + section % most)
+    assert parameters.load(file)
+    file.write_text(GOOD + section % (most + 1))
+    with pytest.raises(ElisionError, match=f"less than or equal to {most} "):
+        parameters.load(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "read", "told"),
+    [
+        ("010", 8, r"\(base 8\); type 8 or 10"),
+        ("-0_17", -15, r"\(base 8\); type -15 or -17"),
+        ("1:30", 90, r"\(base 60\); type 90, or \"1:30\" in quotes"),
+        ("1:30:00.5", 5400.5, r"\(base 60\); type 5400.5"),
+    ],
+)
+@pytest.mark.parametrize("place", ["seeds: [%s]", "train: {epochs: %s}", "stages: {%s: {}}", "methods: [{a: {b: %s}}]"])
+def test_numbers_that_yaml_misreads_are_refused(file, place, text, read, told):
+    file.write_text("datasets: {demo: {source: demo}}\n" + place % text)
+    with pytest.raises(ElisionError, match=rf"line 2: YAML 1\.1 reads {text} as {read} {told}"):
+        parameters.load(file)
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("7", 7), ("007", 7), ("1_000", 1000), ("0x10", 16), ("08", 8)])
+def test_numbers_that_yaml_reads_as_people_do_are_read(file, text, number):
+    file.write_text(GOOD + f"seeds: [{text}]\n")
+    assert parameters.load(file).seeds == [number]
+
+
+@pytest.mark.parametrize(
+    ("datasets", "methods", "message"),
+    [
+        (["MANIFEST"], ["majority"], r"datasets\.MANIFEST: results have a file of this name; choose another name"),
+        (["manifest"], ["majority"], r"datasets\.manifest: results have a file of this name"),
+        (["demo"], [{"Manifest": {"method": "majority"}}], r"methods\.Manifest: results have a file of this name"),
+        (["demo", "Demo"], ["majority"], r"datasets\.demo: differs from Demo by case alone"),
+        (
+            ["demo"],
+            ["majority", {"MAJORITY": {"method": "majority"}}],
+            r"methods\.MAJORITY: differs from majority by case alone",
+        ),
+        (["demo"], ["mmin", {"MMIN_teacher": {"method": "lnln"}}], "differs from .* by case alone"),
+        (["x" * 81], ["majority"], "at most 80 characters"),
+        (["demo"], [{"x" * 81: {"method": "majority"}}], "at most 80 characters"),
+        (["demo"], [{"mmin_teacher": {"method": "lnln"}}], r"  methods\.mmin_teacher: .* is the name of a stage"),
+        (["demo"], [{"mmin_teacher": {"method": "lnln"}}, "mmin"], "but this row is the method lnln; give the row"),
+        (["demo"], [{"ramer_encoders": {"method": "majority"}}, "ramer"], "is the name of a stage"),
+    ],
+)
+def test_names_that_collide_are_refused(file, datasets, methods, message):
+    content = {"datasets": {name: {"source": "demo"} for name in datasets}, "methods": methods}
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(ElisionError, match=message):
+        parameters.load(file)
+
+
+def test_a_stage_is_a_row_under_its_own_name(file):
+    file.write_text(GOOD.replace("[majority]", "[mmin, mmin_teacher, {other: {method: mmin_teacher}}]"))
+    assert parameters.load(file).trained["mmin_teacher"].method == "mmin_teacher"
+
+
+def test_a_stage_is_set_in_one_place(file):
+    file.write_text(GOOD.replace("[majority]", "[mmin, mmin_teacher]") + "stages: {mmin_teacher: {epochs: 5}}\n")
+    with pytest.raises(ElisionError, match=r"stages\.mmin_teacher: methods lists mmin_teacher, too"):
+        parameters.load(file)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"parms": "params.yaml"},
+            "--config: unknown key 'parms'; did you mean params? allowed: params, results, adopt",
+        ),
+        ({"result": "x"}, "did you mean results?"),
+        ({"params": 5}, "--config: params is 5; give a path, as in --config params=params.yaml"),
+        ({"params": ""}, "--config: params is ''; give a path"),
+        ({"results": None}, "--config: results is None; give a path, as in --config results=results"),
+    ],
+)
+def test_a_key_of_the_config_is_known(config, message):
+    with pytest.raises(ElisionError) as caught:
+        parameters.check_config(config)
+    assert message in str(caught.value)
+
+
+def test_the_config_of_the_workflow_is_accepted():
+    parameters.check_config({"params": "a.yaml", "results": "out", "adopt": 1})
+    parameters.check_config({})

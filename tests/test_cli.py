@@ -63,11 +63,12 @@ def test_a_wrong_name_is_answered_with_the_right_ones(arguments, message):
 
 
 def test_methods_are_listed_with_task_paper_and_needs():
-    result = runner.invoke(cli.app, ["methods"], env={"COLUMNS": "200"})
+    result = runner.invoke(cli.app, ["methods"], env={"COLUMNS": "80"})
     assert result.exit_code == 0
     for name in method_names():
         assert name in result.output
-    assert "NeurIPS 2024" in result.output
+    assert "Zhang et al. 2024" in result.output
+    assert "NeurIPS 2024" in runner.invoke(cli.app, ["methods", "lnln"]).output
 
 
 def test_parameter_counts_are_json():

@@ -128,7 +128,7 @@ def test_what_is_in_its_place_already_is_tracked_there(project, clips):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("corpus: mosi\ncorpus: sims", "--settings: line 2: the key 'corpus' stands there twice, first in line 1"),
+        ("corpus: mosi\ncorpus: sims", "--settings: line 2: duplicate key 'corpus' (first defined on line 1)"),
         ("audio: {", "--settings: not valid YAML"),
         ("- corpus", "--settings: '- corpus' is not a mapping"),
     ],

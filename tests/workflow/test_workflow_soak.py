@@ -32,8 +32,7 @@ STAGES = {
 KILLS = 3  # in each
 VICTIMS = ("a job", "Snakemake", "the command", "everything")
 # What a user types after any of the kills, and nothing else.
-PROFILE = "--workflow-profile workflow/profiles/default"
-LINES = ("exec dvc repro", f"elision adopt && exec snakemake {PROFILE} --cores 1")
+LINES = ("exec dvc repro", "elision adopt && exec snakemake --cores 1")
 
 
 def words(process: psutil.Process) -> list[str]:

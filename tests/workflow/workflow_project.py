@@ -50,16 +50,15 @@ class Project:
         (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
     def command(self, *arguments: str) -> list[str]:
-        profile = str(REPOSITORY / "workflow" / "profiles" / "default")
-        snakefile = str(REPOSITORY / "Snakefile")
-        python = [sys.executable, "-m", "snakemake", "-s", snakefile, "--workflow-profile", profile]
+        python = [sys.executable, "-m", "snakemake", "-s", str(REPOSITORY / "Snakefile")]
         return [*python, "--directory", str(self.folder), *arguments]
 
     def environment(self) -> dict[str, str]:
         bin_folder = str(Path(sys.executable).parent)
         return {**os.environ, "PATH": os.pathsep.join([bin_folder, os.environ["PATH"]])}
 
-    def snakemake(self, *arguments: str, check: bool = True) -> str:
+    def snakemake(self, *arguments: str, check: bool | None = True) -> str:
+        """Run Snakemake and return its output; ``check``: whether it must succeed or fail (None: either)."""
         done = subprocess.run(
             self.command(*arguments),
             capture_output=True,
@@ -69,10 +68,7 @@ class Project:
             check=False,
         )
         output = done.stdout + done.stderr
-        if check:
-            assert done.returncode == 0, output[-6000:]
-        else:
-            assert done.returncode != 0, output[-6000:]
+        assert check is None or check == (done.returncode == 0), output[-6000:]
         return output
 
     def start(self, *arguments: str) -> subprocess.Popen:
@@ -182,8 +178,7 @@ class Repository(Project):
     """A clone of the project with small params, in which DVC and its own Snakefile run."""
 
     def command(self, *arguments: str) -> list[str]:
-        profile = ["--workflow-profile", "workflow/profiles/default"]
-        return [sys.executable, "-m", "snakemake", *profile, *arguments]
+        return [sys.executable, "-m", "snakemake", *arguments]
 
     def environment(self) -> dict[str, str]:
         environment = super().environment()

@@ -1,7 +1,8 @@
-"""Command line: one verb per rule of the workflow, and a few for people."""
+"""Run one step of the workflow, or look at params, methods and results."""
 
 import json
 import logging
+import os
 import re
 import sys
 from pathlib import Path
@@ -15,36 +16,39 @@ from elision import kept
 from elision import layout as layouts
 from elision import params as parameters
 from elision.contents import PYFEAT_WEIGHTS
-from elision.errors import ElisionError, of_disk, stop
+from elision.errors import ElisionError, of_disk, of_path, stop
 from elision.layout import Layout
 from elision.recipe import Recipes, check, check_data, digest
+from elision.task import OFFICIAL_SPECS
 
 if TYPE_CHECKING:
     import numpy as np
 
     from elision.store import Store
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
-params_app = typer.Typer(no_args_is_help=True, help="Look at params.yaml.")
-fetch_app = typer.Typer(no_args_is_help=True, help="Download model weights for machines without a network.")
-export_app = typer.Typer(no_args_is_help=True, help="Write a dataset in the format of another tool.")
-published_app = typer.Typer(no_args_is_help=True, help="Look at published numbers.")
+app = typer.Typer(suggest_commands=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
+params_app = typer.Typer(suggest_commands=False, help="Check or show params.yaml.")
+fetch_app = typer.Typer(suggest_commands=False, help="Download model weights for machines without a network.")
+export_app = typer.Typer(suggest_commands=False, help="Write a dataset in the format of another tool.")
+published_app = typer.Typer(suggest_commands=False, help="Check published numbers.")
 app.add_typer(params_app, name="params")
 app.add_typer(fetch_app, name="fetch")
 app.add_typer(export_app, name="export")
 app.add_typer(published_app, name="published")
 
-ParamsFile = Annotated[Path, typer.Option("--params", envvar="ELISION_PARAMS", help="the params file")]
+ParamsFile = Annotated[Path, typer.Option("--params", envvar="ELISION_PARAMS", help="params file")]
 Results = Annotated[
     Path | None,
-    typer.Option(
-        envvar="ELISION_RESULTS", help="folder for everything that is made (default: that of the params file)"
-    ),
+    typer.Option(envvar="ELISION_RESULTS", help="folder of the results (default: `results` of the params file)"),
 ]
-Dataset = Annotated[str, typer.Option(help="name in params.yaml")]
-MethodName = Annotated[str, typer.Option("--method", help="name in params.yaml")]
-Run = Annotated[str, typer.Option(help="as in seed-1111")]
-Recipe = Annotated[str, typer.Option(help="identity of the recipe that the caller expects")]
+Dataset = Annotated[str, typer.Option(help="name of a dataset in params.yaml")]
+MethodName = Annotated[str, typer.Option("--method", help="name of a method in params.yaml")]
+Run = Annotated[str, typer.Option(help="run id, for example seed-1111 or seed-1111.fold-3")]
+Recipe = Annotated[
+    str,
+    typer.Option(help="internal (set by Snakemake): refuse to run if settings or code changed since planning"),
+]
+Shard = Annotated[int, typer.Option(help="number of the shard, from 0 to features.shards - 1")]
 
 PARAMS, RESULTS = Path("params.yaml"), None
 
@@ -52,7 +56,10 @@ PARAMS, RESULTS = Path("params.yaml"), None
 def _settings(params: Path, results: Path | None) -> tuple[parameters.Params, Layout]:
     """Read the params file, and find the results folder."""
     settings = parameters.load(params)
-    return settings, Layout(results or Path(settings.results))
+    layout = Layout(results or Path(settings.results))
+    if layout.root.exists() and not layout.root.is_dir():
+        raise ElisionError(f"{layout.root}: is a file; give a folder for the results")
+    return settings, layout
 
 
 def _expected(recipe: dict, identity: str) -> dict:
@@ -71,6 +78,12 @@ def _known(name: str, allowed: list[str], noun: str) -> str:
     return name
 
 
+def _known_run(params: parameters.Params, dataset: str, method: str, run: str, among: list[str], noun: str) -> None:
+    _known(dataset, list(params.datasets), "dataset")
+    _known(method, among, noun)
+    _known(run, params.runs(dataset), "run")
+
+
 def _gpu(params: parameters.Params, device: str):  # noqa: ANN202
     """Lease a GPU, if a device is one of several."""
     from elision.devices import lease
@@ -83,7 +96,8 @@ def _known_modality(params: parameters.Params, dataset: str, modality: str) -> N
     allowed = parameters.extracted(params, dataset)
     if modality not in allowed:
         raise ElisionError(
-            f"nothing to extract as {modality!r} from dataset {dataset!r}; allowed: {', '.join(allowed) or 'nothing'}"
+            f"nothing to extract as {modality!r} from dataset {dataset!r}; "
+            + (parameters.suggestion(modality, allowed) if allowed else "its source has features already")
         )
 
 
@@ -185,9 +199,8 @@ def _trained(params: parameters.Params, dataset: str, method: str, run: str, lay
     """Open a trained run and what it is tested on: the arguments of ``evaluate`` and ``represent``."""
     from elision.evaluation.predict import read_run
 
+    _known_run(params, dataset, method, run, list(params.variants), "method")
     store = _open(params, dataset, layout)
-    _known(method, list(params.variants), "method")
-    _known(run, params.runs(dataset), "run")
     weights, _, record = layout.model(dataset, method, run)
     return {
         "dataset": dataset,
@@ -204,7 +217,7 @@ def _trained(params: parameters.Params, dataset: str, method: str, run: str, lay
 
 @app.command()
 def prepare(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
-    """Make, or read and check, the clips or the feature file of a dataset."""
+    """Make or check the clips or the features of a dataset."""
     from elision.datasets._prepare import prepare as run_prepare
 
     settings, layout = _settings(params, results)
@@ -229,16 +242,18 @@ def prepare(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, 
 def extract(
     modality: Annotated[str, typer.Argument(help="text, audio, vision or text_features")],
     dataset: Dataset,
-    shard: Annotated[int, typer.Option(help="from 0 to features.shards - 1")],
+    shard: Shard,
     recipe: Recipe = "",
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Extract the features of one modality from one shard of the clips."""
+    """Extract the features of one modality from one shard."""
     from elision.features.shards import extract as run_extract
 
     settings, layout = _settings(params, results)
     _known_modality(settings, dataset, modality)
+    if not 0 <= shard < settings.features.shards:
+        raise ElisionError(f"no shard {shard}; features.shards is {settings.features.shards}, and shards count from 0")
     recipes = Recipes(settings, layout)
     provenance = _expected(recipes.extract(dataset, modality), recipe)
     merged = kept.find(layout, layout.sequences(dataset, modality), provenance["identity"])
@@ -285,7 +300,7 @@ def merge(
 
 @app.command()
 def complete(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
-    """Write the table of samples that completes a dataset of clips."""
+    """Write the table of samples of a dataset of clips."""
     from elision.features.shards import complete as run_complete
 
     settings, layout = _settings(params, results)
@@ -307,7 +322,7 @@ def complete(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS,
 
 @app.command()
 def align(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
-    """Find the audio and vision frames of every text token of a dataset."""
+    """Find the audio and vision frames of every text token."""
     from elision.features.align import align as run_align
 
     settings, layout = _settings(params, results)
@@ -319,7 +334,7 @@ def align(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, re
 
 @app.command()
 def corrupt(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
-    """Fix every test condition of a dataset, once for all methods."""
+    """Draw the test conditions of a dataset, for all methods."""
     from elision.corruption.plan import write
 
     settings, layout = _settings(params, results)
@@ -340,14 +355,16 @@ def train(
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Train one run of a method; an interrupted run goes on after its last saved epoch."""
+    """Train one run of a method.
+
+    An interrupted run goes on after its last saved epoch.
+    """
     from elision.evaluation.metrics import family
     from elision.training.trainer import train as run_train
 
     settings, layout = _settings(params, results)
+    _known_run(settings, dataset, method, run, list(settings.trained), "method")
     store = _open(settings, dataset, layout)
-    _known(method, list(settings.trained), "method")
-    _known(run, settings.runs(dataset), "run")
     provenance = _expected(Recipes(settings, layout).train(dataset, method, run), recipe)
     *_, record = layout.model(dataset, method, run)
     if kept.make_room(layout, record, provenance["identity"], data=store.provenance["data"]):
@@ -374,7 +391,7 @@ def train(
 @app.command()
 def index(
     dataset: Dataset,
-    stage: Annotated[str, typer.Option(help="a method whose hidden vectors are searched")],
+    stage: Annotated[str, typer.Option(help="stage whose hidden vectors are searched, such as ramer_encoders")],
     run: Run,
     recipe: Recipe = "",
     params: ParamsFile = PARAMS,
@@ -385,9 +402,9 @@ def index(
     from elision.training.index import index as run_index
 
     settings, layout = _settings(params, results)
+    searched = {parameters.retrieves(variant.method) for variant in settings.trained.values()} - {""}
+    _known_run(settings, dataset, stage, run, sorted(searched), "stage that a method searches,")
     store = _open(settings, dataset, layout)
-    _known(stage, list(settings.trained), "method")
-    _known(run, settings.runs(dataset), "run")
     recipes = Recipes(settings, layout)
     weights, _, record_path = layout.model(dataset, stage, run)
     provenance = _expected(recipes.index(dataset, stage, run), recipe)
@@ -417,7 +434,7 @@ def evaluate(
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Predict the test split under every condition."""
+    """Predict the test split under every test condition."""
     from elision.evaluation.predict import evaluate as run_evaluate
     from elision.store import write_table
 
@@ -447,7 +464,10 @@ def represent(
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Keep the fused representations of some test samples, complete and with parts missing."""
+    """Write the fused representations of some test samples.
+
+    Each sample is represented complete, and with parts missing.
+    """
     from elision.evaluation.predict import represent as run_represent
     from elision.evaluation.representations import write
 
@@ -469,21 +489,26 @@ def represent(
 def predict(
     clips: Annotated[list[Path] | None, typer.Argument(metavar="CLIP...", help="video or audio files")] = None,
     *,
-    model: Annotated[Path, typer.Option(help="folder of a trained run: results/models/DATASET/METHOD/RUN")],
-    text: Annotated[str | None, typer.Option(help="the words of the clip, or words without a clip")] = None,
+    model: Annotated[Path, typer.Option(help="trained run: results/models/DATASET/METHOD/RUN")],
+    text: Annotated[str | None, typer.Option(help="transcript of the clip, or a text without a clip")] = None,
     table: Annotated[
-        Path | None, typer.Option("--clips", help="table of clips in place of files: id, path, text, ...")
+        Path | None, typer.Option("--clips", help="table of clips instead of files (columns id, path, text, ...)")
     ] = None,
-    rates: Annotated[str, typer.Option(help="missing rates, with commas")] = "0.1,0.5,0.9",
-    seed: Annotated[int, typer.Option(min=0, help="key of what is missing, as corruption.seed")] = 1111,
+    rates: Annotated[str, typer.Option(help="missing rates, separated by commas")] = "0.1,0.5,0.9",
+    seed: Annotated[
+        int, typer.Option(min=0, max=parameters.LARGEST_SEED, help="seed of the missing parts, as corruption.seed")
+    ] = 1111,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON document (docs/predict.md)")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document (docs/predict.md)")] = False,
 ) -> None:
-    """Predict raw clips with a trained run, with all of their modalities and with less."""
+    """Predict clips with a trained run.
+
+    Each clip is predicted with all of its modalities and with less.
+    """
     if (table is None) == (not clips and text is None):
         raise typer.BadParameter("give clips, --text, or a table with --clips, and not both")
     if text is not None and len(clips or []) > 1:
-        raise typer.BadParameter("--text is of one clip; give several clips and their texts in a table: --clips")
+        raise typer.BadParameter("--text is for one clip; list several clips and their texts in a table: --clips")
     if not re.fullmatch(parameters.DEVICE, device):
         raise typer.BadParameter(f"--device is {device!r}; give auto, cpu, mps, cuda or cuda:N")
     try:
@@ -511,11 +536,14 @@ def predict(
 
 @app.command()
 def collect(
-    stage: Annotated[str, typer.Argument(help=" or ".join(layouts.STAGES))],
+    stage: Annotated[str, typer.Argument(help=", ".join(layouts.STAGES))],
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Write the manifest of a stage; other finished work moves to results/unused."""
+    """Write the manifest of a stage.
+
+    Finished work that the params do not ask for moves to results/unused.
+    """
     from elision.adopt import remember
     from elision.manifest import collect as run_collect
 
@@ -570,7 +598,7 @@ def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results
 
 @app.command()
 def significance(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
-    """Compute intervals of all metrics, and compare all methods with each other."""
+    """Compute confidence intervals and compare all methods."""
     from elision.adopt import remember
     from elision.evaluation.significance import significance as run_significance
     from elision.store import read_table, write_table
@@ -670,7 +698,7 @@ def params_schema() -> None:
 
 @params_app.command("check")
 def params_check(params: ParamsFile = PARAMS) -> None:
-    """Check params.yaml, hyperparameters of the methods included."""
+    """Check params.yaml and the hyperparameters of its methods."""
     from elision.methods import check as check_methods
 
     check_methods(parameters.load(params))
@@ -678,11 +706,14 @@ def params_check(params: ParamsFile = PARAMS) -> None:
 
 @params_app.command("show")
 def params_show(
-    method: Annotated[str, typer.Argument(help="a name under methods: in params.yaml, or any method")],
+    method: Annotated[str, typer.Argument(help="name under methods: in params.yaml, or any method")],
     dataset: Dataset,
     params: ParamsFile = PARAMS,
 ) -> None:
-    """Print the hyperparameters of a method on a dataset, and where each value comes from."""
+    """Print the hyperparameters of a method on a dataset.
+
+    The table says where each value comes from.
+    """
     from elision.methods import resolve_variant
 
     settings = parameters.load(params)
@@ -698,31 +729,44 @@ def params_show(
 
 @app.command()
 def methods(
-    as_json: Annotated[bool, typer.Option("--json", help="names and parameter counts")] = False,
-    dataset_dims: Annotated[str, typer.Option(help="mosi, mosei, sims, iemocap or mer2024: sizes for --json")] = "mosi",
+    name: Annotated[str, typer.Argument(help="a method to describe, with its hyperparameters")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="print names and parameter counts as JSON")] = False,
+    dataset_dims: Annotated[
+        str, typer.Option(help=f"sizes for --json: {', '.join(OFFICIAL_SPECS)} (default: mosi)", show_default=False)
+    ] = "",
 ) -> None:
-    """List the methods."""
-    from elision.methods import counts, load
-
+    """List the methods, or describe one."""
     if as_json:
-        print(json.dumps(counts(dataset_dims), indent=1))
+        from elision.methods import counts
+
+        if name:
+            raise typer.BadParameter(f"--json counts the parameters of all methods; leave out {name}")
+        known = list(OFFICIAL_SPECS)
+        if dataset_dims and dataset_dims not in known:
+            raise typer.BadParameter(
+                f"--dataset-dims: unknown {dataset_dims!r}; {parameters.suggestion(dataset_dims, known)}"
+            )
+        print(json.dumps(counts(dataset_dims or "mosi"), indent=1))
         return
-    table = Table("method", "task", "starts from", "requires", "paper")
-    for name in parameters.method_names():
-        method = load(name)
-        tasks = ", ".join(sorted(method.task))
-        table.add_row(
-            name, tasks, ", ".join(method.needs) or "–", ", ".join(method.requires) or "–", method.paper or "–"
-        )
-    Console().print(table)
+    if dataset_dims:
+        raise typer.BadParameter("--dataset-dims is for --json")
+    from elision import catalogue
+
+    if name:
+        print(catalogue.card(name))
+    else:
+        Console().print(catalogue.listing())
 
 
 @app.command()
 def doctor(params: ParamsFile = PARAMS) -> None:
-    """Check this machine, and say what each missing thing prevents; exit code 1 if nothing can work."""
+    """Report missing software or hardware.
+
+    The table names the features that need each of them. The exit code is 1 if nothing can work.
+    """
     from elision.doctor import examine
 
-    if params.exists():
+    if params != PARAMS or params.exists():
         settings = parameters.load(params)
         train = settings.train
         findings = examine(settings.features.text.encoder, device=train.device, jobs_per_gpu=train.jobs_per_gpu)
@@ -750,11 +794,16 @@ def adopt(
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Re-register existing results after an interruption, `dvc pull` or a copy."""
+    """Re-register existing results.
+
+    This is needed after an interruption, `dvc pull` or a copy.
+    """
     from elision.adopt import accept
     from elision.adopt import adopt as run_adopt
 
     settings, layout = _settings(params, results)
+    if not layout.root.exists():
+        print(f"{layout.root}: no such folder yet; nothing to re-register")
     if accept_code:
         accept(settings, layout, [step for steps in accept_code for step in steps.split(",")])
     run_adopt(settings, layout, arguments or [], file=params)
@@ -766,8 +815,10 @@ def clean(
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """List finished work that the params do not ask for, or delete it."""
+    """List or delete finished work that the params do not ask for."""
     _, layout = _settings(params, results)
+    if not layout.root.exists():
+        raise ElisionError(f"{layout.root}: no such folder; give the folder of the results, or run the workflow first")
     told = kept.unused(layout)
     if unused and told:
         kept.clean(layout)
@@ -778,14 +829,19 @@ def clean(
 
 @app.command("import-data")
 def import_data(
-    path: Annotated[Path, typer.Argument(help="a folder of clips or features, or one feature file")],
-    name: Annotated[str, typer.Option(help="of the dataset; default: that of the folder")] = "",
+    path: Annotated[Path, typer.Argument(help="folder of clips or features, or one feature file")],
+    name: Annotated[str, typer.Option(help="name of the dataset (default: name of the folder)")] = "",
     settings: Annotated[
         str,
-        typer.Option(help="more of its entry in params.yaml, as YAML, paths relative to the folder: 'corpus: sims'"),
+        typer.Option(
+            help="more settings of the dataset as YAML, for example 'corpus: sims'; paths are relative to the folder"
+        ),
     ] = "",
 ) -> None:
-    """Check a folder of your own, copy it into data/, let DVC track it, and say what to type next."""
+    """Check data of your own and copy them into data/.
+
+    DVC then tracks the copy, and the command says what to type next.
+    """
     from elision import strict_yaml
     from elision.importing import import_data as run_import
 
@@ -798,10 +854,10 @@ def import_data(
 @fetch_app.command("pyfeat")
 def fetch_pyfeat(
     folder: Annotated[
-        Path, typer.Option(help="where the downloads are kept, to be copied to other machines")
+        Path, typer.Option(help="folder of the downloads, which can be copied to other machines")
     ] = PYFEAT_WEIGHTS,
 ) -> None:
-    """Download the weights of py-feat and put them where it looks for them."""
+    """Download the weights of py-feat and install them."""
     from elision.features.pyfeat import fetch
 
     fetch(folder)
@@ -810,7 +866,7 @@ def fetch_pyfeat(
 @export_app.command("mmsa")
 def export_mmsa(
     dataset: Dataset,
-    file: Annotated[Path, typer.Argument(help="the pickle to write")],
+    file: Annotated[Path, typer.Argument(help="file to write (.pkl)")],
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
@@ -818,13 +874,21 @@ def export_mmsa(
     from elision.datasets.mmsa import export
 
     settings, layout = _settings(params, results)
+    if not file.parent.is_dir() or file.is_dir():
+        wrong = f"{file}: is a folder" if file.is_dir() else f"{file.parent}: no such folder"
+        raise ElisionError(f"{wrong}; give a file in a folder that exists")
     _open(settings, dataset, layout)
     export(layout.store(dataset), file)
 
 
 @published_app.command("check")
-def published_check(as_json: Annotated[bool, typer.Option("--json", help="the findings as JSON")] = False) -> None:
-    """Find what cannot be right in published tables; exit code 1 if that is not just what is known."""
+def published_check(
+    as_json: Annotated[bool, typer.Option("--json", help="print the findings as JSON")] = False,
+) -> None:
+    """Find impossible numbers in published tables.
+
+    The exit code is 1 if the findings are not exactly the known errata.
+    """
     from dataclasses import asdict
 
     from elision.published import check as checks
@@ -852,6 +916,22 @@ def published_check(as_json: Annotated[bool, typer.Option("--json", help="the fi
         raise typer.Exit(1)
 
 
+def _usage(error: typer.TyperException) -> str:
+    """Say in one line what is wrong with what was typed, and where to read what is right."""
+    told, context = error.message.rstrip("."), getattr(error, "ctx", None)
+    if context is None:
+        return error.format_message()
+    if option := getattr(error, "option_name", None):
+        options = [name for known in context.command.get_params(context) for name in known.opts]
+        told += f"; {parameters.suggestion(option, options)}"
+    elif verbs := getattr(context.command, "commands", None):
+        word = "".join(re.findall("'(.*)'", told))
+        told += f"; {parameters.suggestion(word, list(verbs))}"
+    else:
+        told = error.format_message().rstrip(".")
+    return f"{told}; see {context.command_path} --help"
+
+
 def main() -> None:
     """Run the command line; what the user can put right ends with its message and exit code 2."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -859,12 +939,18 @@ def main() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         try:
-            app()
+            code = app(sys.argv[1:] or ["--help"], prog_name="elision", standalone_mode=False)
         finally:
             sys.stdout.flush()  # a log on a full disk fails here, where it can be told
     except ElisionError as error:
         stop(error)
+    except typer.TyperException as error:
+        stop(_usage(error))
+    except BrokenPipeError:  # the reader has seen enough: elision methods | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
-        if told := of_disk(error):
+        if told := of_disk(error) or of_path(error):
             stop(told)
         raise
+    sys.exit(code)

@@ -48,6 +48,13 @@ def of_disk(error: BaseException, path: Path | str | None = None) -> ElisionErro
     return None
 
 
+def of_path(error: OSError) -> ElisionError | None:
+    """Return what to tell where a path is not what it should be, such as no folder; None: the error names no path."""
+    if error.filename is None or error.strerror is None:
+        return None
+    return ElisionError(f"{error.filename}: {error.strerror.lower()}; give another path, or mend this one")
+
+
 def stop(error: ElisionError | str) -> NoReturn:
     """End the process with a message and exit code 2, also where nothing can be written any more."""
     for number, stream in ((2, sys.stderr), (1, sys.stdout)):

@@ -7,6 +7,8 @@ import ast
 import importlib
 import importlib.util
 import pkgutil
+import re
+from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -41,18 +43,45 @@ PublishedCorpus = Literal[published.CORPORA]
 
 _AS_PROTOCOL = "null: as the protocol says"
 
+# Keys of Snakemake's --config, with examples; `elision adopt` sets the last one.
+CONFIG = {"params": "params.yaml", "results": "results", "adopt": "1"}
+
 _LARGEST_SCORE = 1e9
 _MOST_SHOWN = 200  # characters of a wrong value, in messages
 
+# Far beyond what anybody needs; a slip of the keyboard is refused before it fills a disk or hangs a job.
+LARGEST_SEED = 2**32 - 1
+_LONGEST = 1_000_000  # frames or tokens of a sequence, epochs, hyperparameters
+_MOST_ENTRIES = 1000  # of a list
+_MANIFEST = "MANIFEST"  # the file beside the folders that have the names of datasets
+
 Rate = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=NAME)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Length = Annotated[int, Field(ge=1, le=_LONGEST)]
+Name = Annotated[str, Field(pattern=NAME, max_length=80)]  # part of names of files
 ClassName = Annotated[str, Field(pattern=r"^[^,:]+$")]
 
 
 def _unique(values: list) -> list:
-    if len({str(v) for v in values}) != len(values):
-        raise ValueError("an entry stands there twice")
+    seen: set[str] = set()
+    for value in map(str, values):
+        if value in seen:
+            raise ValueError(f"duplicate entry: {value}")
+        seen.add(value)
     return values
+
+
+def _file_names(section: str, names: Iterable[str]) -> None:
+    """Refuse names that cannot all be names of folders in the results, on every file system."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if name.lower() == _MANIFEST.lower():
+            raise ValueError(f"{section}.{name}: results have a file of this name; choose another name")
+        if (other := seen.setdefault(name.lower(), name)) != name:
+            raise ValueError(
+                f"{section}.{name}: differs from {other} by case alone, and some file systems do not tell them apart; "
+                "choose another name"
+            )
 
 
 class _Section(BaseModel):
@@ -62,7 +91,8 @@ class _Section(BaseModel):
 # Of sources of published feature files: what is made from them may be put beside what was published.
 AS_CORPUS: Any = Field(
     default_factory=lambda settings: corpus if (corpus := settings.get("corpus")) in published.CORPORA else None,
-    description="corpus whose published numbers stand beside its own; null: none; not given: that of corpus, if any",
+    description="compare with the published numbers of this corpus (default: `corpus`, if it has any; null: no "
+    "comparison)",
 )
 
 
@@ -70,32 +100,38 @@ class Folds(_Section):
     """Folds by groups that are never torn apart."""
 
     by: str = Field("speaker", description="column of the samples whose values are the groups: speaker, or id")
-    count: int = Field(ge=2, description="folds; with as many as there are groups, each group is left out once")
+    count: int = Field(ge=2, le=10_000, description="number of folds; as many as groups: each group is left out once")
     validation: float = Field(
         0.1, gt=0, lt=1, description="share of the groups left for training that are validation; at least one group"
     )
-    seed: int = Field(1111, ge=0, description="key by which groups are dealt")
+    seed: Seed = Field(1111, description="seed for dealing the groups to the folds")
 
 
 class DatasetSettings(_Section):
     """What every dataset entry has; ``Settings`` of each file in ``datasets/`` extends it."""
 
     source: str = Field(description="file of datasets/ that reads it: demo, clips, mmsa, ...")
-    corpus: Literal[tuple(CORPORA)] = Field("mosi", description="whose label range, metrics and defaults apply")
+    corpus: Literal[tuple(CORPORA)] = Field("mosi", description="corpus whose label range, metrics and defaults apply")
     task: TaskKind = Field(TaskKind.REGRESSION, description="regression (labels are scores) or classification")
     classes: Annotated[list[ClassName], AfterValidator(_unique)] | None = Field(
-        None, min_length=2, description="names of the classes, in their order; null: as the source gives them"
+        None,
+        min_length=2,
+        max_length=_MOST_ENTRIES,
+        description="names of the classes, in their order (null: those of the source)",
     )
     cuts: list[float] | None = Field(
-        None, description="scores that part the classes, where labels are scores: one fewer than classes, rising"
+        None,
+        description="ascending thresholds that turn scores into classes; needs len(classes) - 1 values",
     )
-    folds: Folds | None = Field(None, description="folds instead of the source's splits")
-    protocol: ProtocolName | None = Field(None, description="protocol of this dataset; null: that of all")
+    folds: Folds | None = Field(None, description="cross-validation instead of the splits of the source")
+    protocol: ProtocolName | None = Field(
+        None, description="protocol of this dataset (null: the protocol of all datasets)"
+    )
     standardise: bool = Field(
         True, description="scale each audio and vision dimension to mean 0, variance 1 of the observed training frames"
     )
     published: PublishedCorpus | None = Field(
-        None, description="corpus whose published numbers stand beside its own; null: none"
+        None, description="compare with the published numbers of this corpus (null: no comparison)"
     )
 
     @model_validator(mode="after")
@@ -103,9 +139,17 @@ class DatasetSettings(_Section):
         if self.task is TaskKind.REGRESSION and (self.classes or self.cuts):
             raise ValueError("classes and cuts are for task: classification")
         if self.cuts is not None and len(self.classes or ()) != len(self.cuts) + 1:
-            raise ValueError(f"{len(self.cuts)} cuts part {len(self.cuts) + 1} classes; name as many under classes")
+            raise ValueError(f"{len(self.cuts)} cuts make {len(self.cuts) + 1} classes; list their names under classes")
         if self.cuts is not None and any(b <= a for a, b in pairwise(self.cuts)):
-            raise ValueError("cuts must rise")
+            raise ValueError("cuts must be ascending")
+        return self
+
+    @model_validator(mode="after")
+    def _check_numbers(self) -> "DatasetSettings":
+        for key in type(self).model_fields:
+            value, most = getattr(self, key), LARGEST_SEED if key == "seed" else _LONGEST
+            if isinstance(value, int) and value > most:
+                raise ValueError(f"{key} is {_short(value)}; at most {most} is allowed")
         return self
 
     @property
@@ -127,20 +171,28 @@ class TextFeatures(_Section):
     """Tokenisation of the transcripts."""
 
     encoder: str = Field("minilm", description="minilm (embedded), a Hugging Face id, or a local folder")
-    max_length: int = Field(50, ge=3, description="tokens with [CLS] and [SEP]; longer transcripts are cut")
-    frozen: bool = Field(False, description="also store the encoder's last hidden states, as text_features")
+    max_length: int = Field(
+        50, ge=3, le=_LONGEST, description="most tokens, with [CLS] and [SEP]; longer transcripts are cut"
+    )
+    frozen: bool = Field(False, description="also store the last hidden states of the encoder, as text_features")
 
 
 class AudioFeatures(_Section):
     """MFCC, CQT chroma and log F0 (the CH-SIMS set)."""
 
-    sample_rate: int = Field(22050, ge=8000, description="Hz")
-    hop_length: int = Field(512, ge=64, description="samples between frames")
-    mfcc: int = Field(20, ge=1, description="number of mel-frequency cepstral coefficients")
-    chroma: int = Field(12, ge=12, description="number of constant-Q chroma bins")
-    f0_min: float = Field(65.0, gt=0, description="Hz, lowest fundamental frequency of pYIN")
-    f0_max: float = Field(500.0, gt=0, description="Hz, highest fundamental frequency of pYIN")
-    max_length: int | None = Field(400, ge=1, description="frames; longer sequences are cut; null: no limit")
+    sample_rate: int = Field(22050, ge=8000, le=400_000, description="sampling rate, Hz")
+    hop_length: int = Field(512, ge=64, le=100_000, description="samples between frames")
+    mfcc: int = Field(20, ge=1, le=1000, description="number of mel-frequency cepstral coefficients")
+    chroma: int = Field(12, ge=12, le=120, description="number of constant-Q chroma bins")
+    f0_min: float = Field(65.0, gt=0, description="lowest fundamental frequency of pYIN, Hz")
+    f0_max: float = Field(500.0, gt=0, le=100_000, description="highest fundamental frequency of pYIN, Hz")
+    max_length: Length | None = Field(400, description="most frames; longer sequences are cut (null: no limit)")
+
+    @model_validator(mode="after")
+    def _check_range(self) -> "AudioFeatures":
+        if self.f0_min >= self.f0_max:
+            raise ValueError(f"f0_min {self.f0_min:g} Hz is not below f0_max {self.f0_max:g} Hz")
+        return self
 
 
 class VisionFeatures(_Section):
@@ -149,19 +201,23 @@ class VisionFeatures(_Section):
     extractor: Literal["mediapipe", "pyfeat"] = Field(
         "mediapipe", description="mediapipe (embedded, CPU) or pyfeat (GPU, downloaded weights)"
     )
-    fps: float | None = Field(None, gt=0, description="frames per second that are analysed; null: every frame")
-    centre: Literal["none", "clip", "speaker"] = Field(
-        "none", description="subtract the mean of the observed frames of the clip, or of all clips of the speaker"
+    fps: float | None = Field(
+        None, gt=0, le=1000, description="frames per second that are analysed (null: every frame)"
     )
-    batch_size: int = Field(16, ge=1, description="frames per forward pass (pyfeat)")
-    max_length: int | None = Field(400, ge=1, description="frames; longer sequences are cut; null: no limit")
+    centre: Literal["none", "clip", "speaker"] = Field(
+        "none", description="subtract the mean of the observed frames: of the clip, or of all clips of the speaker"
+    )
+    batch_size: int = Field(16, ge=1, le=100_000, description="frames per forward pass (pyfeat)")
+    max_length: Length | None = Field(400, description="most frames; longer sequences are cut (null: no limit)")
 
 
 class Features(_Section):
     """From clips to sequences."""
 
-    shards: int = Field(4, ge=1, description="jobs per dataset and modality; aim at some minutes each")
-    on_error: Literal["stop", "skip"] = Field("stop", description="a clip that fails: stop the run, or skip and count")
+    shards: int = Field(4, ge=1, le=10_000, description="jobs per dataset and modality; a job should take some minutes")
+    on_error: Literal["stop", "skip"] = Field(
+        "stop", description="what a clip that fails does: stop the run, or be skipped and counted"
+    )
     text: TextFeatures = TextFeatures()
     audio: AudioFeatures = AudioFeatures()
     vision: VisionFeatures = VisionFeatures()
@@ -173,8 +229,10 @@ class NoiseSettings(_Section):
     kinds: Annotated[list[Noise], AfterValidator(_unique)] | None = Field(
         None, description=f"kinds that are tested; {_AS_PROTOCOL}"
     )
-    intensities: Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(_unique)] = Field(
-        [20, 40, 60, 80, 100], description="time steps of the scheduler that are tested: the more, the noisier"
+    intensities: Annotated[list[Length], AfterValidator(_unique)] = Field(
+        [20, 40, 60, 80, 100],
+        max_length=_MOST_ENTRIES,
+        description="time steps of the scheduler that are tested; more steps are noisier",
     )
     schedule: Literal["scaled_linear", "linear", "squared_cosine", "sigmoid"] = Field(
         "scaled_linear", description="how the noise grows from step to step"
@@ -190,26 +248,30 @@ class NoiseSettings(_Section):
 class Corruption(_Section):
     """Test conditions."""
 
-    seed: int = Field(1111, ge=0, description="key of the test masks; the same for every method and run")
+    seed: Seed = Field(1111, description="seed of the test masks, which are the same for every method and run")
     random: Annotated[list[Rate], AfterValidator(_unique)] | None = Field(
-        None, description=f"missing rates, the same for all modalities; {_AS_PROTOCOL}"
+        None,
+        max_length=_MOST_ENTRIES,
+        description=f"missing rates, the same for all modalities; {_AS_PROTOCOL}",
     )
     absent: bool | None = Field(
         None, description=f"every subset of the modalities absent as a whole, and none; {_AS_PROTOCOL}"
     )
     combined: Annotated[list[Rate], AfterValidator(_unique)] = Field(
-        [], description="missing rates of the other modalities where some are absent as a whole (HRLF)"
+        [],
+        max_length=_MOST_ENTRIES,
+        description="missing rates of the other modalities where some are absent as a whole (HRLF)",
     )
     masks: Literal["keyed", "lnln"] | None = Field(
         None,
-        description="keyed: what is missing is drawn for each sample and modality on its own; lnln: one array of "
-        f"numbers for all modalities, splits and runs, as in LNLN's code; {_AS_PROTOCOL}",
+        description="keyed: missing frames are drawn separately for each sample and modality; lnln: one array of "
+        f"random numbers for all modalities, splits and runs, as in the code of LNLN; {_AS_PROTOCOL}",
     )
     noise: NoiseSettings = NoiseSettings()
 
 
 class Train(_Section):
-    """Training, the same for all methods where they do not say otherwise."""
+    """Training, for all methods that have no value of their own."""
 
     corruption: TrainingCorruption | None = Field(
         None,
@@ -229,24 +291,46 @@ class Train(_Section):
         + _AS_PROTOCOL,
     )
     epochs: int | None = Field(
-        None, ge=1, description="of every method; null: as the protocol says, or each method's own"
+        None,
+        ge=1,
+        le=_LONGEST,
+        description="epochs of every method (null: as the protocol says, or as each method says)",
     )
     device: str = Field("auto", pattern=DEVICE, description="auto, cpu, mps, cuda or cuda:N")
-    jobs_per_gpu: int = Field(1, ge=1, description="trainings, and other jobs on a GPU, that share one at one time")
-    threads: int = Field(1, ge=1, description="CPU threads of one training; part of the result's last bits")
+    jobs_per_gpu: int = Field(1, ge=1, le=100, description="jobs that share one GPU at the same time")
+    threads: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="CPU threads per training run; changing it can change results in the last digits",
+    )
 
 
 class Statistics(_Section):
     """Bootstrap intervals, and tests between methods."""
 
-    resamples: int = Field(1000, ge=100, description="of the test utterances, the same for all methods")
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals, and of the critical difference")
-    seed: int = Field(1111, ge=0, description="key of the resamples")
+    resamples: int = Field(
+        1000,
+        ge=100,
+        le=1_000_000,
+        description="bootstrap resamples of the test utterances, the same for all methods",
+    )
+    confidence: float = Field(
+        0.95, gt=0.5, lt=1, description="confidence level of the intervals and of the critical difference"
+    )
+    seed: Seed = Field(1111, description="seed of the resamples")
     cluster: Literal["speaker", "video", "none"] = Field(
         "speaker",
-        description="what is drawn as a whole: all utterances of a speaker; of a video (the id before $_$), also where "
-        "speakers are unknown or there is one only; none: single utterances, also where videos are unknown",
+        description="unit of resampling: speaker, video (the part of the id before $_$) or none (single utterances). "
+        "Videos replace speakers that are unknown or fewer than two; single utterances replace unknown videos",
     )
+
+
+def _in_range(name: str, hyperparameters: dict[str, Any]) -> None:
+    for key, value in hyperparameters.items():
+        for number in value if isinstance(value, list) else (value,):
+            if isinstance(number, int | float) and not abs(number) <= _LONGEST:
+                raise ValueError(f"{name}.{key}: {_short(number)} is out of range; at most {_LONGEST} is allowed")
 
 
 class Variant(_Section):
@@ -267,6 +351,10 @@ class Variant(_Section):
         if not isinstance(settings, dict | None):
             raise ValueError(f"{name}: give a mapping of hyperparameters, not {_short(settings)}")
         settings = dict(settings or {})
+        _in_range(name, settings)
+        near = get_close_matches("method", map(str, settings), 1, 0.8)
+        if near and "method" not in settings and name not in method_names():
+            raise ValueError(f"{name}.{near[0]}: unknown key; did you mean method?")
         return {"name": name, "method": settings.pop("method", name), "overrides": settings}
 
     @field_validator("method")
@@ -298,18 +386,19 @@ class Params(_Section):
 
     results: str = Field("results", description="folder for everything that the workflow makes")
     protocol: ProtocolName = Field(
-        "elision", description="procedure that decides what the sections corruption and train leave open"
+        "elision", description="protocol, which decides what the sections corruption and train leave open"
     )
     datasets: dict[Name, SerializeAsAny[DatasetSettings]] = Field(
         min_length=1, description="name: {source: ..., settings of that source}"
     )
     methods: Annotated[list[Variant], AfterValidator(_unique)] = Field(
         min_length=1,
-        description="names of methods, or name: {method: ..., hyperparameter: value}; or all (that are "
-        "made for the task of every dataset)",
+        max_length=_MOST_ENTRIES,
+        description="names of methods, or name: {method: ..., hyperparameter: value}; or all: every method that is "
+        "made for the task of every dataset",
     )
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(_unique)] = Field(
-        [1111, 1112, 1113], min_length=1, description="one run per seed"
+    seeds: Annotated[list[Seed], AfterValidator(_unique)] = Field(
+        [1111, 1112, 1113], min_length=1, max_length=_MOST_ENTRIES, description="one run per seed"
     )
     features: Features = Features()
     stages: dict[str, dict[str, Any]] = Field(
@@ -341,6 +430,7 @@ class Params(_Section):
             _known(name, stage_names(), "stage")
             if "method" in settings:
                 raise ValueError(f"{name}.method: a stage is always the method of its name; leave it out")
+            _in_range(name, settings)
         return stages
 
     @field_validator("datasets", mode="before")
@@ -361,6 +451,23 @@ class Params(_Section):
         if problems:
             raise ValueError("\n".join(problems))
         return read
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "Params":
+        _file_names("datasets", self.datasets)
+        for name, variant in self.variants.items():
+            if variant.method != name and name in method_names() and name in stage_names():
+                raise ValueError(
+                    f"methods.{name}: {name} is the name of a stage, which is always the method {name}, but this row "
+                    f"is the method {variant.method}; give the row another name"
+                )
+            if name in self.stages:
+                raise ValueError(
+                    f"stages.{name}: methods lists {name}, too, and both are one trained run; set its hyperparameters "
+                    f"under methods: {{{name}: {{...}}}}"
+                )
+        _file_names("methods", self.entries)
+        return self
 
     @model_validator(mode="after")
     def _check_protocols(self) -> "Params":
@@ -569,10 +676,25 @@ def checked(content: dict[str, Any], where: Path | str) -> Params:
         raise ElisionError(f"{where}: {plural(lines.count(chr(10)) + 1, 'wrong setting')}:\n{lines}") from None
 
 
+def check_config(config: dict[str, Any]) -> None:
+    """Check what Snakemake's ``--config`` and ``--configfile`` hold.
+
+    Raises
+    ------
+    ElisionError
+        If the workflow does not know a key, or a path is no text.
+    """
+    for key, value in config.items():
+        if key not in CONFIG:
+            raise ElisionError(f"--config: unknown key {key!r}; {suggestion(key, list(CONFIG))}")
+        if key != "adopt" and not (isinstance(value, str) and value):
+            raise ElisionError(f"--config: {key} is {value!r}; give a path, as in --config {key}={CONFIG[key]}")
+
+
 def suggestion(word: str, allowed: list[str]) -> str:
     """Return "did you mean ...? allowed: ..." for a word that is not allowed."""
     near = get_close_matches(str(word), allowed, 1)
-    return (f"did you mean {near[0]}? " if near else "") + f"allowed: {', '.join(allowed)}"
+    return (f"did you mean {near[0]}? " if near else "") + f"allowed: {', '.join(allowed) or 'nothing'}"
 
 
 def _known(word: str, allowed: list[str], noun: str) -> str:
@@ -598,11 +720,14 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
             lines.append(f"{key}: unknown key; {suggestion(last, fields)}")
         elif problem["type"] == "value_error":
             lines += [
-                f"{key}.{line}" if "." in line.split(":")[0] else f"{key}: {line}"
+                line if not key else f"{key}.{line}" if "." in line.split(":")[0] else f"{key}: {line}"
                 for line in str(problem["ctx"]["error"]).split("\n")
             ]
         else:
-            lines.append(f"{key}: {problem['msg']} (found {_short(problem['input'])})")
+            allowed = re.findall("'([^']*)'", problem.get("ctx", {}).get("expected", ""))
+            near = get_close_matches(str(problem["input"]), allowed, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            lines.append(f"{key}: {problem['msg']} (found {_short(problem['input'])}){hint}")
     return lines
 
 

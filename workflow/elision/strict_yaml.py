@@ -1,4 +1,7 @@
-"""YAML in which nothing is silently lost: a key that stands there twice is an error, and so is an alias bomb."""
+"""YAML in which nothing is silently lost or misread.
+
+Refused: duplicate keys, alias bombs, and numbers that YAML 1.1 reads otherwise than people do.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -12,15 +15,36 @@ _MOST = 100_000  # values, with every alias written out
 
 class _Loader(yaml.SafeLoader):
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        """Refuse a key that stands there twice; YAML's own loader takes the last one."""
+        """Refuse duplicate keys; YAML's own loader takes the last one."""
         node = super().compose_mapping_node(anchor)
         lines: dict[tuple[str, str], int] = {}
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 line = key.start_mark.line + 1
                 if (first := lines.setdefault((key.tag, key.value), line)) != line:
-                    raise ElisionError(f"line {line}: the key {key.value!r} stands there twice, first in line {first}")
+                    raise ElisionError(f"line {line}: duplicate key {key.value!r} (first defined on line {first})")
         return node
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """Refuse numbers that YAML 1.1 reads in base 8 or base 60, where that differs from what people read."""
+        is_int = node.tag.endswith(":int")
+        value = self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
+        digits = node.value.replace("_", "")
+        meant = None
+        if ":" in digits:
+            base, meant = 60, str(value)
+        elif is_int and digits.lstrip("+-").isdecimal() and int(digits) != value:
+            base, meant = 8, f"{value} or {int(digits)}, whichever is meant"
+        if meant is not None:
+            raise ElisionError(
+                f"line {node.start_mark.line + 1}: YAML 1.1 reads {node.value} as {value} (base {base}); type {meant}, "
+                f'or "{node.value}" in quotes for a text'
+            )
+        return value
+
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
 
 
 def read(path: Path) -> Any:
@@ -55,7 +79,7 @@ def parse(text: str, where: str) -> Any:
     Raises
     ------
     ElisionError
-        If it is no YAML, or a key in it stands there twice.
+        If it is no YAML, or something in it is refused.
     """
     try:
         loader = _Loader(text)
@@ -81,7 +105,7 @@ def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
         sizes[id(node)] = 1 + sum(_size(part, sizes) for part in parts)
     size, line = sizes[id(node)], node.start_mark.line + 1
     if size is None:
-        raise ElisionError(f"line {line}: what the alias stands for holds itself")
+        raise ElisionError(f"line {line}: an alias holds itself")
     if size > _MOST:
         raise ElisionError(f"line {line}: more than {_MOST} values, with every alias written out")
     return size

@@ -17,6 +17,7 @@ from elision.recipe import Recipes
 
 PARAMS_FILE = config.get("params", "params.yaml")
 try:
+    parameters.check_config(config)
     PARAMS = parameters.load(PARAMS_FILE)
     RESULTS = Layout(Path(config.get("results") or PARAMS.results))
     RECIPES = Recipes(PARAMS, RESULTS)
