@@ -137,21 +137,6 @@ def _spans(
     return alignment.spans
 
 
-def _family(params: parameters.Params, dataset: str, store: "Store") -> str:
-    """Name the metrics of a dataset."""
-    from elision.evaluation.metrics import emotion_family_name
-    from elision.task import CORPORA
-
-    return emotion_family_name(store.classes) if store.classes else CORPORA[params.datasets[dataset].corpus].metrics
-
-
-def _score(predictions: "np.ndarray", labels: "np.ndarray", family: str, protocol: str) -> dict[str, float]:
-    """Score predicted scores, or class logits."""
-    from elision.evaluation.metrics import score
-
-    return score(predictions if predictions.ndim == 1 else predictions.argmax(1), labels, family, protocol=protocol)
-
-
 def _database(params: parameters.Params, dataset: str, method: str, run: str, store: "Store", layout: Layout):  # noqa: ANN202
     """Open the database that a method searches, if it does."""
     stage = parameters.retrieves(params.trained[method].method)
@@ -341,7 +326,6 @@ def train(
     results: Results = RESULTS,
 ) -> None:
     """Train one run of a method; an interrupted run goes on after its last saved epoch."""
-    from elision.evaluation.metrics import family
     from elision.training.trainer import train as run_train
 
     settings, layout = _settings(params, results)
@@ -352,7 +336,6 @@ def train(
     *_, record = layout.model(dataset, method, run)
     if kept.make_room(layout, record, provenance["identity"], data=store.provenance["data"]):
         return
-    name = _family(settings, dataset, store)
     oracle = settings.train_for(dataset).selection == "test_oracle" and method in settings.variants
     with _gpu(settings, settings.train.device):
         run_train(
@@ -364,8 +347,6 @@ def train(
             plan=_plan(settings, dataset, store, layout) if oracle else None,
             folder=layout.run(dataset, method, run),
             recipe=provenance,
-            family=family(name),
-            score=lambda predictions, labels: _score(predictions, labels, name, settings.protocol_name(dataset)),
             spans=_spans(settings, dataset, method, store, layout),
             starts=_starts(settings, dataset, method, run, store, layout),
         )
@@ -418,6 +399,7 @@ def evaluate(
     results: Results = RESULTS,
 ) -> None:
     """Predict the test split under every condition."""
+    from elision.evaluation.metrics import family_name
     from elision.evaluation.predict import evaluate as run_evaluate
     from elision.store import write_table
 
@@ -429,7 +411,7 @@ def evaluate(
         "data": store.provenance["data"],
         "weights": opened["record"]["weights"],
         "selection": opened["record"]["selection"],
-        "family": _family(settings, dataset, store),
+        "family": family_name(settings.datasets[dataset].corpus, store.classes),
     }
     path = layout.predictions(dataset, method, run)
     if kept.make_room(layout, path, provenance["identity"], data=provenance["data"], weights=provenance["weights"]):

@@ -19,8 +19,8 @@ import pandas as pd
 from elision.errors import ElisionError, plural
 from elision.evaluation.metrics import Family, classify, confusion_matrix, score
 from elision.evaluation.metrics import family as family_of
-from elision.params import parse_run
 from elision.protocols import PROTOCOLS
+from elision.task import parse_run
 from elision.training.selection import VALID
 
 FLOOR = "majority"

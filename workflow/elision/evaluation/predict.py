@@ -16,10 +16,11 @@ from elision.errors import ElisionError
 from elision.evaluation.representations import RATES, choose
 from elision.methods import build, load, resolve_variant
 from elision.methods.base import Method
-from elision.params import Params, parse_run
+from elision.params import Params
 from elision.progress import track
 from elision.recipe import check, check_data
 from elision.store import Store
+from elision.task import parse_run
 from elision.training.checkpoint import load_run_weights
 from elision.training.data import Corrupted, SplitData, View, recorded_scales, spec, with_text_vectors
 from elision.training.selection import VALID

@@ -7,10 +7,9 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,23 +22,22 @@ import elision
 from elision.corruption.missing import generator
 from elision.corruption.plan import Plan
 from elision.errors import ElisionError
+from elision.evaluation.metrics import family, family_name, score_outputs
 from elision.files import replacing, sha256
 from elision.methods import build, load, resolve_variant
 from elision.methods.base import Method, TrainingHyperparameters
-from elision.params import Params, Train, Variant, parse_run
+from elision.params import Params, Train, Variant, retrieves
 from elision.progress import Reporter
 from elision.store import Store
-from elision.task import SPLITS
+from elision.task import SPLITS, parse_run
 from elision.training import checkpoint
 from elision.training.data import Corrupted, Mixture, Scale, SplitData, View, scales, spec, with_text_vectors
 from elision.training.record import describe, encoder_of
 from elision.training.selection import VALID, Selection
 
 if TYPE_CHECKING:
-    from elision.evaluation.metrics import Family
     from elision.methods.layers.retrieval import Database
 
-Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 _SAVING = 0.1  # of the time, at most, goes into saving states: BERT's with Adam has 1.3 GB
 _SMALL = 1 << 24  # bytes of a state that is saved after every epoch whatever it takes
 _ORACLE_RATE = 0.5  # LNLN scores the test split at this rate after every epoch
@@ -72,8 +70,6 @@ def train(
     plan: Plan | None,
     folder: Path,
     recipe: dict,
-    family: "Family",
-    score: Score,
     spans: dict[str, np.ndarray] | None = None,
     starts: "Starts | None" = None,
 ) -> None:
@@ -94,10 +90,6 @@ def train(
     folder : Path
     recipe : dict
         Provenance of the run.
-    family : Family
-        Metrics of the dataset: which one selects.
-    score : function (predictions [N] or [N, C], labels [N]) -> dict
-        Computes them.
     spans : dict of str to np.ndarray, optional
         Frames of each text token (see ``features.align``): needed for ``alignment: words`` only.
     starts : Starts, optional
@@ -155,8 +147,8 @@ def train(
             splits,
             seed,
             plan.of(store, fold) if oracle else None,
-            family,
-            score,
+            family_name(params.datasets[dataset].corpus, store.classes),
+            params.protocol_name(dataset),
             folder,
             recipe["identity"],
             f"train {dataset} {method} {run}",
@@ -290,8 +282,8 @@ class _Loop:
         splits: dict[str, SplitData],
         seed: int,
         test_uniforms: dict[str, np.ndarray] | None,
-        family: "Family",
-        score: Score,
+        metrics: str,
+        protocol_name: str,
         folder: Path,
         identity: str,
         description: str,
@@ -299,7 +291,7 @@ class _Loop:
     ) -> None:
         self.params, self.settings, self.mixture = params, settings, mixture
         self.model, self.splits, self.seed = model, splits, seed
-        self.family, self.score = family, score
+        self.metrics, self.family, self.protocol_name = metrics, family(metrics), protocol_name
         self.folder, self.identity, self.description = folder, identity, description
         self.protocol = protocol
         self.hyperparameters = model.hyperparameters
@@ -442,18 +434,21 @@ class _Loop:
 
     def _validate(self, epoch: int, row: dict) -> dict:
         parts = [predict(self.model, self.splits["valid"], corrupted) for corrupted in self.validation]
-        valid = self.score(*map(np.concatenate, zip(*parts, strict=True)))
+        valid = self._score(*map(np.concatenate, zip(*parts, strict=True)))
         row = {"epoch": epoch, **row, **{f"valid_{name}": value for name, value in valid.items()}}
         row["valid_error"] = self.family.error(valid)
         scores = {VALID: valid[self.family.selection[0]]}
         if self.oracle:
-            test = self.score(*predict(self.model, self.splits["test"], self.oracle))
+            test = self._score(*predict(self.model, self.splits["test"], self.oracle))
             row |= {f"test_{name}": value for name, value in test.items()}
             scores |= test
         self.history.append(row)
         for name in self.selection.improved(epoch, scores):
             checkpoint.save_weights(self.best_path(name), self.model)
         return row
+
+    def _score(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        return score_outputs(outputs, labels, self.metrics, protocol=self.protocol_name)
 
     def finish(self, provenance: dict, measured: dict[str, Scale], description: dict) -> None:
         """Write what the run leaves; ``run.json``, which completes it, last."""
