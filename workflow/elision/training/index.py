@@ -62,4 +62,5 @@ def index(
     vectors = {name: torch.cat([part[name].cpu() for part in parts]) for name in MODALITIES}
     database = Database(vectors, rows=torch.cat(rows), labelled=torch.cat(labelled))
     ids = store.samples["id"].to_numpy()[database.rows.numpy()].tolist()
-    database.write(folder, ids, {**provenance, "data": store.provenance["data"]})
+    made_from = {"data": store.provenance["data"], "weights": record["weights"]}
+    database.write(folder, ids, {**provenance, **made_from})

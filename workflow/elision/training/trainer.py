@@ -34,6 +34,7 @@ from elision.training import checkpoint
 from elision.training.data import Corrupted, Mixture, Scale, SplitData, View, scales, spec, with_text_vectors
 from elision.training.record import describe, encoder_of
 from elision.training.selection import VALID, Selection
+from elision.versions import differing, joined, of_all, of_run, versions
 
 if TYPE_CHECKING:
     from elision.methods.layers.retrieval import Database
@@ -114,6 +115,8 @@ def train(
     view = View.of(load(variant.method), hyperparameters, fold)
     _check(store, hyperparameters, dataset, variant, view)
     provenance = {**recipe, "data": store.provenance["data"]}
+    if starts:
+        provenance["starts"] = {name: record["weights"] for name, record in starts.records.items()}
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock"), _seeded(generator(seed, "initialise"), device):
         if _is_finished(folder, provenance):
@@ -153,6 +156,7 @@ def train(
             recipe["identity"],
             f"train {dataset} {method} {run}",
             params.protocol_text(dataset),
+            versions("train", *(["search"] if retrieves(variant.method) else [])),
         )
         loop.run()
         description = describe(params, dataset=dataset, name=method, run=run, store=store, model=model)
@@ -161,7 +165,10 @@ def train(
                 f"{dataset} {method} {run}: the files of the text encoder {model.spec.encoder!r} changed during the "
                 "training; start the workflow again"
             )
-        loop.finish(provenance, measured, description)
+        made_with = of_all(store.provenance)
+        for name, record in (starts.records if starts else {}).items():
+            made_with = {**of_run(record, f"train {name}"), **made_with}
+        loop.finish(provenance, measured, {**description, "made_with": made_with})
 
 
 @dataclass(frozen=True)
@@ -173,10 +180,13 @@ class Starts:
     weights : dict of str to Path
         ``model.safetensors`` of the run of each stage.
     database : Database or None
+    records : mapping of str to dict
+        ``run.json`` of the run of each stage.
     """
 
     weights: dict[str, Path]
     database: "Database | None" = None
+    records: Mapping[str, dict] = field(default_factory=dict)
 
     def stages(self, params: Params, dataset: str, store: Store, fold: int, device: torch.device) -> dict[str, Method]:
         """Build the stages with their trained weights, frozen."""
@@ -243,10 +253,11 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _is_finished(folder: Path, provenance: dict) -> bool:
-    """Tell whether a run was finished with the same settings, code and data."""
+    """Tell whether a run was finished with the same settings, code, data and stages, and its weights are whole."""
     if not all((folder / name).exists() for name in ("model.safetensors", "history.csv", "run.json")):
         return False
-    return json.loads((folder / "run.json").read_text(encoding="utf-8"))["provenance"] == provenance
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return record["provenance"] == provenance and record["weights"] == sha256(folder / "model.safetensors")
 
 
 @contextmanager
@@ -288,12 +299,13 @@ class _Loop:
         identity: str,
         description: str,
         protocol: str,
+        libraries: dict[str, str],
     ) -> None:
         self.params, self.settings, self.mixture = params, settings, mixture
         self.model, self.splits, self.seed = model, splits, seed
         self.metrics, self.family, self.protocol_name = metrics, family(metrics), protocol_name
         self.folder, self.identity, self.description = folder, identity, description
-        self.protocol = protocol
+        self.protocol, self.libraries = protocol, libraries
         self.hyperparameters = model.hyperparameters
         self.selection = Selection.of("valid" if test_uniforms is None else "test_oracle", self.family)
         self.history: list[dict] = []
@@ -344,7 +356,10 @@ class _Loop:
         self.selection.best = {name: tuple(best) for name, best in state["best"].items()}
         self.history, self.seconds = state["history"], state["seconds"]
         self.saved = state["epoch"]
+        self.libraries = joined([state["versions"], self.libraries])
         print(f"{self.description}: goes on after epoch {self.saved}", flush=True)
+        if differ := differing(self.libraries):
+            print(f"{self.description}: goes on with other versions than it began with ({differ})", flush=True)
         return self.saved
 
     def _epoch(self, epoch: int) -> dict:
@@ -367,6 +382,7 @@ class _Loop:
         start = time.perf_counter()
         state = {
             "identity": self.identity,
+            "versions": self.libraries,
             "epoch": epoch,
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -480,9 +496,7 @@ class _Loop:
             "versions": {
                 "elision": elision.__version__,
                 "python": platform.python_version(),
-                "torch": torch.__version__,
-                "transformers": version("transformers"),
-                "numpy": np.__version__,
+                **self.libraries,
             },
         }
         with replacing(self.folder / "run.json") as temporary:
