@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 
 from elision.corruption.plan import Plan, conditions, draw
 from elision.errors import ElisionError
-from elision.evaluation.metrics import emotion_family_name, family, score
+from elision.evaluation.metrics import emotion_family_name
 from elision.evaluation.predict import evaluate
+from elision.files import sha256
 from elision.methods.layers.retrieval import Database
 from elision.params import Params
 from elision.store import Sequences, Store
@@ -55,8 +56,6 @@ def trained(settings, store, folder, method, starts=None):
         plan=None,
         folder=folder,
         recipe={"identity": method},
-        family=family(FAMILY),
-        score=lambda predictions, labels: score(predictions.argmax(1), labels, family=FAMILY),
         starts=starts,
     )
     return folder / "model.safetensors", json.loads((folder / "run.json").read_text())
@@ -80,10 +79,10 @@ def indexed(settings, store, folder):
 
 
 def test_the_database_holds_training_and_unlabelled_samples_and_no_other(classes, tmp_path):
-    _, database, provenance = indexed(params(), classes, tmp_path)
+    weights, database, provenance = indexed(params(), classes, tmp_path)
     assert database.rows.tolist() == list(range(12))
     assert database.labelled.tolist() == [True] * 10 + [False] * 2
-    assert provenance == {"identity": "index", "data": "fixture"}
+    assert provenance == {"identity": "index", "data": "fixture", "weights": sha256(weights)}
     assert all(vectors.shape == (12, 12) and torch.isfinite(vectors).all() for vectors in database.vectors.values())
 
 

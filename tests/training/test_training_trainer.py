@@ -14,7 +14,6 @@ from transformers import BertConfig, BertModel
 
 from elision.corruption.plan import Plan, conditions, draw
 from elision.errors import ElisionError
-from elision.evaluation.metrics import family, score
 from elision.evaluation.predict import evaluate, read_run, represent
 from elision.methods.layers.label_generation import LabelGenerator
 from elision.methods.mmim import MMIM
@@ -71,8 +70,6 @@ def run(settings, store, folder, plan=None):
         plan=plan,
         folder=folder,
         recipe=RECIPE,
-        family=family("mosi"),
-        score=lambda predictions, labels: score(predictions, labels, family="mosi"),
     )
     return load_file(folder / "model.safetensors"), json.loads((folder / "run.json").read_text())
 
@@ -169,8 +166,6 @@ def test_a_seed_decides_the_weights_whatever_the_global_state(tiny, tmp_path):
         plan=None,
         folder=third,
         recipe=RECIPE,
-        family=family("mosi"),
-        score=lambda p, y: score(p, y, family="mosi"),
     )
     assert not equal(first, load_file(third / "model.safetensors"))
 

@@ -35,6 +35,7 @@ from elision.training.data import Scale, SplitData, View, recorded_scales
 from elision.training.record import Record, digests
 from elision.training.selection import VALID
 from elision.training.trainer import choose_device, predict
+from elision.versions import versions
 
 if TYPE_CHECKING:
     from elision.methods.layers.retrieval import Database
@@ -134,7 +135,7 @@ class Trained:
 
     def notes(self) -> list[str]:
         """Say which libraries are not those of the training: last digits may differ."""
-        here = {"torch": torch.__version__, "numpy": np.__version__}
+        here = versions("train", *(["search"] if retrieves(self.record.method) else []))
         return [
             f"trained with {name} {self.record.versions[name]}, asked with {version}: last digits may differ"
             for name, version in here.items()
@@ -175,7 +176,8 @@ def _database(folder: Path, record: Record) -> "Database | None":
         )
     _, metadata = read_tensors(place / "vectors.safetensors")
     database, provenance = Database.read(place, metadata.get("ids", []))
-    if provenance.get("identity") != record.provenance.get("inputs", {}).get("database"):
+    made_by, searched = provenance.get("identity"), record.provenance.get("inputs", {}).get("database")
+    if made_by != searched or provenance.get("weights") != record.provenance.get("starts", {}).get(stage):
         raise ElisionError(f"{place}: is not the database that {folder} was trained with; copy that one to {places[0]}")
     database.rows.fill_(-1)  # no clip that is asked about is a sample of it
     return database

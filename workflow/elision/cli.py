@@ -20,6 +20,7 @@ from elision.errors import ElisionError, of_disk, of_path, stop
 from elision.layout import Layout
 from elision.recipe import Recipes, check, check_data, digest
 from elision.task import OFFICIAL_SPECS
+from elision.versions import of_all, of_run, stamped, versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,6 +71,11 @@ def _expected(recipe: dict, identity: str) -> dict:
             "start the workflow again, and it goes on with what is there"
         )
     return recipe
+
+
+def _made(recipe: dict, identity: str, *more: str) -> dict:
+    """Return the provenance of what is about to be made; ``more``: see ``versions.stamped``."""
+    return stamped(_expected(recipe, identity), *more)
 
 
 def _known(name: str, allowed: list[str], noun: str) -> str:
@@ -151,23 +157,10 @@ def _spans(
     return alignment.spans
 
 
-def _family(params: parameters.Params, dataset: str, store: "Store") -> str:
-    """Name the metrics of a dataset."""
-    from elision.evaluation.metrics import emotion_family_name
-    from elision.task import CORPORA
-
-    return emotion_family_name(store.classes) if store.classes else CORPORA[params.datasets[dataset].corpus].metrics
-
-
-def _score(predictions: "np.ndarray", labels: "np.ndarray", family: str, protocol: str) -> dict[str, float]:
-    """Score predicted scores, or class logits."""
-    from elision.evaluation.metrics import score
-
-    return score(predictions if predictions.ndim == 1 else predictions.argmax(1), labels, family, protocol=protocol)
-
-
-def _database(params: parameters.Params, dataset: str, method: str, run: str, store: "Store", layout: Layout):  # noqa: ANN202
-    """Open the database that a method searches, if it does."""
+def _database(  # noqa: ANN202
+    params: parameters.Params, dataset: str, method: str, run: str, store: "Store", layout: Layout, starts: dict
+):
+    """Open the database that a method searches, if it does; ``starts`` are the digests of the weights of stages."""
     stage = parameters.retrieves(params.trained[method].method)
     if not stage:
         return None
@@ -177,6 +170,12 @@ def _database(params: parameters.Params, dataset: str, method: str, run: str, st
     database, found = Database.read(folder, store.samples["id"].tolist())
     check(found, Recipes(params, layout).index(dataset, stage, run), folder)
     check_data(found["data"], store.provenance["data"], folder)
+    if found.get("weights") != starts.get(stage):
+        again = " ".join(map(str, layout.database_files(dataset, stage, run)))
+        raise ElisionError(
+            f"{folder}: was made with other weights of {stage} than are asked for; make it again, and then all that "
+            f"starts from it: snakemake --cores all --force {again}"
+        )
     return database
 
 
@@ -188,11 +187,12 @@ def _starts(params: parameters.Params, dataset: str, method: str, run: str, stor
     from elision.evaluation.predict import read_run
     from elision.training.trainer import Starts
 
-    weights, recipes = {}, Recipes(params, layout)
+    weights, records, recipes = {}, {}, Recipes(params, layout)
     for stage in stages:
-        weights[stage], _, record = layout.model(dataset, stage, run)
-        read_run(record, recipes.train(dataset, stage, run), store.provenance["data"])
-    return Starts(weights, _database(params, dataset, method, run, store, layout))
+        weights[stage], _, path = layout.model(dataset, stage, run)
+        records[stage] = read_run(path, recipes.train(dataset, stage, run), store.provenance["data"])
+    digests = {stage: record["weights"] for stage, record in records.items()}
+    return Starts(weights, _database(params, dataset, method, run, store, layout, digests), records)
 
 
 def _trained(params: parameters.Params, dataset: str, method: str, run: str, layout: Layout) -> dict:
@@ -201,7 +201,9 @@ def _trained(params: parameters.Params, dataset: str, method: str, run: str, lay
 
     _known_run(params, dataset, method, run, list(params.variants), "method")
     store = _open(params, dataset, layout)
-    weights, _, record = layout.model(dataset, method, run)
+    weights, _, path = layout.model(dataset, method, run)
+    record = read_run(path, Recipes(params, layout).train(dataset, method, run), store.provenance["data"])
+    starts = record["provenance"].get("starts", {})
     return {
         "dataset": dataset,
         "method": method,
@@ -209,10 +211,19 @@ def _trained(params: parameters.Params, dataset: str, method: str, run: str, lay
         "store": store,
         "plan": _plan(params, dataset, store, layout),
         "weights": weights,
-        "record": read_run(record, Recipes(params, layout).train(dataset, method, run), store.provenance["data"]),
+        "record": record,
         "spans": _spans(params, dataset, method, store, layout),
-        "database": _database(params, dataset, method, run, store, layout),
+        "database": _database(params, dataset, method, run, store, layout, starts),
     }
+
+
+def _searching(opened: dict) -> list[str]:
+    return ["search"] if opened["database"] else []
+
+
+def _made_with(opened: dict) -> dict[str, dict[str, str]]:
+    """Return the versions of libraries that made what `_trained` opened."""
+    return {**of_all(opened["plan"].provenance), **of_run(opened["record"])}
 
 
 @app.command()
@@ -221,9 +232,7 @@ def prepare(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, 
     from elision.datasets._prepare import prepare as run_prepare
 
     settings, layout = _settings(params, results)
-    provenance = _expected(
-        Recipes(settings, layout).prepare(_known(dataset, list(settings.datasets), "dataset")), recipe
-    )
+    provenance = _made(Recipes(settings, layout).prepare(_known(dataset, list(settings.datasets), "dataset")), recipe)
     from_clips = parameters.extracted(settings, dataset)
     made = layout.clips(dataset) if from_clips else layout.samples(dataset)
     if kept.make_room(layout, made, provenance["identity"]):
@@ -255,7 +264,7 @@ def extract(
     if not 0 <= shard < settings.features.shards:
         raise ElisionError(f"no shard {shard}; features.shards is {settings.features.shards}, and shards count from 0")
     recipes = Recipes(settings, layout)
-    provenance = _expected(recipes.extract(dataset, modality), recipe)
+    provenance = _made(recipes.extract(dataset, modality), recipe)
     merged = kept.find(layout, layout.sequences(dataset, modality), provenance["identity"])
     on_gpu = modality == "vision" and settings.features.vision.extractor == "pyfeat" and not merged
     with _gpu(settings, "auto" if on_gpu else "cpu"):
@@ -306,7 +315,7 @@ def complete(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS,
     settings, layout = _settings(params, results)
     recipes = Recipes(settings, layout)
     modalities = recipes.modalities(_known(dataset, list(settings.datasets), "dataset"))
-    provenance = _expected(recipes.store(dataset), recipe)
+    provenance = _made(recipes.store(dataset), recipe)
     output, made_from = layout.samples(dataset), _data_of_clips(layout, dataset)
     if kept.make_room(layout, output, provenance["identity"], clips=made_from):
         return
@@ -327,7 +336,7 @@ def align(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, re
 
     settings, layout = _settings(params, results)
     store = _open(settings, dataset, layout)
-    provenance = _expected(Recipes(settings, layout).align(dataset), recipe)
+    provenance = _made(Recipes(settings, layout).align(dataset), recipe)
     if not kept.make_room(layout, layout.alignment(dataset), provenance["identity"], data=store.provenance["data"]):
         run_align(store, output=layout.alignment(dataset), provenance=provenance)
 
@@ -339,7 +348,7 @@ def corrupt(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, 
 
     settings, layout = _settings(params, results)
     store = _open(settings, dataset, layout)
-    provenance = _expected(Recipes(settings, layout).corrupt(dataset), recipe)
+    provenance = _made(Recipes(settings, layout).corrupt(dataset), recipe)
     draws, description = layout.corruptions(dataset)
     if kept.make_room(layout, draws, provenance["identity"], data=store.provenance["data"]):
         return
@@ -359,7 +368,6 @@ def train(
 
     An interrupted run goes on after its last saved epoch.
     """
-    from elision.evaluation.metrics import family
     from elision.training.trainer import train as run_train
 
     settings, layout = _settings(params, results)
@@ -369,7 +377,6 @@ def train(
     *_, record = layout.model(dataset, method, run)
     if kept.make_room(layout, record, provenance["identity"], data=store.provenance["data"]):
         return
-    name = _family(settings, dataset, store)
     oracle = settings.train_for(dataset).selection == "test_oracle" and method in settings.variants
     with _gpu(settings, settings.train.device):
         run_train(
@@ -381,8 +388,6 @@ def train(
             plan=_plan(settings, dataset, store, layout) if oracle else None,
             folder=layout.run(dataset, method, run),
             recipe=provenance,
-            family=family(name),
-            score=lambda predictions, labels: _score(predictions, labels, name, settings.protocol_name(dataset)),
             spans=_spans(settings, dataset, method, store, layout),
             starts=_starts(settings, dataset, method, run, store, layout),
         )
@@ -407,9 +412,11 @@ def index(
     store = _open(settings, dataset, layout)
     recipes = Recipes(settings, layout)
     weights, _, record_path = layout.model(dataset, stage, run)
-    provenance = _expected(recipes.index(dataset, stage, run), recipe)
+    provenance = _made(recipes.index(dataset, stage, run), recipe)
+    record = read_run(record_path, recipes.train(dataset, stage, run), store.provenance["data"])
+    made_from = {"data": store.provenance["data"], "weights": record["weights"]}
     *_, vectors = layout.database_files(dataset, stage, run)
-    if kept.make_room(layout, vectors, provenance["identity"], data=store.provenance["data"]):
+    if kept.make_room(layout, vectors, provenance["identity"], **made_from):
         return
     with _gpu(settings, settings.train.device):
         run_index(
@@ -419,7 +426,7 @@ def index(
             run=run,
             store=store,
             weights=weights,
-            record=read_run(record_path, recipes.train(dataset, stage, run), store.provenance["data"]),
+            record=record,
             folder=layout.database(dataset, stage, run),
             provenance=provenance,
         )
@@ -435,6 +442,7 @@ def evaluate(
     results: Results = RESULTS,
 ) -> None:
     """Predict the test split under every test condition."""
+    from elision.evaluation.metrics import family_name
     from elision.evaluation.predict import evaluate as run_evaluate
     from elision.store import write_table
 
@@ -442,11 +450,12 @@ def evaluate(
     opened = _trained(settings, dataset, method, run, layout)
     store = opened["store"]
     provenance = {
-        **_expected(Recipes(settings, layout).evaluate(dataset, method, run), recipe),
+        **_made(Recipes(settings, layout).evaluate(dataset, method, run), recipe, *_searching(opened)),
+        "made_with": _made_with(opened),
         "data": store.provenance["data"],
         "weights": opened["record"]["weights"],
         "selection": opened["record"]["selection"],
-        "family": _family(settings, dataset, store),
+        "family": family_name(settings.datasets[dataset].corpus, store.classes),
     }
     path = layout.predictions(dataset, method, run)
     if kept.make_room(layout, path, provenance["identity"], data=provenance["data"], weights=provenance["weights"]):
@@ -474,7 +483,8 @@ def represent(
     settings, layout = _settings(params, results)
     opened = _trained(settings, dataset, method, run, layout)
     provenance = {
-        **_expected(Recipes(settings, layout).represent(dataset, method, run), recipe),
+        **_made(Recipes(settings, layout).represent(dataset, method, run), recipe, *_searching(opened)),
+        "made_with": _made_with(opened),
         "data": opened["store"].provenance["data"],
         "weights": opened["record"]["weights"],
     }
@@ -559,8 +569,14 @@ def collect(
     remember(layout.root / stage)
 
 
-def _predictions(params: parameters.Params, layout: Layout, data: dict[str, str]):  # noqa: ANN202
-    """Read all predictions, as ``aggregate`` takes them; ``data`` are the digests of the datasets, as far as known."""
+def _predictions(  # noqa: ANN202
+    params: parameters.Params, layout: Layout, data: dict[str, str], made_with: dict[str, dict] | None = None
+):
+    """Read all predictions, as ``aggregate`` takes them.
+
+    ``data`` are the digests of the datasets, as far as known; ``made_with`` takes the versions of libraries that made
+    each, by ``DATASET/METHOD/RUN``.
+    """
     from elision.store import read_table
 
     recipes = Recipes(params, layout)
@@ -571,7 +587,20 @@ def _predictions(params: parameters.Params, layout: Layout, data: dict[str, str]
                 table, found = read_table(path)
                 check(found, recipes.evaluate(dataset, method, run), path)
                 check_data(found["data"], data.setdefault(dataset, found["data"]), path)
+                if made_with is not None:
+                    made_with[f"{dataset}/{method}/{run}"] = of_all(found)
                 yield dataset, found["family"], method, run, table
+
+
+def _marks(recipes: Recipes, made_with: dict[str, dict]) -> dict[tuple[str, str], dict[str, str]]:
+    """Say what is to be known of the rows of tables; ``made_with`` as `_predictions` gives it."""
+    from elision.report.marks import marks
+
+    return marks(_split(made_with), _split(recipes.accepted))
+
+
+def _split(named: dict) -> dict:
+    return {tuple(name.split("/")): value for name, value in named.items()}
 
 
 @app.command()
@@ -583,14 +612,16 @@ def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results
     from elision.store import write_table
 
     settings, layout = _settings(params, results)
-    data = {}
-    expected = _expected(Recipes(settings, layout).aggregate, recipe)
+    data, made_with = {}, {}
+    recipes = Recipes(settings, layout)
+    expected = _made(recipes.aggregate, recipe)
     protocols = {dataset: settings.protocol_name(dataset) for dataset in settings.datasets}
-    metrics = aggregation.aggregate(_predictions(settings, layout, data), protocols=protocols)
+    metrics = aggregation.aggregate(_predictions(settings, layout, data, made_with), protocols=protocols)
     confusions = aggregation.confusions(_predictions(settings, layout, data))
-    provenance = {**expected, "data": digest(data)}
+    provenance = {**expected, "data": digest(data), "made_with": made_with}
+    summary = aggregation.summary(metrics, _marks(recipes, made_with))
     with replacing(layout.root / "metrics.json") as temporary:
-        temporary.write_text(json.dumps(aggregation.summary(metrics), indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     for name, table in (("confusions", confusions), ("metrics", metrics)):
         write_table(layout.root / f"{name}.parquet", table, provenance)
         remember(layout.root / f"{name}.parquet")
@@ -605,7 +636,7 @@ def significance(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Resu
 
     settings, layout = _settings(params, results)
     recipes = Recipes(settings, layout)
-    expected = _expected(recipes.significance, recipe)
+    expected = _made(recipes.significance, recipe)
     samples, data = {}, {}
     for dataset in settings.datasets:
         samples[dataset], found = read_table(layout.samples(dataset))
@@ -630,13 +661,14 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
     settings, layout = _settings(params, results)
     recipes = Recipes(settings, layout)
     identity = _expected(recipes.report, recipe)["identity"]
-    tables, data = {}, {}
+    tables, data, made_with = {}, {}, {}
     made_by = dict.fromkeys(("metrics", "confusions"), recipes.aggregate)
     made_by |= dict.fromkeys(("intervals", "comparisons"), recipes.significance)
     for name, expected in made_by.items():
         path = layout.root / f"{name}.parquet"
         tables[name], found = read_table(path)
         check(found, expected, path)
+        made_with |= found.get("made_with", {})
     records, histories = {}, {}
     for dataset in settings.datasets:
         for method in settings.trained:
@@ -663,10 +695,12 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
             representations=representations,
             published={name: entry.published for name, entry in settings.datasets.items() if entry.published},
             protocols={name: settings.protocol_text(name) for name in settings.datasets},
+            made_with=_split(made_with),
+            accepted=_split(recipes.accepted),
         ),
         layout.root,
         methods=list(settings.variants),
-        settings={"params": settings.model_dump(mode="json")},
+        settings={"params": settings.model_dump(mode="json"), "versions": versions("report")},
         provenance=f"{identity} {digest(data)}",
     )
     remember(layout.root / "report.html")
@@ -681,8 +715,9 @@ def headline(params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     settings, layout = _settings(params, results)
     path = layout.root / "metrics.parquet"
     metrics, found = read_table(path)
-    check(found, Recipes(settings, layout).aggregate, path)
-    print(table_of(metrics))
+    recipes = Recipes(settings, layout)
+    check(found, recipes.aggregate, path)
+    print(table_of(metrics, _marks(recipes, found.get("made_with", {}))))
     print(f"\nreport: {(layout.root / 'report.html').resolve().as_uri()}")
     if told := kept.notice(layout):
         print(f"\n{told}")

@@ -545,12 +545,6 @@ class Params(_Section):
         return [f"seed-{seed}{end}" for seed in self.seeds for end in ends]
 
 
-def parse_run(run: str) -> tuple[int, int]:
-    """Return the seed and the fold of a run; fold 0 without folds."""
-    seed, _, fold = run.removeprefix("seed-").partition(".fold-")
-    return int(seed), int(fold or 0)
-
-
 def source_names() -> list[str]:
     """Return the datasets that can be read: the files of ``elision/datasets``."""
     return list(_modules("elision.datasets"))

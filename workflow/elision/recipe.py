@@ -32,6 +32,7 @@ _PLUMBING = {
     "elision.layout",
     "elision.params",
     "elision.progress",
+    "elision.versions",
     __name__,
 }
 

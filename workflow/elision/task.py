@@ -117,3 +117,9 @@ OFFICIAL_SPECS = {
         text=5120,
     ),
 }
+
+
+def parse_run(run: str) -> tuple[int, int]:
+    """Return the seed and the fold of a run; fold 0 without folds."""
+    seed, _, fold = run.removeprefix("seed-").partition(".fold-")
+    return int(seed), int(fold or 0)

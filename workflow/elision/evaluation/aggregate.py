@@ -19,8 +19,8 @@ import pandas as pd
 from elision.errors import ElisionError, plural
 from elision.evaluation.metrics import Family, classify, confusion_matrix, score
 from elision.evaluation.metrics import family as family_of
-from elision.params import parse_run
 from elision.protocols import PROTOCOLS
+from elision.task import parse_run
 from elision.training.selection import VALID
 
 FLOOR = "majority"
@@ -315,15 +315,22 @@ def headline_rows(metrics: pd.DataFrame) -> pd.DataFrame:
     return metrics[first & ((metrics["corruption"] != "absent") | (metrics["modalities"] != ""))]
 
 
-def summary(metrics: pd.DataFrame) -> dict:
+def summary(metrics: pd.DataFrame, marks: Mapping[tuple[str, str], Mapping[str, str]] | None = None) -> dict:
     """Give the headline metrics for ``metrics.json``: few, because each is a column of ``dvc exp show``.
+
+    Parameters
+    ----------
+    metrics : pd.DataFrame
+        Of ``aggregate``.
+    marks : mapping of (str, str) to mapping of str to str, optional
+        By dataset and method: what else is to be known of them, as ``report.marks`` says.
 
     Returns
     -------
     summary : dict
         ``{dataset: {method: {metric: mean}}}`` of the family's F1 and second metric, over the conditions of
         ``headline_rows``, folds and seeds; None for an undefined mean. A method whose checkpoints were chosen on the
-        test split also has the entry ``checkpoints``, which says so.
+        test split also has the entry ``checkpoints``, which says so, and those of ``marks``.
     """
     nested: dict[str, dict[str, dict]] = {}
     for row in statistics(headline_rows(metrics)).itertuples(index=False):
@@ -332,5 +339,6 @@ def summary(metrics: pd.DataFrame) -> dict:
         method = nested.setdefault(row.dataset, {}).setdefault(row.method, {})
         if row.on_test:
             method["checkpoints"] = "chosen on the TEST set"
+        method |= (marks or {}).get((row.dataset, row.method), {})
         method[row.metric] = None if np.isnan(row.mean) else float(row.mean)
     return nested

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from elision.errors import ElisionError
 from elision.protocols import PROTOCOLS
+from elision.task import CORPORA
 
 
 @dataclass(frozen=True)
@@ -323,6 +324,19 @@ def emotion_family_name(classes: Sequence[str]) -> str:
     return _EMOTION + ",".join(classes)
 
 
+def family_name(corpus: str, classes: Sequence[str]) -> str:
+    """Name the metric family of a dataset: that of its classes where it has some, else that of its corpus.
+
+    Parameters
+    ----------
+    corpus : str
+        Key of ``CORPORA``.
+    classes : sequence of str
+        In the order of their numbers; empty for scores.
+    """
+    return emotion_family_name(classes) if classes else CORPORA[corpus].metrics
+
+
 def _labels(family: str) -> tuple[str, ...]:
     """Class names of a family; none for scores."""
     return tuple(family.removeprefix(_EMOTION).split(",")) if family.startswith(_EMOTION) else ()
@@ -510,6 +524,20 @@ def score(
         values = {name: value for name, value in values.items() if not name.endswith("_swapped")}
     decimals = how.decimals.get(family)
     return values if decimals is None else {name: round(value, decimals) for name, value in values.items()}
+
+
+def score_outputs(outputs: np.ndarray, labels: np.ndarray, family: str, *, protocol: str) -> dict[str, float]:
+    """Score what a method gives for each sample.
+
+    Parameters
+    ----------
+    outputs : np.ndarray [shape=(N,)] or [shape=(N, C)]
+        Scores, or logits of classes, of which the largest answers.
+    labels : np.ndarray [shape=(N,)]
+    family, protocol : str
+        See ``score``.
+    """
+    return score(outputs if outputs.ndim == 1 else outputs.argmax(1), labels, family, protocol=protocol)
 
 
 def _score_classes(prediction: np.ndarray, label: np.ndarray, labels: tuple[str, ...]) -> dict[str, float]:

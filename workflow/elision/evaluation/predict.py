@@ -14,12 +14,14 @@ import torch
 from elision.corruption.plan import Plan
 from elision.errors import ElisionError
 from elision.evaluation.representations import RATES, choose
+from elision.files import sha256
 from elision.methods import build, load, resolve_variant
 from elision.methods.base import Method
-from elision.params import Params, parse_run
+from elision.params import Params
 from elision.progress import track
 from elision.recipe import check, check_data
 from elision.store import Store
+from elision.task import parse_run
 from elision.training.checkpoint import load_run_weights
 from elision.training.data import Corrupted, SplitData, View, recorded_scales, spec, with_text_vectors
 from elision.training.selection import VALID
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def read_run(path: Path, recipe: dict, data: str) -> dict:
-    """Read the record of a run and make sure that it is the one that is asked for.
+    """Read the record of a run and make sure that it, and the weights beside it, are what is asked for.
 
     Parameters
     ----------
@@ -44,14 +46,26 @@ def read_run(path: Path, recipe: dict, data: str) -> dict:
     Raises
     ------
     ElisionError
-        If it is missing, was made otherwise, or was trained on other data.
+        If it is missing or damaged, was made otherwise, or was trained on other data, or if the weights are missing,
+        damaged or those of another run.
     """
+    again = f"snakemake --cores all --force {path}"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+        provenance, expected = record["provenance"], record["weights"]
     except FileNotFoundError:
         raise ElisionError(f"{path}: no such run; train it: snakemake --cores all {path}") from None
-    check(record["provenance"], recipe, path)
-    check_data(record["provenance"]["data"], data, path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ElisionError(f"{path}: damaged ({error!r}); train the run again: {again}") from None
+    check(provenance, recipe, path)
+    check_data(provenance["data"], data, path)
+    weights = path.with_name("model.safetensors")
+    if not weights.is_file():
+        raise ElisionError(f"{weights}: no such file; train the run again: {again}")
+    if sha256(weights) != expected:
+        raise ElisionError(
+            f"{weights}: damaged, or not of the run of {path.name} beside it; train the run again: {again}"
+        )
     return record
 
 

@@ -19,6 +19,7 @@ from elision.params import DatasetSettings, Features
 from elision.progress import track
 from elision.recipe import check, check_data
 from elision.store import Header, Sequences, read_sequences, read_table, write_sequences
+from elision.versions import differing, joined, of_all
 
 SKIPPED = "skipped"  # the split of a clip that failed: it is in no other
 
@@ -203,6 +204,10 @@ def merge(modality: str, shards: list[Path], *, clips: Path, features: Features,
     header.length = max(1, max(len(sequence) for sequence in sequences))
     failed = {clip: message for part in parts for clip, message in part.header.settings["failed"].items()}
     header.settings = {**header.settings, "failed": failed}
+    libraries = joined(part.header.provenance.get("versions", {}) for part in parts)
+    header.provenance = {**header.provenance, "versions": libraries}
+    if differ := differing(libraries):
+        print(f"{output}: shards were extracted with different versions ({differ})", file=sys.stderr)
     write_sequences(output, Sequences.of(sequences, header))
 
 
@@ -242,9 +247,12 @@ def complete(
         table.loc[table["id"].isin(failed), "split"] = SKIPPED
     table, classes = finish(table, settings, str(output))
     samples = table.drop(columns=["path", "has_audio", "has_vision", "sha256"])
+    made_with = of_all(found)
+    for sequences in read.values():
+        made_with |= of_all(sequences.header.provenance)
     write_samples(
         output,
         samples,
         read,
-        {**provenance, "clips": found["data"], "skipped": failed, "classes": classes},
+        {**provenance, "made_with": made_with, "clips": found["data"], "skipped": failed, "classes": classes},
     )

@@ -5,7 +5,8 @@ matplotlib before a report is made.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,10 @@ class Results:
         For each dataset, the corpus of the published tables that it may be compared with.
     protocols : dict of str to str
         For each dataset, its protocol as text.
+    made_with : dict
+        By (dataset, method, run): versions of the libraries that made its predictions, by step (see ``versions``).
+    accepted : dict
+        By (dataset, method): steps whose code was accepted though it had changed.
     """
 
     metrics: "pd.DataFrame"
@@ -68,6 +73,17 @@ class Results:
     representations: dict[tuple[str, str], dict[str, "np.ndarray"]]
     published: dict[str, str]
     protocols: dict[str, str]
+    made_with: dict[tuple[str, str, str], dict[str, dict[str, str]]] = field(default_factory=dict)
+    accepted: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def marks(self) -> dict[tuple[str, str], dict[str, str]]:
+        """What is to be known of rows, by dataset and method; see ``report.marks``."""
+        from elision.report.marks import marks
+        from elision.versions import of_run
+
+        trained = {key: of_run(record) for key, record in self.records.items()}
+        return marks({**trained, **self.made_with}, self.accepted)
 
     def only(self, methods: Sequence[str]) -> "Results":
         """Leave out the numbers of all other methods; the records of their runs stay."""
@@ -131,13 +147,15 @@ def build(
     from elision.evaluation.metrics import family as family_of
     from elision.files import replacing
     from elision.report import curves, figures, page, tables
+    from elision.report.marks import marked
 
     folder = Path(folder)
     results = results.only([*methods, FLOOR])
     metrics = results.metrics
     if metrics.empty:
         raise ElisionError(f"metrics: nothing of {', '.join(methods)}; evaluate and aggregate these methods first")
-    made = {name: table(results, methods) for name, table in tables.TABLES.items()}
+    marks = results.marks
+    made = {name: marked(table(results, methods), marks) for name, table in tables.TABLES.items()}
     for name, table in made.items():
         texts = {"csv": tables.csv(table), "md": tables.markdown(table, name), "tex": tables.latex(table, name)}
         for ending, text in texts.items():
@@ -152,18 +170,18 @@ def build(
         best = ranked.loc[ranked["dataset"] == dataset, "method"]
         what = {"dataset": dataset, "methods": methods}
         shown = {
-            "curve_f1": figures.curve(rows, metric=family.f1, **what),
-            f"curve_{family.second}": figures.curve(rows, metric=family.second, **what),
-            "absent": figures.absent(rows, metric=family.f1, **what),
+            "curve_f1": figures.curve(rows, metric=family.f1, marks=marks, **what),
+            f"curve_{family.second}": figures.curve(rows, metric=family.second, marks=marks, **what),
+            "absent": figures.absent(rows, metric=family.f1, marks=marks, **what),
             "confusion": figures.confusion(
-                results.confusions, dataset=dataset, method=best.iloc[0] if len(best) else FLOOR
+                results.confusions, dataset=dataset, method=best.iloc[0] if len(best) else FLOOR, marks=marks
             ),
         }
         shown["training"] = figures.training(results, **what)
         shown["representations"] = figures.representations(results, **what)
         shown["ranks"] = figures.critical_difference(results, **what)
         if family.labels:
-            shown["curve_classes"] = figures.class_curves(rows, **what)
+            shown["curve_classes"] = figures.class_curves(rows, marks=marks, **what)
         for kind, figure in shown.items():
             name = f"{kind}_{dataset}"
             drawn[name] = figures.write(figure, folder / "figures" / name)
@@ -179,8 +197,8 @@ def build(
     )
 
 
-def headline(metrics: "pd.DataFrame") -> str:
-    """Write the ranking of each dataset as plain text for a terminal."""
+def headline(metrics: "pd.DataFrame", marks: Mapping[tuple[str, str], Mapping[str, str]] | None = None) -> str:
+    """Write the ranking of each dataset as plain text for a terminal; ``marks`` as of ``report.marks``."""
     from elision.report.tables import headline as text_of
 
-    return text_of(metrics)
+    return text_of(metrics, marks)

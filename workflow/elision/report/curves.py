@@ -9,7 +9,8 @@ from elision.evaluation.metrics import family as family_of
 from elision.evaluation.metrics import metric as metric_of
 from elision.params import stage_names
 from elision.report import Results
-from elision.report.tables import ON_TEST, heading
+from elision.report.marks import ON_TEST, headings, of_methods
+from elision.report.tables import heading
 
 _LOSS = "training loss"
 
@@ -20,8 +21,8 @@ def missing_rate(results: Results, methods: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     curves : pd.DataFrame
-        Columns ``panel`` (dataset and metric, as text, with the mark of what was chosen on test), ``dataset``,
-        ``metric``, ``method``, ``rate``, ``mean``, ``std`` and ``on_test`` (see ``aggregate.statistics``), sorted.
+        Columns ``panel`` (dataset and metric, as text, with the headings of ``marks``), ``dataset``, ``metric``,
+        ``method``, ``rate``, ``mean``, ``std`` and ``on_test`` (see ``aggregate.statistics``), sorted.
     """
     metrics = results.metrics[results.metrics["method"].isin([*methods, FLOOR])]
     values = statistics(metrics[metrics["corruption"] == "random"], ["level"]).rename(columns={"level": "rate"})
@@ -30,8 +31,15 @@ def missing_rate(results: Results, methods: Sequence[str]) -> pd.DataFrame:
     values = values[pairs.isin([(name, key) for name, keys in headline.items() for key in keys])].copy()
     values["panel"] = values["dataset"] + ": " + values["metric"].map(heading)
     values.loc[values.groupby("panel")["on_test"].transform("any"), "panel"] += f" ({ON_TEST})"
+    values["panel"] += values["dataset"].map({name: _told(results, name, methods) for name in set(values["dataset"])})
     columns = ["panel", "dataset", "metric", "method", "rate"]
     return values.sort_values(columns, ignore_index=True)[[*columns, "mean", "std", "on_test"]]
+
+
+def _told(results: Results, dataset: str, methods: Sequence[str]) -> str:
+    """Write the headings of rows that are marked for something else than how checkpoints were chosen."""
+    shown = of_methods(dataset, [*methods, FLOOR, *stage_names()], results.marks, on_test=False)
+    return "".join(f" ({text})" for text, _ in headings(shown))
 
 
 def training(results: Results, methods: Sequence[str]) -> pd.DataFrame:
@@ -52,10 +60,11 @@ def training(results: Results, methods: Sequence[str]) -> pd.DataFrame:
         if dataset not in families or method not in {*methods, FLOOR, *stage_names()}:
             continue
         metric = family_of(families[dataset]).selection[0]
+        told = _told(results, dataset, methods)
         named = {"loss": _LOSS, f"valid_{metric}": f"validation {metric_of(metric).name}"}
         for column, name in named.items():
             if column in history:
-                where = {"panel": f"{dataset}: {name}", "dataset": dataset, "method": method, "run": run}
+                where = {"panel": f"{dataset}: {name}{told}", "dataset": dataset, "method": method, "run": run}
                 quantity = column.removeprefix("valid_")
                 part = history[["epoch"]].assign(**where, quantity=quantity, value=history[column])
                 parts.append(part[part["value"].notna()])

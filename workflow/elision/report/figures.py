@@ -6,6 +6,7 @@ deviation over seeds, or over the folds of a single seed.
 
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,11 +26,13 @@ from elision.files import replacing
 from elision.report import Results
 from elision.report.certainty import ranks
 from elision.report.curves import training as training_curves
-from elision.report.tables import ABSENT, ON_TEST, heading, headlines
+from elision.report.marks import Marks, capital, headings, of_methods, signs
+from elision.report.tables import ABSENT, heading, headlines
 
 INK = "#1c1b22"
 COLUMN, PAGE = 3.5, 7.2  # inches: one column of a paper, and both
 _BEST, _BASELINE = 4, "text_only"
+_NONE: Marks = {}  # nothing is marked
 
 # Okabe and Ito's colours that stand out on light and on dark ground alike. Colour, marker and line repeat with
 # different periods, so that no two of the first 72 methods look the same.
@@ -65,12 +68,15 @@ _STYLE = context(
 )
 
 
-def _figure(width: float, height: float, *, on_test: bool) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
+def _figure(width: float, height: float, shown: pd.DataFrame | None = None) -> Figure:
+    """Figure with the headings of what is marked; ``shown``: see ``marks.of_methods``."""
+    told = [capital(text) for text, _ in headings(shown)] if shown is not None else []
+    lines = [line for text in told for line in textwrap.wrap(text, int(14 * width))]
+    figure = Figure(figsize=(width, height + 0.15 * max(0, len(lines) - 1)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.patch.set_gid("background")
-    if on_test:
-        figure.suptitle(f"{ON_TEST[0].upper()}{ON_TEST[1:]}", color="#d55e00", fontsize=8, fontweight="bold")
+    if lines:
+        figure.suptitle("\n".join(lines), color="#d55e00", fontsize=8, fontweight="bold")
     return figure
 
 
@@ -79,7 +85,7 @@ def _on_test(rows: pd.DataFrame) -> bool:
 
 
 def _nothing(message: str) -> Figure:
-    figure = _figure(COLUMN, 0.8, on_test=False)
+    figure = _figure(COLUMN, 0.8)
     figure.text(0.5, 0.5, message, ha="center", va="center")
     return figure
 
@@ -117,25 +123,27 @@ def _legend_columns(names: Sequence[str], width: float) -> int:
     return max(1, min(len(names), int(width / (0.6 + 0.07 * max(map(len, names))))))
 
 
-def _with_legend(names: Sequence[str], *, width: float, height: float, on_test: bool) -> Figure:
+def _with_legend(names: Sequence[str], *, width: float, height: float, shown: pd.DataFrame) -> Figure:
     """Figure that is higher by a legend of all names."""
     lines = math.ceil(len(names) / _legend_columns(names, width))
-    return _figure(width, height + 0.15 * lines + 0.1, on_test=on_test)
+    return _figure(width, height + 0.15 * lines + 0.1, shown)
 
 
-def _legend(axes: Axes, names: Sequence[str], title: str | None = None) -> None:
-    """Put a legend under all axes, in the order of the names."""
+def _legend(axes: Axes, names: Sequence[str], title: str | None = None, shown: pd.DataFrame | None = None) -> None:
+    """Put a legend under all axes, in the order of the names, with the signs of what is marked."""
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    columns = _legend_columns(names, axes.figure.get_figwidth())
+    sign = signs(shown) if shown is not None else {}
+    texts = [name + sign.get(name, "") for name in names]
+    columns = _legend_columns(texts, axes.figure.get_figwidth())
     where = {"loc": "outside lower center", "ncols": columns, "handlelength": 3, "title": title}
-    axes.figure.legend([handles[name] for name in names], names, **where)
+    axes.figure.legend([handles[name] for name in names], texts, **where)
 
 
-def _finish(axes: Axes, dataset: str, metric: str, series: list) -> Figure:
+def _finish(axes: Axes, dataset: str, metric: str, series: list, shown: pd.DataFrame) -> Figure:
     axes.set_title(f"{dataset}: {heading(metric)}")
     axes.set_ylabel(metric_of(metric).name + (" (%)" if metric_of(metric).percent else ""))
     axes.grid(axis="y")
-    _legend(axes, _names(series))
+    _legend(axes, _names(series), shown=shown)
     return axes.figure
 
 
@@ -158,7 +166,7 @@ def _rates(axes: Axes, series: list) -> None:
 
 
 @_STYLE
-def curve(metrics: pd.DataFrame, *, dataset: str, metric: str, methods: Sequence[str]) -> Figure:
+def curve(metrics: pd.DataFrame, *, dataset: str, metric: str, methods: Sequence[str], marks: Marks = _NONE) -> Figure:
     """Draw a metric against the missing rate; the floor is dashed.
 
     Parameters
@@ -169,6 +177,8 @@ def curve(metrics: pd.DataFrame, *, dataset: str, metric: str, methods: Sequence
         See ``metrics.metric``.
     methods : sequence of str
         What is drawn; the position gives the look.
+    marks : mapping
+        Of ``marks.marks``.
     """
     rows = metrics[
         (metrics["dataset"] == dataset) & (metrics["corruption"] == "random") & (metrics["metric"] == metric)
@@ -176,16 +186,22 @@ def curve(metrics: pd.DataFrame, *, dataset: str, metric: str, methods: Sequence
     series = _series(rows, methods, metric, "level")
     if not series:
         return _nothing("No random-missing condition was evaluated.")
-    axes = _with_legend(_names(series), width=COLUMN, height=2.3, on_test=_on_test(rows)).subplots()
+    shown = of_methods(dataset, _names(series), marks, on_test=_on_test(rows))
+    axes = _with_legend(_names(series), width=COLUMN, height=2.3, shown=shown).subplots()
     _draw(axes, series)
     _rates(axes, series)
     axes.set_xlabel("missing rate r")
-    return _finish(axes, dataset, metric, series)
+    return _finish(axes, dataset, metric, series, shown)
 
 
 @_STYLE
 def class_curves(
-    metrics: pd.DataFrame, *, dataset: str, methods: Sequence[str], kind: str = "f1_binary_weighted"
+    metrics: pd.DataFrame,
+    *,
+    dataset: str,
+    methods: Sequence[str],
+    kind: str = "f1_binary_weighted",
+    marks: Marks = _NONE,
 ) -> Figure:
     """Draw a metric of each class against the missing rate, a panel per class.
 
@@ -202,7 +218,8 @@ def class_curves(
     names = _names(next(iter(panels.values())))
     columns = math.ceil(math.sqrt(len(labels)))
     lines = math.ceil(len(labels) / columns)
-    figure = _with_legend(names, width=PAGE, height=2.0 * lines + 0.3, on_test=_on_test(rows))
+    shown = of_methods(dataset, names, marks, on_test=_on_test(rows))
+    figure = _with_legend(names, width=PAGE, height=2.0 * lines + 0.3, shown=shown)
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, (label, series) in zip(grid, panels.items(), strict=False):
         _draw(axes, series)
@@ -215,12 +232,12 @@ def class_curves(
     for axes in grid[max(0, len(labels) - columns) : len(labels)]:
         axes.set_xlabel("missing rate r")
     figure.supylabel("F1 of one class against the rest (%)", fontsize=7.5)
-    _legend(grid[0], names, dataset)
+    _legend(grid[0], names, dataset, shown)
     return figure
 
 
 @_STYLE
-def absent(metrics: pd.DataFrame, *, dataset: str, metric: str, methods: Sequence[str]) -> Figure:
+def absent(metrics: pd.DataFrame, *, dataset: str, metric: str, methods: Sequence[str], marks: Marks = _NONE) -> Figure:
     """Draw a metric for each set of absent modalities; the floor is a dashed line at each."""
     rows = metrics[
         (metrics["dataset"] == dataset) & (metrics["corruption"] == "absent") & (metrics["metric"] == metric)
@@ -228,7 +245,8 @@ def absent(metrics: pd.DataFrame, *, dataset: str, metric: str, methods: Sequenc
     series = _series(rows, methods, metric, "modalities")
     if not series:
         return _nothing("No condition with absent modalities was evaluated.")
-    axes = _with_legend(_names(series), width=PAGE, height=2.3, on_test=_on_test(rows)).subplots()
+    shown = of_methods(dataset, _names(series), marks, on_test=_on_test(rows))
+    axes = _with_legend(_names(series), width=PAGE, height=2.3, shown=shown).subplots()
     sets = [name for name in ("", *ABSENT) if name in set(rows["modalities"])]
     places = np.arange(len(sets))
     offsets = np.linspace(-0.3, 0.3, len(series)) if len(series) > 2 else np.zeros(len(series))
@@ -242,11 +260,11 @@ def absent(metrics: pd.DataFrame, *, dataset: str, metric: str, methods: Sequenc
         axes.errorbar(places + offset, values["mean"], std, label=name, linestyle="none", elinewidth=1, **point)
     axes.set_xticks(places, [name.replace("+", "\n+ ") or "nothing" for name in sets])
     axes.set_xlabel("absent")
-    return _finish(axes, dataset, metric, series)
+    return _finish(axes, dataset, metric, series, shown)
 
 
 @_STYLE
-def confusion(confusions: pd.DataFrame, *, dataset: str, method: str) -> Figure:
+def confusion(confusions: pd.DataFrame, *, dataset: str, method: str, marks: Marks = _NONE) -> Figure:
     """Draw the confusion matrices of one method, a column per missing rate, a row per number of classes.
 
     Colour is the share of the true class (row) in percent, the number the count, summed over runs.
@@ -258,8 +276,9 @@ def confusion(confusions: pd.DataFrame, *, dataset: str, method: str) -> Figure:
             f"None of the missing rates {', '.join(f'{rate:g}' for rate in CONFUSION_RATES)} was evaluated."
         )
     names = list(family_of(rows["family"].iloc[0]).confusions.values())
-    figure = _figure(PAGE, 1.6 * len(names) + 0.7, on_test=_on_test(rows))
-    figure.supxlabel(f"predicted ({dataset}, {method})", fontsize=7.5)
+    shown = of_methods(dataset, [method], marks, on_test=_on_test(rows))
+    figure = _figure(PAGE, 1.6 * len(names) + 0.7, shown)
+    figure.supxlabel(f"predicted ({dataset}, {method}{signs(shown).get(method, '')})", fontsize=7.5)
     figure.supylabel("true", fontsize=7.5)
     grid = figure.subplots(len(names), len(rates), squeeze=False)
     for line, labels in zip(grid, names, strict=True):
@@ -325,7 +344,9 @@ def critical_difference(results: Results, *, dataset: str, methods: Sequence[str
     left, depth = math.ceil(count / 2), 0.5 * len(groups) + 0.5
     width = COLUMN if rows["method"].str.len().max() <= 15 else PAGE
     height = 0.65 + 0.15 * (left + depth + 4)
-    axes = _figure(width, height, on_test=(rows["checkpoints"] == "TEST").any()).subplots()
+    shown = of_methods(dataset, rows["method"], results.marks, on_test=(rows["checkpoints"] == "TEST").any())
+    sign = signs(shown)
+    axes = _figure(width, height, shown).subplots()
     axes.set_axis_off()
     axes.set_ylim(-depth - left, 4)
     axes.set_title(f"{dataset}: average rank by {metric_of(name).name}")
@@ -344,7 +365,8 @@ def critical_difference(results: Results, *, dataset: str, methods: Sequence[str
         y = -depth - (number if best else count - 1 - number)
         dashes = {"linestyle": (0, (3, 2))} if row["method"] == FLOOR else {}
         axes.plot([row["rank"], row["rank"], end], [0, y, y], **line, **dashes)
-        text = f"{row['method']}  {row['rank']:.2f}" if best else f"{row['rank']:.2f}  {row['method']}"
+        method = row["method"] + sign.get(row["method"], "")
+        text = f"{method}  {row['rank']:.2f}" if best else f"{row['rank']:.2f}  {method}"
         axes.text(end + (-0.3 if best else 0.3) * edge, y, text, ha=side, va="center")
     for number, (start, stop) in enumerate(groups):
         ends = [rows["rank"][start] - 0.5 * edge, rows["rank"][stop] + 0.5 * edge]
@@ -378,7 +400,8 @@ def training(results: Results, *, dataset: str, methods: Sequence[str]) -> Figur
     styles = {name: style for name, style in _looks(shown).items() if name in set(values["method"])}
     records = {key: record for key, record in results.records.items() if key[0] == dataset and key[1] in styles}
     on_test = any(set(record["checkpoints"]) != {VALID} for record in records.values())
-    figure = _with_legend(list(styles), width=PAGE, height=2.3, on_test=on_test)
+    drawn = of_methods(dataset, styles, results.marks, on_test=on_test)
+    figure = _with_legend(list(styles), width=PAGE, height=2.3, shown=drawn)
     (metric,) = set(values["quantity"]) - {"loss"}
     panels = figure.subplots(1, 2)
     for axes, quantity in zip(panels, ("loss", metric), strict=True):
@@ -403,7 +426,7 @@ def training(results: Results, *, dataset: str, methods: Sequence[str]) -> Figur
     panels[0].set_ylabel("loss (0: its lowest, 1: its highest)")
     panels[1].set_title(f"{dataset}: validation {heading(metric)}")
     panels[1].set_ylabel(metric_of(metric).name + unit)
-    _legend(panels[1], list(styles))
+    _legend(panels[1], list(styles), shown=drawn)
     return figure
 
 
@@ -465,7 +488,8 @@ def representations(results: Results, *, dataset: str, methods: Sequence[str]) -
         return _nothing("No representations at r = 0 and at another of the missing rates.")
     rate = 0.5 if (rates == 0.5).any() else rates.max()
     on_test = any(a["checkpoint"] != VALID for a in arrays)
-    figure = _figure(PAGE, 1.5 * len(chosen) + 0.6, on_test=on_test)
+    shown = of_methods(dataset, chosen, results.marks, on_test=on_test)
+    figure, sign = _figure(PAGE, 1.5 * len(chosen) + 0.6, shown), signs(shown)
     labels = arrays[0]["labels"]
     classes = family_of(results.metrics.loc[results.metrics["dataset"] == dataset, "family"].iloc[0]).labels
     groups = _groups(labels, classes)
@@ -483,7 +507,7 @@ def representations(results: Results, *, dataset: str, methods: Sequence[str]) -
                 axes.set_yticks([])
                 axes.margins(0.05)
                 axes.set_title("" if number else f"{view}, r = {level:g}")
-        line[0].set_ylabel(method)
+        line[0].set_ylabel(method + sign.get(method, ""))
     of = f", checkpoint of the best {metric_of(str(arrays[0]['checkpoint'])).name} on TEST" if on_test else ""
     if not classes:
         scores = next(iter(groups.values()))[1]

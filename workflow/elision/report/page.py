@@ -17,7 +17,9 @@ from elision.files import replacing
 from elision.report import Results, charts
 from elision.report.figures import INK
 from elision.report.findings import SIGNIFICANT, findings, percent
-from elision.report.tables import CAPTIONS, NOISE, ON_TEST, blocks, headlines, notes
+from elision.report.marks import ON_TEST, headings, of_methods, signs
+from elision.report.marks import notes as marks_of
+from elision.report.tables import CAPTIONS, NOISE, blocks, headlines, notes
 from elision.task import MODALITIES
 
 FIGURES = {
@@ -118,20 +120,16 @@ def _tables(dataset: str, tables: Mapping[str, pd.DataFrame]) -> dict[str, dict]
     for name, table in tables.items():
         rows = table[table["dataset"] == dataset]
         if len(rows):
-            mark = f"; {ON_TEST}" if _on_test(rows) else ""
-            caption = f"{CAPTIONS[name]} ({dataset}{mark})"
+            caption = f"{CAPTIONS[name]} ({'; '.join([dataset, *(text for text, _ in headings(rows))])})"
             shown[name] = {
                 "name": name,
                 "caption": caption,
                 "blocks": blocks(rows),
+                "signs": signs(rows),
                 "notes": notes(rows),
                 "folded": name in FOLDED,
             }
     return shown
-
-
-def _on_test(table: pd.DataFrame) -> bool:
-    return bool((table["checkpoints"] == "TEST").any())
 
 
 def _dataset(
@@ -153,10 +151,15 @@ def _dataset(
         if parts["figures"] or parts["tables"]:
             sections.append({"title": title, **parts})
     lead, facts = findings(results, dataset, ranked=ranked, tables=tables)
+    on_test = bool((metrics["checkpoint"] != VALID).any())
+    trained = {method for of, method, _ in results.records if of == dataset}
+    known = of_methods(dataset, sorted({*metrics["method"], *trained}), results.marks, on_test=on_test)
     return {
         "name": dataset,
         "id": f"d{position}",
-        "on_test": bool((metrics["checkpoint"] != VALID).any()),
+        "on_test": on_test,
+        "headings": [text for text, _ in headings(known)],
+        "marks": marks_of(known, signed=True),
         "protocol": results.protocols.get(dataset, ""),
         "lead": lead,
         "facts": facts,

@@ -20,10 +20,11 @@ from elision.published import SOURCES, load
 from elision.report import Results
 from elision.report.against import against_published
 from elision.report.certainty import area, comparisons, intervals, ranks
+from elision.report.marks import ON_TEST, Marks, capital, headings, marked, signs
+from elision.report.marks import notes as marks_of
 from elision.task import MODALITIES
 from elision.training.selection import VALID
 
-ON_TEST = "checkpoints chosen on the TEST set"
 NAN = "–"
 _ERRATUM = "†"
 ABSENT = ["+".join(subset) for size in (1, 2) for subset in combinations(MODALITIES, size)]
@@ -387,14 +388,18 @@ def _beside(table: pd.DataFrame) -> list[Block]:
         found = {row.metric: Cell(getattr(row, column), text(row), 0) for row in rows.itertuples(index=False)}
         return [found.get(name, Cell(np.nan, "", 0)) for name in metrics]
 
-    found = []
+    found, sign = [], signs(table)
     places = ["source", "table", "corruption", "level", "modalities"]
     for (source, number_of_table, *condition), rows in _summed_up(table).groupby(places, sort=False, dropna=False):
         lines = []
         for (method, printed), own in rows.groupby(["method", "printed"], sort=False):
             ours, theirs = own[["protocol", "their_protocol"]].iloc[0]
+            mark = sign.get(method, "")
             lines += [
-                (f"{method}: ours ({ours})", cells(own, "ours", lambda row: estimate(row.ours, row.std, row.metric))),
+                (
+                    f"{method}{mark}: ours ({ours})",
+                    cells(own, "ours", lambda row: estimate(row.ours, row.std, row.metric)),
+                ),
                 (f"{method}: {printed}, printed ({theirs})", cells(own, "theirs", _printed)),
                 (f"{method}: difference", cells(own, "difference", lambda row: _signed(row.difference, row.metric))),
             ]
@@ -600,16 +605,14 @@ def notes(table: pd.DataFrame, *, second: str = "underlined") -> list[str]:
     if "seconds_mean" in table:
         over = f"Mean over {_range(table['runs'], 'run')}, ±: sample standard deviation (ddof = 1)."
         return [
+            *marks_of(table, signed=True),
             over if table["runs"].max() > 1 else "One run, so no standard deviation.",
             f"Devices: {'; '.join(sorted(set(table['devices'])))}.",
             "Seconds are wall-clock time of training with validation, and memory is that of the process, or of the GPU "
             "where one was used: they differ from run to run, and between machines. A stage is trained once for all "
             "methods that start from it.",
         ]
-    sentences = []
-    if (table["checkpoints"] == "TEST").any():
-        which = table.loc[table["checkpoints"] == "TEST", "method"].unique()
-        sentences.append(f"{ON_TEST[0].upper()}{ON_TEST[1:]}, for each metric its own: {', '.join(which)}.")
+    sentences = marks_of(table)
     ranked = f"Bold: best, {second}: second best of the methods in its column."
     if "critical_difference" in table:
         return [*sentences, *_rank_notes(table), ranked]
@@ -675,14 +678,18 @@ def markdown(table: pd.DataFrame, name: str) -> str:
         Key of ``CAPTIONS``.
     """
     lines = [f"# {CAPTIONS[name]}", ""]
-    if (table["checkpoints"] == "TEST").any():
-        lines += [f"> **{ON_TEST[0].upper()}{ON_TEST[1:]}.** Only for comparing with numbers that were made so.", ""]
+    for text, advice in headings(table):
+        lines += [f"> **{capital(text)}.** {advice}", ""]
     for dataset, rows in table.groupby("dataset"):
         lines += [f"## {_markdown_text(dataset)}", ""]
+        sign = signs(rows)
         for block in blocks(rows):
             lines += [f"### {_markdown_text(block.title)}", ""] if block.title else []
             body = [
-                [_markdown_text(method), *(_MARKDOWN_RANKS[cell.rank].format(cell.text) for cell in cells)]
+                [
+                    _markdown_text(method + sign.get(method, "")),
+                    *(_MARKDOWN_RANKS[cell.rank].format(cell.text) for cell in cells),
+                ]
                 for method, cells in block.rows
             ]
             lines += [*_markdown_table([["method", *block.columns], *body]), ""]
@@ -694,7 +701,7 @@ _LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}"},
     **{">": r"\textgreater{}", "±": r"$\pm$", "–": "--", "↑": r"$\uparrow$", "↓": r"$\downarrow$"},
-    **{"−": "$-$", "†": r"$^\dagger$", "²": "$^2$"},
+    **{"−": "$-$", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "§": r"\S{}", "²": "$^2$"},
 }
 
 
@@ -719,10 +726,10 @@ def latex(table: pd.DataFrame, name: str) -> str:
     for dataset, rows in table.groupby("dataset"):
         grouped = blocks(rows)
         columns = grouped[0].columns
-        on_test = (rows["checkpoints"] == "TEST").any()
+        marked_by, sign = [text for text, _ in headings(rows)], signs(rows)
         caption = f"{CAPTIONS[name]} ({dataset}). {' '.join(notes(rows))}"
         lines += [
-            *([f"% {ON_TEST.upper()}"] if on_test else []),
+            *(f"% {text.upper()}" for text in marked_by),
             r"\begin{table}[t]",
             r"\centering",
             rf"\caption{{{_latex_text(caption)}}}",
@@ -730,7 +737,7 @@ def latex(table: pd.DataFrame, name: str) -> str:
             r"\resizebox{\linewidth}{!}{%",
             rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
             r"\toprule",
-            *([rf"\multicolumn{{{len(columns) + 1}}}{{c}}{{\textbf{{{ON_TEST}}}}} \\"] if on_test else []),
+            *(rf"\multicolumn{{{len(columns) + 1}}}{{c}}{{\textbf{{{_latex_text(text)}}}}} \\" for text in marked_by),
             " & ".join(["Method", *map(_latex_text, columns)]) + r" \\",
         ]
         for block in grouped:
@@ -740,7 +747,7 @@ def latex(table: pd.DataFrame, name: str) -> str:
             for method, cells in block.rows:
                 lines += [r"\addlinespace[2pt]"] if method == FLOOR else []
                 texts = [_LATEX_RANKS[cell.rank].format(_latex_text(cell.text)) for cell in cells]
-                lines.append(" & ".join([_latex_text(method), *texts]) + r" \\")
+                lines.append(" & ".join([_latex_text(method + sign.get(method, "")), *texts]) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""]
     return "\n".join(lines if not table.empty else [*lines, f"% {_EMPTY.get(name, _NOTHING)}", ""])
 
@@ -783,26 +790,36 @@ def headlines(metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(datasets, ignore_index=True)[columns] if datasets else pd.DataFrame(columns=columns)
 
 
-def headline(metrics: pd.DataFrame) -> str:
-    """Write the ranking of each dataset as plain text for a terminal."""
-    ranked = headlines(metrics)
+def headline(metrics: pd.DataFrame, marks: Marks | None = None) -> str:
+    """Write the ranking of each dataset as plain text for a terminal.
+
+    Parameters
+    ----------
+    metrics : pd.DataFrame
+        Of ``aggregate``.
+    marks : mapping, optional
+        Of ``marks.marks``.
+    """
+    ranked = marked(headlines(metrics), marks or {})
     if ranked.empty:
         return "Nothing was evaluated under incomplete data."
     sections = []
     for dataset, rows in ranked.groupby("dataset"):
         family = family_of(rows["family"].iloc[0])
-        f1, second = family.f1, family.second
+        f1, second, sign = family.f1, family.second, signs(rows)
         body = [["method", heading(f1), heading(second), f"over {FLOOR}", f"down to {FLOOR} at"]]
         for row in rows.itertuples(index=False):
             means = estimate(row.f1, row.f1_std, f1), estimate(row.second, row.second_std, second)
             over = f"{100 * row.over_floor:+.2f}" if row.method != FLOOR and not np.isnan(row.over_floor) else NAN
             at = NAN if over == NAN else "no rate" if np.isnan(row.falls_at) else f"r = {row.falls_at:g}"
-            body.append([row.method, *means, over, at])
+            body.append([row.method + sign.get(row.method, ""), *means, over, at])
         over = HEADLINES[rows["corruption"].iloc[0]]
         title = f"{dataset}: mean over {plural(int(rows['conditions'].max()), over)}, "
         folds, seeds = int(rows["folds"].max()), int(rows["seeds"].max())
         title += f"{plural(seeds, 'seed')} with {plural(folds, 'fold')}" if folds > 1 else plural(seeds, "run")
+        told = [*(f"  {'  '.join(line).rstrip()}" for line in _padded(body))]
         if (rows["checkpoints"] == "TEST").any():
             title += f" ({ON_TEST})"
-        sections.append("\n".join([title, *(f"  {'  '.join(line).rstrip()}" for line in _padded(body))]))
+        told += [f"  {note}" for note in marks_of(rows, signed=True)]
+        sections.append("\n".join([title, *told]))
     return "\n\n".join(sections)

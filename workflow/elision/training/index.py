@@ -6,9 +6,9 @@ import torch
 
 from elision.methods import resolve_variant
 from elision.methods.layers.retrieval import Database
-from elision.params import Params, parse_run
+from elision.params import Params
 from elision.store import Store
-from elision.task import MODALITIES
+from elision.task import MODALITIES, parse_run
 from elision.training.data import SplitData, View, recorded_scales, with_text_vectors
 from elision.training.trainer import choose_device, load_stage
 
@@ -62,4 +62,5 @@ def index(
     vectors = {name: torch.cat([part[name].cpu() for part in parts]) for name in MODALITIES}
     database = Database(vectors, rows=torch.cat(rows), labelled=torch.cat(labelled))
     ids = store.samples["id"].to_numpy()[database.rows.numpy()].tolist()
-    database.write(folder, ids, {**provenance, "data": store.provenance["data"]})
+    made_from = {"data": store.provenance["data"], "weights": record["weights"]}
+    database.write(folder, ids, {**provenance, **made_from})

@@ -56,8 +56,9 @@ class Record(BaseModel):
     threads : int
         CPU threads of the training: they decide last bits.
     versions : dict of str to str
+        Of the libraries that change numbers; two of one library, where the training was interrupted by an upgrade.
     provenance : dict
-        The recipe.
+        The recipe. ``starts`` has the digests of the weights of the stages that the run started from.
     """
 
     dataset: str

@@ -7,10 +7,9 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,23 +22,23 @@ import elision
 from elision.corruption.missing import generator
 from elision.corruption.plan import Plan
 from elision.errors import ElisionError
+from elision.evaluation.metrics import family, family_name, score_outputs
 from elision.files import replacing, sha256
 from elision.methods import build, load, resolve_variant
 from elision.methods.base import Method, TrainingHyperparameters
-from elision.params import Params, Train, Variant, parse_run
+from elision.params import Params, Train, Variant, retrieves
 from elision.progress import Reporter
 from elision.store import Store
-from elision.task import SPLITS
+from elision.task import SPLITS, parse_run
 from elision.training import checkpoint
 from elision.training.data import Corrupted, Mixture, Scale, SplitData, View, scales, spec, with_text_vectors
 from elision.training.record import describe, encoder_of
 from elision.training.selection import VALID, Selection
+from elision.versions import differing, joined, of_all, of_run, versions
 
 if TYPE_CHECKING:
-    from elision.evaluation.metrics import Family
     from elision.methods.layers.retrieval import Database
 
-Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 _SAVING = 0.1  # of the time, at most, goes into saving states: BERT's with Adam has 1.3 GB
 _SMALL = 1 << 24  # bytes of a state that is saved after every epoch whatever it takes
 _ORACLE_RATE = 0.5  # LNLN scores the test split at this rate after every epoch
@@ -72,8 +71,6 @@ def train(
     plan: Plan | None,
     folder: Path,
     recipe: dict,
-    family: "Family",
-    score: Score,
     spans: dict[str, np.ndarray] | None = None,
     starts: "Starts | None" = None,
 ) -> None:
@@ -94,10 +91,6 @@ def train(
     folder : Path
     recipe : dict
         Provenance of the run.
-    family : Family
-        Metrics of the dataset: which one selects.
-    score : function (predictions [N] or [N, C], labels [N]) -> dict
-        Computes them.
     spans : dict of str to np.ndarray, optional
         Frames of each text token (see ``features.align``): needed for ``alignment: words`` only.
     starts : Starts, optional
@@ -122,6 +115,8 @@ def train(
     view = View.of(load(variant.method), hyperparameters, fold)
     _check(store, hyperparameters, dataset, variant, view)
     provenance = {**recipe, "data": store.provenance["data"]}
+    if starts:
+        provenance["starts"] = {name: record["weights"] for name, record in starts.records.items()}
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock"), _seeded(generator(seed, "initialise"), device):
         if _is_finished(folder, provenance):
@@ -155,12 +150,13 @@ def train(
             splits,
             seed,
             plan.of(store, fold) if oracle else None,
-            family,
-            score,
+            family_name(params.datasets[dataset].corpus, store.classes),
+            params.protocol_name(dataset),
             folder,
             recipe["identity"],
             f"train {dataset} {method} {run}",
             params.protocol_text(dataset),
+            versions("train", *(["search"] if retrieves(variant.method) else [])),
         )
         loop.run()
         description = describe(params, dataset=dataset, name=method, run=run, store=store, model=model)
@@ -169,7 +165,10 @@ def train(
                 f"{dataset} {method} {run}: the files of the text encoder {model.spec.encoder!r} changed during the "
                 "training; start the workflow again"
             )
-        loop.finish(provenance, measured, description)
+        made_with = of_all(store.provenance)
+        for name, record in (starts.records if starts else {}).items():
+            made_with = {**of_run(record, f"train {name}"), **made_with}
+        loop.finish(provenance, measured, {**description, "made_with": made_with})
 
 
 @dataclass(frozen=True)
@@ -181,10 +180,13 @@ class Starts:
     weights : dict of str to Path
         ``model.safetensors`` of the run of each stage.
     database : Database or None
+    records : mapping of str to dict
+        ``run.json`` of the run of each stage.
     """
 
     weights: dict[str, Path]
     database: "Database | None" = None
+    records: Mapping[str, dict] = field(default_factory=dict)
 
     def stages(self, params: Params, dataset: str, store: Store, fold: int, device: torch.device) -> dict[str, Method]:
         """Build the stages with their trained weights, frozen."""
@@ -251,10 +253,11 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _is_finished(folder: Path, provenance: dict) -> bool:
-    """Tell whether a run was finished with the same settings, code and data."""
+    """Tell whether a run was finished with the same settings, code, data and stages, and its weights are whole."""
     if not all((folder / name).exists() for name in ("model.safetensors", "history.csv", "run.json")):
         return False
-    return json.loads((folder / "run.json").read_text(encoding="utf-8"))["provenance"] == provenance
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return record["provenance"] == provenance and record["weights"] == sha256(folder / "model.safetensors")
 
 
 @contextmanager
@@ -290,18 +293,19 @@ class _Loop:
         splits: dict[str, SplitData],
         seed: int,
         test_uniforms: dict[str, np.ndarray] | None,
-        family: "Family",
-        score: Score,
+        metrics: str,
+        protocol_name: str,
         folder: Path,
         identity: str,
         description: str,
         protocol: str,
+        libraries: dict[str, str],
     ) -> None:
         self.params, self.settings, self.mixture = params, settings, mixture
         self.model, self.splits, self.seed = model, splits, seed
-        self.family, self.score = family, score
+        self.metrics, self.family, self.protocol_name = metrics, family(metrics), protocol_name
         self.folder, self.identity, self.description = folder, identity, description
-        self.protocol = protocol
+        self.protocol, self.libraries = protocol, libraries
         self.hyperparameters = model.hyperparameters
         self.selection = Selection.of("valid" if test_uniforms is None else "test_oracle", self.family)
         self.history: list[dict] = []
@@ -352,7 +356,10 @@ class _Loop:
         self.selection.best = {name: tuple(best) for name, best in state["best"].items()}
         self.history, self.seconds = state["history"], state["seconds"]
         self.saved = state["epoch"]
+        self.libraries = joined([state["versions"], self.libraries])
         print(f"{self.description}: goes on after epoch {self.saved}", flush=True)
+        if differ := differing(self.libraries):
+            print(f"{self.description}: goes on with other versions than it began with ({differ})", flush=True)
         return self.saved
 
     def _epoch(self, epoch: int) -> dict:
@@ -375,6 +382,7 @@ class _Loop:
         start = time.perf_counter()
         state = {
             "identity": self.identity,
+            "versions": self.libraries,
             "epoch": epoch,
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -442,18 +450,21 @@ class _Loop:
 
     def _validate(self, epoch: int, row: dict) -> dict:
         parts = [predict(self.model, self.splits["valid"], corrupted) for corrupted in self.validation]
-        valid = self.score(*map(np.concatenate, zip(*parts, strict=True)))
+        valid = self._score(*map(np.concatenate, zip(*parts, strict=True)))
         row = {"epoch": epoch, **row, **{f"valid_{name}": value for name, value in valid.items()}}
         row["valid_error"] = self.family.error(valid)
         scores = {VALID: valid[self.family.selection[0]]}
         if self.oracle:
-            test = self.score(*predict(self.model, self.splits["test"], self.oracle))
+            test = self._score(*predict(self.model, self.splits["test"], self.oracle))
             row |= {f"test_{name}": value for name, value in test.items()}
             scores |= test
         self.history.append(row)
         for name in self.selection.improved(epoch, scores):
             checkpoint.save_weights(self.best_path(name), self.model)
         return row
+
+    def _score(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        return score_outputs(outputs, labels, self.metrics, protocol=self.protocol_name)
 
     def finish(self, provenance: dict, measured: dict[str, Scale], description: dict) -> None:
         """Write what the run leaves; ``run.json``, which completes it, last."""
@@ -485,9 +496,7 @@ class _Loop:
             "versions": {
                 "elision": elision.__version__,
                 "python": platform.python_version(),
-                "torch": torch.__version__,
-                "transformers": version("transformers"),
-                "numpy": np.__version__,
+                **self.libraries,
             },
         }
         with replacing(self.folder / "run.json") as temporary:
