@@ -6,10 +6,11 @@ stored before memory is filled; and what a file takes from other files is refuse
 
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from elision.errors import ElisionError, plural
 if TYPE_CHECKING:
     import h5py
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 MOST_DIMENSIONS = 32
 _ALLOWANCE = 1 << 26  # bytes that any array may have
@@ -251,11 +253,160 @@ def read_text_hdf5(dataset: "h5py.Dataset") -> list[str]:
 
 
 def read_parquet(path: Path, names: list[str]) -> "pa.Table":
-    """Read columns of a Parquet file: numbers, lists of numbers, or text.
+    """Read columns of a Parquet file: numbers, lists of numbers, text, or dates.
+
+    Parameters
+    ----------
+    path : Path
+    names : list of str
+        Of columns that the file has.
 
     Raises
     ------
     ElisionError
         If a column is of another type, or larger than what is stored of it can be.
     """
-    raise NotImplementedError
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path)
+    schema, whole = file.schema_arrow, path.stat().st_size
+    types = {name: schema.field(name).type for name in names}
+    words = [name for name, kind in types.items() if _is_text(kind)]
+    for name, kind in types.items():
+        check_size(8 * file.metadata.num_rows * _fixed_lists(name, kind), whole, f"column {name}")
+        _check_pages(path, file.metadata, name, in_lists=name not in words)
+    # Text is read as it is stored, each once, because a dictionary makes long text that is repeated small.
+    table = pq.ParquetFile(path, read_dictionary=words).read(names)
+    for name in words:
+        chunks = table[name].chunks
+        check_size(sum(map(_text_size, chunks)), whole, f"column {name}")
+        column = pa.chunked_array([_decoded(chunk) for chunk in chunks], pa.large_string())
+        table = table.set_column(table.schema.get_field_index(name), name, column)
+    return table
+
+
+def _is_text(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _fixed_lists(name: str, kind: "pa.DataType") -> int:
+    """Return how many entries a row has in a column of lists of a fixed length; 1 in any other."""
+    import pyarrow as pa
+
+    entries = 1
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        entries *= kind.list_size if pa.types.is_fixed_size_list(kind) else 1
+        kind = kind.value_type
+    if pa.types.is_nested(kind):
+        raise ElisionError(f"column {name} is of type {kind}; numbers, lists of numbers and text are read")
+    return entries
+
+
+def _text_size(chunk: "pa.Array") -> int:
+    import pyarrow.compute as pc
+
+    if not hasattr(chunk, "dictionary"):
+        return chunk.nbytes
+    lengths = pc.binary_length(chunk.dictionary).cast("int64")
+    return pc.sum(lengths.take(chunk.indices)).as_py() or 0
+
+
+def _decoded(chunk: "pa.Array") -> "pa.Array":
+    return (chunk.dictionary_decode() if hasattr(chunk, "dictionary") else chunk).cast("large_string")
+
+
+def _check_pages(path: Path, metadata: "pq.FileMetaData", name: str, *, in_lists: bool) -> None:
+    """Add up what the pages of a column hold: what the end of the file says of them may be a lie."""
+    whole, size, stored = path.stat().st_size, 0, 0
+    groups = [metadata.row_group(k) for k in range(metadata.num_row_groups)]
+    columns = [group.column(k) for group in groups for k in range(group.num_columns)]
+    for column in columns:
+        if column.path_in_schema.split(".")[0] != name and column.path_in_schema != name:
+            continue
+        if column.file_path:
+            raise ElisionError(f"column {name} is in another file, {column.file_path}; write it into this one")
+        text, dictionary = column.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"), 0
+        stored += column.total_compressed_size
+        if not 0 <= stored <= whole:
+            raise ValueError(f"column {name} takes {stored} bytes of a file of {whole}")
+        start = column.dictionary_page_offset or column.data_page_offset
+        start = min(start, column.data_page_offset)
+        for page in _pages(path, start, start + column.total_compressed_size):
+            size += page.size
+            dictionary = max(dictionary, page.size if page.is_dictionary else 0)
+            size += page.values * (8 + (dictionary if text and in_lists else 0))
+            if text and page.encoding == _PREFIXED:
+                raise ElisionError(f"column {name}: text in the encoding DELTA_BYTE_ARRAY; write it with pandas")
+            check_size(size, whole, f"column {name}")
+
+
+_PREFIXED = 7  # text of which each entry continues a part of the one before: DELTA_BYTE_ARRAY
+_DICTIONARY_PAGE = 2
+
+
+@dataclass(frozen=True)
+class _Page:
+    """What the header of a page of a Parquet file says."""
+
+    size: int
+    values: int
+    encoding: int
+    is_dictionary: bool
+
+
+def _pages(path: Path, start: int, stop: int) -> Iterator[_Page]:
+    """Read the headers of the pages of a column, which are structs of Thrift's compact protocol."""
+    with path.open("rb") as file:
+        while start < stop:
+            file.seek(start)
+            header = _struct(file)
+            size, stored = header[2], header[3]
+            old, new, dictionary = (header.get(number, {}) for number in (5, 8, 7))
+            values = old.get(1, 0) + new.get(1, 0) + dictionary.get(1, 0)
+            if min(size, stored, values) < 0:
+                raise ValueError("a page with fewer than no values")
+            yield _Page(size, values, old.get(2, new.get(4, 0)), header[1] == _DICTIONARY_PAGE)
+            start = file.tell() + stored
+
+
+def _struct(file: IO[bytes], depth: int = 0) -> dict[int, Any]:
+    fields: dict[int, Any] = {}
+    number = 0
+    while head := file.read(1)[0]:
+        number = number + (head >> 4) if head >> 4 else _integer(file)
+        fields[number] = _field(file, head & 15, depth)
+    return fields
+
+
+def _field(file: IO[bytes], kind: int, depth: int) -> Any:
+    if kind in (1, 2):  # true, false
+        return kind == 1
+    if kind in (4, 5, 6):  # integers of 2, 4 and 8 bytes
+        return _integer(file)
+    if kind == 8:  # bytes
+        return file.seek(_unsigned(file), os.SEEK_CUR)
+    if kind in (3, 7):  # a byte, a float
+        return file.read(1 if kind == 3 else 8)
+    if kind == 12 and depth < 4:  # a struct
+        return _struct(file, depth + 1)
+    raise ValueError(f"a field of kind {kind} in the header of a page")
+
+
+def _unsigned(file: IO[bytes]) -> int:
+    number, shift = 0, 0
+    while shift < 64:
+        byte = file.read(1)[0]
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number
+        shift += 7
+    raise ValueError("a number without end")
+
+
+def _integer(file: IO[bytes]) -> int:
+    number = _unsigned(file)
+    return (number >> 1) ^ -(number & 1)

@@ -37,7 +37,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
-from elision.datasets._problems import check_size, refuse, some, warn_of_shared_speakers
+from elision.arrayfiles import Archive, check_size, find_hdf5, load_npy, read_parquet, read_text_hdf5
+from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
 from elision.features import text
 from elision.files import is_file
@@ -250,9 +251,8 @@ def _read_table(settings: Settings) -> tuple[list[str], dict[str, list[str]]]:
 
 
 def _read_parquet(path: Path, wanted: set[str]) -> tuple[list[str], dict[str, list[str]]]:
-    file = pq.ParquetFile(path)
-    names = file.schema_arrow.names
-    table = file.read([name for name in names if name in wanted])
+    names = pq.ParquetFile(path).schema_arrow.names
+    table = read_parquet(path, [name for name in names if name in wanted])
     cells = {
         name: ["" if cell is None else str(cell).strip() for cell in column.to_pylist()]
         for name, column in zip(table.column_names, table.columns, strict=True)
@@ -262,7 +262,12 @@ def _read_parquet(path: Path, wanted: set[str]) -> tuple[list[str], dict[str, li
 
 def _read_csv(path: Path, header: str) -> tuple[list[str], dict[str, list[str]]]:
     separator = max(",;\t", key=header.count)
-    table = pd.read_csv(path, sep=separator, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    with path.open("rb") as file:
+        lines = sum(1 for _ in file)
+    # Short rows are filled up to the length of the first one.
+    check_size(8 * lines * (1 + header.count(separator)), path.stat().st_size, f"{lines} rows like the first one")
+    options = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "compression": None}
+    table = pd.read_csv(path, sep=separator, header=None, **options)
     table = table.fillna("").apply(lambda column: column.str.strip())
     names = table.iloc[0].tolist()
     rows = table.iloc[1:]
@@ -443,23 +448,24 @@ def _open(path: Path) -> Iterator[_File]:
     with path.open("rb") as file:
         start = file.read(8)
     if start.startswith(b"\x93NUMPY"):
-        yield _File(["one without a name"], lambda name: {"": _load(path)}[name])
+        yield _File(["one without a name"], lambda name: {"": load_npy(path, mapped=True)}[name])
     elif start.startswith(b"PK"):
-        with _load(path) as arrays:
-            yield _File(arrays.files, arrays.__getitem__)
+        with Archive(path) as arrays:
+            yield _File(list(arrays.sizes), arrays.read)
     elif start == b"\x89HDF\r\n\x1a\n":
         with h5py.File(path, "r", rdcc_nbytes=_CACHE, locking=False) as arrays:
-            yield _File(list(arrays), arrays.__getitem__)
+            yield _File(list(arrays), lambda name: find_hdf5(arrays, name))
     elif start.startswith(b"PAR1"):
-        table = pq.ParquetFile(path)
-        yield _File(table.schema_arrow.names, lambda name: table.read([name])[name].to_numpy())
+        names = pq.ParquetFile(path).schema_arrow.names
+        yield _File(names, lambda name: _column(path, name, names))
     else:
         raise ElisionError("is none of .npz, .npy, HDF5 and Parquet; save the arrays with numpy.savez")
 
 
-def _load(path: Path) -> Any:
-    """Open a file of NumPy's: .npy is memory-mapped, of .npz an array is read when it is asked for."""
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+def _column(path: Path, name: str, names: list[str]) -> np.ndarray:
+    if name not in names:
+        raise KeyError(name)
+    return read_parquet(path, [name])[name].to_numpy()
 
 
 def _find(file: _File, name: str | None, *, called: str | None) -> Any:
@@ -467,7 +473,7 @@ def _find(file: _File, name: str | None, *, called: str | None) -> Any:
     import h5py
 
     try:
-        found = _load(Path(name)) if _is_file(name) else file.find(name or "")
+        found = load_npy(Path(name), mapped=True) if _is_file(name) else file.find(name or "")
     except FileNotFoundError:
         raise ElisionError(f"{called}: no such file; check the path in params.yaml") from None
     except ValueError as error:
@@ -479,8 +485,6 @@ def _find(file: _File, name: str | None, *, called: str | None) -> Any:
         ) from None
     if isinstance(found, h5py.Group):
         raise ElisionError(f"{called} is a group; name an array in it: {', '.join(list(found)[:_MOST])}")
-    if isinstance(found, h5py.Dataset):
-        check_size(found)
     return found
 
 
