@@ -189,7 +189,9 @@ def _hashable(items: list, kinds: tuple[type, ...]) -> list:
     """Refuse keys, or elements, whose hash does not come at once; return them without NumPy's scalars among them."""
     items = [item.item() if isinstance(item, np.generic) else item for item in items]
     if wrong := sorted({type(item).__name__ for item in items if not isinstance(item, kinds)}):
-        raise ValueError(f"keys or elements of sets that are {', '.join(wrong)}, not text, whole numbers, bytes or None")
+        raise ValueError(
+            f"keys or elements of sets that are {', '.join(wrong)}, not text, whole numbers, bytes or None"
+        )
     if len(items) - len({hash(item) for item in items}) > _COLLISIONS:
         raise ValueError("keys that are made to take for ever, because their hashes are all the same")
     return items

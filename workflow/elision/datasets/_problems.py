@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from elision.errors import ElisionError, plural
 
 _MOST = 50
@@ -27,12 +29,22 @@ def odd_ids(ids: Sequence[str]) -> Iterator[str]:
     ----------
     ids : sequence of str
     """
-    odd = [name for name in ids if name in (".", "..") or not name.isprintable() or "/" in name]
+    odd = [name for name in ids if name in ("", ".", "..") or not name.isprintable() or "/" in name]
     if odd:
         yield (
-            f"{plural(len(odd), 'id')} with a slash, or a character that cannot be printed: {some(odd)}; spell ids "
-            "with letters, numbers and signs other than /"
+            f"{plural(len(odd), 'id')} that can be no name of a file, for a slash or a character that cannot be "
+            f"printed: {some(list(map(ascii, odd)))}; spell ids with letters, numbers and signs other than /"
         )
+
+
+def text_of(value: object) -> str | None:
+    """Return what a file holds for a text or an id: text, its bytes, or a whole number; None: something else."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return None
+    return str(value) if isinstance(value, str | int | np.integer) and not isinstance(value, bool) else None
 
 
 def some(names: Sequence[object], most: int = 3) -> str:

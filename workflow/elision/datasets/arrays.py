@@ -37,7 +37,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
-from elision.arrayfiles import Archive, check_size, find_hdf5, load_npy, read_parquet, read_text_hdf5
+from elision.arrayfiles import Archive, check_size, check_text, find_hdf5, load_npy, read_parquet, read_text_hdf5
 from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
 from elision.features import text
@@ -198,6 +198,7 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
     """
     names, cells = _read_table(settings)
     refuse(settings.table, list(_check_columns(names, settings)))
+    refuse(settings.table, list(odd_ids([name for name in cells["id"] if name])))  # before they become names of files
     if unused := [name for name in names if name not in settings.their_columns.values()]:
         log.info("%s: columns that are not used: %s", settings.table, ", ".join(unused))
     samples, problems = _samples(cells, settings)
@@ -505,6 +506,8 @@ def _layout(file: _File, part: Array, ids: list[str], *, each: bool) -> tuple[Ca
 
     values, name = _named(file, part.values), part.values or "the array"
     shape = values.shape
+    if not isinstance(values, np.ndarray) and len(shape) > 1 and values.dtype.kind not in _NUMBERS:
+        raise ElisionError(f"{name} does not hold numbers")
 
     def of_entries(entry: Callable[[int], np.ndarray | None], count: int) -> Callable[[int], np.ndarray | None]:
         places = _places(file, part, ids, count)
@@ -517,8 +520,8 @@ def _layout(file: _File, part: Array, ids: list[str], *, each: bool) -> tuple[Ca
         edges = _edges(file, part, shape[0])
         return of_entries(lambda i: values[edges[i] : edges[i + 1]], len(edges) - 1), padding
     if len(shape) == 3 and part.lengths:
-        lengths = _whole_numbers(file, part.lengths)
-        if len(lengths) != shape[0] or lengths.max(initial=0) > shape[1]:
+        lengths = _whole_numbers(file, part.lengths, shape[1])
+        if lengths is None or len(lengths) != shape[0]:
             raise ElisionError(
                 f"{part.lengths} are not {shape[0]} numbers up to {shape[1]}, as {name} has shape {shape}"
             )
@@ -531,11 +534,18 @@ def _layout(file: _File, part: Array, ids: list[str], *, each: bool) -> tuple[Ca
 def _own(file: _File, part: Array, sample: str) -> np.ndarray | None:
     """Return the frames of a sample that has an array of its own, if it is there."""
     if "{id}" not in (part.values or ""):
-        return np.array(_named(file, part.values))
+        return _numbers(_named(file, part.values))
     try:
-        return np.array(_find(file, part.values.replace("{id}", sample), called=part.values))
+        return _numbers(_find(file, part.values.replace("{id}", sample), called=part.values))
     except KeyError:
         return None
+
+
+def _numbers(array: Any) -> np.ndarray:
+    """Read an array; one of HDF5 whose entries can be of any length is not even read."""
+    if not isinstance(array, np.ndarray) and array.dtype.kind not in _NUMBERS:
+        raise ElisionError("not numbers")
+    return np.array(array)
 
 
 def _of_lists(cell: Any) -> np.ndarray | None:
@@ -554,23 +564,28 @@ def _of_lists(cell: Any) -> np.ndarray | None:
 def _edges(file: _File, part: Array, rows: int) -> np.ndarray:
     """Return where each sequence starts in an array [rows, d], and after the last one where it ends."""
     if part.offsets:
-        edges = _whole_numbers(file, part.offsets)
-        if not (len(edges) > 1 and edges[0] == 0 and edges[-1] == rows and (np.diff(edges) >= 0).all()):
+        edges = _whole_numbers(file, part.offsets, rows)
+        if edges is None or not (
+            len(edges) > 1 and edges[0] == 0 and edges[-1] == rows and (np.diff(edges) >= 0).all()
+        ):
             raise ElisionError(
                 f"{part.offsets} are not N + 1 numbers that rise from 0 to {rows}, the end of the values"
             )
         return edges
-    lengths = _whole_numbers(file, part.lengths) if part.lengths else np.ones(rows, np.int64)
+    lengths = _whole_numbers(file, part.lengths, rows) if part.lengths else np.ones(rows, np.int64)
+    if lengths is None:
+        raise ElisionError(f"{part.lengths} has a length above {rows}, but there are {rows} rows of values")
     if lengths.sum() != rows:
         raise ElisionError(f"{part.lengths} sum to {lengths.sum()}, but there are {rows} rows of values")
     return np.concatenate([[0], np.cumsum(lengths)])
 
 
-def _whole_numbers(file: _File, name: str) -> np.ndarray:
+def _whole_numbers(file: _File, name: str, most: int) -> np.ndarray | None:
+    """Return an array of whole numbers; None: one is larger than ``most``, and maybe than any integer of a machine."""
     numbers = np.asarray(_named(file, name)).ravel()
     if numbers.dtype.kind not in _NUMBERS or not (np.isfinite(numbers) & (numbers >= 0) & (numbers % 1 == 0)).all():
         raise ElisionError(f"{name} are not whole numbers from 0")
-    return numbers.astype(np.int64)
+    return numbers.astype(np.int64) if (numbers <= most).all() else None
 
 
 def _places(file: _File, part: Array, ids: list[str], count: int) -> list[int | None]:
@@ -583,7 +598,9 @@ def _places(file: _File, part: Array, ids: list[str], count: int) -> list[int | 
             )
         log.info("%s: matched with the table by order, because ids are not given", part.file)
         return list(range(count))
-    found = np.asarray(_named(file, part.ids)).ravel().tolist()
+    array = _named(file, part.ids)
+    of_objects = not isinstance(array, np.ndarray) and array.dtype.kind == "O"
+    found = read_text_hdf5(array) if of_objects else check_text(np.asarray(array)).ravel().tolist()
     found = [(name.decode() if isinstance(name, bytes) else str(name)).strip() for name in found]
     if len(found) != count:
         raise ElisionError(f"{part.ids} has {plural(len(found), 'id')} for {plural(count, 'sequence')}")

@@ -254,6 +254,7 @@ def _read_part(folder: Path, part: str) -> _Part:
 def _check_names(folds: dict[int, dict[str, _Part]], *, one_split: bool) -> Iterator[str]:
     """Find out whether the splits of a fold are disjoint, and together, or even one by one, the same in all folds."""
     everyone = {name for part in folds[1].values() for name in part.names}
+    yield from odd_ids(sorted(everyone))
     for number, parts in folds.items():
         place: dict[str, str] = {}
         for split, part in parts.items():
