@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
@@ -189,9 +189,7 @@ def _hashable(items: list, kinds: tuple[type, ...]) -> list:
     """Refuse keys, or elements, whose hash does not come at once; return them without NumPy's scalars among them."""
     items = [item.item() if isinstance(item, np.generic) else item for item in items]
     if wrong := sorted({type(item).__name__ for item in items if not isinstance(item, kinds)}):
-        raise ValueError(
-            f"keys or elements of sets that are {', '.join(wrong)}, not text, whole numbers, bytes or None"
-        )
+        raise ValueError(f"keys, or elements of sets, that are {', '.join(wrong)}; text, numbers and None are read")
     if len(items) - len({hash(item) for item in items}) > _COLLISIONS:
         raise ValueError("keys that are made to take for ever, because their hashes are all the same")
     return items
@@ -280,7 +278,7 @@ class _Unpickler(pickle._Unpickler):
     built-in container is written are refused.
     """
 
-    dispatch = {code: pickle._Unpickler.dispatch[code] for code in _KEPT}
+    dispatch: ClassVar[dict] = {code: pickle._Unpickler.dispatch[code] for code in _KEPT}
 
     def __init__(self, file: IO[bytes], size: int, path: Path, encoding: str = "ASCII") -> None:
         super().__init__(_Bounded(file, size), encoding=encoding)

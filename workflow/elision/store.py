@@ -24,17 +24,6 @@ from elision.task import MODALITIES
 
 # A single key: several would be written in an arbitrary order, and files would differ from run to run.
 _METADATA_KEY = "elision"
-_DAMAGED = (
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    ValueError,
-    OSError,
-    MemoryError,
-    OverflowError,
-    RecursionError,
-)
 _DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64, "BOOL": np.bool_, "U8": np.uint8}
 
 
@@ -149,7 +138,7 @@ def read_tensors(path: Path | str) -> tuple[dict[str, np.ndarray], dict]:
                 tensors[name] = np.memmap(path, dtype, "r", 8 + size + begin, shape)
             else:
                 tensors[name] = np.empty(shape, dtype)
-    except _DAMAGED as error:
+    except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
         raise ElisionError(f"{path}: not a readable Elision store file ({error!r}); delete it and run again") from error
     return tensors, metadata
 
@@ -169,7 +158,7 @@ def read_sequences(path: Path | str) -> Sequences:
         edges = sequences.offsets
         if edges[0] != 0 or edges[-1] != len(sequences.values) or (np.diff(edges) < 0).any():
             raise ValueError("offsets that do not rise from 0 to the end of the values")
-    except _DAMAGED as error:
+    except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
         raise ElisionError(f"{path}: not a readable Elision store file ({error!r}); delete it and run again") from error
     return sequences
 
@@ -210,7 +199,7 @@ def read_table(path: Path | str) -> tuple[pd.DataFrame, dict]:
     try:
         arrow = pq.read_table(path)
         provenance = json.loads((arrow.schema.metadata or {})[_METADATA_KEY.encode()])
-    except (pa.ArrowException, *_DAMAGED) as error:
+    except Exception as error:  # likewise
         raise ElisionError(f"{path}: not a table that Elision wrote ({error!r}); delete it and run again") from error
     table = arrow.to_pandas()
     # pandas reads a missing string as nan; a str or None is what was written.

@@ -24,6 +24,7 @@ a column of lists           Parquet: numbers (d), or lists of numbers (T, d); nu
 No pickle is ever opened, so an array of Python objects is refused.
 """
 
+import csv
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -263,10 +264,12 @@ def _read_parquet(path: Path, wanted: set[str]) -> tuple[list[str], dict[str, li
 
 def _read_csv(path: Path, header: str) -> tuple[list[str], dict[str, list[str]]]:
     separator = max(",;\t", key=header.count)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        width = len(next(csv.reader(file, delimiter=separator)))
     with path.open("rb") as file:
         lines = sum(1 for _ in file)
     # Short rows are filled up to the length of the first one.
-    check_size(8 * lines * (1 + header.count(separator)), path.stat().st_size, f"{lines} rows like the first one")
+    check_size(8 * lines * width, path.stat().st_size, f"{lines} rows like the first one")
     options = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "compression": None}
     table = pd.read_csv(path, sep=separator, header=None, **options)
     table = table.fillna("").apply(lambda column: column.str.strip())
@@ -582,8 +585,9 @@ def _edges(file: _File, part: Array, rows: int) -> np.ndarray:
 
 def _whole_numbers(file: _File, name: str, most: int) -> np.ndarray | None:
     """Return an array of whole numbers; None: one is larger than ``most``, and maybe than any integer of a machine."""
-    numbers = np.asarray(_named(file, name)).ravel()
-    if numbers.dtype.kind not in _NUMBERS or not (np.isfinite(numbers) & (numbers >= 0) & (numbers % 1 == 0)).all():
+    found = _named(file, name)
+    numbers = np.asarray(found).ravel() if found.dtype.kind in _NUMBERS else np.array([-1])
+    if not (np.isfinite(numbers) & (numbers >= 0) & (numbers % 1 == 0)).all():
         raise ElisionError(f"{name} are not whole numbers from 0")
     return numbers.astype(np.int64) if (numbers <= most).all() else None
 

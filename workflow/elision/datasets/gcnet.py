@@ -178,7 +178,7 @@ def _check_structure(parts: dict) -> Iterator[str]:
 
 
 def _is_list(entries: object) -> bool:
-    return isinstance(entries, list | tuple) or isinstance(entries, np.ndarray) and entries.ndim > 0
+    return isinstance(entries, list | tuple) or (isinstance(entries, np.ndarray) and entries.ndim > 0)
 
 
 def _samples(parts: dict, settings: Settings) -> pd.DataFrame:

@@ -251,7 +251,7 @@ def _part_structure(split: str, part: dict, features: list[str], keys: set[str])
 
 def _cells(value: object) -> list[str]:
     """Return ids or transcripts as text."""
-    if not (isinstance(value, list | tuple) or isinstance(value, np.ndarray) and value.ndim):
+    if not (isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim)):
         raise ElisionError(f"is not a list of texts but {type(value).__name__}")
     items = value.reshape(-1).tolist() if isinstance(value, np.ndarray) else value
     cells = [text_of(item) for item in items]
