@@ -1,53 +1,54 @@
 """Foreign pickles: arrays and built-in containers are read, and nothing in the file is ever called.
 
 A pickle is a program. Refusing its dangerous calls is not enough: NumPy trusts the state that a pickle gives to a
-dtype, and a forged one reads arbitrary memory. So every NumPy call in the file only records its arguments, and the
-arrays are built from the records afterwards, by checked code.
+dtype, and a forged one reads arbitrary memory. So every call in the file only records its arguments, those of ``set``
+and ``bytes`` included, and what they stand for is built from the records afterwards, by checked code. Dicts and sets
+are recorded too, because their keys are hashed.
 """
 
-import ast
 import io
+import os
 import pickle
 import re
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
+from elision.arrayfiles import MOST_DIMENSIONS, Archive, check_size, check_text
 from elision.errors import ElisionError
 from elision.files import replacing
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray)
+_KEYS = (type(None), int, str, bytes)
+_ELEMENTS = (*_KEYS, float, complex)
 _DTYPE = re.compile(r"[biufcSUO]\d{0,9}")
 _PENDING = object()
-
-Resolve = Callable[[Any], Any]
+_DEEPEST = 100
+_LONGEST = 1023  # bits of a whole number; a float holds no more
+_WEIGHT = 16  # of a value without its content; no value takes less than a byte of the file
+_ALLOWANCE = 1 << 22  # bytes by which a file may seem larger than it is, so that it may share objects
+_COLLISIONS = 100
 
 
 class _Call:
-    """A call in a pickle that was not made: its arguments and, if there was one, the state set on its result.
-
-    Having ``__setstate__`` matters: without it, a pickle could set attributes on the class itself.
-    """
+    """A call in a pickle that was not made: its arguments and, if there was one, the state set on its result."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments, self.state = arguments, None
 
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def resolve(self, resolve: Resolve) -> Any:
+    def build(self, build: "_Builder") -> Any:
         raise NotImplementedError
 
 
 class _Dtype(_Call):
     """``numpy.dtype(code, align, copy)``, then its state: (version, byte order, ...)."""
 
-    def resolve(self, resolve: Resolve) -> np.dtype:
+    def build(self, build: "_Builder") -> np.dtype:
         code = self.arguments[0]
         order = self.state[1] if self.state else "="
         if not _DTYPE.fullmatch(code) or order not in ("<", ">", "=", "|"):
@@ -58,38 +59,97 @@ class _Dtype(_Call):
 class _Array(_Call):
     """``numpy.ndarray`` or ``_reconstruct(...)``, then its state: (version, shape, dtype, Fortran order, data)."""
 
-    def resolve(self, resolve: Resolve) -> np.ndarray:
-        _, shape, dtype, fortran, data = resolve(self.state)
+    def build(self, build: "_Builder") -> np.ndarray:
+        _, shape, dtype, fortran, data = build(self.state)
         return _array(shape, dtype, data, "F" if fortran else "C")
 
 
 class _FromBuffer(_Call):
     """``_frombuffer(data, dtype, shape, order)``, which protocol 5 writes."""
 
-    def resolve(self, resolve: Resolve) -> np.ndarray:
-        data, dtype, shape, order = resolve(self.arguments)
+    def build(self, build: "_Builder") -> np.ndarray:
+        data, dtype, shape, order = build(self.arguments)
         return _array(shape, dtype, data, order)
 
 
 class _Scalar(_Call):
     """``scalar(dtype, data)``."""
 
-    def resolve(self, resolve: Resolve) -> np.generic:
-        dtype, data = resolve(self.arguments)
+    def build(self, build: "_Builder") -> np.generic:
+        dtype, data = build(self.arguments)
         return _array((), dtype, data, "C")[()]
 
 
 class _Encode(_Call):
     """``_codecs.encode(text, "latin1")``, by which protocols up to 2 write bytes."""
 
-    def resolve(self, resolve: Resolve) -> bytes:
-        text, encoding = self.arguments
+    def build(self, build: "_Builder") -> bytes:
+        text, encoding = build(self.arguments)
         if encoding != "latin1":
             raise ValueError(f"bytes in the encoding {encoding!r} are not read")
         return text.encode("latin1")
 
 
-_ALLOWED: dict[tuple[str, str], type] = {
+class _Bytes(_Call):
+    """``bytes()``, by which protocols up to 2 write no bytes."""
+
+    def build(self, build: "_Builder") -> bytes:
+        if self.arguments:
+            raise ValueError("bytes of something else are not read")
+        return b""
+
+
+class _Complex(_Call):
+    """``complex(real, imaginary)``."""
+
+    def build(self, build: "_Builder") -> complex:
+        real, imaginary = build(self.arguments)
+        if type(real) is not float or type(imaginary) is not float:
+            raise ValueError("a complex number that is not made of two numbers")
+        return complex(real, imaginary)
+
+
+class _Set(_Call):
+    """``set(list)``, or what protocol 4 writes without a call."""
+
+    kind: type = set
+
+    def build(self, build: "_Builder") -> set | frozenset:
+        (items,) = self.arguments
+        if type(items) is not list:
+            raise ValueError("a set that is not made of a list")
+        return self.kind(_hashable(build(items), _ELEMENTS))
+
+
+class _FrozenSet(_Set):
+    """``frozenset(list)``, likewise."""
+
+    kind = frozenset
+
+
+class _Dict(_Call):
+    """A dict, of which the keys are not known to be hashable yet."""
+
+    def __init__(self) -> None:
+        super().__init__([], [])
+
+    def build(self, build: "_Builder") -> dict:
+        keys, values = self.arguments
+        keys = _hashable(build(keys), _KEYS)
+        built = dict(zip(keys, build(values), strict=True))
+        if len(built) < len(keys):
+            raise ValueError("a key that stands twice in a dict")
+        return built
+
+
+@dataclass(frozen=True)
+class _Global:
+    """A name that a pickle uses: what a call of it is."""
+
+    call: type[_Call]
+
+
+_ALLOWED: dict[tuple[str, str], type[_Call]] = {
     ("numpy", "dtype"): _Dtype,
     ("numpy", "ndarray"): _Array,
     ("_codecs", "encode"): _Encode,
@@ -103,9 +163,9 @@ _ALLOWED: dict[tuple[str, str], type] = {
         ]
     },
     **{
-        (module, builtin.__name__): builtin
+        (module, name): call
         for module in ("builtins", "__builtin__")
-        for builtin in (set, frozenset, complex, bytes)
+        for name, call in [("set", _Set), ("frozenset", _FrozenSet), ("complex", _Complex), ("bytes", _Bytes)]
     },
 }
 
@@ -113,6 +173,8 @@ _ALLOWED: dict[tuple[str, str], type] = {
 def _array(shape: tuple[int, ...], dtype: np.dtype, data: bytes | bytearray | str | list, order: str) -> np.ndarray:
     if isinstance(data, str):  # what Python 2 wrote are bytes, read as latin1
         data = data.encode("latin1")
+    if len(shape) > MOST_DIMENSIONS:
+        raise ValueError(f"an array of {len(shape)} dimensions")
     if dtype.hasobject:
         array = np.empty(len(data), object)
         for i, item in enumerate(data):
@@ -120,42 +182,109 @@ def _array(shape: tuple[int, ...], dtype: np.dtype, data: bytes | bytearray | st
         return array.reshape(shape)  # NumPy lists objects in C order, whatever the order of the array
     if len(data) != prod(shape) * dtype.itemsize or (not dtype.itemsize and prod(shape) > 1):
         raise ValueError(f"{len(data)} bytes for an array of shape {shape} and dtype {dtype}")
-    return np.ndarray(shape, dtype, data, order=order) if data else np.empty(shape, dtype, order)
+    return check_text(np.ndarray(shape, dtype, data, order=order) if data else np.empty(shape, dtype, order))
 
 
-def _resolve(item: Any, done: dict[int, Any]) -> Any:
-    """Build what the records in ``item`` stand for; ``done`` holds what was built before, by identity."""
-    if type(item) in _PLAIN:
+def _hashable(items: list, kinds: tuple[type, ...]) -> list:
+    """Refuse keys, or elements, whose hash does not come at once; return them without NumPy's scalars among them."""
+    items = [item.item() if isinstance(item, np.generic) else item for item in items]
+    if wrong := sorted({type(item).__name__ for item in items if not isinstance(item, kinds)}):
+        raise ValueError(f"keys, or elements of sets, that are {', '.join(wrong)}; text, numbers and None are read")
+    if len(items) - len({hash(item) for item in items}) > _COLLISIONS:
+        raise ValueError("keys that are made to take for ever, because their hashes are all the same")
+    return items
+
+
+class _Builder:
+    """Builds what the records of a pickle stand for, each once, as far as they are neither too deep nor too large.
+
+    Shared objects are built once, but whoever walks the result meets them every time: with each of them written out,
+    the content may not be much larger than the file. References count for their content, as aliases do in YAML.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._most, self._weight, self._depth = _WEIGHT * (size + _ALLOWANCE), 0, 0
+        self._done: dict[int, tuple[Any, int]] = {}
+
+    def __call__(self, item: Any) -> Any:
+        if type(item) in _PLAIN:
+            return self._plain(item)
+        if id(item) in self._done:
+            built, weight = self._done[id(item)]
+            if built is _PENDING:
+                raise ValueError("an object in it contains itself")
+            self._count(weight)
+            return built
+        self._done[id(item)] = _PENDING, 0
+        before = self._weight
+        self._count(_WEIGHT)
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ValueError(f"nested more than {_DEEPEST} deep")
+        if isinstance(item, _Call):
+            built = item.build(self)
+        elif type(item) in (list, tuple):
+            built = type(item)([self(part) for part in item])
+        else:
+            raise ValueError("it holds the name of a function, which is neither an array nor a value")
+        self._depth -= 1
+        self._done[id(item)] = built, self._weight - before
+        return built
+
+    def _plain(self, item: Any) -> Any:
+        if isinstance(item, str) and not item.isascii():
+            item.encode()  # lone surrogates have no bytes
+        if isinstance(item, int) and item.bit_length() > _LONGEST:
+            raise ValueError(f"a number of {item.bit_length()} bits")
+        self._count(_WEIGHT + (len(item) if isinstance(item, str | bytes | bytearray) else 0))
         return item
-    key = id(item)
-    if key not in done:
-        done[key] = _PENDING
-        done[key] = _build(item, lambda part: _resolve(part, done))
-    if done[key] is _PENDING:
-        raise ValueError("an object in it contains itself")
-    return done[key]
+
+    def _count(self, weight: int) -> None:
+        self._weight += weight
+        if self._weight > self._most:
+            raise ValueError("with every object written out that is shared in it, it is far larger than the file")
 
 
-def _build(item: Any, resolve: Resolve) -> Any:
-    if type(item) is dict:
-        return {resolve(name): resolve(value) for name, value in item.items()}
-    if type(item) in (list, tuple, set, frozenset):
-        return type(item)(resolve(part) for part in item)
-    if isinstance(item, _Call):
-        return item.resolve(resolve)
-    raise ValueError(f"{item!r} is neither an array nor a built-in container or value")
+class _Bounded:
+    """A file of which nobody asks for more bytes at once than it has: memory of that size is not filled in vain."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file, self._size = file, size
+        self.readline = file.readline
+
+    def read(self, size: int) -> bytes:
+        if size > self._size:
+            raise ValueError(f"{size} bytes of a file of {self._size}")
+        return self._file.read(size)
+
+
+def _codes(names: str) -> list[int]:
+    return [getattr(pickle, name)[0] for name in names.split()]
+
+
+_KEPT = _codes(
+    "PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT "
+    "BINFLOAT STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 UNICODE BINUNICODE SHORT_BINUNICODE "
+    "BINUNICODE8 EMPTY_LIST LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET "
+    "LONG_BINGET GLOBAL STACK_GLOBAL"
+)
+_REFUSED = _codes("PERSID BINPERSID INST OBJ NEWOBJ NEWOBJ_EX EXT1 EXT2 EXT4 NEXT_BUFFER READONLY_BUFFER")
 
 
 class _Unpickler(pickle._Unpickler):
-    """The unpickler that is written in Python: the one in C makes its memo as large as any number that a file names."""
+    """The unpickler that is written in Python: the one in C makes its memo as large as any number that a file names.
 
-    dispatch = pickle._Unpickler.dispatch.copy()
+    Opcodes that could call or hash something are replaced by such that only record it; those by which no array and no
+    built-in container is written are refused.
+    """
 
-    def __init__(self, file: io.BufferedIOBase, path: Path, encoding: str = "ASCII") -> None:
-        super().__init__(file, encoding=encoding)
+    dispatch: ClassVar[dict] = {code: pickle._Unpickler.dispatch[code] for code in _KEPT}
+
+    def __init__(self, file: IO[bytes], size: int, path: Path, encoding: str = "ASCII") -> None:
+        super().__init__(_Bounded(file, size), encoding=encoding)
         self._path = path
 
-    def find_class(self, module: str, name: str) -> type:
+    def find_class(self, module: str, name: str) -> _Global:
         """Look a global of the pickle up in the allow-list."""
         if (module, name) not in _ALLOWED:
             raise ElisionError(
@@ -163,14 +292,79 @@ class _Unpickler(pickle._Unpickler):
                 "are read, because anything else can run code. If you trust where it comes from, load it elsewhere "
                 "and save it again with NumPy arrays, lists and dicts only"
             )
-        return _ALLOWED[module, name]
+        return _Global(_ALLOWED[module, name])
 
-    def load_bytearray8(self) -> None:
-        """Read a bytearray, without filling memory of a size that the file does not have."""
-        size = int.from_bytes(self.read(8), "little")
-        self.append(bytearray(self.read(size)))
+    def _top(self, kind: type) -> Any:
+        """Return the object that an opcode changes."""
+        if type(self.stack[-1]) is not kind:
+            raise ValueError(f"{type(self.stack[-1]).__name__} in the place of {kind.__name__.strip('_').lower()}")
+        return self.stack[-1]
 
-    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+    def _reduce(self) -> None:
+        arguments, function = self.stack.pop(), self.stack.pop()
+        if type(function) is not _Global or type(arguments) is not tuple:
+            raise ValueError("a call of something that has no name")
+        self.append(function.call(*arguments))
+
+    def _build(self) -> None:
+        state = self.stack.pop()
+        if not isinstance(self.stack[-1], _Dtype | _Array):
+            raise ValueError("a state of something that has none")
+        self.stack[-1].state = state
+
+    def _bytearray8(self) -> None:
+        self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
+
+    def _append(self) -> None:
+        item = self.stack.pop()
+        self._top(list).append(item)
+
+    def _appends(self) -> None:
+        items = self.pop_mark()
+        self._top(list).extend(items)
+
+    def _set_items(self, items: list) -> None:
+        keys, values = self._top(_Dict).arguments
+        if len(items) % 2:
+            raise ValueError("a key without a value")
+        keys += items[::2]
+        values += items[1::2]
+
+    def _dict(self) -> None:
+        items = self.pop_mark()
+        self.append(_Dict())
+        self._set_items(items)
+
+    def _setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set_items([key, value])
+
+    def _additems(self) -> None:
+        items = self.pop_mark()
+        self._top(_Set).arguments[0].extend(items)
+
+    def _frozenset(self) -> None:
+        items = self.pop_mark()
+        self.append(_FrozenSet(items))
+
+    def _refuse(self) -> None:
+        raise ValueError("it makes objects other than arrays and built-in containers, or loads them from elsewhere")
+
+    dispatch |= {
+        pickle.REDUCE[0]: _reduce,
+        pickle.BUILD[0]: _build,
+        pickle.BYTEARRAY8[0]: _bytearray8,
+        pickle.APPEND[0]: _append,
+        pickle.APPENDS[0]: _appends,
+        pickle.EMPTY_DICT[0]: lambda self: self.append(_Dict()),
+        pickle.DICT[0]: _dict,
+        pickle.SETITEM[0]: _setitem,
+        pickle.SETITEMS[0]: lambda self: self._set_items(self.pop_mark()),
+        pickle.EMPTY_SET[0]: lambda self: self.append(_Set([])),
+        pickle.ADDITEMS[0]: _additems,
+        pickle.FROZENSET[0]: _frozenset,
+        **dict.fromkeys(_REFUSED, _refuse),
+    }
 
 
 class _Digesting(io.RawIOBase):
@@ -234,10 +428,11 @@ def load(path: Path | str, *, digest: Any = None, encoding: str = "ASCII") -> An
     path = Path(path)
     with _reading(path), path.open("rb", buffering=0) as raw:
         file = io.BufferedReader(_Digesting(raw, digest) if digest else raw, 1 << 20)
-        item = _Unpickler(file, path, encoding).load()
+        size = os.fstat(raw.fileno()).st_size
+        item = _Unpickler(file, size, path, encoding).load()
         while file.read(1 << 20):
             pass
-        return _resolve(item, {})
+        return _Builder(size)(item)
 
 
 def load_archive(path: Path | str) -> dict[str, np.ndarray]:
@@ -258,22 +453,16 @@ def load_archive(path: Path | str) -> dict[str, np.ndarray]:
         If the file is missing or damaged, or as for ``load``.
     """
     path = Path(path)
-    with _reading(path), zipfile.ZipFile(path) as archive:
-        return {name.removesuffix(".npy"): _member(archive, name, path) for name in archive.namelist()}
 
+    def objects(file: IO[bytes], size: int) -> np.ndarray:
+        array = _Builder(size)(_Unpickler(file, size, path).load())
+        if not isinstance(array, np.ndarray):
+            raise ValueError("an array of objects that is no array")
+        return array
 
-def _member(archive: zipfile.ZipFile, name: str, path: Path) -> np.ndarray:
-    """Read one array of a .npz file; that of an array of objects is a header and a pickle."""
-    with archive.open(name) as file:
-        major, _ = np.lib.format.read_magic(file)
-        size = int.from_bytes(file.read(2 if major == 1 else 4), "little")
-        if ast.literal_eval(file.read(size).decode("latin1"))["descr"] == "|O":
-            array = _resolve(_Unpickler(file, path).load(), {})
-            if not isinstance(array, np.ndarray):
-                raise ValueError(f"{name} is not an array")
-            return array
-    with archive.open(name) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+    with _reading(path), Archive(path) as archive:
+        check_size(sum(archive.sizes.values()), path.stat().st_size)
+        return {name: archive.read(name, objects) for name in archive.sizes}
 
 
 class _Pickler(pickle.Pickler):

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -133,11 +134,13 @@ def read_tensors(path: Path | str) -> tuple[dict[str, np.ndarray], dict]:
         for name, entry in entries.items():
             dtype, shape = _DTYPES[entry["dtype"]], tuple(entry["shape"])
             begin, end = entry["data_offsets"]
+            if min(shape, default=0) < 0 or prod(shape) * np.dtype(dtype).itemsize != end - begin:
+                raise ValueError(f"{name}: {end - begin} bytes for shape {shape}")
             if end > begin:
                 tensors[name] = np.memmap(path, dtype, "r", 8 + size + begin, shape)
             else:
                 tensors[name] = np.empty(shape, dtype)
-    except (KeyError, ValueError, OSError, MemoryError, OverflowError) as error:
+    except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
         raise ElisionError(f"{path}: not a readable Elision store file ({error!r}); delete it and run again") from error
     return tensors, metadata
 
@@ -152,7 +155,14 @@ def write_sequences(path: Path | str, sequences: Sequences) -> None:
 def read_sequences(path: Path | str) -> Sequences:
     """Open one modality, memory-mapped."""
     tensors, metadata = read_tensors(path)
-    return Sequences(tensors["values"], np.asarray(tensors["offsets"]), Header(**metadata))
+    try:
+        sequences = Sequences(tensors["values"], np.asarray(tensors["offsets"]), Header(**metadata))
+        edges = sequences.offsets
+        if edges[0] != 0 or edges[-1] != len(sequences.values) or (np.diff(edges) < 0).any():
+            raise ValueError("offsets that do not rise from 0 to the end of the values")
+    except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
+        raise ElisionError(f"{path}: not a readable Elision store file ({error!r}); delete it and run again") from error
+    return sequences
 
 
 def write_table(path: Path | str, table: pd.DataFrame, provenance: dict) -> None:
@@ -203,7 +213,7 @@ def read_table(path: Path | str) -> tuple[pd.DataFrame, dict]:
     try:
         arrow = pq.read_table(path)
         provenance = json.loads((arrow.schema.metadata or {})[_METADATA_KEY.encode()])
-    except (KeyError, pa.ArrowInvalid) as error:
+    except Exception as error:  # likewise
         raise ElisionError(f"{path}: not a table that Elision wrote ({error!r}); delete it and run again") from error
     table = arrow.to_pandas()
     # pandas reads a missing string as nan; a str or None is what was written.

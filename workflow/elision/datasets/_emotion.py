@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, model_validator
 
+from elision.arrayfiles import load_npy
 from elision.datasets._problems import some
 from elision.errors import ElisionError, plural
 from elision.params import DatasetSettings
@@ -172,7 +173,7 @@ def _vector(folder: Path, entries: set[str], name: str, counts: Callable[[str], 
 def _frames(path: Path) -> np.ndarray:
     """Read (d,), (T, d) or (1, T, d) as (T, d)."""
     try:
-        values = np.load(path, allow_pickle=False)
+        values = load_npy(path)
     except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
         if "Object arrays" in str(error):
             raise ElisionError("Python objects, not numbers; extract the features again") from None

@@ -1,17 +1,14 @@
 """Everything that is wrong with a user's files, told at once."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from elision.errors import ElisionError, plural
 
-if TYPE_CHECKING:
-    import h5py
-
 _MOST = 50
-_BEST_COMPRESSION = 2048  # deflate makes data at most 1032 times smaller
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +22,29 @@ def refuse(file: Path, problems: Sequence[str]) -> None:
         raise ElisionError("\n".join([f"{file}: {plural(len(problems), 'problem')}", *lines]))
 
 
-def check_size(dataset: "h5py.Dataset") -> None:
-    """Refuse an array of an HDF5 file that says that it is larger than what is stored of it can be."""
-    stored = dataset.id.get_storage_size()
-    if dataset.nbytes > _BEST_COMPRESSION * max(stored, 1):
-        raise ElisionError(f"shape {dataset.shape}, but only {plural(stored, 'byte')} of it are stored; is it whole?")
+def odd_ids(ids: Sequence[str]) -> Iterator[str]:
+    """Find ids that can be no name of a file, or no text.
+
+    Parameters
+    ----------
+    ids : sequence of str
+    """
+    odd = [name for name in ids if name in ("", ".", "..") or not name.isprintable() or "/" in name]
+    if odd:
+        yield (
+            f"{plural(len(odd), 'id')} that can be no name of a file, for a slash or a character that cannot be "
+            f"printed: {some(list(map(ascii, odd)))}; spell ids with letters, numbers and signs other than /"
+        )
+
+
+def text_of(value: object) -> str | None:
+    """Return what a file holds for a text or an id: text, its bytes, or a whole number; None: something else."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return None
+    return str(value) if isinstance(value, str | int | np.integer) and not isinstance(value, bool) else None
 
 
 def some(names: Sequence[object], most: int = 3) -> str:

@@ -25,6 +25,7 @@ What ids and splits of the table put into the path of a file may not lead out of
 the settings say ``outside: true``. No pickle is ever opened, so an array of Python objects is refused.
 """
 
+import csv
 import logging
 import os
 from collections import Counter
@@ -39,8 +40,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
+from elision.arrayfiles import Archive, check_size, check_text, find_hdf5, load_npy, read_parquet, read_text_hdf5
 from elision.datasets._paths import ALLOW, below
-from elision.datasets._problems import check_size, refuse, some, warn_of_shared_speakers
+from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
 from elision.features import text
 from elision.files import is_file
@@ -208,6 +210,7 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
     """
     names, cells = _read_table(settings)
     refuse(settings.table, list(_check_columns(names, settings)))
+    refuse(settings.table, list(odd_ids([name for name in cells["id"] if name])))  # before they become names of files
     if unused := [name for name in names if name not in settings.their_columns.values()]:
         log.info("%s: columns that are not used: %s", settings.table, ", ".join(unused))
     samples, problems = _samples(cells, settings)
@@ -261,9 +264,8 @@ def _read_table(settings: Settings) -> tuple[list[str], dict[str, list[str]]]:
 
 
 def _read_parquet(path: Path, wanted: set[str]) -> tuple[list[str], dict[str, list[str]]]:
-    file = pq.ParquetFile(path)
-    names = file.schema_arrow.names
-    table = file.read([name for name in names if name in wanted])
+    names = pq.ParquetFile(path).schema_arrow.names
+    table = read_parquet(path, [name for name in names if name in wanted])
     cells = {
         name: ["" if cell is None else str(cell).strip() for cell in column.to_pylist()]
         for name, column in zip(table.column_names, table.columns, strict=True)
@@ -273,7 +275,14 @@ def _read_parquet(path: Path, wanted: set[str]) -> tuple[list[str], dict[str, li
 
 def _read_csv(path: Path, header: str) -> tuple[list[str], dict[str, list[str]]]:
     separator = max(",;\t", key=header.count)
-    table = pd.read_csv(path, sep=separator, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        width = len(next(csv.reader(file, delimiter=separator)))
+    with path.open("rb") as file:
+        lines = sum(1 for _ in file)
+    # Short rows are filled up to the length of the first one.
+    check_size(8 * lines * width, path.stat().st_size, f"{lines} rows like the first one")
+    options = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "compression": None}
+    table = pd.read_csv(path, sep=separator, header=None, **options)
     table = table.fillna("").apply(lambda column: column.str.strip())
     names = table.iloc[0].tolist()
     rows = table.iloc[1:]
@@ -481,23 +490,24 @@ def _open(path: Path) -> Iterator[_File]:
     with path.open("rb") as file:
         start = file.read(8)
     if start.startswith(b"\x93NUMPY"):
-        yield _File(["one without a name"], lambda name: {"": _load(path)}[name])
+        yield _File(["one without a name"], lambda name: {"": load_npy(path, mapped=True)}[name])
     elif start.startswith(b"PK"):
-        with _load(path) as arrays:
-            yield _File(arrays.files, arrays.__getitem__)
+        with Archive(path) as arrays:
+            yield _File(list(arrays.sizes), arrays.read)
     elif start == b"\x89HDF\r\n\x1a\n":
         with h5py.File(path, "r", rdcc_nbytes=_CACHE, locking=False) as arrays:
-            yield _File(list(arrays), arrays.__getitem__)
+            yield _File(list(arrays), lambda name: find_hdf5(arrays, name))
     elif start.startswith(b"PAR1"):
-        table = pq.ParquetFile(path)
-        yield _File(table.schema_arrow.names, lambda name: table.read([name])[name].to_numpy())
+        names = pq.ParquetFile(path).schema_arrow.names
+        yield _File(names, lambda name: _column(path, name, names))
     else:
         raise ElisionError("is none of .npz, .npy, HDF5 and Parquet; save the arrays with numpy.savez")
 
 
-def _load(path: Path) -> Any:
-    """Open a file of NumPy's: .npy is memory-mapped, of .npz an array is read when it is asked for."""
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+def _column(path: Path, name: str, names: list[str]) -> np.ndarray:
+    if name not in names:
+        raise KeyError(name)
+    return read_parquet(path, [name])[name].to_numpy()
 
 
 def _find(file: _File, name: str | None, *, called: str | None) -> Any:
@@ -508,7 +518,7 @@ def _find(file: _File, name: str | None, *, called: str | None) -> Any:
     import h5py
 
     try:
-        found = _load(Path(name)) if _is_file(called) else file.find(name or "")
+        found = load_npy(Path(name), mapped=True) if _is_file(called) else file.find(name or "")
     except FileNotFoundError:
         raise ElisionError(f"{called}: no such file; check the path in params.yaml") from None
     except ValueError as error:
@@ -520,8 +530,6 @@ def _find(file: _File, name: str | None, *, called: str | None) -> Any:
         ) from None
     if isinstance(found, h5py.Group):
         raise ElisionError(f"{called} is a group; name an array in it: {', '.join(list(found)[:_MOST])}")
-    if isinstance(found, h5py.Dataset):
-        check_size(found)
     return found
 
 
@@ -542,6 +550,8 @@ def _layout(file: _File, part: Array, ids: list[str], *, each: bool) -> tuple[Ca
 
     values, name = _named(file, part.values), part.values or "the array"
     shape = values.shape
+    if not isinstance(values, np.ndarray) and len(shape) > 1 and values.dtype.kind not in _NUMBERS:
+        raise ElisionError(f"{name} does not hold numbers")
 
     def of_entries(entry: Callable[[int], np.ndarray | None], count: int) -> Callable[[int], np.ndarray | None]:
         places = _places(file, part, ids, count)
@@ -554,8 +564,8 @@ def _layout(file: _File, part: Array, ids: list[str], *, each: bool) -> tuple[Ca
         edges = _edges(file, part, shape[0])
         return of_entries(lambda i: values[edges[i] : edges[i + 1]], len(edges) - 1), padding
     if len(shape) == 3 and part.lengths:
-        lengths = _whole_numbers(file, part.lengths)
-        if len(lengths) != shape[0] or lengths.max(initial=0) > shape[1]:
+        lengths = _whole_numbers(file, part.lengths, shape[1])
+        if lengths is None or len(lengths) != shape[0]:
             raise ElisionError(
                 f"{part.lengths} are not {shape[0]} numbers up to {shape[1]}, as {name} has shape {shape}"
             )
@@ -568,11 +578,18 @@ def _layout(file: _File, part: Array, ids: list[str], *, each: bool) -> tuple[Ca
 def _own(file: _File, part: Array, sample: str) -> np.ndarray | None:
     """Return the frames of a sample that has an array of its own, if it is there."""
     if "{id}" not in (part.values or ""):
-        return np.array(_named(file, part.values))
+        return _numbers(_named(file, part.values))
     try:
-        return np.array(_find(file, part.values.replace("{id}", sample), called=part.values))
+        return _numbers(_find(file, part.values.replace("{id}", sample), called=part.values))
     except KeyError:
         return None
+
+
+def _numbers(array: Any) -> np.ndarray:
+    """Read an array; one of HDF5 whose entries can be of any length is not even read."""
+    if not isinstance(array, np.ndarray) and array.dtype.kind not in _NUMBERS:
+        raise ElisionError("not numbers")
+    return np.array(array)
 
 
 def _of_lists(cell: Any) -> np.ndarray | None:
@@ -591,23 +608,29 @@ def _of_lists(cell: Any) -> np.ndarray | None:
 def _edges(file: _File, part: Array, rows: int) -> np.ndarray:
     """Return where each sequence starts in an array [rows, d], and after the last one where it ends."""
     if part.offsets:
-        edges = _whole_numbers(file, part.offsets)
-        if not (len(edges) > 1 and edges[0] == 0 and edges[-1] == rows and (np.diff(edges) >= 0).all()):
+        edges = _whole_numbers(file, part.offsets, rows)
+        if edges is None or not (
+            len(edges) > 1 and edges[0] == 0 and edges[-1] == rows and (np.diff(edges) >= 0).all()
+        ):
             raise ElisionError(
                 f"{part.offsets} are not N + 1 numbers that rise from 0 to {rows}, the end of the values"
             )
         return edges
-    lengths = _whole_numbers(file, part.lengths) if part.lengths else np.ones(rows, np.int64)
+    lengths = _whole_numbers(file, part.lengths, rows) if part.lengths else np.ones(rows, np.int64)
+    if lengths is None:
+        raise ElisionError(f"{part.lengths} has a length above {rows}, but there are {rows} rows of values")
     if lengths.sum() != rows:
         raise ElisionError(f"{part.lengths} sum to {lengths.sum()}, but there are {rows} rows of values")
     return np.concatenate([[0], np.cumsum(lengths)])
 
 
-def _whole_numbers(file: _File, name: str) -> np.ndarray:
-    numbers = np.asarray(_named(file, name)).ravel()
-    if numbers.dtype.kind not in _NUMBERS or not (np.isfinite(numbers) & (numbers >= 0) & (numbers % 1 == 0)).all():
+def _whole_numbers(file: _File, name: str, most: int) -> np.ndarray | None:
+    """Return an array of whole numbers; None: one is larger than ``most``, and maybe than any integer of a machine."""
+    found = _named(file, name)
+    numbers = np.asarray(found).ravel() if found.dtype.kind in _NUMBERS else np.array([-1])
+    if not (np.isfinite(numbers) & (numbers >= 0) & (numbers % 1 == 0)).all():
         raise ElisionError(f"{name} are not whole numbers from 0")
-    return numbers.astype(np.int64)
+    return numbers.astype(np.int64) if (numbers <= most).all() else None
 
 
 def _places(file: _File, part: Array, ids: list[str], count: int) -> list[int | None]:
@@ -620,7 +643,9 @@ def _places(file: _File, part: Array, ids: list[str], count: int) -> list[int | 
             )
         log.info("%s: matched with the table by order, because ids are not given", part.file)
         return list(range(count))
-    found = np.asarray(_named(file, part.ids)).ravel().tolist()
+    array = _named(file, part.ids)
+    of_objects = not isinstance(array, np.ndarray) and array.dtype.kind == "O"
+    found = read_text_hdf5(array) if of_objects else check_text(np.asarray(array)).ravel().tolist()
     found = [(name.decode() if isinstance(name, bytes) else str(name)).strip() for name in found]
     if len(found) != count:
         raise ElisionError(f"{part.ids} has {plural(len(found), 'id')} for {plural(count, 'sequence')}")

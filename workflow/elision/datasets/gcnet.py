@@ -35,7 +35,7 @@ from pydantic import Field, model_validator
 
 from elision import pickles
 from elision.datasets._emotion import SCORES, FeatureFolders, LabelledSettings, inputs, read_vectors, share, shuffled
-from elision.datasets._problems import refuse, some
+from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import plural
 from elision.params import AS_CORPUS, PublishedCorpus
 from elision.store import Sequences
@@ -119,7 +119,7 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
     if not isinstance(content, tuple | list) or len(content) != len(names):
         found = f"{len(content)} parts" if isinstance(content, tuple | list) else type(content).__name__
         refuse(settings.labels, [f"it holds {found}, not {', '.join(names)}; is corpus right in params.yaml?"])
-    parts = dict(zip(names, content, strict=True))
+    parts = dict(zip(names, map(_by_text, content), strict=True))
     refuse(settings.labels, list(_check_structure(parts)))
 
     samples = _samples(parts, settings)
@@ -140,15 +140,31 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
     return samples, modalities
 
 
+def _by_text(part: object) -> object:
+    """Return a part with the names of its dialogues as text, where they are bytes or numbers."""
+    if isinstance(part, dict) and None not in (names := list(map(text_of, part))) and len(set(names)) == len(part):
+        return dict(zip(names, part.values(), strict=True))
+    if isinstance(part, set | frozenset | list | tuple):
+        return [item if (name := text_of(item)) is None else name for item in part]
+    return part
+
+
 def _check_structure(parts: dict) -> Iterator[str]:
     """Find out whether every dialogue has everything of each of its utterances, and one split."""
     if wrong := [name for name in _PARTS if not isinstance(parts[name], dict)]:
         yield f"{', '.join(wrong)} should be dicts from dialogues to lists"
         return
     sets = {name: part for name, part in parts.items() if name not in _PARTS}
-    if wrong := [name for name, part in sets.items() if not isinstance(part, set | frozenset | list | tuple)]:
+    if wrong := [name for name, part in sets.items() if not isinstance(part, list)]:
         yield f"{', '.join(wrong)} should be sets of dialogues"
         return
+    if wrong := [name for name, part in parts.items() if not all(isinstance(dialogue, str) for dialogue in part)]:
+        yield f"{', '.join(wrong)} should name dialogues by text, each once"
+        return
+    for name in _PARTS:
+        if wrong := [dialogue for dialogue, entries in parts[name].items() if not _is_list(entries)]:
+            yield f"{name} should hold a list for each dialogue, unlike {some(wrong)}"
+            return
     listed = Counter(dialogue for part in sets.values() for dialogue in part)
     if twice := sorted(dialogue for dialogue, times in listed.items() if times > 1):
         yield f"{plural(len(twice), 'dialogue')} in more than one of {', '.join(sets)}: {some(twice)}; keep one"
@@ -161,6 +177,10 @@ def _check_structure(parts: dict) -> Iterator[str]:
             yield f"{name} has more or fewer entries than videoIDs in {plural(len(wrong), 'dialogue')}: {some(wrong)}"
 
 
+def _is_list(entries: object) -> bool:
+    return isinstance(entries, list | tuple) or (isinstance(entries, np.ndarray) and entries.ndim > 0)
+
+
 def _samples(parts: dict, settings: Settings) -> pd.DataFrame:
     """Make the table, with the split of the file and labels as they stand there."""
     rows = []
@@ -169,7 +189,12 @@ def _samples(parts: dict, settings: Settings) -> pd.DataFrame:
         columns = zip(*(parts[name][dialogue] for name in _PARTS), strict=True)
         for position, (utterance, label, speaker, sentence) in enumerate(columns):
             person = f"{dialogue[:5]}_{speaker}" if settings.corpus == "iemocap" else dialogue
-            row = (str(utterance), sets[dialogue], _number(label), str(sentence), person, dialogue, position)
+            name, said = text_of(utterance), text_of(sentence)
+            if name is None or said is None:
+                refuse(
+                    settings.labels, [f"utterance {position} of dialogue {dialogue!r} has an id or words not of text"]
+                )
+            row = (name, sets[dialogue], _number(label), said, person, dialogue, position)
             rows.append(row)
     names = ["id", "split", "label", "text", "speaker", "dialogue", "position"]
     samples = pd.DataFrame(rows, columns=names).assign(duration=np.nan)
@@ -191,6 +216,7 @@ def _number(label: object) -> float:
 
 def _check_samples(samples: pd.DataFrame, settings: Settings) -> Iterator[str]:
     ids, labels = samples["id"], samples["label"]
+    yield from odd_ids(ids.tolist())
     if twice := ids[ids.duplicated()].unique().tolist():
         yield f"{plural(len(twice), 'utterance')} more than once: {some(twice)}; ids must differ"
     if settings.corpus in SCORES:

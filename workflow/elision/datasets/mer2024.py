@@ -28,7 +28,7 @@ from pydantic import Field, model_validator
 
 from elision import pickles
 from elision.datasets._emotion import FeatureFolders, inputs, read_vectors, share, shuffled
-from elision.datasets._problems import refuse, some
+from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import plural
 from elision.params import AS_CORPUS, Folds, PublishedCorpus
 from elision.store import Sequences
@@ -94,14 +94,15 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
     arrays = pickles.load_archive(settings.labels)
     corpora = {name: array if array.shape else array.item() for name, array in arrays.items()}
     refuse(settings.labels, list(_check(corpora)))
-    emotions = {str(name): str(label["emo"]) for name, label in corpora.pop(_LABELLED).items()}
+    emotions = {text_of(name): text_of(label["emo"]) for name, label in corpora.pop(_LABELLED).items()}
 
     names = shuffled(emotions, settings.seed)
     tested = share(len(names), 0.2)
     validating = share(len(names) - tested, 0.1)
     split = dict.fromkeys(names, "train")
     split |= dict.fromkeys(names[:tested], "test") | dict.fromkeys(names[tested : tested + validating], "valid")
-    pool = dict.fromkeys(str(name) for corpus in corpora.values() for name in corpus if str(name) not in emotions)
+    others = dict.fromkeys(text_of(name) for corpus in corpora.values() for name in corpus)
+    pool = {name: None for name in others if name not in emotions}
     if settings.unlabelled:
         log.info("%s: %s labelled, %d without label", settings.labels, plural(len(emotions), "clip"), len(pool))
     else:
@@ -139,10 +140,18 @@ def _check(corpora: dict[str, object]) -> Iterator[str]:
     if wrong := [name for name, corpus in corpora.items() if not isinstance(corpus, dict)]:
         yield f"{', '.join(wrong)} should be dicts of clips"
         return
+    for corpus, clips in corpora.items():
+        names = list(map(text_of, clips))
+        if wrong := [name for name in clips if text_of(name) is None]:
+            yield f"{plural(len(wrong), 'clip')} of {corpus} whose names are no text: {some(wrong)}"
+            return
+        if len(set(names)) < len(names):
+            yield f"{corpus} has two clips of one name, one of them as text and one as a number or bytes"
+        yield from odd_ids(names)
     labelled = corpora[_LABELLED]
     if wrong := [name for name, label in labelled.items() if not isinstance(label, dict) or "emo" not in label]:
         yield f'{plural(len(wrong), "clip")} of {_LABELLED} without {{"emo": ...}}: {some(wrong)}'
         return
-    if wrong := [name for name, label in labelled.items() if label["emo"] not in CLASSES]:
+    if wrong := [name for name, label in labelled.items() if text_of(label["emo"]) not in CLASSES]:
         emotions = sorted({str(labelled[name]["emo"]) for name in wrong})
         yield f"{plural(len(wrong), 'clip')} ({some(wrong)}) labelled {some(emotions)}, none of {', '.join(CLASSES)}"

@@ -35,8 +35,9 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from elision.arrayfiles import find_hdf5, load_npy
 from elision.datasets._emotion import SCORES, LabelledSettings
-from elision.datasets._problems import check_size, refuse, some, warn_of_shared_speakers
+from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
 from elision.params import AS_CORPUS, PublishedCorpus
 from elision.progress import track
@@ -225,7 +226,7 @@ def _read_part(folder: Path, part: str) -> _Part:
     for what in ("int2name", "label"):
         file = f"{part}_{what}.npy"
         try:
-            arrays[what] = np.load(folder / file, allow_pickle=False)
+            arrays[what] = load_npy(folder / file)
         except FileNotFoundError:
             raise ElisionError(f"{file}: no such file") from None
         except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
@@ -253,6 +254,7 @@ def _read_part(folder: Path, part: str) -> _Part:
 def _check_names(folds: dict[int, dict[str, _Part]], *, one_split: bool) -> Iterator[str]:
     """Find out whether the splits of a fold are disjoint, and together, or even one by one, the same in all folds."""
     everyone = {name for part in folds[1].values() for name in part.names}
+    yield from odd_ids(sorted(everyone))
     for number, parts in folds.items():
         place: dict[str, str] = {}
         for split, part in parts.items():
@@ -363,12 +365,15 @@ def _sequences(modality: str, names: list[str], settings: Settings) -> tuple[Seq
 
 def _frames(file: h5py.File, name: str) -> np.ndarray:
     """Read the frames [T, d] float32 of an utterance."""
-    if not isinstance(file.get(name), h5py.Dataset):
+    try:
+        dataset = find_hdf5(file, name)
+    except KeyError:
+        dataset = None
+    if not isinstance(dataset, h5py.Dataset):
         raise ElisionError("no dataset of this name; extract it, or drop the utterance from every fold")
-    check_size(file[name])
-    frames = file[name][()]
-    if not isinstance(frames, np.ndarray) or frames.dtype.kind not in _NUMBERS or frames.ndim != 2:
+    if dataset.dtype.kind not in _NUMBERS or dataset.ndim != 2:
         raise ElisionError("not an array (T, d) of numbers; extract it again")
+    frames = dataset[()]
     with np.errstate(over="ignore"):
         frames = frames.astype(np.float32)
     if not np.isfinite(frames).all():

@@ -32,8 +32,9 @@ import pandas as pd
 from pydantic import Field
 
 from elision import pickles
-from elision.datasets._problems import refuse, some
+from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import ElisionError, plural
+from elision.features.text import encoder_path
 from elision.params import AS_CORPUS, DatasetSettings, PublishedCorpus
 from elision.progress import track
 from elision.store import Header, Sequences, Store
@@ -51,9 +52,12 @@ OFFICIAL = {
 }
 # The same in the English and the Chinese vocabulary of BERT.
 _BERT = {"unk": 100, "cls": 101, "sep": 102, "pad": 0}
+_VOCABULARIES = {"bert-base-uncased": 30522, "bert-base-chinese": 21128}
+_LONGEST = 10**9  # frames
 _SEPARATOR = "$_$"
 _UNIMODAL = {"label_text": "T", "label_audio": "A", "label_vision": "V"}
 _FRAMES = ("audio", "vision")
+_TEXTS = ("id", "raw_text")
 _NEEDED = ("id", "raw_text", "regression_labels")
 
 log = logging.getLogger(__name__)
@@ -125,7 +129,7 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
     refuse(settings.file, _structure(data))
     for key in sorted(data.keys() - {*SPLITS, "config"}, key=str):
         log.warning("%s: %r beside train, valid and test is left out", settings.file, key)
-    parts = {split: data[split] for split in SPLITS}
+    parts = {split: data[split] | {key: _cells(data[split][key]) for key in _TEXTS} for split in SPLITS}
     config = data.get("config") if isinstance(data.get("config"), dict) else {}
     del data
 
@@ -221,15 +225,14 @@ def _part_structure(split: str, part: dict, features: list[str], keys: set[str])
         problems.append(f"{split}: no {', '.join(missing)}")
     for key in (key for key in needed if key in part):
         value = part[key]
-        if key in ("id", "raw_text"):
-            counts[key] = np.size(value)
+        if key in _TEXTS:
+            try:
+                counts[key] = len(_cells(value))
+            except ElisionError as error:
+                problems.append(f"{split}: {key} {error}")
             continue
-        try:
-            array = value if key in features else np.asarray(value, np.float64)
-            numbers = array.dtype.kind in "biuf"
-        except (AttributeError, TypeError, ValueError):
-            numbers = False
-        if not numbers:
+        array = value if key in features else _numbers(value)
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
             problems.append(f"{split}: {key} is not an array of numbers")
             continue
         shape = array.shape
@@ -250,6 +253,40 @@ def _part_structure(split: str, part: dict, features: list[str], keys: set[str])
     return problems
 
 
+def _cells(value: object) -> list[str]:
+    """Return ids or transcripts as text."""
+    if not (isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim)):
+        raise ElisionError(f"is not a list of texts but {type(value).__name__}")
+    items = value.reshape(-1).tolist() if isinstance(value, np.ndarray) else value
+    cells = [text_of(item) for item in items]
+    if wrong := [number for number, cell in enumerate(cells, 1) if cell is None]:
+        kinds = ", ".join(sorted({type(items[number - 1]).__name__ for number in wrong}))
+        raise ElisionError(
+            f"of {plural(len(wrong), 'sample')} is {kinds}, not text (number {some(wrong)} of the split)"
+        )
+    return cells
+
+
+def _numbers(value: object) -> np.ndarray | None:
+    """Return labels or lengths as float64; None: they are no numbers."""
+    try:
+        array = np.asarray(value)
+        return array.astype(np.float64) if array.dtype.kind in "biufSUO" else None
+    except (TypeError, ValueError, OverflowError, MemoryError):
+        return None
+
+
+def _vocabulary(encoder: str) -> int | None:
+    """Return how many token ids an encoder has, if this machine knows."""
+    if encoder in _VOCABULARIES:
+        return _VOCABULARIES[encoder]
+    try:
+        settings = Path(encoder_path(encoder)) / "config.json"
+        return int(json.loads(settings.read_text())["vocab_size"])
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+
+
 def _samples(parts: dict[str, dict], label_range: float) -> tuple[pd.DataFrame, list[str]]:
     """Make the table of samples, and find what is wrong with ids and labels."""
     names = {"label": "regression_labels"} | {
@@ -259,10 +296,10 @@ def _samples(parts: dict[str, dict], label_range: float) -> tuple[pd.DataFrame, 
     }
     problems, tables = [], []
     for split, part in parts.items():
-        ids = [str(i) for i in part["id"]]
+        ids = part["id"]
         table = {"id": ids, "split": split}
         for column, key in names.items():
-            table[column] = np.asarray(part[key], np.float64).reshape(-1)
+            table[column] = _numbers(part[key]).reshape(-1)
             bad = ~(np.abs(table[column]) <= label_range + 1e-6)
             if bad.any():
                 values = ", ".join(f"{ids[i]!r} {table[column][i]:g}" for i in np.flatnonzero(bad)[:3])
@@ -270,7 +307,8 @@ def _samples(parts: dict[str, dict], label_range: float) -> tuple[pd.DataFrame, 
                     f"{split}: {plural(int(bad.sum()), 'sample')} with {key} outside [-{label_range:g}, "
                     f"{label_range:g}] ({values}); is corpus right in params.yaml?"
                 )
-        table["text"] = [str(text) for text in part["raw_text"]]
+        problems += [f"{split}: {problem}" for problem in odd_ids(ids)]
+        table["text"] = part["raw_text"]
         videos = [i.split(_SEPARATOR)[0] if _SEPARATOR in i else None for i in ids]
         table["speaker"] = pd.Series(videos, dtype=object)
         tables.append(pd.DataFrame(table).assign(duration=np.nan))
@@ -283,6 +321,9 @@ def _samples(parts: dict[str, dict], label_range: float) -> tuple[pd.DataFrame, 
 def _text(parts: dict[str, dict], encoder: str) -> tuple[Sequences, list[str]]:
     """Take the token ids, without padding, out of ``text_bert``."""
     problems, tokens, length, cut, empty = [], [], 1, 0, 0
+    vocabulary = _vocabulary(encoder)
+    if not vocabulary:
+        log.warning("text_bert: encoder %s is not on this machine, so token ids are not compared with it", encoder)
     for split, part in parts.items():
         ids, mask = np.moveaxis(part.pop("text_bert"), 1, 0)[:2]
         width = mask.shape[1]
@@ -295,10 +336,13 @@ def _text(parts: dict[str, dict], encoder: str) -> tuple[Sequences, list[str]]:
         cut += int(((lengths == width) & (last != _BERT["sep"])).sum())
         empty += int((lengths == 2).sum())
         ones = np.arange(width) < lengths[:, None]
+        unknown = (whole < 0) | (whole >= vocabulary) if vocabulary else whole < 0
+        range_of = f"0 to {vocabulary - 1}" if vocabulary else "0 or more"
         checks = {
             "an attention mask that is not ones followed by zeros": (mask != ones).any(1),
             "fewer tokens than [CLS] and [SEP]": lengths < 2,
             "token ids that are not whole numbers": (whole != ids).any(1),
+            f"token ids that {encoder} does not have ({range_of})": (unknown & ones).any(1),
             "a first token that is not [CLS] (101)": whole[:, 0] != _BERT["cls"],
             "a last token that is not [SEP] (102)": (last != _BERT["sep"]) & (lengths < width),
         }
@@ -324,9 +368,10 @@ def _frames(parts: dict[str, dict], key: str, lengths: list, *, zero_inf: bool) 
     for (split, part), given in zip(parts.items(), lengths, strict=True):
         values = part.pop(key)
         width = values.shape[1]
-        numbers = np.asarray(given).reshape(-1)
-        if bad := [i for i, n in zip(part["id"], numbers, strict=True) if not (n >= 0 and float(n).is_integer())]:
-            problems.append(f"{split}: {key}_lengths of {some(bad)} are not whole numbers from 0")
+        numbers = _numbers(given).reshape(-1)
+        right = (numbers >= 0) & (numbers <= _LONGEST) & (np.floor(numbers) == numbers)
+        if bad := [i for i, is_right in zip(part["id"], right, strict=True) if not is_right]:
+            problems.append(f"{split}: {key}_lengths of {some(bad)} are not whole numbers from 0 (to {_LONGEST})")
             continue
         broken = []
         for sample, frames, n in zip(

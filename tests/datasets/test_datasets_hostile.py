@@ -1,0 +1,518 @@
+"""Files that are made to hang, to crash or to fill memory, or to show other files: refused at once, and small."""
+
+import json
+import pickle
+import resource
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+import zlib
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from elision.arrayfiles import _pages
+from elision.datasets._prepare import prepare
+from elision.errors import ElisionError
+from elision.params import Params
+from elision.task import SPLITS
+
+IDS = [f"clip {k}" for k in range(6)]
+SECRET = "/etc/passwd"
+SECONDS, BYTES = 2, 500 << 20
+ZEROS = 200 << 20  # bytes of an array that takes 0.2 MB
+
+
+def mmsa(folder: Path, content: bytes) -> dict:
+    (folder / "features.pkl").write_bytes(content)
+    return {"source": "mmsa", "file": str(folder / "features.pkl")}
+
+
+def arrays(folder: Path, name: str, **audio: str) -> dict:
+    rows = [f"{sample},0.5,{SPLITS[k % 3]}" for k, sample in enumerate(IDS)]
+    (folder / "table.csv").write_text("\n".join(["id,label,split", *rows]))
+    return {"source": "arrays", "table": str(folder / "table.csv"), "audio": {"file": str(folder / name), **audio}}
+
+
+def mer2024(folder: Path, file: str) -> dict:
+    return {"source": "mer2024", "labels": str(folder / file), "features": str(folder), "audio": "voices"}
+
+
+# --- pickles
+
+
+def _nested(kind: bytes, depth: int = 300_000) -> bytes:
+    return b"\x80\x02)" + kind * depth + b"."
+
+
+def _as_key(content: bytes) -> bytes:
+    return b"\x80\x02}" + content[2:-1] + b"K\x01s."
+
+
+def _shared(depth: int = 60) -> bytes:
+    item = ["a"]
+    for _ in range(depth):
+        item = [item, item]
+    return pickle.dumps(item, 2)
+
+
+def _tuples(depth: int = 60) -> tuple:
+    item = ("a",)
+    for _ in range(depth):
+        item = (item, item)
+    return item
+
+
+def _many(start: bytes, shared: bytes, one: bytes, count: int) -> bytes:
+    """A list of ``count`` objects made of a large one, which is in the memo under 9."""
+    return start + b"(" + shared + b"q\x090" + one * count + b"l."
+
+
+def _text(size: int) -> bytes:
+    return b"X" + size.to_bytes(4, "little") + b"a" * size
+
+
+_DTYPE = b"cnumpy\ndtype\nX%c\x00\x00\x00%s\x89\x88\x87R"
+_WORD = _DTYPE % (8, b"U0750000")
+_SCALAR = b"cnumpy.core.multiarray\nscalar\n" + _WORD + b"h\x09\x86R"
+_OBJECTS = b"cnumpy\nndarray\nK\x00\x85X\x01\x00\x00\x00b\x86R(K\x01J%sh\x08\x89h\x09tb"
+
+PICKLES = {
+    "shared lists": _shared(),
+    "shared tuples": pickle.dumps({"train": _tuples()}),
+    "shared in a part": pickle.dumps({split: {"id": _tuples(), "audio": _tuples()} for split in SPLITS}),
+    "a set of shared tuples": b"\x80\x04\x8f(" + pickle.dumps(_tuples())[2 + 9 : -1] + b"\x90.",
+    "a frozenset of shared tuples": b"\x80\x04(" + pickle.dumps(_tuples())[2 + 9 : -1] + b"\x91.",
+    "a key of shared tuples": _as_key(pickle.dumps(_tuples(), 2)),
+    "nested tuples": _nested(b"\x85"),
+    "nested pairs": _nested(b")\x86"),
+    "nested dicts": b"\x80\x02" + b"}" * 300_000 + b"K\x01" * 0 + b"(" + b"K\x01K\x02" + b"u.",
+    "nested lists": b"\x80\x02" + b"]" * 300_000 + b"a" * 299_999 + b".",
+    "nested frozensets": b"\x80\x04" + b"(" * 300_000 + b"\x91" * 300_000 + b".",
+    "nested calls": b"\x80\x02cbuiltins\nset\nq\x000K\x01" + b"\x85h\x000" * 0 + b"\x85" * 300_000 + b".",
+    "a key of nested tuples": _as_key(_nested(b"\x85")),
+    "a set of nested tuples": b"\x80\x04\x8f()" + b"\x85" * 300_000 + b"\x90.",
+    "an argument of nested tuples": b"\x80\x02cnumpy\ndtype\n)" + b"\x85" * 300_000 + b"R.",
+    "itself": b"\x80\x02]q\x00h\x00a.",
+    "itself in a tuple": b"\x80\x02]q\x00h\x00\x85a.",
+    "itself in a dict": b"\x80\x02}q\x00K\x01h\x00s.",
+    "bytes of a number": b"\x80\x02cbuiltins\nbytes\n\x8a\x06" + (10**12).to_bytes(6, "little") + b"\x85R.",
+    "a set of bytes": b"\x80\x02cbuiltins\nset\nC\x03abc\x85R.",
+    "a complex of text": b"\x80\x02cbuiltins\ncomplex\nX\x02\x00\x00\x001j\x85R.",
+    "encoded again and again": _many(
+        b"\x80\x02", _text(1 << 20), b"c_codecs\nencode\nh\x09X\x06\x00\x00\x00latin1\x86R", 1000
+    ),
+    "words again and again": _many(b"\x80\x02", _text(3_000_000), _SCALAR, 1000),
+    "text again and again": _many(b"\x80\x02", _text(1 << 20), b"h\x09", 5000),
+    "arrays of a shared list": (
+        b"\x80\x02("
+        + _DTYPE % (2, b"O8")
+        + b"q\x080]("
+        + b"N" * 100_000
+        + b"eq\x090"
+        + _OBJECTS % (100_000).to_bytes(4, "little") * 3000
+        + b"l."
+    ),
+    "hashes all the same": pickle.dumps({complex(1000003 * k, -k) for k in range(50)}, 2)[:-1]
+    + b"0cbuiltins\nset\n("
+    + b"".join(
+        b"cbuiltins\ncomplex\nG%sG%s\x86R" % (struct.pack(">d", 1000003 * k), struct.pack(">d", -k))
+        for k in range(50_000)
+    )
+    + b"l\x85R.",
+    "a number of a million digits": b"\x80\x02\x8b" + (400_000).to_bytes(4, "little") + b"\x7f" * 400_000 + b".",
+    "an array of many dimensions": (
+        b"\x80\x02cnumpy\nndarray\nK\x00\x85X\x01\x00\x00\x00b\x86R(K\x01("
+        + b"J\xff\xff\xff\x7f" * 100_000
+        + b"t"
+        + _DTYPE % (2, b"f8")
+        + b"\x89X\x00\x00\x00\x00tb."
+    ),
+    "a lone surrogate": pickle.dumps({"train": ["\udc80"]}),
+    "a lone surrogate in a key": pickle.dumps({"\udc80": 1}),
+    "a code point beyond Unicode": pickle.dumps(np.frombuffer(b"\xff\xff\xff\xff", "<U1")),
+    "a surrogate in an array": pickle.dumps(np.frombuffer(b"\x00\xd8\x00\x00", "<U1")),
+    "a key that stands twice": b"\x80\x02}(K\x01K\x02K\x01K\x03u.",
+    "a key that is a number with a point": pickle.dumps({1.5: 1}),
+    "a state of a list": b"\x80\x02]}b.",
+    "items for text": b"\x80\x02X\x01\x00\x00\x00aK\x01a.",
+}
+
+
+# --- archives
+
+
+def _zeros(path: Path, size: int = ZEROS, shape: tuple | None = None, method: int = zipfile.ZIP_DEFLATED) -> None:
+    """Write a .npz file of zeros without having them in memory."""
+    with zipfile.ZipFile(path, "w", method) as archive, archive.open("x.npy", "w", force_zip64=True) as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f4", "fortran_order": False, "shape": shape or (6, size // 24)}
+        )
+        for _ in range(size >> 20):
+            file.write(bytes(1 << 20))
+
+
+def _objects_npz(path: Path, content: bytes) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("train_corpus.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
+        file.write(content)
+
+
+def npz_bomb(folder: Path) -> dict:
+    _zeros(folder / "a.npz")
+    return arrays(folder, "a.npz", values="x")
+
+
+def npz_of_another_compression(folder: Path) -> dict:
+    _zeros(folder / "a.npz", 1 << 20, method=zipfile.ZIP_LZMA)
+    return arrays(folder, "a.npz", values="x")
+
+
+def npz_of_two_arrays_of_one_name(folder: Path) -> dict:
+    with zipfile.ZipFile(folder / "a.npz", "w") as archive:
+        for name in ("x.npy", "x"):
+            archive.writestr(name, b"words")
+    return arrays(folder, "a.npz", values="x")
+
+
+def npz_of_a_shape_that_is_not_there(folder: Path) -> dict:
+    _zeros(folder / "a.npz", 1 << 20, (6, 10**30))
+    return arrays(folder, "a.npz", values="x")
+
+
+def npz_of_emotions_that_is_a_bomb(folder: Path) -> dict:
+    _objects_npz(folder / "a.npz", b"\x80\x04\x8e" + ZEROS.to_bytes(8, "little") + bytes(ZEROS) + b".")
+    return mer2024(folder, "a.npz")
+
+
+def npz_of_emotions_that_are_shared(folder: Path) -> dict:
+    _objects_npz(folder / "a.npz", _shared())
+    return mer2024(folder, "a.npz")
+
+
+def _npy(folder: Path, shape: str, descr: str = "<f4", content: bytes = bytes(96)) -> dict:
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
+    (folder / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + content)
+    return arrays(folder, "a.npy")
+
+
+NPY = {
+    "npy of 10^30": ("(6, 1000000000000000000000000000000)", "<f4"),
+    "npy of nothing 10^12 times": ("(1000000000000, 6)", "<U0"),
+    "npy of a negative shape": ("(-6, -4)", "<f4"),
+    "npy of a negative shape that fits": ("(-1, -24)", "<f4"),
+    "npy of objects": ("(6, 2)", "|O"),
+    "npy of a hundred dimensions": (str((1,) * 100), "<f4"),
+    "npy of records": ("(6, 2)", "V2147483647"),
+}
+
+
+# --- Parquet
+
+
+def parquet_bomb(folder: Path) -> dict:
+    values = pa.array(np.zeros(ZEROS // 8))
+    rows = np.linspace(0, len(values), len(IDS) + 1).astype(np.int32)
+    pq.write_table(pa.table({"x": pa.ListArray.from_arrays(rows, values)}), folder / "a.parquet", compression="zstd")
+    return arrays(folder, "a.parquet", values="x")
+
+
+def parquet_table_of_long_words(folder: Path) -> dict:
+    words = pa.DictionaryArray.from_arrays(np.zeros(300, np.int32), pa.array(["a" * 900_000]))
+    splits = pa.array([SPLITS[k % 3] for k in range(300)])
+    table = {"id": pa.array(map(str, range(300))), "label": np.zeros(300), "split": splits, "text": words}
+    pq.write_table(pa.table(table), folder / "table.parquet", compression="zstd")
+    return arrays(folder, "a.npy") | {"table": str(folder / "table.parquet")}
+
+
+def parquet_of_prefixes(folder: Path) -> dict:
+    words = ["a" * 500_000 + str(k) for k in range(60)]
+    table = pa.table({"id": words, "label": np.zeros(60), "split": [SPLITS[k % 3] for k in range(60)]})
+    options = {"use_dictionary": False, "column_encoding": {"id": "DELTA_BYTE_ARRAY"}}
+    pq.write_table(table, folder / "table.parquet", **options)
+    return arrays(folder, "a.npy") | {"table": str(folder / "table.parquet")}
+
+
+def parquet_of_records(folder: Path) -> dict:
+    pq.write_table(pa.table({"x": [{"y": 1.0}] * 6}), folder / "a.parquet")
+    return arrays(folder, "a.parquet", values="x")
+
+
+# --- HDF5
+
+
+def _h5(folder: Path) -> h5py.File:
+    return h5py.File(folder / "a.h5", "w")
+
+
+def h5_external_storage(folder: Path) -> dict:
+    with _h5(folder) as file:
+        file.create_dataset("x", (6, 20), "u1", external=[(SECRET, 0, 120)])
+    return arrays(folder, "a.h5", values="x")
+
+
+def h5_external_link(folder: Path) -> dict:
+    with h5py.File(folder / "other.h5", "w") as file:
+        file["x"] = np.ones((6, 3))
+    with _h5(folder) as file:
+        file["x"] = h5py.ExternalLink(str(folder / "other.h5"), "x")
+    return arrays(folder, "a.h5", values="x")
+
+
+def h5_link_to_an_external_link(folder: Path) -> dict:
+    h5_external_link(folder)
+    with h5py.File(folder / "a.h5", "a") as file:
+        file["group/x"] = h5py.SoftLink("/x")
+    return arrays(folder, "a.h5", values="group/x")
+
+
+def h5_external_group(folder: Path) -> dict:
+    with h5py.File(folder / "other.h5", "w") as file:
+        for name in IDS:
+            file[f"all/{name}"] = np.ones((2, 3))
+    with _h5(folder) as file:
+        file["group"] = h5py.ExternalLink(str(folder / "other.h5"), "all")
+    return arrays(folder, "a.h5", values="group/{id}")
+
+
+def h5_virtual(folder: Path) -> dict:
+    with h5py.File(folder / "other.h5", "w") as file:
+        file["x"] = np.ones((6, 3))
+    layout = h5py.VirtualLayout((6, 3), "f8")
+    layout[:] = h5py.VirtualSource(str(folder / "other.h5"), "x", (6, 3))
+    with _h5(folder) as file:
+        file.create_virtual_dataset("x", layout)
+    return arrays(folder, "a.h5", values="x")
+
+
+def h5_ids_elsewhere(folder: Path) -> dict:
+    with _h5(folder) as file:
+        file["x"] = np.ones((6, 3))
+        file.create_dataset("ids", (6,), "S5", external=[(SECRET, 0, 30)])
+    return arrays(folder, "a.h5", values="x", ids="ids")
+
+
+def h5_links_in_a_circle(folder: Path) -> dict:
+    with _h5(folder) as file:
+        file["x"], file["y"] = h5py.SoftLink("/y"), h5py.SoftLink("/x")
+    return arrays(folder, "a.h5", values="x")
+
+
+def h5_bomb(folder: Path) -> dict:
+    with _h5(folder) as file:
+        data = file.create_dataset("x", (6, ZEROS // 24), "f4", chunks=(1, ZEROS // 24), compression="gzip")
+        chunk = zlib.compress(bytes(ZEROS // 6))
+        for row in range(6):
+            data.id.write_direct_chunk((row, 0), chunk)
+    return arrays(folder, "a.h5", values="x")
+
+
+def h5_chunk_that_goes_on(folder: Path) -> dict:
+    with _h5(folder) as file:
+        data = file.create_dataset("x", (6, 8), "f4", chunks=(6, 8), compression="gzip")
+        data.id.write_direct_chunk((0, 0), zlib.compress(bytes(2 * ZEROS)))
+    return arrays(folder, "a.h5", values="x")
+
+
+def h5_chunk_larger_than_its_array(folder: Path) -> dict:
+    with _h5(folder) as file:
+        data = file.create_dataset("x", (6, 8), "f4", chunks=(6, ZEROS // 8), maxshape=(None, None), compression="gzip")
+        data.id.write_direct_chunk((0, 0), zlib.compress(bytes(8)))
+    return arrays(folder, "a.h5", values="x")
+
+
+def _mmin(folder: Path, fill) -> dict:
+    names = [f"Ses0{k % 5 + 1}F_impro01_F{k:03}" for k in range(9)]
+    for part, of in (("trn", names[:3]), ("val", names[3:6]), ("tst", names[6:])):
+        target = folder / "target" / "1"
+        target.mkdir(parents=True, exist_ok=True)
+        np.save(target / f"{part}_int2name.npy", np.array(of))
+        np.save(target / f"{part}_label.npy", np.eye(3, dtype=np.float32))
+    for letter, name in (("A", "comparE"), ("V", "denseface"), ("L", "bert_large")):
+        (folder / letter).mkdir()
+        with h5py.File(folder / letter / f"{name}-own.h5", "w") as file:
+            for utterance in names:
+                file[utterance] = np.ones((3, 4))
+            if letter == "A":
+                del file[names[4]]
+                fill(file, names[4])
+    own = {"text": "bert_large-own", "audio": "comparE-own", "vision": "denseface-own"}
+    return {"source": "mmin", "root": str(folder), "classes": ["a", "b", "c"], "cross_validation": 0, **own}
+
+
+def mmin_external_storage(folder: Path) -> dict:
+    return _mmin(folder, lambda file, name: file.create_dataset(name, (3, 4), "u1", external=[(SECRET, 0, 12)]))
+
+
+def mmin_external_link(folder: Path) -> dict:
+    return _mmin(folder, lambda file, name: file.__setitem__(name, h5py.ExternalLink("../L/bert_large-own.h5", name)))
+
+
+def mmin_virtual(folder: Path) -> dict:
+    layout = h5py.VirtualLayout((3, 4), "f8")
+    layout[:] = h5py.VirtualSource("../L/bert_large-own.h5", "Ses01F_impro01_F000", (3, 4))
+    return _mmin(folder, lambda file, name: file.create_virtual_dataset(name, layout))
+
+
+# --- tables
+
+
+def wide_rows(folder: Path) -> dict:
+    entry = arrays(folder, "a.npy")
+    (folder / "table.csv").write_text("id,label,split" + "," * 100_000 + "\n" + "a,1,train\n" * 50_000)
+    return entry
+
+
+FILES = {
+    **{f"pickle: {name}": (lambda folder, c=content: mmsa(folder, c)) for name, content in PICKLES.items()},
+    **{name: (lambda folder, s=shape, d=descr: _npy(folder, s, d)) for name, (shape, descr) in NPY.items()},
+    **{
+        function.__name__: function
+        for function in (
+            npz_bomb, npz_of_another_compression, npz_of_two_arrays_of_one_name, npz_of_a_shape_that_is_not_there,
+            npz_of_emotions_that_is_a_bomb, npz_of_emotions_that_are_shared,
+            parquet_bomb, parquet_table_of_long_words, parquet_of_prefixes, parquet_of_records,
+            h5_external_storage, h5_external_link, h5_link_to_an_external_link, h5_external_group, h5_virtual,
+            h5_ids_elsewhere, h5_links_in_a_circle, h5_bomb, h5_chunk_that_goes_on, h5_chunk_larger_than_its_array,
+            mmin_external_storage, mmin_external_link, mmin_virtual, wide_rows,
+        )
+    },
+}  # fmt: skip
+
+
+def prepare_all(listed: Path) -> None:
+    """Prepare every dataset of a list, as a process of its own does under limits, and print what is said of each."""
+    entries = json.loads(listed.read_text())
+    settings = {name: Params(datasets={"mine": entry}, methods=["majority"]) for name, entry in entries.items()}
+    results = listed.parent / "results"
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, used + BYTES))
+    for name, params in settings.items():
+        start = time.process_time()
+        # A crash or a hang ends the process, and the name is the last line.
+        print(json.dumps(name), flush=True)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(start + 10), int(start + 10)))
+        places = {"clips": results / "clips.parquet", "media": results / "media", "store": results}
+        try:
+            prepare(params, "mine", **places, provenance={})
+            said = ["prepared", ""]
+        except ElisionError as error:
+            said = ["refused", str(error)]
+        except Exception as error:
+            said = [type(error).__name__, str(error)]
+        print(json.dumps([*said, time.process_time() - start]), flush=True)
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory) -> dict[str, list]:
+    """What is said of each file, and the seconds that it takes."""
+    folder, entries = tmp_path_factory.mktemp("hostile"), {}
+    for number, (name, write) in enumerate(FILES.items()):
+        place = folder / f"{number}"
+        place.mkdir()
+        entries[name] = write(place)
+    (folder / "list.json").write_text(json.dumps(entries))
+    command = [sys.executable, __file__, str(folder / "list.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, f"{lines[-1]}: ended with {done.returncode}\n{done.stderr[-2000:]}"
+    return dict(zip(lines[::2], lines[1::2], strict=True))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_hostile_file_is_refused_at_once(outcome, name):
+    kind, message, seconds = outcome[name]
+    assert kind == "refused", message
+    assert seconds < SECONDS
+    assert "memory" not in message and len(message) < 3000
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("h5_external_storage", "x is a dataset with external storage, whose data are in another file; copy the data"),
+        ("h5_external_link", "x is an external link, whose data are in another file"),
+        ("h5_link_to_an_external_link", "group/x is an external link"),
+        ("h5_external_group", "6 samples ('clip 0', 'clip 1', 'clip 2' and 3 more): group/clip 0 is an external link"),
+        ("h5_virtual", "x is a virtual dataset"),
+        ("h5_ids_elsewhere", "ids is a dataset with external storage"),
+        ("mmin_external_storage", "1 sample ('Ses05F_impro01_F004'): Ses05F_impro01_F004 is a dataset with external"),
+        ("mmin_external_link", "Ses05F_impro01_F004 is an external link"),
+        ("mmin_virtual", "Ses05F_impro01_F004 is a virtual dataset"),
+        ("npz_bomb", "are stored; is it whole? If it is, save it again without compression"),
+        ("h5_bomb", "are stored; is it whole? If it is, save it again without compression"),
+        ("parquet_bomb", "are stored; is it whole? If it is, save it again without compression"),
+        ("parquet_table_of_long_words", "column text, 270000000 bytes, but only"),
+        ("pickle: shared lists", "larger than the file"),
+        ("pickle: nested tuples", "nested more than 100 deep"),
+        ("pickle: itself", "contains itself"),
+        ("pickle: a lone surrogate", "surrogates not allowed"),
+        ("pickle: hashes all the same", "hashes are all the same"),
+    ],
+)
+def test_what_is_wrong_and_what_to_do_is_told(outcome, name, told):
+    assert told in outcome[name][1]
+
+
+# --- what looks like it and is right
+
+
+def test_links_within_a_file_are_followed(tmp_path):
+    from test_datasets_bad_input import Dataset
+
+    with _h5(tmp_path) as file:
+        file["data/x"] = np.arange(18.0).reshape(6, 3)
+        file["y"], file["group/z"] = h5py.SoftLink("data/x"), h5py.SoftLink("/y")
+    for name in ("data/x", "y", "group/z", "/data/./x"):
+        entry = arrays(tmp_path, "a.h5", values=name)
+        Dataset(Params(datasets={"mine": entry}, methods=["majority"]), tmp_path / "a.h5", tmp_path / "results")
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_pages_are_counted_as_the_end_of_the_file_says(tmp_path, version, compression, dictionary):
+    random = np.random.default_rng(3)
+    table = pa.table(
+        {
+            "words": [None if k % 7 == 0 else "w" * (k % 50) for k in range(3000)],
+            "lists": [random.integers(0, 9, k % 5).tolist() if k % 3 else None for k in range(3000)],
+            "numbers": random.normal(size=3000),
+        }
+    )
+    path = tmp_path / "a.parquet"
+    options = {"data_page_version": version, "compression": compression, "use_dictionary": dictionary}
+    pq.write_table(table, path, row_group_size=1100, data_page_size=1000, write_statistics=True, **options)
+    metadata = pq.ParquetFile(path).metadata
+    for group in range(metadata.num_row_groups):
+        for k in range(3):
+            column = metadata.row_group(group).column(k)
+            start = min(column.dictionary_page_offset or column.data_page_offset, column.data_page_offset)
+            pages = list(_pages(path, start, start + column.total_compressed_size))
+            assert sum(page.values for page in pages if not page.is_dictionary) == column.num_values
+            assert 0 <= column.total_uncompressed_size - sum(page.size for page in pages) < 100 * len(pages)
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_long_text_and_categories_of_a_parquet_table_come_back(tmp_path, compression):
+    from elision.datasets.arrays import _read_parquet
+
+    text = [f"{k} " * 400 if k % 3 else None for k in range(200)]
+    frame = pd.DataFrame({"text": text, "split": pd.Categorical(list(SPLITS[:2]) * 100), "label": np.arange(200) / 7})
+    frame.to_parquet(tmp_path / "table.parquet", compression=compression if compression != "none" else None)
+    names, cells = _read_parquet(tmp_path / "table.parquet", {"text", "split", "label"})
+    assert names == ["text", "split", "label"]
+    assert cells["text"] == [(words or "").strip() for words in text]
+    assert cells["split"] == list(SPLITS[:2]) * 100
+    assert [float(cell) for cell in cells["label"]] == (np.arange(200) / 7).tolist()
+
+
+if __name__ == "__main__":
+    prepare_all(Path(sys.argv[1]))
