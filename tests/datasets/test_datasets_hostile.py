@@ -80,9 +80,9 @@ def _text(size: int) -> bytes:
 
 
 _DTYPE = b"cnumpy\ndtype\nX%c\x00\x00\x00%s\x89\x88\x87R"
-_WORD = _DTYPE % (8, b"U0750000")
+_WORD = _DTYPE % (8, b"S3000000")
 _SCALAR = b"cnumpy.core.multiarray\nscalar\n" + _WORD + b"h\x09\x86R"
-_OBJECTS = b"cnumpy\nndarray\nK\x00\x85X\x01\x00\x00\x00b\x86R(K\x01J%sh\x08\x89h\x09tb"
+_OBJECTS = b"cnumpy\nndarray\nK\x00\x85X\x01\x00\x00\x00b\x86R(K\x01J%s\x85h\x08\x89h\x09tb"
 
 PICKLES = {
     "shared lists": _shared(),
@@ -93,10 +93,10 @@ PICKLES = {
     "a key of shared tuples": _as_key(pickle.dumps(_tuples(), 2)),
     "nested tuples": _nested(b"\x85"),
     "nested pairs": _nested(b")\x86"),
-    "nested dicts": b"\x80\x02" + b"}" * 300_000 + b"K\x01" * 0 + b"(" + b"K\x01K\x02" + b"u.",
-    "nested lists": b"\x80\x02" + b"]" * 300_000 + b"a" * 299_999 + b".",
-    "nested frozensets": b"\x80\x04" + b"(" * 300_000 + b"\x91" * 300_000 + b".",
-    "nested calls": b"\x80\x02cbuiltins\nset\nq\x000K\x01" + b"\x85h\x000" * 0 + b"\x85" * 300_000 + b".",
+    "nested dicts": b"\x80\x02" + b"}K\x01" * 100_000 + b"N" + b"s" * 100_000 + b".",
+    "nested lists": b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
+    "nested frozensets": b"\x80\x04" + b"(" * 100_000 + b"\x91" * 100_000 + b".",
+    "nested calls": b"\x80\x02cbuiltins\nset\nq\x000" + b"h\x00" * 100_000 + b")" + b"\x85R" * 100_000 + b".",
     "a key of nested tuples": _as_key(_nested(b"\x85")),
     "a set of nested tuples": b"\x80\x04\x8f()" + b"\x85" * 300_000 + b"\x90.",
     "an argument of nested tuples": b"\x80\x02cnumpy\ndtype\n)" + b"\x85" * 300_000 + b"R.",
@@ -398,7 +398,7 @@ def prepare_all(listed: Path) -> None:
         start = time.process_time()
         # A crash or a hang ends the process, and the name is the last line.
         print(json.dumps(name), flush=True)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(start + 10), int(start + 10)))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(start + 10), resource.RLIM_INFINITY))
         places = {"clips": results / "clips.parquet", "media": results / "media", "store": results}
         try:
             prepare(params, "mine", **places, provenance={})
@@ -439,8 +439,8 @@ def test_a_hostile_file_is_refused_at_once(outcome, name):
     [
         ("h5_external_storage", "x is a dataset with external storage, whose data are in another file; copy the data"),
         ("h5_external_link", "x is an external link, whose data are in another file"),
-        ("h5_link_to_an_external_link", "group/x is an external link"),
-        ("h5_external_group", "6 samples ('clip 0', 'clip 1', 'clip 2' and 3 more): group/clip 0 is an external link"),
+        ("h5_link_to_an_external_link", "x is an external link"),
+        ("h5_external_group", "6 samples ('clip 0', 'clip 1', 'clip 2' and 3 more): group is an external link"),
         ("h5_virtual", "x is a virtual dataset"),
         ("h5_ids_elsewhere", "ids is a dataset with external storage"),
         ("mmin_external_storage", "1 sample ('Ses05F_impro01_F004'): Ses05F_impro01_F004 is a dataset with external"),
