@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -41,6 +42,24 @@ def _archive_of_a_million_million_numbers(folder: Path) -> None:
     (folder / "audio.npz").write_bytes(header)
 
 
+def _features_that_are_the_passwords_of_this_machine(folder: Path) -> None:
+    rows = "".join(f"{k},0.5,{split}\n" for k, split in enumerate(("train", "valid", "test")))
+    (folder / "samples.csv").write_text(f"id,label,split\n{rows}")
+    with h5py.File(folder / "audio.npz", "w") as file:
+        file.create_dataset("audio", (3, 40), "u1", external=[("/etc/passwd", 0, 120)])
+
+
+def _pickle_that_shares_for_ever(folder: Path) -> None:
+    item = ["a"]
+    for _ in range(60):
+        item = [item, item]
+    (folder / "features.pkl").write_bytes(pickle.dumps({split: {"id": item} for split in ("train", "valid", "test")}))
+
+
+def _pickle_that_is_nested_deeply(folder: Path) -> None:
+    (folder / "features.pkl").write_bytes(b"\x80\x02)" + b"\x85" * 300_000 + b".")
+
+
 def _table_in_another_encoding(folder: Path) -> None:
     (folder / "clips").mkdir()
     (folder / "clips" / "clips.csv").write_bytes("id,text,label,split\na,schön,1,train\n".encode("latin-1"))
@@ -55,6 +74,9 @@ def _key_twice(folder: Path) -> None:
     [
         (_damaged_pickle, "published", "features.pkl: not a readable pickle"),
         (_archive_of_a_million_million_numbers, "own", "audio.npz: cannot be read"),
+        (_features_that_are_the_passwords_of_this_machine, "own", "audio is a dataset with external storage, whose"),
+        (_pickle_that_shares_for_ever, "published", "it is far larger than the file"),
+        (_pickle_that_is_nested_deeply, "published", "nested more than 100 deep"),
         (_table_in_another_encoding, "mine", "clips/clips.csv is not UTF-8 (byte 25); save it as UTF-8"),
         (_key_twice, "mine", "params.yaml: line 7: duplicate key 'methods' (first defined on line 6)"),
     ],

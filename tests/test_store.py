@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -95,3 +97,52 @@ def test_a_store_whose_files_do_not_fit_is_refused(store, tmp_path):
     write_sequences(tmp_path / "audio.safetensors", store.modalities["audio"])
     with pytest.raises(ElisionError, match="24 sequences for 23 samples"):
         Store.open(tmp_path)
+
+
+def _file(entries: dict, content: bytes = bytes(16)) -> bytes:
+    header = json.dumps({"__metadata__": {"elision": "{}"}, **entries}).encode()
+    return len(header).to_bytes(8, "little") + header + content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _file({"values": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 0]}}),
+        _file({"values": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 16]}}),
+        _file({"values": {"dtype": "F32", "shape": [-2, -2], "data_offsets": [0, 16]}}),
+        _file({"values": {"dtype": "F32", "shape": [4], "data_offsets": [8, 24]}}),
+        _file({"values": {"dtype": "F32", "shape": "4", "data_offsets": [0, 16]}}),
+        _file({"values": {"dtype": "F32", "shape": [4], "data_offsets": None}}),
+        _file({"values": []}),
+        (5).to_bytes(8, "little") + b"[1,2]",
+        (200_000).to_bytes(8, "little") + b"[" * 200_000,
+    ],
+    ids=["nothing", "too large", "negative", "beyond", "text", "null", "list", "no dict", "deep"],
+)
+def test_a_file_whose_sizes_cannot_be_is_named(tmp_path, content):
+    path = tmp_path / "audio.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ElisionError, match=r"audio\.safetensors: not a readable"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("offsets", [[0, 5, 3, 8], [0, 3, 5, 9], [1, 3, 5, 8], [0, 3, 5, 7], [-1, 3, 5, 8], []])
+def test_offsets_that_do_not_fit_the_values_are_refused(tmp_path, offsets):
+    path = tmp_path / "audio.safetensors"
+    header = {"modality": "audio", "length": 9, "extractor": ""}
+    values = np.ones((8, 2), np.float32)
+    write_tensors(path, {"values": values, "offsets": np.array([0, 3, 5, 8])}, header)
+    assert read_sequences(path).lengths.tolist() == [3, 2, 3]
+    write_tensors(path, {"values": values, "offsets": np.array(offsets, np.int64)}, header)
+    with pytest.raises(ElisionError, match=r"audio\.safetensors: not a readable"):
+        read_sequences(path)
+
+
+def test_a_damaged_table_is_named(tmp_path):
+    path = tmp_path / "t.parquet"
+    write_table(path, pd.DataFrame({"a": ["words"] * 500}), {"step": "prepare"})
+    content = path.read_bytes()
+    for damaged in (b"", content[:-40], content[: len(content) // 2], b"PAR1" + bytes(400) + content[-8:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ElisionError, match=r"t\.parquet: not a table that Elision wrote"):
+            read_table(path)

@@ -819,3 +819,69 @@ def test_the_settings_of_the_guide_are_accepted():
         entries = yaml.safe_load(block.split("```")[0])["datasets"]
         read = Params(datasets=entries, methods=["majority"]).datasets
         assert all(isinstance(entry, arrays.Settings) for entry in read.values())
+
+
+@pytest.mark.parametrize(
+    ("lengths", "told"),
+    [
+        (np.array([1, 2, 1e30, 1]), "lengths are not 4 numbers up to 5, as x has shape (4, 5, 3)"),
+        (np.array([1, 2, 2**63, 1], np.uint64), "lengths are not 4 numbers up to 5"),
+        (np.array([1, 2, 6, 1]), "lengths are not 4 numbers up to 5"),
+        (np.array([1, 2, -1, 1]), "lengths are not whole numbers from 0"),
+        (np.array([1, 2, np.nan, 1]), "lengths are not whole numbers from 0"),
+        (np.array([1, 2, np.inf, 1]), "lengths are not whole numbers from 0"),
+        (np.array([1j, 2, 1, 1]), "lengths are not whole numbers from 0"),
+        (np.array(["1", "2", "1", "1"]), "lengths are not whole numbers from 0"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["npz", "h5"])
+def test_lengths_that_cannot_be_are_refused(tmp_path, suffix, lengths, told):
+    content = {"x": np.ones((4, 5, 3)), "lengths": lengths if lengths.dtype.kind != "U" else lengths.astype("S")}
+    np.savez(tmp_path / "audio.npz", **content)
+    save_h5(tmp_path, **content)
+    (found,) = problems(audio, tmp_path, name=f"audio.{suffix}", values="x", lengths="lengths")
+    assert told in found
+
+
+@pytest.mark.parametrize("edges", [[0, 2, 1e30, 3, 4], [0, 2, 2**62, 3, 4], [0, -2, 2, 3, 4], [0, 2, 3, 4]])
+def test_offsets_and_lengths_of_rows_that_cannot_be_are_refused(tmp_path, edges):
+    np.savez(tmp_path / "audio.npz", x=X, starts=np.array(edges), lengths=np.array(edges[1:]))
+    for name in ("offsets", "lengths"):
+        (found,) = problems(audio, tmp_path, values="x", **{name: "starts" if name == "offsets" else "lengths"})
+        assert "audio.npz: " in found
+
+
+@pytest.mark.parametrize("odd", ["../a", "a/b", "a\0", "a\nb", "a\u202eb", ".", ".."])
+def test_ids_that_can_be_no_name_of_a_file_are_refused_before_a_file_is_opened(tmp_path, odd):
+    table = TABLE | {"id": ["a", odd, "c", "d"], "text": ["x"] * 4}
+    pd.DataFrame(table).to_parquet(tmp_path / "table.parquet")
+    entry = {"file": tmp_path / "{id}.npy"}
+    with pytest.raises(ElisionError, match="1 id that can be no name of a file") as caught:
+        arrays.prepare(settings(tmp_path, table="table.parquet", audio=entry), tmp_path)
+    assert repr(odd) in str(caught.value)
+
+
+def test_ids_with_invalid_code_points_are_refused(tmp_path):
+    ids = np.array(["a", "b", "c", "d"])
+    ids.view(np.uint32)[2] = 0xD800
+    np.savez(tmp_path / "audio.npz", x=X, who=ids)
+    (found,) = problems(audio, tmp_path, values="x", ids="who")
+    assert "text with invalid code points" in found
+    np.save(tmp_path / "who.npy", ids)
+    (found,) = problems(audio, tmp_path, values="x", ids=f"{tmp_path}/who.npy")
+    assert "text with invalid code points" in found
+
+
+def test_ids_of_hdf5_may_be_text_of_any_length(tmp_path):
+    for ids in (np.array(IDS, "S"), IDS, np.array([[name] for name in IDS], dtype=object)):
+        with h5py.File(tmp_path / "audio.h5", "w") as file:
+            file["x"] = np.arange(12.0).reshape(4, 3)
+            file.create_dataset(
+                "who",
+                data=ids,
+                **({} if isinstance(ids, list) or ids.dtype.kind == "S" else {"dtype": h5py.string_dtype()}),
+            )
+        assert (
+            audio(tmp_path, {"text": "x"}, name="audio.h5", values="x", ids="who").values.tolist()
+            == np.arange(12.0).reshape(4, 3).tolist()
+        )

@@ -331,3 +331,43 @@ def test_folds_of_the_user_replace_the_sessions(tmp_path):
     samples = Store.open(tmp_path / "store").samples
     assert [name for name in samples if name.startswith("fold-")] == ["fold-1", "fold-2", "fold-3"]
     assert len(params.runs("mine")) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda p: p[4].add(None), "trainVid should name dialogues by text"),
+        (lambda p: p[0].update({None: []}), "videoIDs should name dialogues by text"),
+        (lambda p: p[1].update({"video1": 3}), "videoLabels should hold a list for each dialogue, unlike 'video1'"),
+        (lambda p: p[1].update({"video1": "abc"}), "videoLabels should hold a list for each dialogue, unlike 'video1'"),
+        (lambda p: p[0].update({"video1": np.array(3)}), "videoIDs should hold a list for each dialogue"),
+        (
+            lambda p: p[0]["video1"].__setitem__(1, ["x"]),
+            "utterance 1 of dialogue 'video1': its id or words are no text",
+        ),
+        (lambda p: p[0]["video1"].__setitem__(1, "../a"), "1 id that can be no name of a file"),
+        (lambda p: p[0]["video1"].__setitem__(1, "a\0"), "1 id that can be no name of a file"),
+        (lambda p: p[1].update(video1=[1j, 0, 0]), "label of 1 utterance ('video1_1' nan) is outside [-3, 3]"),
+        (lambda p: p[1].update(video1=[10**30, 0, 0]), "label of 1 utterance ('video1_1' 1e+30) is outside [-3, 3]"),
+        (lambda p: p[1].update(video1=[[1, 2], 0, 0]), "label of 1 utterance ('video1_1' nan) is outside [-3, 3]"),
+    ],
+)
+def test_what_is_no_text_or_number_is_named(tmp_path, change, told):
+    parts = mosi()
+    write(tmp_path, parts)
+    change(parts)
+    (tmp_path / "labels.pkl").write_bytes(pickle.dumps(tuple(parts)))
+    assert told in message(tmp_path, None, "mosi")
+
+
+def test_names_of_dialogues_may_be_bytes_or_numbers(tmp_path):
+    parts = mosi()
+    write(tmp_path, parts)
+    expected, _ = prepare(tmp_path, "mosi")
+    for name in (str.encode, lambda dialogue: int(dialogue.removeprefix("video"))):
+        dicts = [{name(dialogue): entries for dialogue, entries in part.items()} for part in parts[:4]]
+        sets = [set(map(name, part)) for part in parts[4:]]
+        (tmp_path / "labels.pkl").write_bytes(pickle.dumps((*dicts, *sets)))
+        samples, _ = prepare(tmp_path, "mosi")
+        columns = ["id", "split", "label", "text", "position"]
+        assert samples[columns].equals(expected[columns])

@@ -175,3 +175,20 @@ def test_labels_are_classes(tmp_path):
     with pytest.raises(ValidationError, match="labels of mer2024 are classes"):
         settings(tmp_path, task="regression")
     assert settings(tmp_path, task="classification") == settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("clips", "told"),
+    [
+        ({None: {"emo": "happy"}}, "1 clip of train_corpus whose names are no text: 'None'"),
+        ({1: {"emo": "happy"}, "1": {"emo": "sad"}}, "train_corpus has two clips of one name"),
+        ({"../a": {"emo": "happy"}}, "1 id that can be no name of a file"),
+        ({"a\0b": {"emo": "happy"}}, "1 id that can be no name of a file"),
+        ({"a": {"emo": ["happy"]}}, "1 clip ('a') labelled"),
+        ({"a": {"emo": np.array(["happy", "sad"])}}, "1 clip ('a') labelled"),
+        ({"a": {"emo": None}}, "1 clip ('a') labelled 'None'"),
+    ],
+)
+def test_clips_that_have_no_name_or_no_emotion_are_named(tmp_path, clips, told):
+    np.savez_compressed(tmp_path / "label-6way.npz", train_corpus={**LABELLED, **clips})
+    assert told in message(tmp_path)

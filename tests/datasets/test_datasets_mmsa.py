@@ -324,6 +324,72 @@ PROBLEMS = {
         lambda d: d["train"].update(vision_lengths=[1, 2, np.inf, 2]),
         "train: vision_lengths of 'trainvideo1$_$2' are not whole numbers from 0",
     ),
+    "length of 10^30": (
+        lambda d: d["train"]["vision_lengths"].__setitem__(2, 10**30),
+        "train: vision_lengths of 'trainvideo1$_$2' are not whole numbers from 0 (to 1000000000)",
+    ),
+    "length of 10^30 with a point": (
+        lambda d: d["train"].update(vision_lengths=np.array([1, 2, 1e30, 2])),
+        "train: vision_lengths of 'trainvideo1$_$2' are not whole numbers from 0",
+    ),
+    "length of 2^63": (
+        lambda d: d["train"].update(vision_lengths=np.array([1, 2, 2**63, 2], np.uint64)),
+        "train: vision_lengths of 'trainvideo1$_$2' are not whole numbers from 0",
+    ),
+    "length that is no number": (
+        lambda d: d["train"].update(vision_lengths=np.array([1, 2, np.nan, 2])),
+        "train: vision_lengths of 'trainvideo1$_$2' are not whole numbers from 0",
+    ),
+    "complex lengths": (
+        lambda d: d["train"].update(vision_lengths=np.ones(4, complex)),
+        "train: vision_lengths is not an array of numbers",
+    ),
+    "complex labels": (
+        lambda d: d["train"].update(regression_labels=np.ones(4, complex)),
+        "train: regression_labels is not an array of numbers",
+    ),
+    "lengths of lists": (
+        lambda d: d["train"].update(vision_lengths=[[1], [2, 3], [1], [1]]),
+        "train: vision_lengths is not an array of numbers",
+    ),
+    "token beyond the vocabulary": (
+        lambda d: d["train"]["text_bert"][1, 0].__setitem__(1, 30522),
+        "train: text_bert of 1 sample has token ids that bert-base-uncased does not have (0 to 30521): "
+        "'trainvideo0$_$1'",
+    ),
+    "token of 10^30": (
+        lambda d: d["train"]["text_bert"][1, 0].__setitem__(1, 1e30),
+        "train: text_bert of 1 sample has token ids that are not whole numbers: 'trainvideo0$_$1'",
+    ),
+    "negative token": (
+        lambda d: d["train"]["text_bert"][1, 0].__setitem__(1, -1),
+        "train: text_bert of 1 sample has token ids that bert-base-uncased does not have (0 to 30521): "
+        "'trainvideo0$_$1'",
+    ),
+    "token that wraps around": (
+        lambda d: d["train"].update(text_bert=d["train"]["text_bert"].astype(np.int64) + 2**32),
+        "train: text_bert of 4 samples has an attention mask that is not ones followed by zeros",
+    ),
+    "path in an id": (
+        lambda d: d["train"]["id"].__setitem__(1, "../../etc$_$1"),
+        "train: 1 id that can be no name of a file, for a slash or a character that cannot be printed: '../../etc$_$1'",
+    ),
+    "NUL in an id": (lambda d: d["train"]["id"].__setitem__(1, "a\0b"), "train: 1 id that can be no name of a file"),
+    "empty id": (lambda d: d["train"]["id"].__setitem__(1, ""), "train: 1 id that can be no name of a file"),
+    "one text for all": (lambda d: d["train"].update(id="abcd"), "train: id is not a list of texts but str"),
+    "ids in a dict": (lambda d: d["train"].update(id={"a": 1}), "train: id is not a list of texts but dict"),
+    "a transcript that is none": (
+        lambda d: d["train"]["raw_text"].__setitem__(2, None),
+        "train: raw_text of 1 sample is NoneType, not text: number '3'",
+    ),
+    "an id that is a list": (
+        lambda d: d["train"]["id"].__setitem__(0, ["a"]),
+        "train: id of 1 sample is list, not text: number '1'",
+    ),
+    "ids that are not UTF-8": (
+        lambda d: d["train"].update(id=[b"\xff\xfe"] * 4),
+        "train: id of 4 samples is bytes, not text: number '1', '2', '3' and 1 more",
+    ),
     "nan": (
         lambda d: d["train"]["vision"][0].fill(np.nan),
         "train: vision of 1 sample holds nan or inf: 'trainvideo0$_$0'",
@@ -353,6 +419,38 @@ def test_each_problem_is_told_with_file_split_and_sample(tmp_path, problem):
     text = messages(broken(change), tmp_path)
     assert text.startswith(f"{tmp_path / 'features.pkl'}: ")
     assert f"1. {expected}" in text
+
+
+def test_ids_as_bytes_and_lengths_as_words_are_read_as_what_they_say(tmp_path):
+    expected = prepare(save(tmp_path, make()))
+    data = make()
+    for part in data.values():
+        part.update(
+            id=np.array([[name.encode()] for name in part["id"]]),
+            raw_text=[words.encode() for words in part["raw_text"]],
+            audio_lengths=[str(length) for length in part["audio_lengths"]],
+        )
+    samples, modalities = prepare(save(tmp_path, data))
+    pd.testing.assert_frame_equal(samples, expected[0])
+    assert np.array_equal(modalities["audio"].offsets, expected[1]["audio"].offsets)
+
+
+def test_the_vocabulary_is_that_of_the_encoder(tmp_path, caplog):
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "config.json").write_text('{"vocab_size": 20001}')
+    data = make()
+    data["valid"]["text_bert"][1, 0, 1] = 20001
+    text = messages(data, tmp_path, encoder=str(tmp_path / "encoder"))
+    assert "encoder does not have (0 to 20000): 'validvideo0$_$1'" in text
+    data["valid"]["text_bert"][1, 0, 1] = 20000
+    prepare(save(tmp_path, data), encoder=str(tmp_path / "encoder"))
+    data["valid"]["text_bert"][1, 0, 1] = 25000
+    assert "bert-base-chinese does not have (0 to 21127)" in messages(data, tmp_path, corpus="sims")
+    assert not caplog.records or "not on this machine" not in caplog.text
+    prepare(save(tmp_path, data), encoder="somebody/nothing")
+    assert "encoder somebody/nothing is not on this machine, so token ids are not compared with it" in caplog.text
+    data["valid"]["text_bert"][1, 0, 1] = -3
+    assert "does not have (0 or more)" in messages(data, tmp_path, encoder="somebody/nothing")
 
 
 def test_all_problems_are_told_at_once(tmp_path):

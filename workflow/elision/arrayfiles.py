@@ -198,21 +198,22 @@ def find_hdf5(file: "h5py.File", name: str) -> "h5py.Dataset | h5py.Group":
         elif link is None:
             raise KeyError(name)
         else:
-            raise ElisionError(_elsewhere(name, "an external link"))
+            linked = f"{found.name}/{part}".lstrip("/")
+            raise ElisionError(
+                _elsewhere(linked, "an external link", f"old.copy({linked!r}, new, expand_external=True)")
+            )
     if isinstance(found, h5py.Dataset):
+        copy = f"new[{name!r}] = old[{name!r}][()]"
         if found.external:
-            raise ElisionError(_elsewhere(name, "a dataset with external storage"))
+            raise ElisionError(_elsewhere(name, "a dataset with external storage", copy))
         if found.is_virtual:
-            raise ElisionError(_elsewhere(name, "a virtual dataset"))
+            raise ElisionError(_elsewhere(name, "a virtual dataset", copy))
         _check_stored(found)
     return found
 
 
-def _elsewhere(name: str, kind: str) -> str:
-    return (
-        f"{name} is {kind}, whose data are in another file; copy the data into this file, in Python: "
-        f"new[{name!r}] = old[{name!r}][()]"
-    )
+def _elsewhere(name: str, kind: str, copy: str) -> str:
+    return f"{name} is {kind}, whose data are in another file; copy the data into one file, with h5py: {copy}"
 
 
 def _check_stored(dataset: "h5py.Dataset") -> None:

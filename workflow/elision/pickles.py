@@ -280,17 +280,16 @@ class _Unpickler(pickle._Unpickler):
 
     dispatch: ClassVar[dict] = {code: pickle._Unpickler.dispatch[code] for code in _KEPT}
 
-    def __init__(self, file: IO[bytes], size: int, path: Path, encoding: str = "ASCII") -> None:
+    def __init__(self, file: IO[bytes], size: int, encoding: str = "ASCII") -> None:
         super().__init__(_Bounded(file, size), encoding=encoding)
-        self._path = path
 
     def find_class(self, module: str, name: str) -> _Global:
         """Look a global of the pickle up in the allow-list."""
         if (module, name) not in _ALLOWED:
             raise ElisionError(
-                f"{self._path}: this pickle wants to use {module}.{name}; only NumPy arrays and built-in containers "
-                "are read, because anything else can run code. If you trust where it comes from, load it elsewhere "
-                "and save it again with NumPy arrays, lists and dicts only"
+                f"this pickle wants to use {module}.{name}; only NumPy arrays and built-in containers are read, "
+                "because anything else can run code. If you trust where it comes from, load it elsewhere and save it "
+                "again with NumPy arrays, lists and dicts only"
             )
         return _Global(_ALLOWED[module, name])
 
@@ -387,8 +386,8 @@ def _reading(path: Path) -> Iterator[None]:
     """Turn whatever goes wrong while a file is read into an error that says what to do."""
     try:
         yield
-    except ElisionError:
-        raise
+    except ElisionError as error:
+        raise ElisionError(f"{path}: {error}") from error
     except FileNotFoundError as error:
         raise ElisionError(f"{path}: no such file; check the path in params.yaml") from error
     except OSError as error:
@@ -429,7 +428,7 @@ def load(path: Path | str, *, digest: Any = None, encoding: str = "ASCII") -> An
     with _reading(path), path.open("rb", buffering=0) as raw:
         file = io.BufferedReader(_Digesting(raw, digest) if digest else raw, 1 << 20)
         size = os.fstat(raw.fileno()).st_size
-        item = _Unpickler(file, size, path, encoding).load()
+        item = _Unpickler(file, size, encoding).load()
         while file.read(1 << 20):
             pass
         return _Builder(size)(item)
@@ -455,7 +454,7 @@ def load_archive(path: Path | str) -> dict[str, np.ndarray]:
     path = Path(path)
 
     def objects(file: IO[bytes], size: int) -> np.ndarray:
-        array = _Builder(size)(_Unpickler(file, size, path).load())
+        array = _Builder(size)(_Unpickler(file, size).load())
         if not isinstance(array, np.ndarray):
             raise ValueError("an array of objects that is no array")
         return array

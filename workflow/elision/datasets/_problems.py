@@ -33,7 +33,7 @@ def odd_ids(ids: Sequence[str]) -> Iterator[str]:
     if odd:
         yield (
             f"{plural(len(odd), 'id')} that can be no name of a file, for a slash or a character that cannot be "
-            f"printed: {some(list(map(ascii, odd)))}; spell ids with letters, numbers and signs other than /"
+            f"printed: {some(odd)}; spell ids with letters, numbers and signs other than /"
         )
 
 

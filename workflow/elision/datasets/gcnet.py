@@ -191,9 +191,7 @@ def _samples(parts: dict, settings: Settings) -> pd.DataFrame:
             person = f"{dialogue[:5]}_{speaker}" if settings.corpus == "iemocap" else dialogue
             name, said = text_of(utterance), text_of(sentence)
             if name is None or said is None:
-                refuse(
-                    settings.labels, [f"utterance {position} of dialogue {dialogue!r} has an id or words not of text"]
-                )
+                refuse(settings.labels, [f"utterance {position} of dialogue {dialogue!r}: its id or words are no text"])
             row = (name, sets[dialogue], _number(label), said, person, dialogue, position)
             rows.append(row)
     names = ["id", "split", "label", "text", "speaker", "dialogue", "position"]

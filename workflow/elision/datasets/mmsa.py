@@ -261,9 +261,7 @@ def _cells(value: object) -> list[str]:
     cells = [text_of(item) for item in items]
     if wrong := [number for number, cell in enumerate(cells, 1) if cell is None]:
         kinds = ", ".join(sorted({type(items[number - 1]).__name__ for number in wrong}))
-        raise ElisionError(
-            f"of {plural(len(wrong), 'sample')} is {kinds}, not text (number {some(wrong)} of the split)"
-        )
+        raise ElisionError(f"of {plural(len(wrong), 'sample')} is {kinds}, not text: number {some(wrong)}")
     return cells
 
 
