@@ -851,12 +851,12 @@ def test_offsets_and_lengths_of_rows_that_cannot_be_are_refused(tmp_path, edges)
         assert "audio.npz: " in found
 
 
-@pytest.mark.parametrize("odd", ["../a", "a/b", "a\0", "a\nb", "a\u202eb", ".", ".."])
-def test_ids_that_can_be_no_name_of_a_file_are_refused_before_a_file_is_opened(tmp_path, odd):
+@pytest.mark.parametrize("odd", ["a\0", "a\nb", "a\u202eb"])
+def test_ids_that_cannot_be_printed_are_refused_before_a_file_is_opened(tmp_path, odd):
     table = TABLE | {"id": ["a", odd, "c", "d"], "text": ["x"] * 4}
     pd.DataFrame(table).to_parquet(tmp_path / "table.parquet")
     entry = {"file": tmp_path / "{id}.npy"}
-    with pytest.raises(ElisionError, match="1 id that can be no name of a file") as caught:
+    with pytest.raises(ElisionError, match="1 id that cannot be printed") as caught:
         arrays.prepare(settings(tmp_path, table="table.parquet", audio=entry), tmp_path)
     assert repr(odd) in str(caught.value)
 

@@ -109,6 +109,7 @@ def test_dvc_draws_the_curves_and_shows_the_headline_metrics(metrics, methods, t
     (written,) = declared["stages"]["report"]["metrics"]
     document = {"plots": declared["plots"], "metrics": list(written)}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(document))
+    (tmp_path / "params.yaml").write_text("results: results\n")
     made = {name: make(results(metrics, histories=HISTORIES), methods) for name, make in curves.CURVES.items()}
     for name, table in made.items():
         path = tmp_path / "results" / "plots" / f"{name}.csv"

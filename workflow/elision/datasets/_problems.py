@@ -23,17 +23,16 @@ def refuse(file: Path, problems: Sequence[str]) -> None:
 
 
 def odd_ids(ids: Sequence[str]) -> Iterator[str]:
-    """Find ids that can be no name of a file, or no text.
+    """Find ids that are empty or cannot be printed. A slash is allowed, as in ``video_0001/0001``.
 
     Parameters
     ----------
     ids : sequence of str
     """
-    odd = [name for name in ids if name in ("", ".", "..") or not name.isprintable() or "/" in name]
+    odd = [name for name in ids if not name or not name.isprintable()]
     if odd:
         yield (
-            f"{plural(len(odd), 'id')} that can be no name of a file, for a slash or a character that cannot be "
-            f"printed: {some(odd)}; spell ids with letters, numbers and signs other than /"
+            f"{plural(len(odd), 'id')} that cannot be printed: {some(odd)}; spell ids with letters, numbers and signs"
         )
 
 
