@@ -1,7 +1,7 @@
 """The conda environments of the rules as tests read them: names, pins, and what distributions require."""
 
 import re
-from collections.abc import Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -43,14 +43,13 @@ def from_pip(name: str, folder: Path = ENVIRONMENTS) -> dict[str, str]:
     return dict(re.findall(r"(\S+)==(\S+)", script.read_text())) if script.exists() else {}
 
 
-def requirements(distribution: metadata.Distribution) -> Iterator[Requirement]:
-    """Yield what a distribution requires on this machine without any of its extras."""
-    for line in distribution.requires or []:
-        requirement = Requirement(line)
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            yield requirement
+def requirements(distribution: metadata.Distribution) -> list[Requirement]:
+    """Return what a distribution requires on this machine without any of its extras."""
+    found = [Requirement(line) for line in distribution.requires or [] if "extra ==" not in line]
+    return [each for each in found if each.marker is None or each.marker.evaluate()]
 
 
+@cache
 def held(name: str, folder: Path = ENVIRONMENTS) -> dict[str, metadata.Distribution | None]:
     """Return the distributions of an environment by their names on PyPI; None for one that is not installed here."""
     found: dict[str, metadata.Distribution | None] = {}
@@ -58,11 +57,12 @@ def held(name: str, folder: Path = ENVIRONMENTS) -> dict[str, metadata.Distribut
     while waiting:
         package = canonicalize_name(waiting.pop())
         if package not in found:
-            found[package] = installed(package)
-            waiting += [requirement.name for requirement in requirements(found[package])] if found[package] else []
+            found[package] = distribution = installed(package)
+            waiting += [requirement.name for requirement in requirements(distribution)] if distribution else []
     return found | {canonicalize_name(package): installed(package) for package in from_pip(name, folder)}
 
 
+@cache
 def installed(name: str) -> metadata.Distribution | None:
     try:
         return metadata.distribution(name)
