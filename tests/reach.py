@@ -61,7 +61,7 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
 
 @cache
 def parts(module: str) -> dict[str, ast.AST]:
-    """Parse a module into its functions, classes and values by name, what `python -m` does, and all that runs at once."""
+    """Parse a module: its functions, classes and values by name, what `python -m` does, and what runs at once."""
     body = ast.parse(file(module).read_text(encoding="utf-8")).body
     named = {node.name: node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     program = [node for node in body if isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"]
@@ -224,6 +224,8 @@ class Visitor(ast.NodeVisitor):
             self.generic_visit(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
+        if node.attr == "__path__":  # of a package, to list its modules
+            return
         if found := self.modules_of(node.value):
             self.reach(found, node.attr)
             for each in ast.iter_child_nodes(node.value):
@@ -259,9 +261,8 @@ class Visitor(ast.NodeVisitor):
 
 
 def fitting(name: ast.AST, module: str) -> list[str]:
-    """Return the modules whose names fit that of a call of import_module; none for a name of which nothing is known."""
-    if not isinstance(name, ast.JoinedStr):
-        return []
+    """Return the modules whose names fit that of a call of import_module."""
+    assert isinstance(name, ast.JoinedStr), f"{module}: cannot tell which modules {ast.unparse(name)} names"
     pattern = ""
     for piece in name.values:
         if isinstance(piece, ast.Constant):
@@ -278,8 +279,8 @@ visited = cache(Visitor)
 def imports(root: Part, *, foreign: Iterable[str] = ()) -> set[Import]:
     """Return what a part imports of others, directly or through others of ours.
 
-    ``foreign`` are modules that only other jobs use. Every job reads all of the params, so they count for what the params
-    ask of them.
+    ``foreign`` are modules that only other jobs use. Every job reads all of the params, so they count for what the
+    params ask of them.
     """
     seen: set[Part] = set()
     found: set[Import] = set()
