@@ -16,7 +16,7 @@ import yaml
 from packaging.utils import canonicalize_name
 from workflow_project import REPOSITORY, SMALL, changed
 
-from environments import ENVIRONMENTS, held
+from environments import ENVIRONMENTS, document, held
 
 pytest.importorskip("rattler", reason="needs a solver: pip install -e .[dev]")
 
@@ -171,6 +171,8 @@ def test_the_recipe_for_pin_files_makes_one_that_snakemake_installs(ran, tmp_pat
         checkout.type(command.replace("/tmp/", f"{tmp_path}/"))
     [pins] = (checkout.folder / "envs").glob("*.pin.txt")
     assert pins.name == "report.linux-64.pin.txt"
+    [keeping] = commands("What reruns")
+    assert "Nothing to be done" in checkout.type(f"{keeping} -n")
     said = checkout.type(f"snakemake --cores 2 --use-conda {MANIFEST}")
     assert f"Using pinnings from {pins}" in said.replace("workflow/rules/../../", "")
     assert "1 of 1 steps (100%) done" in said
@@ -178,6 +180,14 @@ def test_the_recipe_for_pin_files_makes_one_that_snakemake_installs(ran, tmp_pat
     prefix = copied.parent / copied.name.removesuffix(".pin.txt")
     assert checkout.type(f"conda list --explicit --md5 --prefix {prefix}") == pins.read_text()
     pins.unlink()
+
+
+@pytest.mark.parametrize("name", ["data", "features", "report", "train-cpu"])
+def test_what_conda_would_install_can_be_asked_for(started, name):
+    [command] = commands("If conda cannot solve an environment")
+    asked = document(name)["dependencies"]
+    packages = started.type(command.replace("report", name)).split()[::2]
+    assert {re.match(r"[\w-]+", line)[0] for line in asked} <= set(packages)
 
 
 def test_the_environment_for_gpus_is_created_where_conda_is_told_of_cuda_alone(started):
