@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make demo    install, run the whole workflow on params.yaml, print the headline table"
-	@echo "make test    install, run the tests (ALL=1: also those of DVC, of Slurm and of kills, about 15 minutes more)"
+	@echo "make test    install, run the tests (ALL=1: also those of DVC, Slurm, conda and kills, about 20 minutes more)"
 	@echo "make lint    ruff, snakefmt, snakemake --lint"
 	@echo "make format  ruff format, snakefmt"
 	@echo "make clean   delete results/ (not the environment, not data/)"

@@ -1,166 +1,134 @@
 """The conda environments of the rules: their pins, what they hold, and what Snakemake does with them.
 
-There is no conda here: a small program stands in for it, which makes environments out of the packages of this one.
+What each must hold is read from the rules and from the code of the verbs. Here a small program that makes environments
+out of the packages of this one replaces conda; tests/workflow/test_workflow_conda.py creates the real environments.
 """
 
 import ast
-import importlib.util
 import os
 import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
+from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
-REPOSITORY = Path(__file__).parent.parent
-ENVIRONMENTS = REPOSITORY / "envs"
-BEHIND_EVERY_VERB = ("layout", "recipe", "store", "progress")
-TRAINING = (
-    "devices",
-    "training.trainer",
-    "training.index",
-    "evaluation.predict",
-    "evaluation.metrics",
-    "methods.lnln",
-    "methods.self_mm",
-    "methods.ramer",
-    "methods.hrlf",
-)
-MODULES = {
-    "data": ("datasets._prepare", "datasets.demo", "datasets.clips"),
-    "features": (
-        "devices",
-        "datasets._prepare",
-        "datasets.arrays",
-        "datasets.mmsa",
-        "features.shards",
-        "features.text",
-        "features.audio",
-        "features.vision",
-        "features.align",
-    ),
-    "train-cpu": TRAINING,
-    "train-gpu": TRAINING,
-    "report": (
-        "manifest",
-        "corruption.plan",
-        "evaluation.aggregate",
-        "evaluation.significance",
-        "evaluation.representations",
-        "report",
-        "report.page",
-    ),
-}
-NAMES = [*MODULES, "pyfeat"]
-# Only where py-feat is: envs/pyfeat.yaml.
-ELSEWHERE = {"feat", "huggingface_hub"}
-# What conda-forge calls otherwise than PyPI.
-PYPI = {
-    "huggingface_hub": "huggingface-hub",
-    "matplotlib-base": "matplotlib",
-    "py-opencv": "opencv-python-headless",
-    "py-xgboost": "xgboost",
-    "pysoundfile": "soundfile",
-    "python-flatbuffers": "flatbuffers",
-    "pytorch": "torch",
-    "pytorch-cpu": "torch",
-    "pytorch-gpu": "torch",
-}
+import reach
+from elision.params import dataset_source, source_names
+from environments import ENVIRONMENTS, NAMES, PYPI, REPOSITORY, document, from_conda, from_pip, held
+
+RULES = REPOSITORY / "workflow" / "rules"
+# What changes numbers, by the names of PyPI: the only exact versions.
+EXACT = {"av", "librosa", "numba", "numpy", "pandas", "scikit-learn", "scipy", "torch", "transformers"}
+EXACT_OF_PYFEAT = {"timm", "torchcodec", "torchvision", "xgboost"}
 # py-feat, and what nothing else needs: constraints.txt does not have it.
-OF_PYFEAT = {
-    "celluloid",
-    "easing-functions",
-    "numexpr",
-    "plotly",
-    "py-feat",
-    "seaborn",
-    "skops",
-    "timm",
-    "torchcodec",
-    "torchvision",
-    "xgboost",
-}
+OF_PYFEAT = EXACT_OF_PYFEAT | {"celluloid", "easing-functions", "numexpr", "plotly", "py-feat", "seaborn", "skops"}
+# The distribution of a package that is not installed where tests run.
+ABSENT = {"feat": "py-feat"}
+# The names that rules give to datasets of one kind, and what sources of it make.
+KINDS = {"MEDIA": "clips", "SEQUENCES": "sequences"}
 
 
-def document(name):
-    return yaml.safe_load((ENVIRONMENTS / f"{name}.yaml").read_text())
+class Use(NamedTuple):
+    """A verb that a rule runs in an environment, and modules that only its jobs in other environments use."""
+
+    environment: str
+    verb: str
+    foreign: frozenset[str] = frozenset()
 
 
-def from_conda(name):
-    """Return names and versions of what conda installs, apart from Python and pip."""
-    lines = [line for line in document(name)["dependencies"] if line not in ("python =3.11", "pip")]
-    return dict(re.fullmatch(r"([\w-]+) ==([\w.]+)", line).groups() for line in lines)
+def assigned(name):
+    """Return the expressions that the files of the rules assign to a name."""
+    lines = "".join(path.read_text() for path in RULES.glob("*.smk"))
+    return [ast.parse(value, mode="eval").body for value in re.findall(rf"^{name} = (.+)$", lines, re.MULTILINE)]
 
 
-def from_pip(name):
-    """Return names and versions of what the script after the deployment installs."""
-    script = ENVIRONMENTS / f"{name}.post-deploy.sh"
-    return dict(re.findall(r"(\S+)==(\S+)", script.read_text())) if script.exists() else {}
+def texts(node, given):
+    """Yield every text that an expression of a rule can be, with the values of wildcards in its conditions."""
+    if isinstance(node, ast.Constant):
+        yield node.value, given
+    elif isinstance(node, ast.Lambda):
+        yield from texts(node.body, given)
+    elif isinstance(node, ast.Name):
+        for value in assigned(node.id):
+            yield from texts(value, given)
+    elif isinstance(node, ast.FormattedValue):
+        yield from texts(node.value, given)
+    elif isinstance(node, ast.IfExp):
+        equal = [each for each in ast.walk(node.test) if isinstance(each, ast.Compare)]
+        asked = {each.left.attr: each.comparators[0].value for each in equal}
+        yield from texts(node.body, given | asked)
+        yield from texts(node.orelse, given)
+    elif isinstance(node, ast.JoinedStr):
+        found = [("", given)]
+        for piece in node.values:
+            found = [(text + more, now) for text, known in found for more, now in texts(piece, known)]
+        yield from found
+    else:
+        raise AssertionError(f"cannot tell what {ast.unparse(node)} is")
 
 
-def constraints():
-    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
-    return dict(re.findall(r"^([\w.-]+)==(\S+)", "\n".join(lines), re.M))
+@cache
+def uses():
+    """Return which verb the rules run in which environment."""
+    modalities = reach.WORDS["modality"].split("|")
+    rules = "".join(path.read_text() for path in sorted(RULES.glob("*.smk")))
+    found = set()
+    for rule in re.findall(r"^rule .*?(?=^\S|\Z)", rules, re.MULTILINE | re.DOTALL):
+        [verb] = re.findall(r"python -m elision ([\w-]+)", rule)
+        [conda] = re.findall(r"^    conda:\n        (.+)$", rule, re.MULTILINE)
+        kind = next((kind for name, kind in KINDS.items() if f"dataset=any_of({name})" in rule), "")
+        sources = {name for name in source_names() if kind in ("", dataset_source(name).MAKES)}
+        assert all(
+            part.module.rpartition(".")[2] not in set(source_names()) - sources
+            for name in sources
+            for part in reach.imported(f"elision.datasets.{name}").values()
+        )
+        for path, given in texts(ast.parse(conda, mode="eval").body, {}):
+            foreign = {f"elision.datasets.{name}" for name in set(source_names()) - sources}
+            foreign |= {f"elision.features.{name}" for name in modalities if given.get("modality", name) != name}
+            found.add(Use(Path(path).stem, verb, frozenset(foreign)))
+    return sorted(found, key=str)
 
 
-def with_requirements(names):
-    """Return distributions and all that they require on this machine."""
-    found, waiting = set(), list(names)
-    while waiting:
-        name = waiting.pop().lower().replace("_", "-")
-        if name in found:
+distributions_of_packages = cache(metadata.packages_distributions)
+
+
+def lacking(use, folder=ENVIRONMENTS):
+    """Return what a verb imports and its environment lacks, as sentences.
+
+    Where the verb says so without a package, such as an extractor that is one of two, another environment of the same
+    verb may hold the package. Where the verb goes on without the package, none has to.
+    """
+    main = reach.imported("elision.__main__")["main"].module
+    verb = reach.resolve(reach.Part(main, use.verb.replace("-", "_")))
+    assert verb.name, f"no function is named like the verb {use.verb}"
+    same = [other.environment for other in uses() if other.verb == use.verb]
+    missing = set()
+    for found in reach.imports(verb, foreign=use.foreign):
+        if found.package in sys.stdlib_module_names or found.without == "goes on":
             continue
-        found.add(name)
-        try:
-            requirements = metadata.requires(name) or []
-        except metadata.PackageNotFoundError:
-            continue
-        waiting += [re.split(r"[\s;<>=!~\[(]", line)[0] for line in requirements if "extra ==" not in line]
-    return found
-
-
-def imports(modules):
-    """Return the top-level packages that modules of ours import, directly or through others of ours."""
-    seen, packages, waiting = set(), set(), [f"elision.{module}" for module in modules]
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        try:
-            spec = importlib.util.find_spec(name)
-        except ModuleNotFoundError:
-            continue
-        if spec is None or not spec.origin:
-            continue
-        tree = ast.parse(Path(spec.origin).read_text())
-        typing_only = {
-            node
-            for block in ast.walk(tree)
-            if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
-            for node in ast.walk(block)
-        }
-        for node in ast.walk(tree):
-            if node in typing_only:
-                continue
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            waiting += [n for n in names if n.startswith("elision.")]
-            packages |= {n.split(".")[0] for n in names if not n.startswith("elision")}
-    return packages - set(sys.stdlib_module_names) - ELSEWHERE
+        options = distributions_of_packages().get(
+            found.package, [{"feat": "py-feat"}.get(found.package, found.package)]
+        )
+        places = same if found.without == "says so" else [use.environment]
+        if not any(canonicalize_name(name) in held(place, folder) for name in options for place in places):
+            missing.add(f"envs/{use.environment}.yaml lacks {found.package}, which {found.module} imports")
+    return missing
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_environment_has_one_channel_and_exact_versions_that_pip_does_not_change(name):
+def test_an_environment_has_one_channel_and_packages_that_pip_does_not_change(name):
     found = document(name)
-    assert found["channels"] == ["conda-forge", "nodefaults"]
+    assert found["channels"] == ["conda-forge"]
     assert all(isinstance(line, str) for line in found["dependencies"])  # a section `pip:` is lost by a pin file
     assert from_conda(name)
     script = ENVIRONMENTS / f"{name}.post-deploy.sh"
@@ -172,13 +140,24 @@ def test_an_environment_has_one_channel_and_exact_versions_that_pip_does_not_cha
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_environment_has_the_versions_of_the_constraints(name):
-    expected = constraints()
-    # The last number of OpenCV's wheels counts wheels.
-    expected["opencv-python-headless"] = expected["opencv-python-headless"].rpartition(".")[0]
-    found = {PYPI.get(package, package): version for package, version in from_conda(name).items()} | from_pip(name)
-    assert set(found) - set(expected) == (OF_PYFEAT if name == "pyfeat" else set())
-    assert {p: v for p, v in found.items() if p in expected} == {p: expected[p] for p in found if p in expected}
+def test_what_changes_numbers_has_the_exact_version_that_is_tested_and_the_rest_a_lower_bound(name):
+    lines = (REPOSITORY / "constraints.txt").read_text()
+    tested = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", lines, re.MULTILINE))
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"]
+    declared = dict(re.fullmatch(r"([\w-]+)(\S*)", line).groups() for line in project)
+    found = {PYPI.get(package, package): limits for package, limits in from_conda(name).items()}
+    assert {package for package, limits in found.items() if limits.startswith("==")} == set(found) & (
+        EXACT | EXACT_OF_PYFEAT
+    )
+    assert all(limits.startswith(("==", ">=")) for limits in found.values())
+    bounds = {package: limits for package, limits in found.items() if limits.startswith(">=")}
+    assert all(bounds[package] == declared[package] for package in set(bounds) & set(declared))
+    found |= {package: f"=={version}" for package, version in from_pip(name).items()}
+    assert set(found) - set(tested) == (OF_PYFEAT if name == "pyfeat" else set())
+    for package in set(found) & set(tested):
+        assert tested[package] in SpecifierSet(found[package]), package
+        if found[package].startswith("=="):
+            assert found[package] == f"=={tested[package]}"
 
 
 def test_the_environments_of_training_differ_in_the_build_of_pytorch_alone():
@@ -188,31 +167,43 @@ def test_the_environments_of_training_differ_in_the_build_of_pytorch_alone():
     assert from_pip("train-cpu") == from_pip("train-gpu")
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_an_environment_holds_what_its_verbs_import(name):
-    packages = {PYPI.get(package, package) for package in from_conda(name)} | set(from_pip(name))
-    held = with_requirements(packages)
-    distributions = metadata.packages_distributions()
-    for package in imports(BEHIND_EVERY_VERB + MODULES[name]):
-        options = {option.lower().replace("_", "-") for option in distributions.get(package, [package])}
-        assert options & held, f"envs/{name}.yaml lacks {package}"
+def test_every_rule_runs_in_an_environment_that_is_there():
+    assert {use.environment for use in uses()} == set(NAMES)
 
 
-def test_every_environment_of_a_rule_is_there():
-    rules = "".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
-    for name in re.findall(r"envs/([\w-]+)\.yaml", rules):
-        assert (ENVIRONMENTS / f"{name}.yaml").exists()
-    assert {path.stem for path in ENVIRONMENTS.glob("*.yaml")} == set(NAMES)
+@pytest.mark.parametrize("use", uses(), ids=lambda use: f"{use.environment} {use.verb}")
+def test_an_environment_holds_what_its_verbs_import(use):
+    assert lacking(use) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "verbs"),
+    [
+        ("report", "psutil", {"collect", "aggregate", "significance", "report"}),  # imported by what the verb imports
+        ("report", "jinja2", {"report"}),
+        ("data", "scikit-image", {"prepare"}),  # imported in a function of a dataset, found by its name
+        ("features", "h5py", {"prepare"}),
+        ("features", "librosa", {"extract", "merge"}),  # of a modality, found by its name
+        ("features", "mediapipe", {"extract"}),  # one of two extractors, and the other environment has the other
+        ("train-cpu", "transformers", {"train", "index", "evaluate", "represent"}),
+        ("train-gpu", "pytorch-gpu", {"train", "index", "evaluate", "represent"}),
+        ("pyfeat", "py-feat", {"extract"}),
+    ],
+)
+def test_a_package_that_an_environment_loses_is_missed(tmp_path, name, package, verbs):
+    for path in ENVIRONMENTS.iterdir():
+        lines = path.read_text().splitlines(keepends=True)
+        if path.name.startswith(f"{name}."):
+            lines = [re.sub(rf" {package}==\S+", "", line) for line in lines if not line.startswith(f"  - {package} ")]
+        (tmp_path / path.name).write_text("".join(lines))
+    missed = {use.verb for use in uses() if use.environment == name and lacking(use, tmp_path)}
+    assert missed == verbs
 
 
 def test_the_command_line_starts_in_every_environment_without_an_installation(tmp_path):
-    common = set.intersection(*({PYPI.get(p, p) for p in from_conda(name)} for name in NAMES))
-    for name in with_requirements(common):
-        try:
-            files = metadata.files(name)
-        except metadata.PackageNotFoundError:
-            continue  # of another platform
-        for part in {file.parts[0] for file in files} - {"..", "__pycache__"}:
+    common = set.intersection(*(set(held(name)) for name in NAMES))
+    for distribution in filter(None, (held("report")[package] for package in common)):
+        for part in {file.parts[0] for file in distribution.files} - {"..", "__pycache__"}:
             link = tmp_path / part
             if not link.exists():
                 link.symlink_to(Path(sysconfig.get_path("purelib")) / part)
@@ -228,6 +219,32 @@ def test_the_command_line_starts_in_every_environment_without_an_installation(tm
     assert done.returncode == 0, done.stderr
     assert "prepare" in done.stdout
     assert not (tmp_path / "torch").exists()
+
+
+def test_the_face_mesh_runs_with_what_its_environment_holds():
+    """pip installs mediapipe without what it declares, so what it imports has to be there for other reasons."""
+    there = set(held("features"))
+    absent = {
+        package
+        for package, owners in distributions_of_packages().items()
+        if package != "elision" and not there & {canonicalize_name(owner) for owner in owners}
+    }
+    assert {"absl", "flatbuffers"} & absent == {"absl", "flatbuffers"} & set(distributions_of_packages())
+    program = f"""
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {absent}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+import numpy as np
+from elision.features.vision import NAMES, _mediapipe
+print(_mediapipe([np.zeros((32, 32, 3), np.uint8)], None).shape == (1, len(NAMES)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["True"], done.stderr
 
 
 CONDA = f"""#!{sys.executable}
@@ -298,6 +315,5 @@ def test_a_job_in_an_environment_finds_the_package_and_the_limit_of_gpus_holds(p
     said = project({"jobs_per_gpu": 3}, "--use-conda", target)
     assert 'Provided resources: gpu=Resource("gpu", 6)' in said
     assert (project.folder / target).exists()
-    assert (project.folder / "base" / "pip.log").read_text() == (
-        "-m pip install --no-deps espeakng-loader==" + from_pip("data")["espeakng-loader"] + "\n"
-    )
+    asked = " ".join(f"{name}=={version}" for name, version in from_pip("data").items())
+    assert (project.folder / "base" / "pip.log").read_text() == f"-m pip install --no-deps {asked}\n"

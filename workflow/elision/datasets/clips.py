@@ -26,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -36,10 +36,12 @@ from elision.datasets._paths import ALLOW, below
 from elision.datasets._problems import refuse, warn_of_shared_speakers
 from elision.errors import ElisionError
 from elision.files import is_file
-from elision.media import Media, probe
 from elision.params import DatasetSettings, suggestion
 from elision.progress import track
 from elision.task import SPLITS
+
+if TYPE_CHECKING:
+    from elision.media import Media
 
 MAKES = "clips"
 
@@ -397,8 +399,9 @@ def _words(path: Path) -> list[tuple[str, float, float]]:
     return words
 
 
-def _media(files: list[dict[str, Path]], folder: Path, problems: list[tuple[int, str]]) -> list[Media | None]:
+def _media(files: list[dict[str, Path]], folder: Path, problems: list[tuple[int, str]]) -> "list[Media | None]":
     """Open every media file; several at a time, because most of the time goes into waiting for the disk."""
+    from elision.media import Media, probe  # params import this module, and so every job does, also one without PyAV
 
     def look(named: dict[str, Path]) -> Media | ElisionError | None:
         if "path" not in named:

@@ -28,9 +28,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import h5py
 import numpy as np
 import pandas as pd
 from pydantic import Field
@@ -43,6 +42,9 @@ from elision.params import AS_CORPUS, PublishedCorpus
 from elision.progress import track
 from elision.store import Header, Sequences
 from elision.task import CORPORA, MODALITIES
+
+if TYPE_CHECKING:
+    import h5py
 
 MAKES = "sequences"
 
@@ -321,6 +323,8 @@ def _person(name: str, corpus: str) -> tuple[str | None, str | None]:
 
 def _sequences(modality: str, names: list[str], settings: Settings) -> tuple[Sequences | None, list[str]]:
     """Read one modality of all utterances, and find what is wrong with it."""
+    import h5py  # params import this module, and so every job does
+
     path = settings.files[modality]
     published, width = PUBLISHED[settings.corpus][modality]
     found, wrong = [], {}
@@ -363,8 +367,10 @@ def _sequences(modality: str, names: list[str], settings: Settings) -> tuple[Seq
     return sequences, []
 
 
-def _frames(file: h5py.File, name: str) -> np.ndarray:
+def _frames(file: "h5py.File", name: str) -> np.ndarray:
     """Read the frames [T, d] float32 of an utterance."""
+    import h5py
+
     try:
         dataset = find_hdf5(file, name)
     except KeyError:
