@@ -703,6 +703,9 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
         settings={"params": settings.model_dump(mode="json"), "versions": versions("report")},
         provenance=f"{identity} {digest(data)}",
     )
+    asked = {layout.root / name for name in reports.files({n: e.task for n, e in settings.datasets.items()})}
+    there = (path for folder in ("tables", "figures", "plots") for path in (layout.root / folder).glob("*"))
+    kept.put_aside(layout, (path for path in there if path.is_file() and path not in asked))
     remember(layout.root / "report.html")
 
 
