@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from elision import kept
+from elision.files import sha256
 from elision.layout import Layout
 from elision.store import write_table, write_tensors
 
@@ -23,7 +24,7 @@ def train(layout: Layout, identity: str, *, run=RUN, data: str = "abc", text: st
     weights.parent.mkdir(parents=True, exist_ok=True)
     weights.write_text(text)
     history.write_text("epoch\n")
-    record.write_text(json.dumps({"provenance": {"identity": identity, "data": data}, "weights": text}))
+    record.write_text(json.dumps({"provenance": {"identity": identity, "data": data}, "weights": sha256(weights)}))
     return record
 
 
@@ -67,7 +68,15 @@ def test_work_made_from_other_data_or_weights_does_not_come_back(layout, known):
     record = train(layout, "one")
     kept.put_aside(layout, kept.together(layout.root, record))
     assert not kept.make_room(layout, record, "one", **known)
-    assert kept.make_room(layout, record, "one", data="abc", weights="weights", missing=None)
+    weights = json.loads(next(layout.unused.rglob("run.json")).read_text())["weights"]
+    assert kept.make_room(layout, record, "one", data="abc", weights=weights, missing=None)
+
+
+def test_a_run_whose_weights_are_damaged_does_not_come_back(layout):
+    record = train(layout, "one")
+    kept.put_aside(layout, kept.together(layout.root, record))
+    next(layout.unused.rglob("model.safetensors")).write_text("zeros")
+    assert not kept.make_room(layout, record, "one")
 
 
 def test_a_row_of_the_same_settings_does_not_take_the_work_of_another(layout):

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from elision.errors import ElisionError, plural
+from elision.files import sha256
 from elision.layout import Layout
 
 _UNFINISHED = "unfinished"
@@ -108,6 +109,8 @@ def make_room(layout: Layout, path: Path, expected: str, **made_from: str | None
             _go_on(layout, path.parent)
         return False
     provenance = made_by(there)
+    if path.name == "run.json" and sha256(there.with_name("model.safetensors")) != provenance.get("weights"):
+        return False  # damaged
     if any(value and provenance.get(name) != value for name, value in made_from.items()):
         return False
     inside = layout.unused / expected
@@ -150,7 +153,8 @@ def unused(layout: Layout) -> str:
         if noun and folder != _UNFINISHED and path.name.endswith(ending):
             counts[noun] = counts.get(noun, 0) + 1
     told = [plural(counts[noun], noun) for _, noun in _COUNTED.values() if noun in counts]
-    return f"{', '.join(told) or 'parts of unfinished jobs'} ({sum(f.stat().st_size for f in files) / 1e6:.1f} MB)"
+    size = sum(path.stat().st_size for path in files) / 1e6
+    return f"{', '.join(told) or 'unfinished jobs, tables and figures'} ({size:.1f} MB)"
 
 
 def notice(layout: Layout) -> str:
