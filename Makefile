@@ -10,11 +10,12 @@ WORKERS ?= auto
 # Python keeps what it has compiled: each module when it is first used, so that the installation need not compile all.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test conda lint format clean
 
 help:
 	@echo "make demo    install, run the whole workflow on params.yaml, print the headline table"
-	@echo "make test    install, run the tests (ALL=1: also those of DVC, Slurm, conda and kills, about 20 minutes more)"
+	@echo "make test    install, run the tests (ALL=1: also those of DVC, Slurm and kills, about 15 minutes more)"
+	@echo "make conda   install, run the workflow in environments of conda (about 5 minutes, some gigabytes)"
 	@echo "make lint    ruff, snakefmt, snakemake --lint"
 	@echo "make format  ruff format, snakefmt"
 	@echo "make clean   delete results/ (not the environment, not data/)"
@@ -35,7 +36,10 @@ demo: $(INSTALLED)
 	@$(BIN)/elision headline
 
 test: $(INSTALLED)
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(ALL),-m "")
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(ALL),-m "not conda")
+
+conda: $(INSTALLED)
+	$(BIN)/pytest -m conda tests/workflow/test_workflow_conda.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

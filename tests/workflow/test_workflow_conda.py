@@ -23,6 +23,7 @@ pytest.importorskip("rattler", reason="needs a solver: pip install -e .[dev]")
 pytestmark = [
     pytest.mark.workflow,
     pytest.mark.orchestration,
+    pytest.mark.conda,
     pytest.mark.skipif(
         (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the channel is for Linux on x86-64"
     ),
@@ -46,8 +47,13 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.base, self.channels = folder / "project", folder / "base", folder / "channels"
-        shutil.copytree(REPOSITORY / "workflow", self.folder / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(REPOSITORY / "envs", self.folder / "envs")
+        shutil.copytree(
+            REPOSITORY / "workflow",
+            self.folder / "workflow",
+            ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
+        )
+        for name in ("envs", "profiles"):  # the profile shows the logs of jobs that fail
+            shutil.copytree(REPOSITORY / name, self.folder / name)
         shutil.copy(REPOSITORY / "Snakefile", self.folder)
         self.write(PARAMS)
         (self.base / "bin").mkdir(parents=True)
