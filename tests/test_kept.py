@@ -140,6 +140,16 @@ def test_an_interrupted_training_goes_on(layout):
     assert (folder / "state.pt").read_text() == "state"
 
 
+def test_tables_and_figures_move_though_they_do_not_say_how_they_were_made(layout):
+    paths = [layout.root / "figures" / "curve_f1_other.svg", layout.root / "tables" / "mine.csv"]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        path.write_text("of another dataset")
+    assert kept.put_aside(layout, paths) == 0
+    assert files(layout) == {"unused/unfinished/figures/curve_f1_other.svg", "unused/unfinished/tables/mine.csv"}
+    assert "elision clean --unused" in kept.notice(layout)
+
+
 def test_a_link_into_a_cache_is_kept_as_a_file(layout, tmp_path):
     record = train(layout, "one")
     weights = record.with_name("model.safetensors")

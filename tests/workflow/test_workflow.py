@@ -185,17 +185,6 @@ def test_what_the_params_no_longer_ask_for_is_not_counted(small, tmp_path):
     assert not (results / "models" / "demo" / "self_mm-short").exists()
 
 
-def test_tables_and_figures_of_what_is_no_longer_asked_for_move_away(small):
-    results = small.folder / "results"
-    for name in ("figures/curve_f1_other.svg", "tables/mine.csv"):
-        (results / name).write_text("of another dataset")
-    done = small.elision("report")
-    assert done.returncode == 0, done.stderr
-    assert not (results / "figures" / "curve_f1_other.svg").exists()
-    assert (results / "unused" / "unfinished" / "tables" / "mine.csv").read_text() == "of another dataset"
-    shutil.rmtree(results / "unused")
-
-
 def test_the_snakemake_report_holds_the_tables_and_figures(small, tmp_path):
     small.snakemake("--report", str(tmp_path / "report.html"))
     page = (tmp_path / "report.html").read_text()
