@@ -1,8 +1,10 @@
 import hashlib
 import json
+import os
 import re
 import time
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -213,6 +215,19 @@ def test_speech_repeats_itself_and_sets_a_time_for_every_word():
     assert first == second
     assert [word for word, _ in first.words] == ["Well", "the", "film", "was", "not", "very", "good"]
     assert 1 < first.duration < 3
+
+
+@pytest.mark.parametrize("length", [1, 100, 200])
+def test_speech_is_the_same_however_long_the_path_of_the_synthesiser_is(tmp_path, monkeypatch, length):
+    """espeak-ng has 160 characters for a path, and conda environments in a project's folder have longer ones."""
+    import espeakng_loader
+
+    folder = tmp_path / ("a" * length)
+    folder.mkdir()
+    (folder / "espeakng_loader").symlink_to(Path(espeakng_loader.__file__).parent)
+    expected = _speech.speak("Well, the film was not very good.", VOICE)
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    assert _speech.speak("Well, the film was not very good.", VOICE) == expected
 
 
 def pitch(samples, sample_rate):

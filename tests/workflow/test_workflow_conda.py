@@ -33,6 +33,8 @@ HERE = Path(__file__).parent
 DOCS = (REPOSITORY / "docs" / "conda.md").read_text()
 PARAMS = changed(SMALL, methods=["majority", "text_only"], corruption={"random": [0.0, 0.5]}, train={"epochs": 1})
 MANIFEST = "results/datasets/MANIFEST"
+# As long as those of users, so that what has little room for the path of an environment fails here.
+FOLDER = "a-project-with-" + "a-long-name-" * 5
 LOOK = """
 import importlib.metadata, importlib.util, json, sys, elision
 names = sorted(found.name for found in importlib.metadata.distributions())
@@ -46,7 +48,7 @@ class Checkout:
     """A copy of the project, in which one types commands with conda on the PATH."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.base, self.channels = folder / "project", folder / "base", folder / "channels"
+        self.folder, self.base, self.channels = folder / FOLDER, folder / "base", folder / "channels"
         shutil.copytree(
             REPOSITORY / "workflow",
             self.folder / "workflow",
@@ -159,8 +161,8 @@ def test_a_job_fails_without_a_package_that_the_tests_have(ran):
     checkout, _ = ran
     [package] = checkout.environment("report").glob("lib/python*/site-packages/psutil")
     package.rename(package.with_name("elsewhere"))
-    checkout.type(f"snakemake --cores 2 --use-conda --force {MANIFEST}", succeeds=False)
-    assert "No module named 'psutil'" in (checkout.folder / "results/logs/collect/datasets.log").read_text()
+    said = checkout.type(f"snakemake --cores 2 --use-conda --force {MANIFEST}", succeeds=False)
+    assert "No module named 'psutil'" in said
     package.with_name("elsewhere").rename(package)
     checkout.type(f"snakemake --cores 2 --use-conda {MANIFEST}")
 

@@ -8,6 +8,7 @@ and ends.
 import ctypes
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -116,10 +117,11 @@ def _synthesise(text: str, name: str, **parameters: int) -> Speech:
     import espeakng_loader
 
     library = ctypes.CDLL(espeakng_loader.get_library_path())
-    folder = str(Path(espeakng_loader.get_data_path()).parent).encode()
-    sample_rate = library.espeak_Initialize(_SYNCHRONOUS, 0, folder, _DO_NOT_EXIT)
+    folder = Path(espeakng_loader.get_data_path()).parent
+    os.chdir(folder)  # espeak-ng has 160 characters for a path; those of conda environments are longer
+    sample_rate = library.espeak_Initialize(_SYNCHRONOUS, 0, b".", _DO_NOT_EXIT)
     if sample_rate <= 0:
-        raise OSError(f"no voices in {folder.decode()}")
+        raise OSError(f"no voices in {folder}")
     library.espeak_ng_SetRandSeed(ctypes.c_long(1))
     chunks, words = [], []
 
