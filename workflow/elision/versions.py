@@ -9,6 +9,7 @@ from functools import cache
 from importlib import metadata
 
 _OPENCV = ("opencv-contrib-python", "opencv-contrib-python-headless", "opencv-python", "opencv-python-headless")
+_FAISS = ("faiss", "faiss-cpu", "faiss-gpu")  # as conda-forge calls it, and as PyPI does
 _MODEL = ("numpy", "tokenizers", "torch", "transformers")
 # By step. Where one of them is not installed, the step does without.
 _LIBRARIES = {
@@ -25,8 +26,8 @@ _LIBRARIES = {
     "align": ("numpy", "tokenizers", "transformers"),
     "corrupt": ("numpy",),
     "train": _MODEL,
-    "search": ("faiss-cpu", "faiss-gpu"),
-    "index": ("faiss-cpu", "faiss-gpu", *_MODEL),
+    "search": _FAISS,
+    "index": (*_FAISS, *_MODEL),
     "evaluate": _MODEL,
     "represent": _MODEL,
     "aggregate": ("numpy", "pandas"),
