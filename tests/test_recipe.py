@@ -293,3 +293,39 @@ def test_fetched_weights_of_py_feat_are_an_input_of_vision(tmp_path, monkeypatch
     first = vision()
     path.write_text("other weights")
     assert len({before, first, vision()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "changed"),
+    [
+        ("evaluation/metrics.py", "outputs.argmax(1)", "outputs.argmin(1)", {"train", "evaluate"}),
+        ("evaluation/metrics.py", "CORPORA[corpus].metrics", "'sims'", {"train", "evaluate"}),
+        ("task.py", "int(fold or 0)", "int(fold or 1)", {"train", "evaluate", "aggregate"}),
+        ("versions.py", '"numpy", "tokenizers"', '"numpy"', set()),
+    ],
+)
+def test_code_that_scores_or_reads_the_name_of_a_run_is_part_of_recipes(monkeypatch, module, old, new, changed):
+    """What decides values is in the digest of what it decides, and the list of libraries that are recorded is not."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    recipe._module.cache_clear()
+    before, read = recipes(), Path.read_bytes
+    codes = {"train": before.train("demo", "short", "seed-1"), "evaluate": before.evaluate("demo", "short", "seed-1")}
+    codes = {name: made["code"] for name, made in {**codes, "aggregate": before.aggregate}.items()}
+
+    def other(path):
+        text = read(path)
+        if path.as_posix().endswith(f"elision/{module}"):
+            assert old.encode() in text
+            return text.replace(old.encode(), new.encode())
+        return text
+
+    monkeypatch.setattr(Path, "read_bytes", other)
+    recipe._module.cache_clear()
+    try:
+        after = recipes()
+        now = {"train": after.train("demo", "short", "seed-1"), "evaluate": after.evaluate("demo", "short", "seed-1")}
+        now = {name: made["code"] for name, made in {**now, "aggregate": after.aggregate}.items()}
+    finally:
+        recipe._module.cache_clear()
+    assert changed <= {name for name in codes if codes[name] != now[name]}
+    assert changed or codes == now

@@ -111,6 +111,30 @@ def test_a_run_that_was_killed_ends_in_the_same_weights(tiny, tmp_path, monkeypa
     pd.testing.assert_frame_equal(*histories)
 
 
+def test_a_run_that_goes_on_after_an_upgrade_records_both_versions_and_says_so(tiny, tmp_path, monkeypatch, capsys):
+    epoch = trainer._Loop._epoch
+
+    def killed(self, number):
+        if number == 3:
+            raise KeyboardInterrupt
+        return epoch(self, number)
+
+    def upgraded(version):
+        monkeypatch.setattr(trainer, "versions", lambda *steps: {"numpy": "2.4.6", "torch": version})
+
+    upgraded("2.13.0")
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(trainer._Loop, "_epoch", killed)
+        run(params(), tiny, tmp_path / "run")
+    upgraded("2.14.1")
+    _, record = run(params(), tiny, tmp_path / "run")
+    assert record["versions"]["torch"] == "2.13.0 and 2.14.1"
+    assert record["versions"]["numpy"] == "2.4.6"
+    assert "other versions than it began with (torch 2.13.0 and 2.14.1)" in capsys.readouterr().out
+    _, other = run(params(), tiny, tmp_path / "other")
+    assert other["versions"]["torch"] == "2.14.1"
+
+
 def test_a_finished_run_leaves_its_weights_its_history_and_its_record(tiny, tmp_path):
     weights, record = run(params(), tiny, tmp_path / "run")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [

@@ -4,6 +4,7 @@ A kind of mark is a column of the tables, and whatever prints a table or draws a
 from here.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -193,5 +194,5 @@ def notes(table: pd.DataFrame, *, signed: bool = False) -> list[str]:
 
 
 def capital(text: str) -> str:
-    """Return a heading as the beginning of a line."""
-    return text[:1].upper() + text[1:]
+    """Return a heading as the beginning of a line, its first letter large."""
+    return re.sub("[a-z]", lambda letter: letter.group().upper(), text, count=1)
