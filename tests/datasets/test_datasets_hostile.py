@@ -240,6 +240,22 @@ def parquet_of_prefixes(folder: Path) -> dict:
     return arrays(folder, "a.npy") | {"table": str(folder / "table.parquet")}
 
 
+def _varint(number: int) -> bytes:
+    parts = [number >> shift & 127 for shift in range(0, max(1, number.bit_length()), 7)]
+    return bytes([*(part | 128 for part in parts[:-1]), parts[-1]])
+
+
+def parquet_page_that_holds_more_than_the_end_of_the_file_says(folder: Path) -> dict:
+    count, lie = 2_000_000, 60_000_000
+    values, rows = pa.array(np.zeros(count, np.int8)), np.linspace(0, count, len(IDS) + 1).astype(np.int32)
+    options = {"use_dictionary": False, "compression": "zstd", "data_page_size": 1 << 30, "write_statistics": False}
+    pq.write_table(pa.table({"x": pa.ListArray.from_arrays(rows, values)}), folder / "a.parquet", **options)
+    content = (folder / "a.parquet").read_bytes()
+    assert content.find(_varint(2 * count)) < 40  # in the header of the page, long before the end of the file
+    (folder / "a.parquet").write_bytes(content.replace(_varint(2 * count), _varint(2 * lie), 1))
+    return arrays(folder, "a.parquet", values="x")
+
+
 def parquet_of_records(folder: Path) -> dict:
     pq.write_table(pa.table({"x": [{"y": 1.0}] * 6}), folder / "a.parquet")
     return arrays(folder, "a.parquet", values="x")
@@ -379,6 +395,7 @@ FILES = {
             npz_bomb, npz_of_another_compression, npz_of_two_arrays_of_one_name, npz_of_a_shape_that_is_not_there,
             npz_of_emotions_that_is_a_bomb, npz_of_emotions_that_are_shared,
             parquet_bomb, parquet_table_of_long_words, parquet_of_prefixes, parquet_of_records,
+            parquet_page_that_holds_more_than_the_end_of_the_file_says,
             h5_external_storage, h5_external_link, h5_link_to_an_external_link, h5_external_group, h5_virtual,
             h5_ids_elsewhere, h5_links_in_a_circle, h5_bomb, h5_chunk_that_goes_on, h5_chunk_larger_than_its_array,
             mmin_external_storage, mmin_external_link, mmin_virtual, wide_rows,
@@ -451,6 +468,7 @@ def test_a_hostile_file_is_refused_at_once(outcome, name):
         ("h5_bomb", "are stored; is it whole? If it is, save it again without compression"),
         ("parquet_bomb", "are stored; is it whole? If it is, save it again without compression"),
         ("parquet_table_of_long_words", "column text, 270000000 bytes, but only"),
+        ("parquet_page_that_holds_more_than_the_end_of_the_file_says", "column x, "),
         ("pickle: shared lists", "larger than the file"),
         ("pickle: nested tuples", "nested more than 100 deep"),
         ("pickle: itself", "contains itself"),

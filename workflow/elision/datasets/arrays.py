@@ -628,7 +628,7 @@ def _whole_numbers(file: _File, name: str, most: int) -> np.ndarray | None:
     """Return an array of whole numbers; None: one is larger than ``most``, and maybe than any integer of a machine."""
     found = _named(file, name)
     numbers = np.asarray(found).ravel() if found.dtype.kind in _NUMBERS else np.array([-1])
-    if not (np.isfinite(numbers) & (numbers >= 0) & (numbers % 1 == 0)).all():
+    if not (np.isfinite(numbers) & (numbers >= 0) & (np.floor(numbers) == numbers)).all():
         raise ElisionError(f"{name} are not whole numbers from 0")
     return numbers.astype(np.int64) if (numbers <= most).all() else None
 
