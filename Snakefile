@@ -29,7 +29,8 @@ onstart:
 
 
 onsuccess:
-    print(kept.notice(RESULTS), end="\n" if RESULTS.unused.is_dir() else "")
+    if told := kept.notice(RESULTS):
+        print(told)
 
 
 localrules:

@@ -90,8 +90,8 @@ def begin(params: Params, layout: Layout) -> None:
     What other settings, code or data made is put aside first, since Snakemake deletes what its jobs make again.
     """
     found = _Inventory(params, layout, thorough=False)
-    stale = {**found.unfit, **found.changed}
-    _put_aside(layout, {path: stale[path] for path in stale if path not in _quick(layout) and kept.identity(path)})
+    stale, quick = {**found.unfit, **found.changed}, _quick(layout)
+    _put_aside(layout, {path: stale[path] for path in stale if path not in quick and kept.identity(path)})
     with replacing(_notes(layout.root) / "params") as temporary:
         temporary.write_text(_of_methods(params), encoding="utf-8")
 
@@ -134,8 +134,9 @@ def unlock() -> bool:
 
 def _put_aside(layout: Layout, found: dict[Path, str]) -> None:
     """Move artifacts to the unused work, and say why; what is made in seconds, or cannot be read, is deleted."""
+    quick = _quick(layout)
     for path, why in found.items():
-        if path in _quick(layout) or not kept.identity(path):
+        if path in quick or not kept.identity(path):
             path.unlink()
             print(f"removed {path}: {why}; the workflow makes it again")
         else:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import cache, cached_property, wraps
 from pathlib import Path
 
-from elision import contents
+from elision import contents, kept
 from elision.errors import ElisionError
 from elision.files import replacing
 from elision.layout import Layout
@@ -123,30 +123,24 @@ def data(package: str) -> str:
     return digest({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
 
 
-def _once(method: Callable[..., dict]) -> Callable[..., dict]:
-    """Keep what a method of `Recipes` returns: the recipe of every run asks for those of its dataset."""
+def _kept_in(where: Callable[["Recipes"], dict]) -> Callable[[Callable], Callable]:
+    """Make a decorator that keeps what a method of `Recipes` returns, by its arguments."""
 
-    @wraps(method)
-    def kept(self: "Recipes", *of: str) -> dict:
-        key = method.__name__, *of
-        if key not in self._made:
-            self._made[key] = method(self, *of)
-        return self._made[key]
+    def decorate(method: Callable) -> Callable:
+        @wraps(method)
+        def found_once(self: "Recipes", *of: str) -> dict | str:
+            found, key = where(self), (method.__name__, *of)
+            if key not in found:
+                found[key] = method(self, *of)
+            return found[key]
 
-    return kept
+        return found_once
+
+    return decorate
 
 
-def _once_per_params(method: Callable[["Recipes", str], str]) -> Callable[["Recipes", str], str]:
-    """Keep what a method of `Recipes` looks up about a dataset: a verb makes several of them from the same params."""
-
-    @wraps(method)
-    def kept(self: "Recipes", dataset: str) -> str:
-        key = method.__name__, dataset
-        if key not in self.params.looked_up:
-            self.params.looked_up[key] = method(self, dataset)
-        return self.params.looked_up[key]
-
-    return kept
+_once = _kept_in(lambda recipes: recipes._made)  # the recipe of every run asks for those of its dataset
+_once_per_params = _kept_in(lambda recipes: recipes.params.looked_up)  # a verb makes several `Recipes` of its params
 
 
 def read_accepted(path: Path) -> dict[str, dict[str, str]]:
@@ -236,11 +230,8 @@ class Recipes:
     @staticmethod
     def _recorded(path: Path, name: str) -> str:
         """Return a digest of content that an artifact was made from; empty, where it has none."""
-        from elision.store import read_provenance
-
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, ElisionError):
-            return str(read_provenance(path)["inputs"].get(name, ""))
-        return ""
+        inputs = kept.made_by(path).get("inputs")
+        return str(inputs.get(name, "")) if isinstance(inputs, dict) else ""
 
     def _dataset(self, dataset: str) -> dict:
         # Standardisation happens when a method reads the store, protocols and reports come after it, classes and folds
