@@ -272,6 +272,8 @@ def test_older_code_is_accepted_by_name(folder, edit_code, capsys):
     assert now.evaluate(*RUN)["accepted"] == ["train"], "what is made from accepted code is marked"
     assert now.accepted == {"mine/majority": ["train"]}
     assert now.report["identity"] != before.report["identity"]
+    assert now.report["settings"]["accepted"] == now.aggregate["settings"]["accepted"] == now.accepted
+    assert not {"accepted"} & {*before.report["settings"], *before.aggregate["settings"]}
     assert "accepted" not in now.corrupt("mine")
 
 

@@ -348,6 +348,7 @@ class Recipes:
     def aggregate(self) -> dict:
         """Metrics of everything."""
         settings = {"protocols": {dataset: self.params.protocol_name(dataset) for dataset in self.params.datasets}}
+        settings |= self._marks()
         return self._recipe("aggregate", settings, self._code("evaluation.aggregate"), **self._evaluated())
 
     @cached_property
@@ -364,6 +365,10 @@ class Recipes:
             found.setdefault(name.rpartition("/")[0], set()).update(recipe.get("accepted", ()))
         return {row: sorted(steps) for row, steps in found.items() if steps}
 
+    def _marks(self) -> dict[str, dict]:
+        """Settings of what marks rows: made anew when code is accepted, though no number changes."""
+        return {"accepted": self.accepted} if self.accepted else {}
+
     def _evaluated(self) -> dict[str, dict]:
         p = self.params
         return {f"{d}/{m}/{r}": self.evaluate(d, m, r) for d in p.datasets for m in p.variants for r in p.runs(d)}
@@ -373,8 +378,7 @@ class Recipes:
         """Tables, figures and the page."""
         settings = {"published": {name: entry.published for name, entry in self.params.datasets.items()}}
         settings |= {"numbers": data("published"), "page": data("report")}
-        if accepted := self.accepted:
-            settings["accepted"] = accepted
+        settings |= self._marks()
         p = self.params
         inputs = {f"{d}/{m}": self.represent(d, m, p.runs(d)[0]) for d in p.datasets for m in p.variants}
         inputs |= {"aggregate": self.aggregate, "significance": self.significance}
