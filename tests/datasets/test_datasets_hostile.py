@@ -70,6 +70,17 @@ def _tuples(depth: int = 60) -> tuple:
     return item
 
 
+def _towers(count: int = 60, height: int = 90) -> list:
+    """Lists, each of which is as deep as may be above the one before."""
+    towers = [["a"]]
+    for _ in range(count):
+        item = towers[-1]
+        for _ in range(height):
+            item = [item]
+        towers.append(item)
+    return towers
+
+
 def _many(start: bytes, shared: bytes, one: bytes, count: int) -> bytes:
     """A list of ``count`` objects made of a large one, which is in the memo under 9."""
     return start + b"(" + shared + b"q\x090" + one * count + b"l."
@@ -92,6 +103,7 @@ PICKLES = {
     "a frozenset of shared tuples": b"\x80\x04(" + pickle.dumps(_tuples())[2 + 9 : -1] + b"\x91.",
     "a key of shared tuples": _as_key(pickle.dumps(_tuples(), 2)),
     "nested tuples": _nested(b"\x85"),
+    "nested in shared lists": pickle.dumps({"train": {"id": _towers()}}, 2),
     "nested pairs": _nested(b")\x86"),
     "nested dicts": b"\x80\x02" + b"}K\x01" * 100_000 + b"N" + b"s" * 100_000 + b".",
     "nested lists": b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
@@ -330,6 +342,22 @@ def h5_bomb(folder: Path) -> dict:
     return arrays(folder, "a.h5", values="x")
 
 
+def h5_names_of_one_array(folder: Path) -> dict:
+    with _h5(folder) as file:
+        file.create_dataset(IDS[0], data=np.ones((60_000, 100), np.int8), chunks=(1 << 13, 100), compression="gzip")
+        for name in IDS[1:]:
+            file[name] = file[IDS[0]]
+    return arrays(folder, "a.h5", values="{id}")
+
+
+def npz_of_many_arrays(folder: Path) -> dict:
+    with zipfile.ZipFile(folder / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in IDS:
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, np.zeros((60_000, 100), np.float32))
+    return arrays(folder, "a.npz", values="{id}")
+
+
 def h5_chunk_that_goes_on(folder: Path) -> dict:
     with _h5(folder) as file:
         data = file.create_dataset("x", (6, 8), "f4", chunks=(6, 8), compression="gzip")
@@ -367,6 +395,19 @@ def mmin_external_storage(folder: Path) -> dict:
     return _mmin(folder, lambda file, name: file.create_dataset(name, (3, 4), "u1", external=[(SECRET, 0, 12)]))
 
 
+def mmin_names_of_one_array(folder: Path) -> dict:
+    entry = _mmin(folder, lambda file, name: file.create_dataset(name, (3, 4), "f4"))
+    with h5py.File(entry["root"] + "/A/comparE-own.h5", "a") as file:
+        names = list(file)
+        for name in names:
+            del file[name]
+        zeros = np.zeros((60_000, 100), np.int8)
+        first = file.create_dataset(names[0], data=zeros, chunks=(1 << 13, 100), compression="gzip")
+        for name in names[1:]:
+            file[name] = first
+    return entry
+
+
 def mmin_external_link(folder: Path) -> dict:
     return _mmin(folder, lambda file, name: file.__setitem__(name, h5py.ExternalLink("../L/bert_large-own.h5", name)))
 
@@ -397,8 +438,8 @@ FILES = {
             parquet_bomb, parquet_table_of_long_words, parquet_of_prefixes, parquet_of_records,
             parquet_page_that_holds_more_than_the_end_of_the_file_says,
             h5_external_storage, h5_external_link, h5_link_to_an_external_link, h5_external_group, h5_virtual,
-            h5_ids_elsewhere, h5_links_in_a_circle, h5_bomb, h5_chunk_that_goes_on, h5_chunk_larger_than_its_array,
-            mmin_external_storage, mmin_external_link, mmin_virtual, wide_rows,
+            h5_ids_elsewhere, h5_links_in_a_circle, h5_bomb, h5_names_of_one_array, npz_of_many_arrays, h5_chunk_that_goes_on, h5_chunk_larger_than_its_array,
+            mmin_external_storage, mmin_external_link, mmin_virtual, mmin_names_of_one_array, wide_rows,
         )
     },
 }  # fmt: skip
@@ -471,6 +512,10 @@ def test_a_hostile_file_is_refused_at_once(outcome, name):
         ("parquet_page_that_holds_more_than_the_end_of_the_file_says", "column x, "),
         ("pickle: shared lists", "larger than the file"),
         ("pickle: nested tuples", "nested more than 100 deep"),
+        ("pickle: nested in shared lists", "nested more than 100 deep"),
+        ("h5_names_of_one_array", "together the samples have, 72000000 bytes, but only"),
+        ("npz_of_many_arrays", "together the samples have, "),
+        ("mmin_names_of_one_array", "together the utterances have, 72000000 bytes, but only"),
         ("pickle: itself", "contains itself"),
         ("pickle: a lone surrogate", "surrogates not allowed"),
         ("pickle: hashes all the same", "hashes are all the same"),

@@ -18,8 +18,21 @@ _REMEDIES = {
 }
 
 
+_LONGEST, _END = 4000, 1000  # characters of a message; the remedy is at the end
+
+
 class ElisionError(Exception):
-    """A mistake in the input or the settings; the message names the file, the sample and the remedy."""
+    """A mistake in the input or the settings; the message names the file, the sample and the remedy.
+
+    Messages quote words of foreign files. So whatever is not printable, such as the codes that steer a terminal, is
+    written as Python would, and the middle of a message that is too long to read is left out.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if (more := len(text) - _LONGEST) > 0:
+            text = f"{text[: _LONGEST - _END]} [... {plural(more, 'character')} left out ...] {text[-_END:]}"
+        return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def plural(count: int, noun: str) -> str:

@@ -203,24 +203,26 @@ class _Builder:
     """
 
     def __init__(self, size: int) -> None:
-        self._most, self._weight, self._depth = _WEIGHT * (size + _ALLOWANCE), 0, 0
-        self._done: dict[int, tuple[Any, int]] = {}
+        self._most, self._weight = _WEIGHT * (size + _ALLOWANCE), 0
+        self._depth, self._deepest = 0, 0
+        self._done: dict[int, tuple[Any, int, int]] = {}
 
     def __call__(self, item: Any) -> Any:
         if type(item) in _PLAIN:
             return self._plain(item)
         if id(item) in self._done:
-            built, weight = self._done[id(item)]
+            built, weight, height = self._done[id(item)]
             if built is _PENDING:
                 raise ValueError("an object in it contains itself")
             self._count(weight)
+            self._reach(self._depth + height)
             return built
-        self._done[id(item)] = _PENDING, 0
-        before = self._weight
+        self._done[id(item)] = _PENDING, 0, 0
+        before, deepest = self._weight, self._deepest
         self._count(_WEIGHT)
         self._depth += 1
-        if self._depth > _DEEPEST:
-            raise ValueError(f"nested more than {_DEEPEST} deep")
+        self._deepest = 0
+        self._reach(self._depth)
         if isinstance(item, _Call):
             built = item.build(self)
         elif type(item) in (list, tuple):
@@ -228,8 +230,14 @@ class _Builder:
         else:
             raise ValueError("it holds the name of a function, which is neither an array nor a value")
         self._depth -= 1
-        self._done[id(item)] = built, self._weight - before
+        self._done[id(item)] = built, self._weight - before, self._deepest - self._depth
+        self._deepest = max(deepest, self._deepest)
         return built
+
+    def _reach(self, depth: int) -> None:
+        self._deepest = max(self._deepest, depth)
+        if depth > _DEEPEST:
+            raise ValueError(f"nested more than {_DEEPEST} deep")
 
     def _plain(self, item: Any) -> Any:
         if isinstance(item, str) and not item.isascii():

@@ -178,7 +178,7 @@ def inputs(settings: Settings) -> list[Path]:
     except (ElisionError, KeyError):
         return [settings.table]
     parts = {part for array in settings.arrays.values() for part in _parts(array, samples, settings.outside)[0]}
-    files = {part.file for part in parts} | {Path(n) for part in parts for n in part.names.values() if _is_file(n)}
+    files = {path for part in parts for path in _files(part)}
     return [settings.table, *sorted(path for path in files if is_file(path))]
 
 
@@ -390,6 +390,11 @@ def _is_file(name: str | None) -> bool:
     return name is not None and name.endswith(".npy")
 
 
+def _files(part: Array) -> set[Path]:
+    """Return the files that hold the arrays of a group of samples."""
+    return {part.file, *(Path(name) for name in part.names.values() if _is_file(name))}
+
+
 def _parts(array: Array, samples: list[tuple[str, str]], outside: bool) -> tuple[dict[Array, list[int]], list[str]]:
     """Group samples, of which id and split are given, by the file and the arrays in it that hold them.
 
@@ -434,10 +439,11 @@ def _sequences(
     ids = [sample for sample, _ in samples]
     found: list[np.ndarray | None] = [None] * len(ids)
     parts, problems = _parts(array, samples, outside)
-    wrong = {}
+    wrong, size, stored = {}, 0, 0
     with Reporter(f"read {modality}", len(ids)) as progress:
         for part, rows in parts.items():
             try:
+                stored += sum(path.stat().st_size for path in _files(part) if is_file(path))
                 with _open(part.file) as file:
                     frames_of, padding = _layout(file, part, [ids[row] for row in rows], each=array.each)
                     for k, row in enumerate(rows):
@@ -445,6 +451,9 @@ def _sequences(
                             found[row] = _clean(frames_of(k), part, padding)
                         except ElisionError as error:
                             wrong.setdefault(str(error), []).append(ids[row])
+                        else:
+                            size += 0 if found[row] is None else found[row].nbytes
+                            check_size(size, stored, "together the samples have")
                         progress.advance()
             except FileNotFoundError:
                 if "{id}" not in str(array.file):

@@ -34,7 +34,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from elision.arrayfiles import find_hdf5, load_npy
+from elision.arrayfiles import check_size, find_hdf5, load_npy
 from elision.datasets._emotion import SCORES, LabelledSettings
 from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
@@ -327,7 +327,7 @@ def _sequences(modality: str, names: list[str], settings: Settings) -> tuple[Seq
 
     path = settings.files[modality]
     published, width = PUBLISHED[settings.corpus][modality]
-    found, wrong = [], {}
+    found, wrong, size = [], {}, 0
     try:
         with h5py.File(path, "r", locking=False) as file:
             for name in track(names, f"read {modality}", len(names)):
@@ -335,8 +335,13 @@ def _sequences(modality: str, names: list[str], settings: Settings) -> tuple[Seq
                     found.append(_frames(file, name))
                 except ElisionError as error:
                     wrong.setdefault(str(error), []).append(name)
+                    continue
+                size += found[-1].nbytes
+                check_size(size, path.stat().st_size, "together the utterances have")
     except FileNotFoundError:
         return None, [f"{path}: no such file; check root and {modality} in params.yaml"]
+    except ElisionError as error:
+        return None, [f"{path}: {error}"]
     except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
         return None, [f"{path}: cannot be read ({str(error) or type(error).__name__}); is it whole?"]
     problems = [f"{path}: {plural(len(of), 'sample')} ({some(of)}): {what}" for what, of in wrong.items()]
