@@ -393,6 +393,18 @@ def test_a_damaged_record_or_a_folder_that_is_no_run_is_refused(project, tmp_pat
         predict(project, "--text", "words", of=of)
 
 
+def test_changed_code_can_be_accepted_and_is_told(project, tmp_path):
+    of = shutil.copytree(model(project), tmp_path / "run")
+    record = json.loads((of / "run.json").read_text())
+    before, _ = predict(project, project / "clips" / "test_1.mp4", "--text", "words", of=of)
+    for name in ("method", "audio"):
+        record["code"][name] = "0" * 16
+    (of / "run.json").write_text(json.dumps(record))
+    found, _ = predict(project, project / "clips" / "test_1.mp4", "--text", "words", "--accept-code", of=of)
+    assert found["notes"] == ["the code of method, audio has changed since the training; you accepted it"]
+    assert found["clips"] == before["clips"] and before["notes"] == []
+
+
 def test_another_library_is_told_but_not_refused(project, tmp_path):
     of = shutil.copytree(model(project), tmp_path / "run")
     record = json.loads((of / "run.json").read_text())

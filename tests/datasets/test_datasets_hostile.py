@@ -438,8 +438,9 @@ FILES = {
             parquet_bomb, parquet_table_of_long_words, parquet_of_prefixes, parquet_of_records,
             parquet_page_that_holds_more_than_the_end_of_the_file_says,
             h5_external_storage, h5_external_link, h5_link_to_an_external_link, h5_external_group, h5_virtual,
-            h5_ids_elsewhere, h5_links_in_a_circle, h5_bomb, h5_names_of_one_array, npz_of_many_arrays, h5_chunk_that_goes_on, h5_chunk_larger_than_its_array,
-            mmin_external_storage, mmin_external_link, mmin_virtual, mmin_names_of_one_array, wide_rows,
+            h5_ids_elsewhere, h5_links_in_a_circle, h5_bomb, h5_chunk_that_goes_on, h5_chunk_larger_than_its_array,
+            h5_names_of_one_array, npz_of_many_arrays, mmin_names_of_one_array,
+            mmin_external_storage, mmin_external_link, mmin_virtual, wide_rows,
         )
     },
 }  # fmt: skip

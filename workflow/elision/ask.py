@@ -68,9 +68,10 @@ class Trained:
     view: View
     scales: dict[str, Scale]
     device: torch.device
+    accept_code: bool = False
 
     @classmethod
-    def open(cls, folder: Path, *, device: str = "auto") -> "Trained":
+    def open(cls, folder: Path, *, device: str = "auto", accept_code: bool = False) -> "Trained":
         """Build the model of a run and load its weights.
 
         Parameters
@@ -79,6 +80,8 @@ class Trained:
             ``results/models/DATASET/METHOD/RUN``, or a copy of it.
         device : str
             As ``train.device``.
+        accept_code : bool
+            Ask the run though the code has changed since its training; `notes` says so.
 
         Raises
         ------
@@ -93,8 +96,7 @@ class Trained:
                 f"{record.source}): no clip can be turned into such features. Ask a model that was trained on clips"
             )
         method = load(record.method)
-        by_words = record.hyperparameters.get("alignment") == "words"
-        _check_code(folder, record, ["method", "align"] if by_words else ["method"])
+        _check_code(folder, record, _modules(record), accept_code)
         if VALID not in record.checkpoints:
             raise ElisionError(f"{folder}: holds no checkpoint that was chosen on validation data; train it again")
         try:
@@ -117,7 +119,8 @@ class Trained:
             load_run_weights(folder / "model.safetensors", VALID, model)
         except SafetensorError as error:
             raise ElisionError(f"{folder / 'model.safetensors'}: damaged ({error}); train it again") from None
-        return cls(folder, record, model.to(chosen).eval(), view, recorded_scales(record.model_dump()), chosen)
+        scales = recorded_scales(record.model_dump())
+        return cls(folder, record, model.to(chosen).eval(), view, scales, chosen, accept_code)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -133,22 +136,41 @@ class Trained:
             names.add("text_features")
         return {name: header for name, header in self.record.sequences.items() if name in names}
 
-    def notes(self) -> list[str]:
-        """Say which libraries are not those of the training: last digits may differ."""
+    def notes(self, extracted: list[str]) -> list[str]:
+        """Say which libraries are not those of the training: last digits may differ; and which code was accepted.
+
+        Parameters
+        ----------
+        extracted : list of str
+            Modalities whose features are extracted.
+        """
+        changed = _changed(self.record, [*_modules(self.record), *extracted]) if self.accept_code else []
+        accepted = [f"the code of {', '.join(changed)} has changed since the training; you accepted it"]
         here = versions("train", *(["search"] if retrieves(self.record.method) else []))
-        return [
+        return (accepted if changed else []) + [
             f"trained with {name} {self.record.versions[name]}, asked with {version}: last digits may differ"
             for name, version in here.items()
             if self.record.versions.get(name, version) != version
         ]
 
 
-def _check_code(folder: Path, record: Record, names: list[str]) -> None:
+def _modules(record: Record) -> list[str]:
+    """Name what of the package a prediction from features uses."""
+    return ["method", "align"] if record.hyperparameters.get("alignment") == "words" else ["method"]
+
+
+def _changed(record: Record, names: list[str]) -> list[str]:
     here = digests(record.method, [name for name in names if name != "method"])
-    if changed := [name for name in names if record.code.get(name) != here[name]]:
+    return [name for name in names if record.code.get(name) != here[name]]
+
+
+def _check_code(folder: Path, record: Record, names: list[str], accept: bool) -> None:
+    changed = _changed(record, names)
+    if changed and not accept:
         raise ElisionError(
             f"{folder}: the code of {', '.join(changed)} is not that of the training (Elision "
-            f"{record.versions.get('elision', '?')}); train it again, or use the code that trained it"
+            f"{record.versions.get('elision', '?')}); train it again, use the code that trained it, or accept the code "
+            "that is here: --accept-code"
         )
 
 
@@ -195,7 +217,7 @@ def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
                 "(features.vision.centre), which a clip alone does not tell; ask a model that was trained with centre: "
                 "clip or none"
             )
-        _check_code(trained.folder, trained.record, [kind])
+        _check_code(trained.folder, trained.record, [kind], trained.accept_code)
         settings = {key: value for key, value in recorded.settings.items() if key in _SETTINGS[kind].model_fields}
         try:
             function, here = extractor(name, Features(**{kind: settings}))
@@ -286,7 +308,7 @@ def ask(
             "modalities": list(trained.modalities),
         },
         "seed": seed,
-        "notes": trained.notes(),
+        "notes": trained.notes([kinds[name] for name in needed]),
         "clips": answers,
     }
 

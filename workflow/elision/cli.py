@@ -509,6 +509,9 @@ def predict(
         int, typer.Option(min=0, max=parameters.LARGEST_SEED, help="seed of the missing parts, as corruption.seed")
     ] = 1111,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N")] = "auto",
+    accept_code: Annotated[
+        bool, typer.Option("--accept-code", help="predict though the code changed since the training")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document (docs/predict.md)")] = False,
 ) -> None:
     """Predict clips with a trained run.
@@ -530,7 +533,7 @@ def predict(
     from elision import ask
     from elision.datasets.clips import opened, unlabelled
 
-    trained = ask.Trained.open(model, device=device)
+    trained = ask.Trained.open(model, device=device, accept_code=accept_code)
     found, problems = unlabelled(table) if table else opened(clips or [None], text)
     document = ask.ask(trained, found, problems, rates=listed, seed=seed)
     if as_json:
