@@ -11,8 +11,8 @@ import time
 import librosa
 import numpy as np
 
+from elision.features.media import read_audio
 from elision.features.pyin import pyin
-from elision.media import read_audio
 
 SR = 22050
 SECONDS = 5

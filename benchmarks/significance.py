@@ -15,7 +15,7 @@ import pandas as pd
 from elision.evaluation.metrics import family as family_of
 from elision.evaluation.metrics import metric, score
 from elision.evaluation.significance import draw, significance, totals, weighted_score
-from elision.params import Statistics
+from elision.settings.params import Statistics
 
 EMOTION = "emotion:happy,angry,sad,neutral"
 CONDITIONS = [("random", rate / 10, "") for rate in range(10)]

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "workflow" / "elision"
 WORDS = dict(re.findall(r'^    (\w+)="([\w|]+)"', (PACKAGE.parent.parent / "Snakefile").read_text(), re.MULTILINE))
 ALL = "*"
 PROGRAM = "__main__"
-PARAMS = "elision.params"
+PARAMS = "elision.settings.params"
 Function = ast.FunctionDef | ast.Lambda
 
 

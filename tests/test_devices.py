@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from elision import devices, doctor
+from elision import devices
+from elision.cli import doctor
 from elision.devices import VARIABLE, lease, visible
 
 REPOSITORY = Path(__file__).parent.parent

@@ -22,7 +22,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import reach
-from elision.params import dataset_source, source_names
+from elision.settings.params import dataset_source, source_names
 from environments import ENVIRONMENTS, NAMES, PYPI, REPOSITORY, document, from_conda, from_pip, held
 
 RULES = REPOSITORY / "workflow" / "rules"

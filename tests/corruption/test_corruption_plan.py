@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from elision.corruption.plan import conditions, draw, read, write
-from elision.params import Params
+from elision.settings.params import Params
 from elision.store import Store
 
 

@@ -19,7 +19,7 @@ from elision.datasets import arrays
 from elision.datasets._prepare import prepare as prepare_dataset
 from elision.errors import ElisionError
 from elision.features import text
-from elision.params import Params
+from elision.settings.params import Params
 from elision.store import Store
 from elision.task import SPLITS
 from elision.training.data import SplitData

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from elision.datasets._prepare import prepare
 from elision.errors import ElisionError
-from elision.params import Params, user_files
+from elision.settings.params import Params, user_files
 from elision.store import Store
 from elision.task import SPLITS
 

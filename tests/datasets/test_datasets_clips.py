@@ -12,7 +12,7 @@ import pytest
 from elision.datasets import clips
 from elision.datasets._prepare import prepare as prepare_dataset
 from elision.errors import ElisionError
-from elision.params import Params
+from elision.settings.params import Params
 from elision.store import read_table
 
 

@@ -21,7 +21,7 @@ import pytest
 from elision.arrayfiles import _pages
 from elision.datasets._prepare import prepare
 from elision.errors import ElisionError
-from elision.params import Params
+from elision.settings.params import Params
 from elision.task import SPLITS
 
 IDS = [f"clip {k}" for k in range(6)]

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from elision.datasets import mer2024
 from elision.datasets._prepare import prepare as prepare_dataset
 from elision.errors import ElisionError
-from elision.params import Params
+from elision.settings.params import Params
 from elision.store import Store
 from elision.task import SPLITS
 

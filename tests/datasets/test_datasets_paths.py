@@ -16,7 +16,7 @@ from elision.datasets import arrays, clips
 from elision.datasets._paths import below
 from elision.datasets._prepare import prepare
 from elision.errors import ElisionError
-from elision.params import Params
+from elision.settings.params import Params
 
 NAMES = ["..", ".", "a", "b", "..a", "a..", ""]
 

@@ -7,7 +7,7 @@ from scipy.io import wavfile
 
 from elision.datasets._prepare import deal, finish, prepare
 from elision.errors import ElisionError
-from elision.params import DatasetSettings, Folds, Params
+from elision.settings.params import DatasetSettings, Folds, Params
 from elision.store import read_table
 
 

@@ -23,7 +23,7 @@ from elision.evaluation.significance import (
     totals,
     weighted_score,
 )
-from elision.params import Statistics
+from elision.settings.params import Statistics
 
 EMOTION = "emotion:happy,angry,sad,neutral"
 NAMES = np.array(family_of(EMOTION).labels, dtype=object)

@@ -6,7 +6,7 @@ from threadpoolctl import threadpool_limits
 
 from elision.errors import ElisionError
 from elision.features.audio import describe, extract, feature_names, frame_rate
-from elision.params import AudioFeatures
+from elision.settings.params import AudioFeatures
 
 DEFAULT = AudioFeatures()
 SR = DEFAULT.sample_rate

@@ -11,7 +11,7 @@ from huggingface_hub import hf_hub_download
 from elision.errors import ElisionError
 from elision.features import pyfeat, vision
 from elision.features.pyfeat import NAMES, WEIGHTS, analyse, columns, fetch, missing_weights
-from elision.params import VisionFeatures
+from elision.settings.params import VisionFeatures
 
 SETTINGS = VisionFeatures(extractor="pyfeat", batch_size=3)
 ACTION_UNITS = [f"AU{n:02d}" for n in (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28, 43)]

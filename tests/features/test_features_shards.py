@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from elision.errors import ElisionError
 from elision.features.shards import SKIPPED, complete, extract, merge, shard_rows
-from elision.params import DatasetSettings, Features
+from elision.settings.params import DatasetSettings, Features
 from elision.store import Store, read_sequences, read_table, write_table
 
 RECIPE = {"identity": "clips", "step": "prepare", "settings": {}, "code": "", "inputs": {}}

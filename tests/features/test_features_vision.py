@@ -7,7 +7,7 @@ from skimage import data
 
 from elision.features import vision
 from elision.features.vision import NAMES, centre, descriptor, extract, feature_names
-from elision.params import VisionFeatures
+from elision.settings.params import VisionFeatures
 
 SIZE = 256
 EXPRESSION = slice(6, 35)

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from elision.methods import check, resolve
-from elision.params import Params
+from elision.settings.params import Params
 
 GUIDE = Path(__file__).parents[2] / "docs" / "ablations.md"
 BLOCKS = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.S)]

@@ -7,7 +7,7 @@ from tiny_methods import SPEC, assert_counts, tiny_encoder
 import elision.methods
 from elision.errors import ElisionError
 from elision.methods import build, check, counts, load, method_names, resolve, resolve_variant
-from elision.params import Params, made_for, needs, retrieves, stage_names
+from elision.settings.params import Params, made_for, needs, retrieves, stage_names
 from elision.task import TaskKind
 
 # Counted on the released classes of LNLN (Haoyu-ha/LNLN) and Self-MM (thuiar/MMSA), text encoder left out.

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from elision import cli
 from elision.evaluation.metrics import family, metric
-from elision.protocols import PROTOCOLS
 from elision.published import AVERAGES, CORPORA, FOLDER, SOURCES, WHERE, check, errata, load, matching
+from elision.settings.protocols import PROTOCOLS
 from elision.task import MODALITIES
 
 KEY = list(WHERE)

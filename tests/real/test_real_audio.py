@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from elision.features.audio import extract
+from elision.features.media import probe, read_audio, read_frames
 from elision.features.pyin import pyin
-from elision.media import probe, read_audio, read_frames
-from elision.params import AudioFeatures
+from elision.settings.params import AudioFeatures
 
 pytestmark = pytest.mark.real
 

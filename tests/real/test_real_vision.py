@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from elision.features.vision import NAMES, extract
-from elision.params import VisionFeatures
+from elision.settings.params import VisionFeatures
 
 pytestmark = pytest.mark.real
 

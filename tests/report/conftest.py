@@ -8,7 +8,7 @@ from report_results import results
 from elision.evaluation.aggregate import FLOOR, aggregate, confusions
 from elision.evaluation.metrics import family as family_of
 from elision.evaluation.significance import significance
-from elision.params import Statistics
+from elision.settings.params import Statistics
 from elision.task import MODALITIES
 
 EMOTION = "emotion:happy,angry,sad,neutral"

@@ -6,9 +6,9 @@ from report_results import COMPARISONS, INTERVALS, results
 from elision.evaluation.aggregate import FLOOR
 from elision.evaluation.metrics import family as family_of
 from elision.evaluation.significance import ranks, significance
-from elision.params import Statistics
 from elision.report import figures, tables
 from elision.report.tables import blocks
+from elision.settings.params import Statistics
 
 DATASETS = {"emotion_data": "emotion:happy,angry,sad,neutral", "mosi_data": "mosi", "sims_data": "sims"}
 METHODS = ["steady", "brittle_one", FLOOR]

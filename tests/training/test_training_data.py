@@ -5,7 +5,7 @@ import torch
 from elision.features.align import spread
 from elision.methods import build, resolve
 from elision.methods.layers.text_encoder import StubEncoder
-from elision.params import NoiseSettings
+from elision.settings.params import NoiseSettings
 from elision.store import Sequences, Store
 from elision.training.data import Mixture, Scale, SplitData, View, scales, spec
 

@@ -13,7 +13,7 @@ from elision.evaluation.metrics import emotion_family_name
 from elision.evaluation.predict import evaluate
 from elision.files import sha256
 from elision.methods.layers.retrieval import Database
-from elision.params import Params
+from elision.settings.params import Params
 from elision.store import Sequences, Store
 from elision.training.index import index
 from elision.training.trainer import Starts, train

@@ -5,8 +5,8 @@ import pytest
 from elision.errors import ElisionError
 from elision.methods import build, resolve
 from elision.methods.layers.text_encoder import StubEncoder
-from elision.params import Params
-from elision.recipe import code
+from elision.provenance.recipe import code
+from elision.settings.params import Params
 from elision.store import Header
 from elision.training.data import spec
 from elision.training.record import Record, describe, digests

@@ -18,7 +18,7 @@ from elision.evaluation.predict import evaluate, read_run, represent
 from elision.methods.layers.label_generation import LabelGenerator
 from elision.methods.mmim import MMIM
 from elision.methods.self_mm import SelfMM
-from elision.params import Params
+from elision.settings.params import Params
 from elision.store import Sequences, Store
 from elision.training import trainer
 from elision.training.selection import Selection

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from workflow_project import CLASSES, FOLDS, SMALL, Project, changed
 
-from elision.params import needs
+from elision.settings.params import needs
 
 pytestmark = pytest.mark.workflow
 

@@ -8,12 +8,13 @@ from pathlib import Path
 PACKAGE = str(Path(workflow.basedir) / "workflow")
 sys.path.insert(0, PACKAGE)
 
-from elision import adopt, devices, kept
-from elision import params as parameters
+from elision import devices
 from elision.errors import ElisionError, stop
-from elision.layout import Layout
 from elision.methods import check
-from elision.recipe import Recipes
+from elision.provenance import adopt, kept
+from elision.provenance.layout import Layout
+from elision.provenance.recipe import Recipes
+from elision.settings import params as parameters
 
 PARAMS_FILE = config.get("params", "params.yaml")
 try:

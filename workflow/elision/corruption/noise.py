@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from elision.corruption.missing import generator
-from elision.params import Noise
+from elision.settings.params import Noise
 
 Schedule = Literal["scaled_linear", "linear", "squared_cosine", "sigmoid"]
 

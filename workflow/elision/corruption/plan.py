@@ -9,7 +9,7 @@ import numpy as np
 
 from elision.corruption.missing import legacy_uniforms, subsets, uniforms
 from elision.files import replacing
-from elision.params import Corruption, Noise
+from elision.settings.params import Corruption, Noise
 from elision.store import Sequences, Store, read_tensors, write_tensors
 from elision.task import MODALITIES
 

@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 from elision.arrayfiles import load_npy
 from elision.datasets._problems import some
 from elision.errors import ElisionError, plural
-from elision.params import DatasetSettings
 from elision.progress import track
+from elision.settings.params import DatasetSettings
 from elision.store import Header, Sequences
 from elision.task import MODALITIES, TaskKind
 

@@ -9,8 +9,8 @@ import pandas as pd
 
 from elision.errors import ElisionError, plural
 from elision.files import sha256
-from elision.params import DatasetSettings, Folds, Params, dataset_source
 from elision.progress import track
+from elision.settings.params import DatasetSettings, Folds, Params, dataset_source
 from elision.store import Sequences, write_sequences, write_table
 from elision.task import SPLITS, TaskKind
 

@@ -46,8 +46,8 @@ from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_spe
 from elision.errors import ElisionError, plural
 from elision.features import text
 from elision.files import is_file
-from elision.params import DatasetSettings, suggestion
 from elision.progress import Reporter, track
+from elision.settings.params import DatasetSettings, suggestion
 from elision.store import Header, Sequences
 from elision.task import SPLITS
 

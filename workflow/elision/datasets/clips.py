@@ -36,12 +36,12 @@ from elision.datasets._paths import ALLOW, below
 from elision.datasets._problems import refuse, warn_of_shared_speakers
 from elision.errors import ElisionError
 from elision.files import is_file
-from elision.params import DatasetSettings, suggestion
 from elision.progress import track
+from elision.settings.params import DatasetSettings, suggestion
 from elision.task import SPLITS
 
 if TYPE_CHECKING:
-    from elision.media import Media
+    from elision.features.media import Media
 
 MAKES = "clips"
 
@@ -401,7 +401,10 @@ def _words(path: Path) -> list[tuple[str, float, float]]:
 
 def _media(files: list[dict[str, Path]], folder: Path, problems: list[tuple[int, str]]) -> "list[Media | None]":
     """Open every media file; several at a time, because most of the time goes into waiting for the disk."""
-    from elision.media import Media, probe  # params import this module, and so every job does, also one without PyAV
+    from elision.features.media import (  # params import this module, and so every job does, also one without PyAV
+        Media,
+        probe,
+    )
 
     def look(named: dict[str, Path]) -> Media | ElisionError | None:
         if "path" not in named:

@@ -33,8 +33,8 @@ from pydantic import Field, model_validator
 
 from elision.datasets import _face, _speech
 from elision.files import replacing
-from elision.params import DatasetSettings
 from elision.progress import track
+from elision.settings.params import DatasetSettings
 
 MAKES = "clips"
 

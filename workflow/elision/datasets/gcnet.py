@@ -37,7 +37,7 @@ from elision import pickles
 from elision.datasets._emotion import SCORES, FeatureFolders, LabelledSettings, inputs, read_vectors, share, shuffled
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import plural
-from elision.params import AS_CORPUS, PublishedCorpus
+from elision.settings.params import AS_CORPUS, PublishedCorpus
 from elision.store import Sequences
 from elision.task import CORPORA
 

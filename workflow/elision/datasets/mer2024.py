@@ -30,7 +30,7 @@ from elision import pickles
 from elision.datasets._emotion import FeatureFolders, inputs, read_vectors, share, shuffled
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import plural
-from elision.params import AS_CORPUS, Folds, PublishedCorpus
+from elision.settings.params import AS_CORPUS, Folds, PublishedCorpus
 from elision.store import Sequences
 from elision.task import TaskKind
 

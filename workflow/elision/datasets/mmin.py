@@ -38,8 +38,8 @@ from elision.arrayfiles import check_size, find_hdf5, load_npy
 from elision.datasets._emotion import SCORES, LabelledSettings
 from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
-from elision.params import AS_CORPUS, PublishedCorpus
 from elision.progress import track
+from elision.settings.params import AS_CORPUS, PublishedCorpus
 from elision.store import Header, Sequences
 from elision.task import CORPORA, MODALITIES
 

@@ -35,8 +35,8 @@ from elision import pickles
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import ElisionError, plural
 from elision.features.text import encoder_path
-from elision.params import AS_CORPUS, DatasetSettings, PublishedCorpus
 from elision.progress import track
+from elision.settings.params import AS_CORPUS, DatasetSettings, PublishedCorpus
 from elision.store import Header, Sequences, Store
 from elision.task import SPLITS
 

@@ -19,7 +19,7 @@ import pandas as pd
 from elision.errors import ElisionError, plural
 from elision.evaluation.metrics import Family, classify, confusion_matrix, score
 from elision.evaluation.metrics import family as family_of
-from elision.protocols import PROTOCOLS
+from elision.settings.protocols import PROTOCOLS
 from elision.task import parse_run
 from elision.training.selection import VALID
 

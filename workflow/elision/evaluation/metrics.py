@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from elision.errors import ElisionError
-from elision.protocols import PROTOCOLS
+from elision.settings.protocols import PROTOCOLS
 from elision.task import CORPORA
 
 

@@ -17,9 +17,9 @@ from elision.evaluation.representations import RATES, choose
 from elision.files import sha256
 from elision.methods import build, load, resolve_variant
 from elision.methods.base import Method
-from elision.params import Params
 from elision.progress import track
-from elision.recipe import check, check_data
+from elision.provenance.recipe import check, check_data
+from elision.settings.params import Params
 from elision.store import Store
 from elision.task import parse_run
 from elision.training.checkpoint import load_run_weights

@@ -21,8 +21,8 @@ from elision.errors import ElisionError
 from elision.evaluation.aggregate import CONDITION, Predictions, Run, checked, pool
 from elision.evaluation.metrics import Family, classify, metric
 from elision.evaluation.metrics import family as family_of
-from elision.params import Statistics
 from elision.progress import track
+from elision.settings.params import Statistics
 from elision.training.selection import VALID
 
 SUMMARIES = ("mean_random", "mean_absent", "area_random")

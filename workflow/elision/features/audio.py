@@ -11,9 +11,9 @@ import librosa
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from elision.features.media import read_audio
 from elision.features.pyin import pyin
-from elision.media import read_audio
-from elision.params import AudioFeatures
+from elision.settings.params import AudioFeatures
 
 _N_FFT = 2048
 _LOWEST_NOTE = librosa.note_to_hz("C1")

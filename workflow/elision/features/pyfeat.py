@@ -17,11 +17,11 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 
-from elision.contents import PYFEAT_WEIGHTS as FETCHED
 from elision.errors import ElisionError
 from elision.files import replacing, sha256
-from elision.params import VisionFeatures
 from elision.progress import track
+from elision.provenance.contents import PYFEAT_WEIGHTS as FETCHED
+from elision.settings.params import VisionFeatures
 
 if TYPE_CHECKING:
     import feat

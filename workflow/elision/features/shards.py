@@ -15,11 +15,11 @@ import numpy as np
 from elision.datasets._prepare import finish, write_samples
 from elision.errors import ElisionError, plural
 from elision.features import text
-from elision.params import DatasetSettings, Features
 from elision.progress import track
-from elision.recipe import check, check_data
+from elision.provenance.recipe import check, check_data
+from elision.provenance.versions import differing, joined, of_all
+from elision.settings.params import DatasetSettings, Features
 from elision.store import Header, Sequences, read_sequences, read_table, write_sequences
-from elision.versions import differing, joined, of_all
 
 SKIPPED = "skipped"  # the split of a clip that failed: it is in no other
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from elision import contents
-from elision.contents import EMBEDDED
 from elision.errors import ElisionError
+from elision.provenance import contents
+from elision.provenance.contents import EMBEDDED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -19,8 +19,8 @@ from scipy.spatial.transform import Rotation
 
 from elision.errors import ElisionError
 from elision.features import pyfeat
-from elision.media import read_frames
-from elision.params import VisionFeatures
+from elision.features.media import read_frames
+from elision.settings.params import VisionFeatures
 
 NAMES = (
     *("pose_rx", "pose_ry", "pose_rz", "pose_tx", "pose_ty", "pose_tz"),

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from elision.errors import ElisionError, plural
-from elision.params import method_names, suggestion
+from elision.settings.params import method_names, suggestion
 from elision.task import CORPORA, OFFICIAL_SPECS, DataSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
     from elision.methods.base import Method, TrainingHyperparameters
-    from elision.params import Params, Variant
+    from elision.settings.params import Params, Variant
 
 __all__ = ["build", "check", "counts", "load", "method_names", "resolve", "resolve_variant"]
 
@@ -176,7 +176,7 @@ def counts(dims: str) -> list[dict]:
 
 
 def check(params: "Params") -> None:
-    """Check what `elision.params.load` cannot: hyperparameters, and methods against datasets.
+    """Check what `elision.settings.params.load` cannot: hyperparameters, and methods against datasets.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elision.batch import Batch
-from elision.params import Noise, TrainingCorruption
+from elision.settings.params import Noise, TrainingCorruption
 from elision.task import MODALITIES, DataSpec, TaskKind
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ from elision.batch import Batch
 from elision.errors import ElisionError
 from elision.methods.base import Method
 from elision.methods.hrlf_teacher import HRLFTeacher, Representations, perceptron
-from elision.params import TrainingCorruption
+from elision.settings.params import TrainingCorruption
 from elision.task import DataSpec, TaskKind
 
 if TYPE_CHECKING:

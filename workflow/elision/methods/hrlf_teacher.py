@@ -36,7 +36,7 @@ from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
 from elision.methods.layers.crossmodal import sinusoids
 from elision.methods.layers.plateau import Plateau
-from elision.params import TrainingCorruption
+from elision.settings.params import TrainingCorruption
 from elision.task import MODALITIES, DataSpec
 
 

@@ -36,7 +36,7 @@ from elision.methods.layers.mmin_family import (
 )
 from elision.methods.layers.moments import central_moment_discrepancy
 from elision.methods.layers.utterance import Classifier
-from elision.params import TrainingCorruption
+from elision.settings.params import TrainingCorruption
 from elision.task import DataSpec
 
 FUSED = len(ORDER) * WIDTH

@@ -38,7 +38,7 @@ from elision.errors import ElisionError, plural
 from elision.methods.base import Method, Prediction
 from elision.methods.layers.utterance import Classifier
 from elision.methods.ramer_encoders import RamerHyperparameters, RamerMethod, feature_encoders
-from elision.params import TrainingCorruption
+from elision.settings.params import TrainingCorruption
 from elision.task import MODALITIES, DataSpec
 
 if TYPE_CHECKING:

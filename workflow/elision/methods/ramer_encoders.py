@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
 from elision.methods.layers.utterance import Classifier
-from elision.params import TrainingCorruption
+from elision.settings.params import TrainingCorruption
 from elision.task import MODALITIES, DataSpec
 
 _MAX_HEADS = 8

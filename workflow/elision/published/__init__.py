@@ -42,7 +42,7 @@ class Source:
         Short, as in tables.
     title, where : str
     protocol : str
-        Ours (``elision.protocols``) that is nearest.
+        Ours (``elision.settings.protocols``) that is nearest.
     inputs : dict of str to Inputs
         By corpus.
     note : str

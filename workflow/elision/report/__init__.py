@@ -79,8 +79,8 @@ class Results:
     @cached_property
     def marks(self) -> dict[tuple[str, str], dict[str, str]]:
         """What is to be known of rows, by dataset and method; see ``report.marks``."""
+        from elision.provenance.versions import of_run
         from elision.report.marks import marks
-        from elision.versions import of_run
 
         trained = {key: of_run(record) for key, record in self.records.items()}
         return marks({**trained, **self.made_with}, self.accepted)

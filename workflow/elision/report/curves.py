@@ -7,10 +7,10 @@ import pandas as pd
 from elision.evaluation.aggregate import FLOOR, statistics
 from elision.evaluation.metrics import family as family_of
 from elision.evaluation.metrics import metric as metric_of
-from elision.params import stage_names
 from elision.report import Results
 from elision.report.marks import ON_TEST, headings, of_methods
 from elision.report.tables import heading
+from elision.settings.params import stage_names
 
 _LOSS = "training loss"
 

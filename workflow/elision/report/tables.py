@@ -15,13 +15,13 @@ from elision.errors import plural
 from elision.evaluation.aggregate import CONDITION, FLOOR, HEADLINES, POOLED, headline_rows, statistics
 from elision.evaluation.metrics import METRICS, Family, metric
 from elision.evaluation.metrics import family as family_of
-from elision.params import stage_names
 from elision.published import SOURCES, load
 from elision.report import Results
 from elision.report.against import against_published
 from elision.report.certainty import area, comparisons, intervals, ranks
 from elision.report.marks import ON_TEST, Marks, capital, headings, marked, signs
 from elision.report.marks import notes as marks_of
+from elision.settings.params import stage_names
 from elision.task import MODALITIES
 from elision.training.selection import VALID
 

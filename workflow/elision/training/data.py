@@ -20,8 +20,8 @@ from elision.corruption.missing import (
 )
 from elision.features import text
 from elision.methods.base import Method, TrainingHyperparameters
-from elision.params import Noise, NoiseSettings, TrainingCorruption
 from elision.progress import track
+from elision.settings.params import Noise, NoiseSettings, TrainingCorruption
 from elision.store import Header, Sequences, Store
 from elision.task import MODALITIES, DataSpec, TaskKind
 

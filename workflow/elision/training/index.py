@@ -6,7 +6,7 @@ import torch
 
 from elision.methods import resolve_variant
 from elision.methods.layers.retrieval import Database
-from elision.params import Params
+from elision.settings.params import Params
 from elision.store import Store
 from elision.task import MODALITIES, parse_run
 from elision.training.data import SplitData, View, recorded_scales, with_text_vectors

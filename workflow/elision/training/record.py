@@ -10,17 +10,17 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from elision import contents
 from elision.errors import ElisionError
 from elision.files import sha256
 from elision.methods.base import Method
-from elision.params import Params, extracted
-from elision.recipe import code
+from elision.provenance import contents
+from elision.provenance.recipe import code
+from elision.settings.params import Params, extracted
 from elision.store import Header, Store
 from elision.task import DataSpec
 
 # What decides features and predictions, given the weights; not what trains or stores.
-_PREDICTING = ("elision.batch", "elision.features", "elision.media", "elision.methods")
+_PREDICTING = ("elision.batch", "elision.features", "elision.features.media", "elision.methods")
 
 
 class Record(BaseModel):

@@ -26,15 +26,15 @@ from elision.evaluation.metrics import family, family_name, score_outputs
 from elision.files import replacing, sha256
 from elision.methods import build, load, resolve_variant
 from elision.methods.base import Method, TrainingHyperparameters
-from elision.params import Params, Train, Variant, retrieves
 from elision.progress import Reporter
+from elision.provenance.versions import differing, joined, of_all, of_run, versions
+from elision.settings.params import Params, Train, Variant, retrieves
 from elision.store import Store
 from elision.task import SPLITS, parse_run
 from elision.training import checkpoint
 from elision.training.data import Corrupted, Mixture, Scale, SplitData, View, scales, spec, with_text_vectors
 from elision.training.record import describe, encoder_of
 from elision.training.selection import VALID, Selection
-from elision.versions import differing, joined, of_all, of_run, versions
 
 if TYPE_CHECKING:
     from elision.methods.layers.retrieval import Database

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from elision.batch import Batch
 from elision.methods.base import Method, TrainingHyperparameters
 from elision.methods.layers.utterance import LSTMEncoder, TextCNN
-from elision.params import TrainingCorruption
+from elision.settings.params import TrainingCorruption
 from elision.task import MODALITIES, DataSpec
 
 if TYPE_CHECKING:

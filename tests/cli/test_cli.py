@@ -9,16 +9,16 @@ import yaml
 from typer.testing import CliRunner
 
 from elision import cli
-from elision import params as parameters
+from elision.cli.doctor import examine
 from elision.datasets._prepare import write_samples
-from elision.doctor import examine
 from elision.errors import ElisionError
-from elision.layout import Layout
-from elision.params import method_names
-from elision.recipe import Recipes
+from elision.provenance.layout import Layout
+from elision.provenance.recipe import Recipes
+from elision.settings import params as parameters
+from elision.settings.params import method_names
 from elision.store import read_table, read_tensors, write_sequences, write_tensors
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 runner = CliRunner()
 
 

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from elision import kept
 from elision.errors import ElisionError, plural
 from elision.files import replacing, sha256
-from elision.layout import Layout
+from elision.provenance import kept
+from elision.provenance.layout import Layout
 
 
 def collect(layout: Layout, stage: str, files: list[Path], *, folders: list[Path]) -> None:

@@ -28,9 +28,10 @@ from pydantic import (
     model_validator,
 )
 
-from elision import published, strict_yaml
+from elision import published
 from elision.errors import ElisionError, plural
-from elision.protocols import PROTOCOLS, Protocol
+from elision.settings import strict_yaml
+from elision.settings.protocols import PROTOCOLS, Protocol
 from elision.task import CORPORA, TaskKind
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"

@@ -10,10 +10,12 @@ import pytest
 import soundfile
 import yaml
 
-from elision import importing, params, pickles
+from elision import pickles
+from elision.cli import importing
 from elision.errors import ElisionError
+from elision.settings import params
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 
 TABLE = """id,path,text,label,split
 a,media/a.wav,I loved it,2.5,train

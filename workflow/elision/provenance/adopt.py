@@ -16,13 +16,13 @@ from urllib.parse import quote
 
 import psutil
 
-from elision import kept, manifest
-from elision import params as parameters
 from elision.errors import ElisionError, plural
 from elision.files import replacing, sha256
-from elision.layout import STAGES, Layout
-from elision.params import Params
-from elision.recipe import Recipes, code, digest, read_accepted
+from elision.provenance import kept, manifest
+from elision.provenance.layout import STAGES, Layout
+from elision.provenance.recipe import Recipes, code, digest, read_accepted
+from elision.settings import params as parameters
+from elision.settings.params import Params
 
 _LOCKS = Path(".snakemake/locks")
 _KNOWN = Path(".snakemake/elision")  # for each results folder, what Snakemake knows of it

@@ -13,11 +13,12 @@ import yaml
 from skimage import data
 from typer.testing import CliRunner
 
-from elision import ask, cli, methods
-from elision import params as parameters
+from elision import cli, methods
 from elision.datasets.clips import opened, unlabelled
 from elision.errors import ElisionError
-from elision.layout import Layout
+from elision.evaluation import ask
+from elision.provenance.layout import Layout
+from elision.settings import params as parameters
 from elision.store import read_table
 from elision.training.record import Record
 

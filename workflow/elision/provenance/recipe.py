@@ -15,26 +15,21 @@ from contextlib import suppress
 from functools import cache, cached_property, wraps
 from pathlib import Path
 
-from elision import contents, kept
 from elision.errors import ElisionError
 from elision.files import replacing
-from elision.layout import Layout
-from elision.params import Params, extracted, needs, retrieves, text_encoder, user_files
+from elision.provenance import contents, kept
+from elision.provenance.layout import Layout
+from elision.settings.params import Params, extracted, needs, retrieves, text_encoder, user_files
 
 # Modules that carry data and messages but never decide a value in an artifact.
-_PLUMBING = {
-    "elision",
+_PLUMBING = (
     "elision.cli",
-    "elision.contents",
     "elision.errors",
     "elision.files",
-    "elision.kept",
-    "elision.layout",
-    "elision.params",
     "elision.progress",
-    "elision.versions",
-    __name__,
-}
+    "elision.provenance",
+    "elision.settings.params",
+)
 
 _THIS = Path(__file__).read_bytes()  # how digests are made
 
@@ -109,7 +104,7 @@ def code(*modules: str, within: tuple[str, ...] = ("elision",)) -> str:
     waiting = [f"elision.{module}" for module in modules]
     while waiting:
         name = waiting.pop()
-        if name in seen or name in _PLUMBING or not name.startswith(within):
+        if name in seen or name == "elision" or name.startswith(_PLUMBING) or not name.startswith(within):
             continue
         seen[name], imported = _module(name)
         waiting += imported

@@ -17,13 +17,13 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from elision import params as parameters
 from elision.datasets._paths import ALLOW
 from elision.datasets._prepare import check_splits, finish
 from elision.datasets._problems import refuse, some
 from elision.errors import ElisionError, of_disk, plural
-from elision.params import DatasetSettings
 from elision.progress import Reporter
+from elision.settings import params as parameters
+from elision.settings.params import DatasetSettings
 
 _TABLES = (".csv", ".tsv", ".parquet")
 _ARRAYS = (".npz", ".npy", ".h5", ".hdf5")

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from elision import contents
+from elision.provenance import contents
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import json
 import pytest
 
 from elision.errors import ElisionError
-from elision.layout import Layout
-from elision.manifest import collect
+from elision.provenance.layout import Layout
+from elision.provenance.manifest import collect
 
 
 def make(folder, *names):

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from elision import kept
 from elision.files import sha256
-from elision.layout import Layout
+from elision.provenance import kept
+from elision.provenance.layout import Layout
 from elision.store import write_table, write_tensors
 
 RUN = ("mine", "lnln", "seed-1")

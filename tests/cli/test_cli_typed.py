@@ -10,10 +10,11 @@ import pytest
 import typer.main
 import yaml
 
-from elision import catalogue, cli
+from elision import cli
 from elision.errors import ElisionError
 from elision.methods import load
-from elision.params import method_names
+from elision.settings import catalogue
+from elision.settings.params import method_names
 
 PARAMS = {
     "datasets": {"mine": {"source": "demo", "clips": 12}, "file": {"source": "mmsa", "file": "mine.pkl"}},

@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from elision import params
 from elision.errors import ElisionError
 from elision.methods import check, resolve
+from elision.settings import params
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 
 GOOD = {"datasets": {"demo": {"source": "demo"}}, "methods": ["majority"]}
 

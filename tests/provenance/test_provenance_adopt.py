@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from elision import adopt, manifest
-from elision import params as parameters
 from elision.errors import ElisionError
 from elision.files import sha256
-from elision.layout import Layout
-from elision.recipe import Recipes
+from elision.provenance import adopt, manifest
+from elision.provenance.layout import Layout
+from elision.provenance.recipe import Recipes
+from elision.settings import params as parameters
 from elision.store import write_table, write_tensors
 
 RUN = ("mine", "majority", "seed-1")
@@ -202,7 +202,7 @@ def test_methods_are_checked_until_a_run_has_begun_and_again_when_they_or_their_
     assert not is_checked(methods=[{"majority": {"epochs": 1}}])
     assert not is_checked(stages={"mmin_teacher": {"epoch": 1}})
     assert is_checked()
-    monkeypatch.setattr("elision.adopt.code", lambda *_, **__: "other code")
+    monkeypatch.setattr("elision.provenance.adopt.code", lambda *_, **__: "other code")
     assert not is_checked()
 
 
@@ -241,7 +241,7 @@ def test_two_results_folders_are_known_each_by_itself(folder, snakemake):
 @pytest.fixture
 def edit_code(monkeypatch):
     """Change the code of steps: all that a step's digest is taken of counts as other code from then on."""
-    from elision import recipe
+    from elision.provenance import recipe
 
     original, changed = recipe.code, {}
 

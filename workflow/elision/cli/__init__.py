@@ -12,15 +12,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from elision import kept
-from elision import layout as layouts
-from elision import params as parameters
-from elision.contents import PYFEAT_WEIGHTS
 from elision.errors import ElisionError, of_disk, of_path, stop
-from elision.layout import Layout
-from elision.recipe import Recipes, check, check_data, digest
+from elision.provenance import kept
+from elision.provenance import layout as layouts
+from elision.provenance.contents import PYFEAT_WEIGHTS
+from elision.provenance.layout import Layout
+from elision.provenance.recipe import Recipes, check, check_data, digest
+from elision.provenance.versions import of_all, of_run, stamped, versions
+from elision.settings import params as parameters
 from elision.task import OFFICIAL_SPECS
-from elision.versions import of_all, of_run, stamped, versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -530,8 +530,8 @@ def predict(
         listed = [-1.0]
     if not all(0 <= rate <= 1 for rate in listed) or len(set(listed)) < len(listed):
         raise typer.BadParameter(f"--rates is {rates!r}; give different numbers from 0 to 1, with commas")
-    from elision import ask
     from elision.datasets.clips import opened, unlabelled
+    from elision.evaluation import ask
 
     trained = ask.Trained.open(model, device=device, accept_code=accept_code)
     found, problems = unlabelled(table) if table else opened(clips or [None], text)
@@ -557,8 +557,8 @@ def collect(
 
     Finished work that the params do not ask for moves to results/unused.
     """
-    from elision.adopt import remember
-    from elision.manifest import collect as run_collect
+    from elision.provenance.adopt import remember
+    from elision.provenance.manifest import collect as run_collect
 
     settings, layout = _settings(params, results)
     if stage not in layouts.STAGES:
@@ -609,9 +609,9 @@ def _split(named: dict) -> dict:
 @app.command()
 def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     """Compute the metrics of all predictions."""
-    from elision.adopt import remember
     from elision.evaluation import aggregate as aggregation
     from elision.files import replacing
+    from elision.provenance.adopt import remember
     from elision.store import write_table
 
     settings, layout = _settings(params, results)
@@ -633,8 +633,8 @@ def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results
 @app.command()
 def significance(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     """Compute confidence intervals and compare all methods."""
-    from elision.adopt import remember
     from elision.evaluation.significance import significance as run_significance
+    from elision.provenance.adopt import remember
     from elision.store import read_table, write_table
 
     settings, layout = _settings(params, results)
@@ -657,8 +657,8 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
     import pandas as pd
 
     from elision import report as reports
-    from elision.adopt import remember
     from elision.evaluation.representations import read
+    from elision.provenance.adopt import remember
     from elision.store import read_table
 
     settings, layout = _settings(params, results)
@@ -732,7 +732,7 @@ def headline(params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
 @params_app.command("schema")
 def params_schema() -> None:
     """Print the JSON schema of params.yaml."""
-    from elision.schema import schema
+    from elision.settings.schema import schema
 
     print(json.dumps(schema(), indent=2))
 
@@ -791,7 +791,7 @@ def methods(
         return
     if dataset_dims:
         raise typer.BadParameter("--dataset-dims is for --json")
-    from elision import catalogue
+    from elision.settings import catalogue
 
     if name:
         print(catalogue.card(name))
@@ -805,7 +805,7 @@ def doctor(params: ParamsFile = PARAMS) -> None:
 
     The table names the features that need each of them. The exit code is 1 if nothing can work.
     """
-    from elision.doctor import examine
+    from elision.cli.doctor import examine
 
     if params != PARAMS or params.exists():
         settings = parameters.load(params)
@@ -839,8 +839,8 @@ def adopt(
 
     This is needed after an interruption, `dvc pull` or a copy.
     """
-    from elision.adopt import accept
-    from elision.adopt import adopt as run_adopt
+    from elision.provenance.adopt import accept
+    from elision.provenance.adopt import adopt as run_adopt
 
     settings, layout = _settings(params, results)
     if not layout.root.exists():
@@ -883,8 +883,8 @@ def import_data(
 
     DVC then tracks the copy, and the command says what to type next.
     """
-    from elision import strict_yaml
-    from elision.importing import import_data as run_import
+    from elision.cli.importing import import_data as run_import
+    from elision.settings import strict_yaml
 
     given = strict_yaml.parse(settings, "--settings") or {}
     if not isinstance(given, dict):

@@ -8,12 +8,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elision import params as parameters
 from elision.errors import ElisionError
 from elision.methods import check
-from elision.params import Params
+from elision.settings import params as parameters
+from elision.settings.params import Params
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 
 FULL = {
     "protocol": "elision",

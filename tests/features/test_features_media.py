@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from elision.errors import ElisionError
-from elision.media import FORMATS, Media, probe, read_audio, read_frames
+from elision.features.media import FORMATS, Media, probe, read_audio, read_frames
 
 RATE = 22050
 CODECS = {  # video, audio, audio sample rate

@@ -18,7 +18,6 @@ from safetensors import SafetensorError
 from scipy.special import softmax
 
 import elision
-from elision import contents
 from elision.corruption.plan import Condition, conditions, draw
 from elision.errors import ElisionError
 from elision.features.align import spans_of
@@ -26,8 +25,18 @@ from elision.features.shards import extractor
 from elision.features.text import extract as extract_text
 from elision.methods import build, load
 from elision.methods.base import Method
-from elision.params import AudioFeatures, Corruption, Features, NoiseSettings, TextFeatures, VisionFeatures, retrieves
 from elision.progress import track
+from elision.provenance import contents
+from elision.provenance.versions import versions
+from elision.settings.params import (
+    AudioFeatures,
+    Corruption,
+    Features,
+    NoiseSettings,
+    TextFeatures,
+    VisionFeatures,
+    retrieves,
+)
 from elision.store import Header, Sequences, Store, read_tensors
 from elision.task import MODALITIES, TaskKind
 from elision.training.checkpoint import load_run_weights
@@ -35,7 +44,6 @@ from elision.training.data import Scale, SplitData, View, recorded_scales
 from elision.training.record import Record, digests
 from elision.training.selection import VALID
 from elision.training.trainer import choose_device, predict
-from elision.versions import versions
 
 if TYPE_CHECKING:
     from elision.methods.layers.retrieval import Database

@@ -11,8 +11,8 @@ import yaml
 from safetensors.numpy import load_file, save_file
 
 from elision import cli
+from elision.provenance.versions import versions
 from elision.store import read_provenance, read_table, read_tensors, write_table, write_tensors
-from elision.versions import versions
 
 SMALL = {"epochs": 1, "batch_size": 4, "hidden": 12, "feed_forward": 16}
 STAGE, RUN = "ramer_encoders", "seed-1"

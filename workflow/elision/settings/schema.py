@@ -2,7 +2,8 @@
 
 from pydantic import BaseModel
 
-from elision import methods, params
+from elision import methods
+from elision.settings import params
 
 
 def schema() -> dict:

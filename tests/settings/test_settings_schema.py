@@ -4,9 +4,9 @@ from pathlib import Path
 import yaml
 from jsonschema import Draft202012Validator
 
-from elision.schema import schema
+from elision.settings.schema import schema
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 
 
 def test_the_schema_in_the_docs_is_the_schema_of_the_model():

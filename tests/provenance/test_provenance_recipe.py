@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from elision import recipe
 from elision.errors import ElisionError
-from elision.params import Params
-from elision.recipe import Recipes, check
+from elision.provenance import recipe
+from elision.provenance.recipe import Recipes, check
+from elision.settings.params import Params
 from elision.store import write_table
 
 BASE = {
@@ -211,7 +211,8 @@ def test_a_recipe_asked_for_again_is_that_of_fresh_recipes():
 
 
 def test_the_code_digest_imports_none_of_the_code():
-    text = "import sys; from elision.recipe import code; code('training.trainer', 'features.audio', 'methods.lnln'); "
+    text = "import sys; from elision.provenance.recipe import code; "
+    text += "code('training.trainer', 'features.audio', 'methods.lnln'); "
     text += "print(sorted({'torch', 'librosa', 'numba', 'elision.training.trainer'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

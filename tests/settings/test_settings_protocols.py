@@ -9,8 +9,8 @@ from elision.corruption.noise import times
 from elision.corruption.plan import conditions
 from elision.evaluation.aggregate import aggregate, reported, statistics
 from elision.evaluation.metrics import score
-from elision.params import Params
-from elision.protocols import PROTOCOLS
+from elision.settings.params import Params
+from elision.settings.protocols import PROTOCOLS
 
 PRESENT = ("text", "audio", "vision")
 LENGTHS = np.array([5, 50, 23, 3])

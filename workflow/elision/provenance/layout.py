@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from elision.params import Params, extracted, retrieves
+from elision.settings.params import Params, extracted, retrieves
 from elision.task import MODALITIES
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from elision.errors import ElisionError, plural
 from elision.files import sha256
-from elision.layout import Layout
+from elision.provenance.layout import Layout
 
 _UNFINISHED = "unfinished"
 # What a listing counts, by the end of the name of the file that says how each was made.

@@ -1,0 +1,1 @@
+"""What a user sets: the params, the protocols, and what they offer."""
