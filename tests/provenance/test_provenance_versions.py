@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from elision.features.shards import merge
-from elision.provenance import recipe, versions
+from elision.provenance import versions
 from elision.provenance.recipe import Recipes
 from elision.provenance.versions import differing, joined, of_all, of_run, stamped
 from elision.settings.params import Features, Params
