@@ -96,7 +96,7 @@ def missing(uniform: np.ndarray, rate: float | np.ndarray) -> np.ndarray:
     return uniform < rate
 
 
-def lnln_rates(*, seed: int, stream: str, ids: Sequence[str]) -> np.ndarray:
+def half_complete_rates(*, seed: int, stream: str, ids: Sequence[str]) -> np.ndarray:
     """Draw the training mixture of LNLN: a missing rate per sample and modality.
 
     Rates are uniform on (0, 1); then, for each modality on its own, half of the samples (rounded down) are complete
@@ -140,6 +140,11 @@ def absent_rates(*, seed: int, stream: str, ids: Sequence[str], present: Sequenc
     choices = [subset for subset in subsets(present) if subset] or [()]
     drawn = [choices[generator(seed, stream, "absent", name).integers(len(choices))] for name in ids]
     return np.array([[name in absent for name in MODALITIES] for absent in drawn], np.float32)
+
+
+def level_rates(*, seed: int, stream: str, ids: Sequence[str]) -> np.ndarray:
+    """Draw a missing rate per sample, one of 0, 0.1, ..., 0.9 [shape=(N,), dtype=float32]."""
+    return np.array([generator(seed, stream, "level", name).integers(10) / 10 for name in ids], np.float32)
 
 
 def mixed_rates(*, seed: int, stream: str, ids: Sequence[str], present: Sequence[str]) -> np.ndarray:

@@ -3,10 +3,6 @@
 The noise scheduler of NMER (Fan et al., arXiv 2311.16114) replaces a missing modality by a noisy copy of itself, one
 step x_t = sqrt(abar_t) x + sqrt(1 - abar_t) n of the forward process of a diffusion model. Its intensity T is the
 number of steps: the betas keep their ends, so that more steps destroy more (but under ``squared_cosine``).
-
-The official code draws anew whenever it reads a batch, at test time too: one step t per batch, and noise on padding.
-Here step and noise belong to a sample, as masks do (``t_per_batch`` of the params: its first sample decides for a
-batch). Neither depends on the intensity, so that the noise of one intensity is comparable with that of another.
 """
 
 from collections.abc import Sequence
@@ -15,8 +11,8 @@ from typing import Literal
 import numpy as np
 
 from elision.corruption.missing import generator
-from elision.settings.params import Noise
 
+Kind = Literal["gaussian", "impulse"]
 Schedule = Literal["scaled_linear", "linear", "squared_cosine", "sigmoid"]
 
 _LARGEST_BETA = 0.999
@@ -89,7 +85,7 @@ def times(*, seed: int, stream: str, ids: Sequence[str], modality: str) -> np.nd
     return np.array([generator(seed, stream, "noise time", modality, name).random() for name in ids], np.float64)
 
 
-def draw(kind: Noise, *, seed: int, stream: str, name: str, modality: str, shape: tuple[int, ...]) -> np.ndarray:
+def draw(kind: Kind, *, seed: int, stream: str, name: str, modality: str, shape: tuple[int, ...]) -> np.ndarray:
     """Draw the noise of one modality of a sample; a longer sample begins with the same noise.
 
     Parameters

@@ -3,64 +3,32 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
+from pydantic import BaseModel
 
-from elision.corruption.missing import legacy_uniforms, subsets, uniforms
+from elision.corruption.kind import Condition, Draw, Kind, Samples, kinds
 from elision.files import replacing
-from elision.settings.params import Corruption, Noise
 from elision.store import Sequences, Store, read_tensors, write_tensors
 from elision.task import MODALITIES
 
 
-@dataclass(frozen=True)
-class Condition:
-    """One way in which the test data are corrupted.
+def conditions(settings: BaseModel, present: tuple[str, ...]) -> list[Condition]:
+    """List the test conditions of a dataset that has the modalities ``present``, kind by kind.
 
-    Attributes
+    Parameters
     ----------
-    corruption : str
-        ``random``: positions missing at random, at the same rate in all modalities (LNLN section 3.2); ``absent``:
-        whole modalities missing (LNLN appendix A.8: rate 1 for them, 0 for the others); ``combined``: both at once
-        (HRLF section 4.4); ``gaussian``, ``impulse``: noise in place of the modalities that would be absent (NMER
-        section 3).
-    level : float
-        The missing rate, of ``combined`` that of the other modalities; of noise, its intensity.
-    modalities : tuple of str
-        The modalities that lose something, of ``combined`` those that are absent; empty when nothing is missing.
-    replacement : str
-        What a missing token becomes, also one that would be noise; missing frames and vectors of text are zeros.
+    settings : BaseModel
+        The section ``corruption`` of the params, as a dataset has it.
     """
-
-    corruption: str
-    level: float
-    modalities: tuple[str, ...]
-    replacement: str = "[UNK]"
-
-    def rates(self) -> np.ndarray:
-        """Return the missing rate of text, audio and vision, 1 for noise [shape=(3,)]."""
-        rate = 1.0 if self.noise or self.corruption == "combined" else self.level
-        others = self.level if self.corruption == "combined" else 0.0
-        return np.array([rate if name in self.modalities else others for name in MODALITIES])
-
-    @property
-    def noise(self) -> str | None:
-        """Kind of the noise."""
-        return self.corruption if self.corruption in get_args(Noise) else None
+    return [each for kind in tested(settings) for each in kind.conditions(getattr(settings, kind.name), present)]
 
 
-def conditions(settings: Corruption, present: tuple[str, ...]) -> list[Condition]:
-    """List the test conditions of a dataset that has the modalities ``present``."""
-    listed = [Condition("random", rate, present if rate else ()) for rate in settings.random]
-    if settings.absent:
-        listed += [Condition("absent", 1.0 if subset else 0.0, subset) for subset in subsets(present)]
-    for rate in settings.combined:
-        listed += [Condition("combined", rate, subset) for subset in subsets(present) if subset]
-    for kind in settings.noise.kinds:
-        for intensity in settings.noise.intensities:
-            listed += [Condition(kind, float(intensity), subset) for subset in subsets(present) if subset]
-    return listed
+def tested(settings: BaseModel) -> list[Kind]:
+    """Return the kinds that have conditions under given settings, by rank."""
+    return [
+        kind for kind in kinds().values() if kind.setting and kind.conditions(getattr(settings, kind.name), MODALITIES)
+    ]
 
 
 @dataclass(frozen=True)
@@ -73,7 +41,8 @@ class Plan:
     seed : int
         Key of what is drawn: also that of the noise, which is drawn anew wherever it is needed.
     uniforms : dict of str to np.ndarray [shape=(sum of lengths,)]
-        Per modality, test samples end to end in the order of the store.
+        Per modality, test samples end to end in the order of the store; ``KIND.MODALITY`` of a kind that has numbers of
+        its own.
     provenance : dict
     """
 
@@ -82,14 +51,27 @@ class Plan:
     uniforms: dict[str, np.ndarray]
     provenance: dict
 
-    def of(self, store: Store, fold: int) -> dict[str, np.ndarray]:
-        """Return the uniform numbers of the test samples of a fold."""
+    def shared(self, store: Store, fold: int) -> dict[str, np.ndarray]:
+        """Return the numbers of the test samples of a fold that most kinds share, by modality."""
+        return self._of({name: values for name, values in self.uniforms.items() if "." not in name}, store, fold)
+
+    def numbers(self, kind: Kind, store: Store, fold: int) -> dict[str, np.ndarray]:
+        """Return the numbers that decide what a kind takes from the test samples of a fold, by modality."""
+        start = f"{kind.name}."
+        own = {name.removeprefix(start): v for name, v in self.uniforms.items() if name.startswith(start)}
+        return self._of(own, store, fold) if own else self.shared(store, fold)
+
+    def of_levels(self) -> list[Condition]:
+        """Return the conditions of the first kind that takes from all modalities alike, at several levels."""
+        found = [condition for condition in self.conditions if condition.kind.level and not condition.kind.sets]
+        return [condition for condition in found if condition.kind is found[0].kind]
+
+    @staticmethod
+    def _of(numbers: dict[str, np.ndarray], store: Store, fold: int) -> dict[str, np.ndarray]:
         if not fold:
-            return self.uniforms
-        return {
-            name: values[np.repeat(np.isin(_tested(store), store.rows("test", fold)), _lengths(store, name))]
-            for name, values in self.uniforms.items()
-        }
+            return numbers
+        rows = np.isin(_tested(store), store.rows("test", fold))
+        return {name: values[np.repeat(rows, _lengths(store, name))] for name, values in numbers.items()}
 
 
 def _tested(store: Store) -> np.ndarray:
@@ -108,22 +90,25 @@ def _lengths(store: Store, modality: str) -> np.ndarray:
     return _sequences(store, modality).lengths[_tested(store)]
 
 
-def draw(store: Store, settings: Corruption) -> tuple[list[Condition], dict[str, np.ndarray]]:
-    """Draw the test corruption of a dataset."""
-    ids, drawn = store.samples["id"].to_numpy()[_tested(store)], {}
-    for name in store.present:
-        lengths, keep_ends = _lengths(store, name), name == "text" and "text" in store.modalities
-        if settings.masks == "lnln":
-            padded = _sequences(store, name).header.length
-            drawn[name] = legacy_uniforms(seed=settings.seed, lengths=lengths, padded=padded, keep_ends=keep_ends)
-        else:
-            drawn[name] = uniforms(
-                seed=settings.seed, stream="test", ids=ids, lengths=lengths, modality=name, keep_ends=keep_ends
-            )
+def draw(store: Store, settings: BaseModel) -> tuple[list[Condition], dict[str, np.ndarray]]:
+    """Draw the test corruption of a dataset: its conditions, and the numbers of the ``Plan``."""
+    named = {name: _sequences(store, name) for name in store.present}
+    samples = Samples(
+        ids=store.samples["id"].to_numpy()[_tested(store)],
+        lengths={name: _lengths(store, name) for name in named},
+        padded={name: sequences.header.length for name, sequences in named.items()},
+        widths={name: 0 if sequences.values.ndim == 1 else sequences.width for name, sequences in named.items()},
+        ends="text" in store.modalities,
+    )
+    how = Draw(settings.seed, "test", settings.seed if settings.masks == "shared" else None)
+    drawn = how.uniforms(samples)
+    for kind in tested(settings):
+        own = kind.numbers(samples, how, getattr(settings, kind.name)) or {}
+        drawn |= {f"{kind.name}.{name}": values for name, values in own.items()}
     return conditions(settings, store.present), drawn
 
 
-def write(store: Store, settings: Corruption, draws: Path, description: Path, provenance: dict) -> None:
+def write(store: Store, settings: BaseModel, draws: Path, description: Path, provenance: dict) -> None:
     """Draw the test corruption of a dataset and write it; last the draws, which carry the provenance of both."""
     listed, drawn = draw(store, settings)
     document = {"seed": settings.seed, "conditions": [asdict(condition) for condition in listed]}

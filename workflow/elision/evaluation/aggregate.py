@@ -19,7 +19,7 @@ import pandas as pd
 from elision.errors import ElisionError, plural
 from elision.evaluation.metrics import Family, classify, confusion_matrix, score
 from elision.evaluation.metrics import family as family_of
-from elision.settings.protocols import PROTOCOLS
+from elision.settings.protocols import protocol as protocol_of
 from elision.task import parse_run
 from elision.training.selection import VALID
 
@@ -297,7 +297,7 @@ def statistics(metrics: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     )
     single = found["seeds"] == 1
     found["std"] = found["std"].where(~single, groups["value"].std(ddof=1, skipna=False))
-    names = [name for name, protocol in PROTOCOLS.items() if protocol.deviation == "conditions"]
+    names = [n for n in metrics["protocol"].unique() if protocol_of(n).report.deviation == "conditions"]
     apart = metrics[metrics["protocol"].isin(names)]
     each = [*keys, *(column for column in CONDITION if column not in keys)]
     of_seeds = apart.groupby([*each, "seed"], observed=True)["value"].mean(skipna=False)

@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 from scipy.special import softmax
 
 import elision
-from elision.corruption.plan import Condition, conditions, draw
+from elision.corruption.kind import Condition, Drawn
+from elision.corruption.plan import conditions, draw
 from elision.errors import ElisionError
 from elision.features.align import spans_of
 from elision.features.shards import extractor
@@ -32,7 +33,6 @@ from elision.settings.params import (
     AudioFeatures,
     Corruption,
     Features,
-    NoiseSettings,
     TextFeatures,
     VisionFeatures,
     retrieves,
@@ -290,7 +290,7 @@ def ask(
     kinds = {name: name.removesuffix("_features") for name in trained.headers()}
     needed = [name for name, kind in kinds.items() if kind in record.present and given[kind].any()]
     functions = _extractors(trained, needed)
-    settings = Corruption(seed=seed, random=list(rates), absent=True, masks="keyed", noise=NoiseSettings(kinds=[]))
+    settings = Corruption(seed=seed, random=list(rates), absent=True, masks="per_sample")
     answers = []
     for row, clip in track(list(enumerate(clips.itertuples())), f"predict with {record.name}"):
         answer = {"id": clip.id, "path": clip.path, "text": clip.text, "error": None}
@@ -342,11 +342,11 @@ def _answer(
         {"classes": list(trained.record.spec.classes)},
     )
     lacking = [name in trained.modalities and name not in present for name in MODALITIES]
-    rates = np.where(lacking, 1.0, [condition.rates() for condition in listed])
+    rates = np.where(lacking, 1.0, [condition.kind.rates(condition) for condition in listed])
     spans = spans_of(store, where=row.id)[0] if trained.view.alignment == "words" else None
     data = SplitData(store, "test", scales=trained.scales, view=trained.view, spans=spans, device=trained.device)
     _, uniform = draw(store, settings)
-    outputs, _ = predict(trained.model, data, data.corruption(rates=rates, uniform=uniform))
+    outputs, _ = predict(trained.model, data, data.corrupted(Drawn(rates, uniform)))
     if not np.isfinite(outputs).all():
         raise ElisionError(f"{row.path or row.id}: its predictions are not finite")
     return {
@@ -433,7 +433,5 @@ def show(document: dict[str, Any], console: Console) -> None:
 
 
 def _missing(prediction: dict[str, Any]) -> str:
-    names = ", ".join(prediction["modalities"])
-    if not names:
-        return "nothing"
-    return f"{100 * prediction['level']:g} % of {names}" if prediction["corruption"] == "random" else names
+    condition = Condition(prediction["corruption"], prediction["level"], tuple(prediction["modalities"]))
+    return condition.kind.describe(condition)

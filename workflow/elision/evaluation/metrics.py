@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from elision.errors import ElisionError
-from elision.settings.protocols import PROTOCOLS
+from elision.settings.protocols import protocol as protocol_of
 from elision.task import CORPORA
 
 
@@ -519,7 +519,7 @@ def score(
         values = _score_classes(prediction, label, labels)
     else:
         values = _score_scores(prediction.astype(np.float64), label.astype(np.float64), family)
-    how = PROTOCOLS[protocol]
+    how = protocol_of(protocol).report
     if not how.swapped_f1:
         values = {name: value for name, value in values.items() if not name.endswith("_swapped")}
     decimals = how.decimals.get(family)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from elision.corruption.kind import Condition, Draw, Drawn
 from elision.corruption.plan import Plan
 from elision.errors import ElisionError
 from elision.evaluation.representations import RATES, choose
@@ -19,7 +20,7 @@ from elision.methods import build, load, resolve_variant
 from elision.methods.base import Method
 from elision.progress import track
 from elision.provenance.recipe import check, check_data
-from elision.settings.params import Params
+from elision.settings.params import Corruption, Params
 from elision.store import Store
 from elision.task import parse_run
 from elision.training.checkpoint import load_run_weights
@@ -127,22 +128,14 @@ def evaluate(
         and label are names, and the columns ``logit.CLASS`` follow.
     """
     model, data = _load(params, dataset, method, run, store, record, spans, database)
-    uniforms, tables = plan.of(store, parse_run(run)[1]), []
+    corruption, fold, tables = params.corruption_for(dataset), parse_run(run)[1], []
     epochs: dict[int, list[str]] = {}
     for checkpoint, kept in record["checkpoints"].items():
         epochs.setdefault(kept["epoch"], []).append(checkpoint)
     for epoch, checkpoints in epochs.items():
         load_run_weights(weights, checkpoints[0], model)
         for condition in track(plan.conditions, f"evaluate {dataset} {method} epoch {epoch}"):
-            noise = condition.noise and data.noise(
-                condition.noise,
-                intensity=int(condition.level),
-                settings=params.corruption_for(dataset).noise,
-                rates=condition.rates(),
-                seed=plan.seed,
-                stream="test",
-            )
-            corrupted = data.corruption(rates=condition.rates(), uniform=uniforms, noise=noise)
+            corrupted = data.corrupted(_drawn(condition, data, plan, store, fold, corruption))
             predictions, labels = predict(model, data, corrupted)
             if not np.isfinite(predictions).all():
                 bad = data.ids[~np.isfinite(predictions.reshape(len(data), -1)).all(1)][:3]
@@ -156,6 +149,13 @@ def evaluate(
             predicted = _columns(predictions, labels, store.classes)
             tables += [pd.DataFrame({**columns, "checkpoint": name, **predicted}) for name in checkpoints]
     return pd.concat(tables, ignore_index=True)
+
+
+def _drawn(condition: Condition, data: SplitData, plan: Plan, store: Store, fold: int, settings: Corruption) -> Drawn:
+    """Return what a condition does to the test split."""
+    kind = condition.kind
+    numbers = plan.numbers(kind, store, fold)
+    return kind.test(condition, data.samples, Draw(plan.seed, "test"), numbers, getattr(settings, kind.name))
 
 
 def _columns(predictions: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -196,12 +196,13 @@ def represent(
     model, data = _load(params, dataset, method, run, store, record, spans, database)
     checkpoint = next(name for name in ("mae", "f1_weighted", VALID) if name in record["checkpoints"])
     load_run_weights(weights, checkpoint, model)
-    rows, uniforms = choose(data.ids, seed=plan.seed), plan.of(store, parse_run(run)[1])
-    conditions = [c for c in plan.conditions if c.corruption == "random" and round(c.level, 6) in RATES]
+    rows = choose(data.ids, seed=plan.seed)
+    conditions = [condition for condition in plan.of_levels() if round(condition.level, 6) in RATES]
     values = np.zeros((0, len(rows), 0), np.float32)
     if conditions:
-        corrupted = (data.corruption(rates=condition.rates(), uniform=uniforms) for condition in conditions)
-        values = np.stack([_representation(model, data, rows, lost) for lost in corrupted])
+        corruption, fold = params.corruption_for(dataset), parse_run(run)[1]
+        drawn = [_drawn(condition, data, plan, store, fold, corruption) for condition in conditions]
+        values = np.stack([_representation(model, data, rows, data.corrupted(each)) for each in drawn])
     if not np.isfinite(values).all():
         bad = data.ids[rows][~np.isfinite(values).all((0, 2))][:3]
         raise ElisionError(f"{weights}: representations of {', '.join(bad)} are not finite")

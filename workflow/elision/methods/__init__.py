@@ -71,8 +71,9 @@ def resolve(
     cls, overrides = load(method), overrides or {}
     family = CORPORA[corpus].defaults
     official = cls.corpus_defaults.get(family, {})
+    own = {"corruption": cls.corruption} if cls.corruption else {}
     try:
-        hyperparameters = cls.Hyperparameters(**{**official, **overrides})
+        hyperparameters = cls.Hyperparameters(**{**own, **official, **overrides})
     except ValidationError as error:
         problems = []
         for problem in error.errors():

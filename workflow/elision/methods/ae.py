@@ -48,6 +48,7 @@ class AE(FamilyMethod):
     """Baseline of Lian et al., TPAMI 2023."""
 
     name = "ae"
+    corruption = "absent"
     paper = (
         "Autoencoder baseline of Lian, Chen, Sun, Liu, Tao: GCNet: Graph Completion Network for Incomplete Multimodal "
         "Learning in Conversation. TPAMI 2023, arXiv 2203.02177"

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elision.batch import Batch
-from elision.settings.params import Noise, TrainingCorruption
+from elision.corruption import noise as noises
+from elision.settings.params import TrainingCorruption
 from elision.task import MODALITIES, DataSpec, TaskKind
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class TrainingHyperparameters(BaseModel):
     corruption: TrainingCorruption | None = Field(
         None, description="training corruption of this method; null: train.corruption"
     )
-    noise: Noise = Field("gaussian", description="kind of the noise, for corruption: noise")
+    noise: noises.Kind = Field("gaussian", description="kind of the noise, for corruption: noise")
     intensity: int = Field(100, ge=1, description="time steps of the noise scheduler, for corruption: noise")
     modalities: tuple[Literal[MODALITIES], ...] = Field(
         MODALITIES, min_length=1, description="modalities that the method sees; the rest is left out"
@@ -78,6 +79,9 @@ class Method(nn.Module):
     needs : tuple of str
         Stages: methods whose trained runs it starts from (see ``start``). Written as a literal: the workflow reads it
         without PyTorch.
+    corruption : str
+        Training corruption of the method: the name of a kind of corruption, written as a literal; empty: that of
+        ``train.corruption``. Its hyperparameter ``corruption`` replaces it.
     retrieves : str
         The stage among them whose retrieval database it searches; a literal, too.
     reads_text : str
@@ -96,6 +100,7 @@ class Method(nn.Module):
     paper: ClassVar[str] = ""
     task: ClassVar[tuple[str, ...]] = ("regression", "classification")
     needs: ClassVar[tuple[str, ...]] = ()
+    corruption: ClassVar[str] = ""
     retrieves: ClassVar[str] = ""
     reads_text: ClassVar[Literal["tokens", "vectors", "nothing"]] = "tokens"
     requires: ClassVar[tuple[str, ...]] = ()

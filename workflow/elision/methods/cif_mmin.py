@@ -40,6 +40,7 @@ class CIFMMIN(FamilyMethod):
     """Liu, Zuo, Lian, Schuller and Li, IEEE Transactions on Affective Computing 2024."""
 
     name = "cif_mmin"
+    corruption = "absent"
     needs = ("cif_mmin_teacher",)
     inherits = ("encoders", "contrastive")
     paper = (

@@ -31,6 +31,7 @@ class CIFMMINTeacher(FamilyMethod):
     """Liu, Zuo, Lian, Schuller and Li, IEEE Transactions on Affective Computing 2024."""
 
     name = "cif_mmin_teacher"
+    corruption = "complete"
     paper = (
         "Liu, Zuo, Lian, Schuller, Li: Contrastive Learning Based Modality-Invariant Feature Acquisition for Robust "
         "Multimodal Emotion Recognition With Missing Modalities. IEEE TAFFC 15(4), 2024"

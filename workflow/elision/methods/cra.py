@@ -23,6 +23,7 @@ class CRA(AE):
     """Tran et al., CVPR 2017, as a baseline of Lian et al., TPAMI 2023."""
 
     name = "cra"
+    corruption = "absent"
     paper = (
         "Tran, Liu, Zhou, Jin: Missing Modalities Imputation via Cascaded Residual Autoencoder. CVPR 2017; in the form "
         "of the baseline of Lian et al.: GCNet. TPAMI 2023, arXiv 2203.02177"

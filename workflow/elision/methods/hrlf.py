@@ -24,7 +24,7 @@ Student, statistics networks and discriminators have an Adam each, with the same
 are clipped apart. With ``accumulate``, gradients of all three are summed; the discriminators take their step before the
 student's last batch of the group, which is then judged by those that have just moved.
 
-The stochastic missing of the paper is ``corruption: mixed``: each sample has a rate at which frames of all modalities
+The stochastic missing of the paper is the kind ``combined``: each sample has a rate at which frames of all modalities
 are lost, one of 0, 0.1, ..., 0.9, and a set of modalities that are absent, none included. Both are ours.
 """
 
@@ -41,7 +41,6 @@ from elision.batch import Batch
 from elision.errors import ElisionError
 from elision.methods.base import Method
 from elision.methods.hrlf_teacher import HRLFTeacher, Representations, perceptron
-from elision.settings.params import TrainingCorruption
 from elision.task import DataSpec, TaskKind
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ class HRLF(HRLFTeacher):
 
     Where the parts of the paper are, beside those that `HRLFTeacher` lists:
 
-    - Section 3.2, modality stochastic missing (MSM): the training corruption ``mixed``; the teacher reads
+    - Section 3.2, modality stochastic missing (MSM): the training corruption ``combined``; the teacher reads
       ``batch.clean``. Its features, of which no gradient comes back: `teach`.
     - Section 3.4, hierarchical mutual information maximisation (HMI), T of each scale: ``statistics``; equation 7:
       `information_bound`; equation 8: the term ``information``.
@@ -96,14 +95,12 @@ class HRLF(HRLFTeacher):
     """
 
     name = "hrlf"
+    corruption = "combined"
     needs = ("hrlf_teacher",)
 
     class Hyperparameters(HRLFTeacher.Hyperparameters):
         """Those of the paper for IEMOCAP; what it does not give is ours."""
 
-        corruption: TrainingCorruption | None = Field(
-            "mixed", description="the stochastic missing of the paper: frames and whole modalities"
-        )
         information: bool = Field(True, description="false: without HMI, the mutual information with the teacher")
         adversarial: bool = Field(True, description="false: without HAL, the discriminators")
         adversarial_weight: float = Field(

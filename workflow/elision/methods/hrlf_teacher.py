@@ -36,7 +36,6 @@ from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
 from elision.methods.layers.crossmodal import sinusoids
 from elision.methods.layers.plateau import Plateau
-from elision.settings.params import TrainingCorruption
 from elision.task import MODALITIES, DataSpec
 
 
@@ -229,6 +228,7 @@ class HRLFTeacher(Method):
     """
 
     name = "hrlf_teacher"
+    corruption = "complete"
     paper = (
         "Li, Yang, Liu, Wang, Chen, Wang, Wei, Jiang, Xu, Hou, Sun, Qian, Kou, Zhang: Toward Robust Incomplete "
         "Multimodal Sentiment Analysis via Hierarchical Representation Learning. NeurIPS 2024, arXiv 2411.02793"
@@ -240,7 +240,6 @@ class HRLFTeacher(Method):
 
         epochs: int = Field(30, ge=0, description="passes over the training split")
         batch_size: int = Field(32, ge=1, description="utterances per forward pass")
-        corruption: TrainingCorruption | None = Field("complete", description="the teacher sees complete data")
         learning_rate: float = Field(4e-3, gt=0, description="of Adam")
         weight_decay: float = Field(0.0, ge=0, description="L2 penalty; ours")
         plateau_patience: int | None = Field(

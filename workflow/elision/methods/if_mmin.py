@@ -39,6 +39,7 @@ class IFMMIN(FamilyMethod):
     """Zuo, Liu, Zhao, Gao and Li, ICASSP 2023."""
 
     name = "if_mmin"
+    corruption = "absent"
     needs = ("if_mmin_teacher",)
     inherits = ("encoders", "invariant")
     paper = (

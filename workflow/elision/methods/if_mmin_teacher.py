@@ -29,6 +29,7 @@ class IFMMINTeacher(FamilyMethod):
     """Zuo, Liu, Zhao, Gao and Li, ICASSP 2023."""
 
     name = "if_mmin_teacher"
+    corruption = "complete"
     paper = (
         "Zuo, Liu, Zhao, Gao, Li: Exploiting Modality-Invariant Feature for Robust Multimodal Emotion Recognition "
         "with Missing Modalities. ICASSP 2023, arXiv 2210.15359"

@@ -34,6 +34,7 @@ class MEN(TwoSpaces):
     """An ablation of Fan, Zuo, Liu, Lian and Gao, MRAC at ACM MM 2024, in our reading."""
 
     name = "men"
+    corruption = "noise"
     paper = (
         "Ablation, in our reading, of Fan, Zuo, Liu, Lian, Gao: Learning Noise-Robust Joint Representation for "
         "Multimodal Emotion Recognition under Incomplete Data Scenarios. MRAC at ACM MM 2024, arXiv 2311.16114"

@@ -46,6 +46,7 @@ class MMIN(FamilyMethod):
     """Zhao, Li and Jin, ACL 2021."""
 
     name = "mmin"
+    corruption = "absent"
     needs = ("mmin_teacher",)
     paper = (
         "Zhao, Li, Jin: Missing Modality Imagination Network for Emotion Recognition with Uncertain Missing "

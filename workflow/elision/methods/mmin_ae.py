@@ -18,6 +18,7 @@ class MMINAE(MMIN):
     """Zhao, Li and Jin, ACL 2021."""
 
     name = "mmin_ae"
+    corruption = "absent"
     needs = ("mmin_teacher",)
 
     class Hyperparameters(CycleHyperparameters):

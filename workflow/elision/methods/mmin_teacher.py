@@ -23,6 +23,7 @@ class MMINTeacher(FamilyMethod):
     """Zhao, Li and Jin, ACL 2021."""
 
     name = "mmin_teacher"
+    corruption = "complete"
     paper = (
         "Zhao, Li, Jin: Missing Modality Imagination Network for Emotion Recognition with Uncertain Missing "
         "Modalities. ACL 2021"

@@ -96,6 +96,7 @@ class NMER(TwoSpaces):
     """Fan, Zuo, Liu, Lian and Gao, MRAC at ACM MM 2024."""
 
     name = "nmer"
+    corruption = "noise"
     paper = (
         "Fan, Zuo, Liu, Lian, Gao: Learning Noise-Robust Joint Representation for Multimodal Emotion Recognition under "
         "Incomplete Data Scenarios. MRAC at ACM MM 2024, arXiv 2311.16114"

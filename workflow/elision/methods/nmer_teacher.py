@@ -36,7 +36,6 @@ from elision.methods.layers.mmin_family import (
 )
 from elision.methods.layers.moments import central_moment_discrepancy
 from elision.methods.layers.utterance import Classifier
-from elision.settings.params import TrainingCorruption
 from elision.task import DataSpec
 
 FUSED = len(ORDER) * WIDTH
@@ -47,9 +46,6 @@ class SecondStageHyperparameters(FamilyHyperparameters):
 
     constant_epochs: int = Field(40, ge=1, description="passes at the full learning rate")
     decay_epochs: int = Field(40, ge=0, description="passes at a learning rate that falls linearly")
-    corruption: TrainingCorruption | None = Field(
-        "noise", description="training corruption of this method; null: train.corruption"
-    )
     dropout: float = Field(0.1, ge=0, lt=1, description="in the classifier")
 
 
@@ -77,6 +73,7 @@ class NMERTeacher(TwoSpaces):
     """Fan, Zuo, Liu, Lian and Gao, MRAC at ACM MM 2024: the first stage."""
 
     name = "nmer_teacher"
+    corruption = "complete"
     paper = (
         "Fan, Zuo, Liu, Lian, Gao: Learning Noise-Robust Joint Representation for Multimodal Emotion Recognition under "
         "Incomplete Data Scenarios. MRAC at ACM MM 2024, arXiv 2311.16114"

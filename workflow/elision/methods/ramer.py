@@ -38,7 +38,6 @@ from elision.errors import ElisionError, plural
 from elision.methods.base import Method, Prediction
 from elision.methods.layers.utterance import Classifier
 from elision.methods.ramer_encoders import RamerHyperparameters, RamerMethod, feature_encoders
-from elision.settings.params import TrainingCorruption
 from elision.task import MODALITIES, DataSpec
 
 if TYPE_CHECKING:
@@ -52,6 +51,7 @@ class Ramer(RamerMethod):
     """Fan, Yuan, Zuo, Liu and Gao 2024."""
 
     name = "ramer"
+    corruption = "absent"
     paper = (
         "Fan, Yuan, Zuo, Liu, Gao: Leveraging Retrieval Augment Approach for Multimodal Emotion Recognition Under "
         "Missing Modalities. 2024, arXiv 2410.02804"
@@ -62,9 +62,6 @@ class Ramer(RamerMethod):
     class Hyperparameters(RamerHyperparameters):
         """Those of the official code where it tells them, with the sizes of the first stage."""
 
-        corruption: TrainingCorruption | None = Field(
-            "absent", description="training corruption of this method; null: train.corruption"
-        )
         top_k: int = Field(5, ge=1, description="neighbours whose vectors are summed")
         database: Literal["labelled", "unlabelled", "all"] = Field(
             "labelled", description="samples that are searched: the training split, the unlabelled ones, or both"

@@ -29,7 +29,6 @@ from torch.nn import functional as F
 from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
 from elision.methods.layers.utterance import Classifier
-from elision.settings.params import TrainingCorruption
 from elision.task import MODALITIES, DataSpec
 
 _MAX_HEADS = 8
@@ -144,6 +143,7 @@ class RamerEncoders(RamerMethod):
     """Fan, Yuan, Zuo, Liu and Gao 2024, the first stage."""
 
     name = "ramer_encoders"
+    corruption = "complete"
     paper = (
         "Fan, Yuan, Zuo, Liu, Gao: Leveraging Retrieval Augment Approach for Multimodal Emotion Recognition Under "
         "Missing Modalities. 2024, arXiv 2410.02804"
@@ -152,9 +152,6 @@ class RamerEncoders(RamerMethod):
     class Hyperparameters(RamerHyperparameters):
         """Those of the official code where it tells them, with one layer."""
 
-        corruption: TrainingCorruption | None = Field(
-            "complete", description="training corruption of this method; null: train.corruption"
-        )
         dropout: float = Field(0.5, ge=0, lt=1, description="in the transformers")
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:

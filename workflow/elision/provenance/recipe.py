@@ -15,11 +15,13 @@ from contextlib import suppress
 from functools import cache, cached_property, wraps
 from pathlib import Path
 
+from elision.corruption.kind import kinds
+from elision.corruption.plan import tested
 from elision.errors import ElisionError
 from elision.files import replacing
 from elision.provenance import contents, kept
 from elision.provenance.layout import Layout
-from elision.settings.params import Params, extracted, needs, retrieves, text_encoder, user_files
+from elision.settings.params import Params, extracted, needs, retrieves, text_encoder, trained_on, user_files
 
 # Modules that carry data and messages but never decide a value in an artifact.
 _PLUMBING = (
@@ -28,7 +30,7 @@ _PLUMBING = (
     "elision.files",
     "elision.progress",
     "elision.provenance",
-    "elision.settings.params",
+    "elision.settings",
 )
 
 _THIS = Path(__file__).read_bytes()  # how digests are made
@@ -109,6 +111,13 @@ def code(*modules: str, within: tuple[str, ...] = ("elision",)) -> str:
         seen[name], imported = _module(name)
         waiting += imported
     return digest({name: value for name, value in seen.items() if value})
+
+
+def modules(package: str) -> list[str]:
+    """Name a package and all modules in it, which nothing else may name."""
+    folder = Path(importlib.util.find_spec(f"elision.{package}").origin).parent
+    files = (path.relative_to(folder).with_suffix("") for path in sorted(folder.rglob("*.py")))
+    return [".".join((package, *(part for part in file.parts if part != "__init__"))) for file in files]
 
 
 def data(package: str) -> str:
@@ -281,8 +290,18 @@ class Recipes:
     @_once
     def corrupt(self, dataset: str) -> dict:
         """Test conditions of a dataset."""
-        settings = self.params.corruption_for(dataset).model_dump(mode="json")
-        return self._recipe("corrupt", settings, self._code("corruption.plan"), store=self.store(dataset))
+        values = self.params.corruption_for(dataset).model_dump(mode="json")
+        settings = {name: values[name] for name in ("seed", "masks", *self._tested(dataset))}
+        code_of = self._code("corruption.plan", *self._kinds(dataset))
+        return self._recipe("corrupt", settings, code_of, store=self.store(dataset))
+
+    def _tested(self, dataset: str) -> list[str]:
+        """Name the kinds of corruption that a dataset is tested under."""
+        return [kind.name for kind in tested(self.params.corruption_for(dataset))]
+
+    def _kinds(self, *datasets: str) -> list[str]:
+        """Name the modules of the kinds of corruption that some datasets are tested under."""
+        return [f"corruption.kinds.{name}" for name in sorted({n for each in datasets for n in self._tested(each)})]
 
     @_once
     def train(self, dataset: str, method: str, run: str) -> dict:
@@ -290,12 +309,15 @@ class Recipes:
         variant = self.params.trained[method]
         train = self.params.train_for(dataset)
         corruption = self.params.corruption_for(dataset)
+        report = self.params.protocol_of(dataset).report
+        kind = trained_on(self.params, dataset, variant)
         settings = {
             **train.model_dump(mode="json", exclude={"device", "jobs_per_gpu"}),
+            "corruption": kind,
+            "corruption_reads": kinds()[kind].trained_with(getattr(corruption, kind, None)),
             "corruption_seed": corruption.seed,
             "masks": corruption.masks,
-            "noise": corruption.noise.model_dump(mode="json", exclude={"kinds", "intensities"}),
-            "protocol": self.params.protocol_name(dataset),
+            "scores": report.model_dump(mode="json", include={"decimals", "swapped_f1"}),
             "corpus": self._settings["datasets"][dataset]["corpus"],
             "standardise": self._settings["datasets"][dataset]["standardise"],
             "method": variant.method,
@@ -305,7 +327,8 @@ class Recipes:
         inputs = {"store": self.store(dataset), "alignment": self.align(dataset), **self.starts(dataset, method, run)}
         if train.selection == "test_oracle" and method in self.params.variants:
             inputs["corruptions"] = self.corrupt(dataset)
-        return self._recipe("train", settings, self._code("training.trainer", f"methods.{variant.method}"), **inputs)
+        code_of = self._code("training.trainer", f"methods.{variant.method}", f"corruption.kinds.{kind}")
+        return self._recipe("train", settings, code_of, **inputs)
 
     def starts(self, dataset: str, method: str, run: str) -> dict[str, dict]:
         """Stages that a run starts from, and the database that it searches."""
@@ -337,19 +360,21 @@ class Recipes:
             "alignment": self.align(dataset),
         }
         modules = ("evaluation.predict", f"methods.{self.params.variants[method].method}")
-        return self._recipe(step, {}, self._code(*modules), **inputs)
+        return self._recipe(step, {}, self._code(*modules, *self._kinds(dataset)), **inputs)
 
     @cached_property
     def aggregate(self) -> dict:
         """Metrics of everything."""
-        settings = {"protocols": {dataset: self.params.protocol_name(dataset) for dataset in self.params.datasets}}
+        p = self.params
+        settings = {"protocols": {d: [p.protocol_name(d), p.protocol_of(d).report.model_dump()] for d in p.datasets}}
         settings |= self._marks()
-        return self._recipe("aggregate", settings, self._code("evaluation.aggregate"), **self._evaluated())
+        code_of = self._code("evaluation.aggregate", *self._kinds(*p.datasets))
+        return self._recipe("aggregate", settings, code_of, **self._evaluated())
 
     @cached_property
     def significance(self) -> dict:
         """Intervals and comparisons of everything."""
-        code_of = self._code("evaluation.significance")
+        code_of = self._code("evaluation.significance", *self._kinds(*self.params.datasets))
         return self._recipe("significance", self._settings["statistics"], code_of, **self._evaluated())
 
     @cached_property
@@ -377,7 +402,8 @@ class Recipes:
         p = self.params
         inputs = {f"{d}/{m}": self.represent(d, m, p.runs(d)[0]) for d in p.datasets for m in p.variants}
         inputs |= {"aggregate": self.aggregate, "significance": self.significance}
-        return self._recipe("report", settings, self._code("report", "report.build"), **inputs)
+        code_of = self._code(*modules("report"), *self._kinds(*p.datasets))
+        return self._recipe("report", settings, code_of, **inputs)
 
 
 def check(found: dict, expected: dict, path: Path | str) -> None:

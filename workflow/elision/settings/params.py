@@ -7,69 +7,86 @@ import ast
 import importlib
 import importlib.util
 import pkgutil
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
+    BeforeValidator,
     Field,
     SerializeAsAny,
     ValidationError,
     ValidationInfo,
+    create_model,
     field_validator,
     model_validator,
 )
 
 from elision import published
+from elision.corruption.kind import kinds
 from elision.errors import ElisionError, plural
 from elision.settings import strict_yaml
-from elision.settings.protocols import PROTOCOLS, Protocol
+from elision.settings.fields import (
+    AS_PROTOCOL,
+    LARGEST_SEED,
+    LONGEST,
+    MOST_ENTRIES,
+    Length,
+    Rate,
+    Section,
+    Seed,
+    explained,
+    short,
+    suggestion,
+    unique,
+)
+from elision.settings.protocols import DEFAULT, Protocol, protocol
 from elision.task import CORPORA, TaskKind
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 DEVICE = r"^(auto|cpu|mps|cuda(:\d+)?)$"
 
-TrainingCorruption = Literal["lnln", "complete", "absent", "mixed", "noise"]
-Noise = Literal["gaussian", "impulse"]
-ProtocolName = Literal[tuple(PROTOCOLS)]
-PublishedCorpus = Literal[published.CORPORA]
 
-_AS_PROTOCOL = "null: as the protocol says"
+def _renamed(**names: str) -> BeforeValidator:
+    """Refuse a value of an earlier version by the name that it has now."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and value in names:
+            raise ValueError(f"{value} is now called {names[value]}; write {names[value]}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _is_protocol(name: str) -> str:
+    try:
+        protocol(name)
+    except ElisionError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+ProtocolName = Annotated[str, AfterValidator(_is_protocol)]
+TrainingCorruption = Annotated[
+    Literal[tuple(kind.name for kind in kinds().values() if kind.training)],
+    _renamed(lnln="half_complete", mixed="combined"),
+]
+PublishedCorpus = Literal[published.CORPORA]
 
 # Keys of Snakemake's --config, with examples; `elision adopt` sets the last one.
 CONFIG = {"params": "params.yaml", "results": "results", "adopt": "1"}
 
 _LARGEST_SCORE = 1e9
-_MOST_SHOWN = 200  # characters of a wrong value, in messages
 
-# Far beyond what anybody needs; a slip of the keyboard is refused before it fills a disk or hangs a job.
-LARGEST_SEED = 2**32 - 1
-_LONGEST = 1_000_000  # frames or tokens of a sequence, epochs, hyperparameters
-_MOST_ENTRIES = 1000  # of a list
 _MANIFEST = "MANIFEST"  # the file beside the folders that have the names of datasets
 
-Rate = Annotated[float, Field(ge=0, le=1)]
-Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
-Length = Annotated[int, Field(ge=1, le=_LONGEST)]
 Name = Annotated[str, Field(pattern=NAME, max_length=80)]  # part of names of files
 ClassName = Annotated[str, Field(pattern=r"^[^,:]+$")]
-
-
-def _unique(values: list) -> list:
-    seen: set[str] = set()
-    for value in map(str, values):
-        if value in seen:
-            raise ValueError(f"duplicate entry: {value}")
-        seen.add(value)
-    return values
 
 
 def _file_names(section: str, names: Iterable[str]) -> None:
@@ -85,10 +102,6 @@ def _file_names(section: str, names: Iterable[str]) -> None:
             )
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
 # Of sources of published feature files: what is made from them may be put beside what was published.
 AS_CORPUS: Any = Field(
     default_factory=lambda settings: corpus if (corpus := settings.get("corpus")) in published.CORPORA else None,
@@ -97,7 +110,7 @@ AS_CORPUS: Any = Field(
 )
 
 
-class Folds(_Section):
+class Folds(Section):
     """Folds by groups that are never torn apart."""
 
     by: str = Field("speaker", description="column of the samples whose values are the groups: speaker, or id")
@@ -108,16 +121,16 @@ class Folds(_Section):
     seed: Seed = Field(1111, description="seed for dealing the groups to the folds")
 
 
-class DatasetSettings(_Section):
+class DatasetSettings(Section):
     """What every dataset entry has; ``Settings`` of each file in ``datasets/`` extends it."""
 
     source: str = Field(description="file of datasets/ that reads it: demo, clips, mmsa, ...")
     corpus: Literal[tuple(CORPORA)] = Field("mosi", description="corpus whose label range, metrics and defaults apply")
     task: TaskKind = Field(TaskKind.REGRESSION, description="regression (labels are scores) or classification")
-    classes: Annotated[list[ClassName], AfterValidator(_unique)] | None = Field(
+    classes: Annotated[list[ClassName], AfterValidator(unique)] | None = Field(
         None,
         min_length=2,
-        max_length=_MOST_ENTRIES,
+        max_length=MOST_ENTRIES,
         description="names of the classes, in their order (null: those of the source)",
     )
     cuts: list[float] | None = Field(
@@ -148,9 +161,9 @@ class DatasetSettings(_Section):
     @model_validator(mode="after")
     def _check_numbers(self) -> "DatasetSettings":
         for key in type(self).model_fields:
-            value, most = getattr(self, key), LARGEST_SEED if key == "seed" else _LONGEST
+            value, most = getattr(self, key), LARGEST_SEED if key == "seed" else LONGEST
             if isinstance(value, int) and value > most:
-                raise ValueError(f"{key} is {_short(value)}; at most {most} is allowed")
+                raise ValueError(f"{key} is {short(value)}; at most {most} is allowed")
         return self
 
     @property
@@ -168,17 +181,17 @@ class DatasetSettings(_Section):
         return self.folds.count if self.folds else 0
 
 
-class TextFeatures(_Section):
+class TextFeatures(Section):
     """Tokenisation of the transcripts."""
 
     encoder: str = Field("minilm", description="minilm (embedded), a Hugging Face id, or a local folder")
     max_length: int = Field(
-        50, ge=3, le=_LONGEST, description="most tokens, with [CLS] and [SEP]; longer transcripts are cut"
+        50, ge=3, le=LONGEST, description="most tokens, with [CLS] and [SEP]; longer transcripts are cut"
     )
     frozen: bool = Field(False, description="also store the last hidden states of the encoder, as text_features")
 
 
-class AudioFeatures(_Section):
+class AudioFeatures(Section):
     """MFCC, CQT chroma and log F0 (the CH-SIMS set)."""
 
     sample_rate: int = Field(22050, ge=8000, le=400_000, description="sampling rate, Hz")
@@ -196,7 +209,7 @@ class AudioFeatures(_Section):
         return self
 
 
-class VisionFeatures(_Section):
+class VisionFeatures(Section):
     """Face analysis."""
 
     extractor: Literal["mediapipe", "pyfeat"] = Field(
@@ -212,7 +225,7 @@ class VisionFeatures(_Section):
     max_length: Length | None = Field(400, description="most frames; longer sequences are cut (null: no limit)")
 
 
-class Features(_Section):
+class Features(Section):
     """From clips to sequences."""
 
     shards: int = Field(4, ge=1, le=10_000, description="jobs per dataset and modality; a job should take some minutes")
@@ -224,64 +237,39 @@ class Features(_Section):
     vision: VisionFeatures = VisionFeatures()
 
 
-class NoiseSettings(_Section):
-    """The noise scheduler of NMER."""
-
-    kinds: Annotated[list[Noise], AfterValidator(_unique)] | None = Field(
-        None, description=f"kinds that are tested; {_AS_PROTOCOL}"
-    )
-    intensities: Annotated[list[Length], AfterValidator(_unique)] = Field(
-        [20, 40, 60, 80, 100],
-        max_length=_MOST_ENTRIES,
-        description="time steps of the scheduler that are tested; more steps are noisier",
-    )
-    schedule: Literal["scaled_linear", "linear", "squared_cosine", "sigmoid"] = Field(
-        "scaled_linear", description="how the noise grows from step to step"
-    )
-    first: float = Field(0.01, gt=0, lt=1, description="variance of the first step")
-    last: float = Field(0.5, gt=0, lt=1, description="variance of the last step")
-    t_per_batch: bool | None = Field(
-        None,
-        description=f"one step per modality and batch, as in the official code, not per sample; {_AS_PROTOCOL}",
-    )
-
-
-class Corruption(_Section):
-    """Test conditions."""
+class _Corruption(Section):
+    """Test conditions: what they share. Each kind of corruption adds its setting."""
 
     seed: Seed = Field(1111, description="seed of the test masks, which are the same for every method and run")
-    random: Annotated[list[Rate], AfterValidator(_unique)] | None = Field(
+    masks: Annotated[Literal["per_sample", "shared"] | None, _renamed(keyed="per_sample", lnln="shared")] = Field(
         None,
-        max_length=_MOST_ENTRIES,
-        description=f"missing rates, the same for all modalities; {_AS_PROTOCOL}",
+        description="per_sample: missing frames are drawn separately for each sample and modality; shared: one array "
+        f"of random numbers for all modalities, splits and runs, as in the code of LNLN; {AS_PROTOCOL}",
     )
-    absent: bool | None = Field(
-        None, description=f"every subset of the modalities absent as a whole, and none; {_AS_PROTOCOL}"
-    )
-    combined: Annotated[list[Rate], AfterValidator(_unique)] = Field(
-        [],
-        max_length=_MOST_ENTRIES,
-        description="missing rates of the other modalities where some are absent as a whole (HRLF)",
-    )
-    masks: Literal["keyed", "lnln"] | None = Field(
-        None,
-        description="keyed: missing frames are drawn separately for each sample and modality; lnln: one array of "
-        f"random numbers for all modalities, splits and runs, as in the code of LNLN; {_AS_PROTOCOL}",
-    )
-    noise: NoiseSettings = NoiseSettings()
 
 
-class Train(_Section):
+def _corruption() -> type[_Corruption]:
+    fields: dict[str, Any] = {}
+    for name, kind in kinds().items():
+        if kind.setting:
+            of_type, default, description = kind.setting
+            fields[name] = (of_type, Field(default, description=description))
+    return create_model("Corruption", __base__=_Corruption, __doc__="Test conditions.", **fields)
+
+
+Corruption = _corruption()
+
+
+class Train(Section):
     """Training, for all methods that have no value of their own."""
 
     corruption: TrainingCorruption | None = Field(
         None,
-        description="lnln: rates U(0, 1) per sample and modality, half of the samples complete; complete; absent: one "
-        "of the conditions with some modalities absent as a whole; mixed: frames lost at a rate of 0 to 0.9 and whole "
-        f"modalities absent; noise: as absent, but noise in place of what is absent; {_AS_PROTOCOL}",
+        description="; ".join(f"{kind.name}: {kind.training}" for kind in kinds().values() if kind.training)
+        + f"; {AS_PROTOCOL}",
     )
     redraw: Literal["epoch", "never"] | None = Field(
-        None, description=f"draw new training masks every epoch, or once; {_AS_PROTOCOL}"
+        None, description=f"draw new training masks every epoch, or once; {AS_PROTOCOL}"
     )
     validation_rate: Rate | None = Field(
         None, description="missing rate of the validation split; null: as the protocol says, or as in training"
@@ -289,12 +277,12 @@ class Train(_Section):
     selection: Literal["valid", "test_oracle"] | None = Field(
         None,
         description="valid: one checkpoint chosen on validation; test_oracle: per metric on TEST, marked as such; "
-        + _AS_PROTOCOL,
+        + AS_PROTOCOL,
     )
     epochs: int | None = Field(
         None,
         ge=1,
-        le=_LONGEST,
+        le=LONGEST,
         description="epochs of every method (null: as the protocol says, or as each method says)",
     )
     device: str = Field("auto", pattern=DEVICE, description="auto, cpu, mps, cuda or cuda:N")
@@ -307,7 +295,7 @@ class Train(_Section):
     )
 
 
-class Statistics(_Section):
+class Statistics(Section):
     """Bootstrap intervals, and tests between methods."""
 
     resamples: int = Field(
@@ -330,16 +318,16 @@ class Statistics(_Section):
 def _in_range(name: str, hyperparameters: dict[str, Any]) -> None:
     for key, value in hyperparameters.items():
         for number in value if isinstance(value, list) else (value,):
-            if isinstance(number, int | float) and not abs(number) <= _LONGEST:
-                raise ValueError(f"{name}.{key}: {_short(number)} is out of range; at most {_LONGEST} is allowed")
+            if isinstance(number, int | float) and not abs(number) <= LONGEST:
+                raise ValueError(f"{name}.{key}: {short(number)} is out of range; at most {LONGEST} is allowed")
 
 
-class Variant(_Section):
+class Variant(Section):
     """A row of the tables: a method, or a method with overrides under a name of the user's own."""
 
     name: Name
     method: str
-    overrides: dict[str, Any] = {}
+    overrides: dict[str, Any] = Field({})
 
     @model_validator(mode="before")
     @classmethod
@@ -350,7 +338,7 @@ class Variant(_Section):
             raise ValueError("give the name of a method, or `name: {method: ..., hyperparameter: value}`")
         ((name, settings),) = entry.items()
         if not isinstance(settings, dict | None):
-            raise ValueError(f"{name}: give a mapping of hyperparameters, not {_short(settings)}")
+            raise ValueError(f"{name}: give a mapping of hyperparameters, not {short(settings)}")
         settings = dict(settings or {})
         _in_range(name, settings)
         near = get_close_matches("method", map(str, settings), 1, 0.8)
@@ -373,12 +361,40 @@ def _not_for_results() -> set[Path]:
     return {here, *here.parents, *(here / name for name in ("data", "envs", "tests", "workflow"))}
 
 
-def _filled(section: _Section, values: dict[str, Any]) -> Any:
-    """Return a section with values for what it leaves open."""
-    return section.model_copy(update={key: value for key, value in values.items() if getattr(section, key) is None})
+def _decided(section: str, name: str) -> Section:
+    """Return a section as a protocol has it, with what the default protocol says where it is silent."""
+    model = {"corruption": Corruption, "train": Train}[section]
+    default = model.model_validate(getattr(protocol(DEFAULT), section))
+    return _filled(model.model_validate(getattr(protocol(name), section)), default)
 
 
-class Params(_Section):
+def _is_open(section: Section, key: str) -> bool:
+    return key not in section.model_fields_set or getattr(section, key) is None
+
+
+def _filled(section: Section, decided: Section) -> Any:
+    """Return a section with what was decided for all that it leaves open."""
+    values = {}
+    for key in decided.model_fields_set:
+        mine, theirs = getattr(section, key), getattr(decided, key)
+        if isinstance(mine, Section) and isinstance(theirs, Section):
+            values[key] = _filled(mine, theirs)
+        elif _is_open(section, key):
+            values[key] = theirs
+    return section.model_copy(update=values)
+
+
+def _replaced(section: Section, decided: Section, where: str) -> Iterator[tuple[str, Any]]:
+    """Yield the settings that stand in place of what was decided, with their values."""
+    for key in type(section).model_fields:
+        mine, theirs = getattr(section, key), getattr(decided, key)
+        if isinstance(mine, Section):
+            yield from _replaced(mine, theirs, f"{where}.{key}")
+        elif key in decided.model_fields_set and not _is_open(section, key) and mine != theirs:
+            yield f"{where}.{key}", mine
+
+
+class Params(Section):
     """All of ``params.yaml``.
 
     What a protocol decides is None where the file leaves it open: read ``corruption`` and ``train`` of a dataset
@@ -387,19 +403,21 @@ class Params(_Section):
 
     results: str = Field("results", description="folder for everything that the workflow makes")
     protocol: ProtocolName = Field(
-        "elision", description="protocol, which decides what the sections corruption and train leave open"
+        DEFAULT,
+        description="protocol, which decides what the sections corruption and train leave open: a name of `elision "
+        "protocols`, or the path of a file",
     )
     datasets: dict[Name, SerializeAsAny[DatasetSettings]] = Field(
         min_length=1, description="name: {source: ..., settings of that source}"
     )
-    methods: Annotated[list[Variant], AfterValidator(_unique)] = Field(
+    methods: Annotated[list[Variant], AfterValidator(unique)] = Field(
         min_length=1,
-        max_length=_MOST_ENTRIES,
+        max_length=MOST_ENTRIES,
         description="names of methods, or name: {method: ..., hyperparameter: value}; or all: every method that is "
         "made for the task of every dataset",
     )
-    seeds: Annotated[list[Seed], AfterValidator(_unique)] = Field(
-        [1111, 1112, 1113], min_length=1, max_length=_MOST_ENTRIES, description="one run per seed"
+    seeds: Annotated[list[Seed], AfterValidator(unique)] = Field(
+        [1111, 1112, 1113], min_length=1, max_length=MOST_ENTRIES, description="one run per seed"
     )
     features: Features = Features()
     stages: dict[str, dict[str, Any]] = Field(
@@ -413,7 +431,7 @@ class Params(_Section):
     @classmethod
     def _is_a_folder(cls, results: str) -> str:
         if not results.strip() or set(results) & set("{}\n\0") or Path(results).resolve() in _not_for_results():
-            raise ValueError(f"{_short(results)} cannot hold results; give a folder of their own, such as results")
+            raise ValueError(f"{short(results)} cannot hold results; give a folder of their own, such as results")
         return results
 
     @field_validator("methods", mode="before")
@@ -448,7 +466,7 @@ class Params(_Section):
             try:
                 read[name] = settings.model_validate(entry)
             except ValidationError as error:
-                problems += [f"{name}.{line}" for line in _explain(error, settings)]
+                problems += [f"{name}.{line}" for line in explained(error, settings)]
         if problems:
             raise ValueError("\n".join(problems))
         return read
@@ -474,10 +492,15 @@ class Params(_Section):
     def _check_protocols(self) -> "Params":
         for name, settings in self.datasets.items():
             which = self.protocol_name(name)
-            if PROTOCOLS[which].folds and not settings.fold_count():
+            if self.protocol_of(name).folds and not settings.fold_count():
                 raise ValueError(f"protocol {which} is defined for folds; give dataset {name!r} folds")
-            if self.corruption_for(name).masks == "lnln" and settings.fold_count():
-                raise ValueError(f"masks lnln are those of one test split, but dataset {name!r} has folds")
+            try:
+                corruption, _ = self.corruption_for(name), self.train_for(name)
+            except ValidationError as error:
+                lines = explained(error, Corruption if error.title == Corruption.__name__ else Train)
+                raise ValueError("\n".join(f"protocol {which}: {line}" for line in lines)) from None
+            if corruption.masks == "shared" and settings.fold_count():
+                raise ValueError(f"masks shared are those of one test split, but dataset {name!r} has folds")
         return self
 
     def protocol_name(self, dataset: str) -> str:
@@ -486,28 +509,24 @@ class Params(_Section):
 
     def protocol_of(self, dataset: str) -> Protocol:
         """Return the protocol of a dataset."""
-        return PROTOCOLS[self.protocol_name(dataset)]
+        return protocol(self.protocol_name(dataset))
 
     def corruption_for(self, dataset: str) -> Corruption:
         """Return the test conditions of a dataset, with what its protocol decides."""
-        values = self.protocol_of(dataset).settings()
-        filled = _filled(self.corruption, values["corruption"])
-        return filled.model_copy(update={"noise": _filled(self.corruption.noise, values["noise"])})
+        return _filled(self.corruption, _decided("corruption", self.protocol_name(dataset)))
 
     def train_for(self, dataset: str) -> Train:
         """Return how methods are trained on a dataset, with what its protocol decides."""
-        return _filled(self.train, self.protocol_of(dataset).settings()["train"])
+        return _filled(self.train, _decided("train", self.protocol_name(dataset)))
 
     def protocol_text(self, dataset: str) -> str:
         """Name the protocol of a dataset with the settings that replace its own: ``lnln (train.epochs: 20)``."""
-        sections = {"corruption": self.corruption, "noise": self.corruption.noise, "train": self.train}
-        replaced = [
-            f"{'corruption.' if name == 'noise' else ''}{name}.{key}: {getattr(section, key)}"
-            for name, section in sections.items()
-            for key, value in self.protocol_of(dataset).settings()[name].items()
-            if getattr(section, key) not in (None, value)
-        ]
         name = self.protocol_name(dataset)
+        replaced = [
+            f"{key}: {value}"
+            for section in ("corruption", "train")
+            for key, value in _replaced(getattr(self, section), _decided(section, name), section)
+        ]
         return f"{name} ({', '.join(replaced)})" if replaced else name
 
     @cached_property
@@ -599,6 +618,12 @@ def retrieves(method: str) -> str:
     return _literal(method, "retrieves") or ""
 
 
+def trained_on(params: Params, dataset: str, variant: Variant) -> str:
+    """Name the kind that a variant is trained on: its own, that of its method, or ``train.corruption``."""
+    own = variant.overrides.get("corruption", _literal(variant.method, "corruption"))
+    return str(own or params.train_for(dataset).corruption)
+
+
 def stage_names() -> list[str]:
     """Return the methods that others start from."""
     return sorted({stage for method in method_names() for stage in needs(method)})
@@ -667,7 +692,7 @@ def checked(content: dict[str, Any], where: Path | str) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        lines = "\n".join(f"  {line}" for line in _explain(error, Params))
+        lines = "\n".join(f"  {line}" for line in explained(error, Params))
         raise ElisionError(f"{where}: {plural(lines.count(chr(10)) + 1, 'wrong setting')}:\n{lines}") from None
 
 
@@ -686,12 +711,6 @@ def check_config(config: dict[str, Any]) -> None:
             raise ElisionError(f"--config: {key} is {value!r}; give a path, as in --config {key}={CONFIG[key]}")
 
 
-def suggestion(word: str, allowed: list[str]) -> str:
-    """Return "did you mean ...? allowed: ..." for a word that is not allowed."""
-    near = get_close_matches(str(word), allowed, 1)
-    return (f"did you mean {near[0]}? " if near else "") + f"allowed: {', '.join(allowed) or 'nothing'}"
-
-
 def _known(word: str, allowed: list[str], noun: str) -> str:
     if word not in allowed:
         raise ValueError(f"unknown {noun} {word!r}; {suggestion(word, allowed)}")
@@ -702,41 +721,3 @@ def _known(word: str, allowed: list[str], noun: str) -> str:
 def _modules(package: str) -> tuple[str, ...]:
     folder = importlib.import_module(package).__path__
     return tuple(sorted(info.name for info in pkgutil.iter_modules(folder) if not info.name.startswith("_")))
-
-
-def _explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """One line per mistake: the key, what is wrong, what is allowed."""
-    lines = []
-    for problem in error.errors():
-        *parents, last = problem["loc"] or ("",)
-        key = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            fields = _fields_at(model, parents)
-            lines.append(f"{key}: unknown key; {suggestion(last, fields)}")
-        elif problem["type"] == "value_error":
-            lines += [
-                line if not key else f"{key}.{line}" if "." in line.split(":")[0] else f"{key}: {line}"
-                for line in str(problem["ctx"]["error"]).split("\n")
-            ]
-        else:
-            allowed = re.findall("'([^']*)'", problem.get("ctx", {}).get("expected", ""))
-            near = get_close_matches(str(problem["input"]), allowed, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            lines.append(f"{key}: {problem['msg']} (found {_short(problem['input'])}){hint}")
-    return lines
-
-
-def _short(value: Any) -> str:
-    """Return the beginning of what a value looks like."""
-    text = repr(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
-
-
-def _fields_at(model: type[BaseModel], parents: list) -> list[str]:
-    for part in parents:
-        field = model.model_fields.get(part)
-        kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
-        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        if model is None:
-            return []
-    return list(model.model_fields)

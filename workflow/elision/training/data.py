@@ -1,6 +1,7 @@
 """A split of a store on a device, from which batches are gathered and corrupted."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,19 +10,11 @@ from torch.nn import functional as F
 
 from elision.batch import Batch, Sequence
 from elision.corruption import noise as noises
-from elision.corruption.missing import (
-    absent_rates,
-    legacy_uniforms,
-    lnln_rates,
-    missing,
-    mixed_rates,
-    subsets,
-    uniforms,
-)
+from elision.corruption.kind import Draw, Drawn, Samples, kinds
+from elision.corruption.missing import missing
 from elision.features import text
 from elision.methods.base import Method, TrainingHyperparameters
 from elision.progress import track
-from elision.settings.params import Noise, NoiseSettings, TrainingCorruption
 from elision.store import Header, Sequences, Store
 from elision.task import MODALITIES, DataSpec, TaskKind
 
@@ -285,129 +278,49 @@ class SplitData:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def corruption(
-        self, *, rates: np.ndarray, uniform: dict[str, np.ndarray], noise: dict[str, "NoiseField"] | None = None
-    ) -> "Corrupted":
-        """Fix what is missing in the whole split.
+    @property
+    def samples(self) -> Samples:
+        """What draws depend on."""
+        widths = {name: 0 if flat.unk is not None else flat.values.shape[1] for name, flat in self._flat.items()}
+        padded = {name: flat.length for name, flat in self._flat.items()}
+        return Samples(self.ids, self.lengths, padded, widths, self._ends)
 
-        Parameters
-        ----------
-        rates : np.ndarray [shape=(N, 3) or (3,)]
-            Missing rate per sample of text, audio and vision. At rate 1 nothing is left but [CLS] and [SEP] of token
-            ids.
-        uniform : dict of str to np.ndarray [shape=(sum of lengths,)]
-            Uniform numbers of the positions of each modality.
-        noise : dict of str to NoiseField, optional
-            What stands in place of what is missing; a modality without it is zero, and token ids are [UNK].
-        """
-        rates = np.broadcast_to(rates, (len(self), len(MODALITIES)))
+    def corrupted(self, drawn: Drawn | None) -> "Corrupted | None":
+        """Put what was drawn for the whole split on its device; None: nothing is missing."""
+        if drawn is None:
+            return None
+        rates = np.broadcast_to(drawn.rates, (len(self), len(MODALITIES)))
         lost = {}
         for column, name in enumerate(MODALITIES):
-            if name in uniform and self.lengths[name].any():
+            if name in drawn.numbers and self.lengths[name].any():
                 rate = np.repeat(rates[:, column], self.lengths[name])
-                drawn = missing(uniform[name], rate)
+                gone = missing(drawn.numbers[name], rate)
                 if self._flat[name].unk is None:
-                    drawn |= rate >= 1
-                lost[name] = torch.from_numpy(drawn).to(self.device)
-        return Corrupted(torch.tensor(rates, dtype=torch.float32, device=self.device), lost, noise or {})
-
-    def _uniform(self, mixture: "Mixture", *, seed: int, stream: str) -> dict[str, np.ndarray]:
-        drawn = {}
-        for name, lengths in self.lengths.items():
-            keep_ends = name == "text" and self._ends
-            if mixture.mask_seed is None:
-                drawn[name] = uniforms(
-                    seed=seed, stream=stream, ids=self.ids, lengths=lengths, modality=name, keep_ends=keep_ends
-                )
-            else:
-                drawn[name] = legacy_uniforms(
-                    seed=mixture.mask_seed, lengths=lengths, padded=self._flat[name].length, keep_ends=keep_ends
-                )
-        return drawn
-
-    def noise(
-        self, kind: Noise, *, intensity: int, settings: NoiseSettings, rates: np.ndarray, seed: int, stream: str
-    ) -> dict[str, "NoiseField"]:
-        """Draw noise for what is absent as a whole.
-
-        Parameters
-        ----------
-        kind : str
-        intensity : int
-            Time steps of the scheduler.
-        settings : NoiseSettings
-        rates : np.ndarray [shape=(N, 3) or (3,)]
-            Noise is drawn where the rate is 1.
-        seed : int
-        stream : str
-        """
-        left = noises.remaining(noises.betas(settings.schedule, intensity, settings.first, settings.last))
-        rates, fields = np.broadcast_to(rates, (len(self), len(MODALITIES))), {}
-        for column, name in enumerate(MODALITIES):
-            flat = self._flat[name]
-            if flat.unk is not None or name not in self.present or not (rates[:, column] >= 1).any():
-                continue
-            values = np.zeros(flat.values.shape, np.float32)
-            starts = flat.offsets.cpu().numpy()
-            for row in np.flatnonzero(rates[:, column] >= 1):
-                part = values[starts[row] : starts[row + 1]]
-                part[:] = noises.draw(
-                    kind, seed=seed, stream=stream, name=self.ids[row], modality=name, shape=part.shape
-                )
-            steps = noises.times(seed=seed, stream=stream, ids=self.ids, modality=name) * intensity
-            drawn = left[steps.astype(np.int64)].astype(np.float32)
-            fields[name] = NoiseField(
-                torch.from_numpy(values).to(self.device), torch.from_numpy(drawn).to(self.device), settings.t_per_batch
+                    gone |= rate >= 1
+                lost[name] = torch.from_numpy(gone).to(self.device)
+        fields = {
+            name: NoiseField(
+                torch.from_numpy(noise.values).to(self.device),
+                torch.from_numpy(noise.left).to(self.device),
+                noise.per_batch,
             )
-        return fields
+            for name, noise in drawn.noise.items()
+        }
+        return Corrupted(torch.tensor(rates, dtype=torch.float32, device=self.device), lost, fields)
 
     def training_corruption(self, mixture: "Mixture", *, seed: int, stream: str) -> "Corrupted | None":
-        """Draw a training mixture for the whole split; None for ``complete``."""
-        key = {"seed": seed, "stream": stream, "ids": self.ids}
-        if mixture.kind == "complete":
-            return None
-        if mixture.kind == "lnln":
-            rates = lnln_rates(**key)
-        elif mixture.kind == "mixed":
-            rates = mixed_rates(**key, present=self.present)
-        else:
-            return self._whole(mixture, absent_rates(**key, present=self.present), seed=seed, stream=stream)
-        return self.corruption(rates=rates, uniform=self._uniform(mixture, seed=seed, stream=stream))
+        """Draw a training corruption for the whole split; None for complete data."""
+        kind = kinds()[mixture.kind]
+        return self.corrupted(kind.train(self.samples, mixture.draw(seed, stream), mixture.setting, mixture.options))
 
     def validation_corruptions(self, mixture: "Mixture", *, seed: int) -> "list[Corrupted | None]":
-        """Draw what the split is validated under.
-
-        One draw of the training mixture; for ``absent`` and ``noise`` every sample under every set of absent
-        modalities, as in MMIN's loader. Or all at the one rate that the mixture has for validation.
-        """
+        """Draw what the split is validated under: as the kind says, or all at one rate, if the mixture has one."""
+        samples, draw = self.samples, mixture.draw(seed, "valid")
         if mixture.validation_rate is not None:
             rates = np.full(len(MODALITIES), mixture.validation_rate)
-            return [self.corruption(rates=rates, uniform=self._uniform(mixture, seed=seed, stream="valid"))]
-        absences = [subset for subset in subsets(self.present) if subset]
-        if mixture.kind not in ("absent", "noise") or not absences:
-            return [self.training_corruption(mixture, seed=seed, stream="valid")]
-        rates = np.array([[name in absent for name in MODALITIES] for absent in absences], np.float32)
-        return [self._whole(mixture, rate, seed=seed, stream="valid") for rate in rates]
-
-    def _whole(self, mixture: "Mixture", rates: np.ndarray, *, seed: int, stream: str) -> "Corrupted":
-        """Take away whole modalities, or replace them by noise: at rates of 0 and 1 no position needs a number."""
-        rates = np.broadcast_to(rates, (len(self), len(MODALITIES)))
-        uniform = {name: np.zeros(lengths.sum(), np.float32) for name, lengths in self.lengths.items()}
-        if self._ends and len(uniform["text"]):
-            offsets = self._flat["text"].offsets.cpu().numpy()
-            some = self.lengths["text"] > 0
-            uniform["text"][offsets[:-1][some]] = uniform["text"][offsets[1:][some] - 1] = 1.0
-        noise = None
-        if mixture.kind == "noise":
-            noise = self.noise(
-                mixture.noise,
-                intensity=mixture.intensity,
-                settings=mixture.settings,
-                rates=rates,
-                seed=seed,
-                stream=stream,
-            )
-        return self.corruption(rates=rates, uniform=uniform, noise=noise)
+            return [self.corrupted(Drawn(rates, draw.uniforms(samples)))]
+        drawn = kinds()[mixture.kind].validate(samples, draw, mixture.setting, mixture.options)
+        return list(map(self.corrupted, drawn))
 
     def batch(self, index: Tensor, corrupted: "Corrupted | None", *, with_clean: bool = False) -> Batch:
         """Gather the samples ``index`` [B], corrupted or complete."""
@@ -441,22 +354,31 @@ def _labels(store: Store, rows: np.ndarray) -> Tensor:
 
 @dataclass(frozen=True)
 class Mixture:
-    """How training data are corrupted: a kind, and the noise of ``noise``.
+    """How training data are corrupted.
 
     Attributes
     ----------
+    kind : str
+        Name of a kind of corruption.
+    setting : object
+        Its entry in the section ``corruption`` of the params; None, if it has none.
+    options : TrainingHyperparameters
+        Of the method.
     mask_seed : int or None
-        Seed of ``legacy_uniforms``, which then decide what is missing; None: ``uniforms`` do.
+        Seed of shared numbers (``Draw.shared``).
     validation_rate : float or None
         Missing rate of the validation split; None: it is corrupted as in training.
     """
 
-    kind: TrainingCorruption
-    noise: Noise = "gaussian"
-    intensity: int = 100
-    settings: NoiseSettings = field(default_factory=NoiseSettings)
+    kind: str
+    setting: Any = None
+    options: Any = None
     mask_seed: int | None = None
     validation_rate: float | None = None
+
+    def draw(self, seed: int, stream: str) -> Draw:
+        """Return how numbers are drawn."""
+        return Draw(seed, stream, self.mask_seed)
 
 
 @dataclass(frozen=True)

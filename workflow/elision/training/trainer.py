@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 import elision
+from elision.corruption.kind import Drawn
 from elision.corruption.missing import generator
 from elision.corruption.plan import Plan
 from elision.errors import ElisionError
@@ -132,13 +133,13 @@ def train(
         splits = {
             split: SplitData(store, split, scales=measured, spans=spans, device=device, view=view) for split in SPLITS
         }
-        noise = params.corruption_for(dataset)
+        corruption = params.corruption_for(dataset)
+        kind = hyperparameters.corruption or load(variant.method).corruption or settings.corruption
         mixture = Mixture(
-            hyperparameters.corruption or settings.corruption,
-            hyperparameters.noise,
-            hyperparameters.intensity,
-            noise.noise,
-            mask_seed=noise.seed if noise.masks == "lnln" else None,
+            kind,
+            getattr(corruption, kind, None),
+            hyperparameters,
+            mask_seed=corruption.seed if corruption.masks == "shared" else None,
             validation_rate=settings.validation_rate if method in params.variants else None,
         )
         oracle = settings.selection == "test_oracle" and method in params.variants
@@ -149,7 +150,7 @@ def train(
             model,
             splits,
             seed,
-            plan.of(store, fold) if oracle else None,
+            plan.shared(store, fold) if oracle else None,
             family_name(params.datasets[dataset].corpus, store.classes),
             params.protocol_name(dataset),
             folder,
@@ -317,7 +318,7 @@ class _Loop:
         self.oracle = None
         if test_uniforms is not None:
             rates = np.full(3, _ORACLE_RATE, np.float32)
-            self.oracle = splits["test"].corruption(rates=rates, uniform=test_uniforms)
+            self.oracle = splits["test"].corrupted(Drawn(rates, test_uniforms))
         self.state_path = folder / "state.pt"
         self.saved, self.next_save = 0, 0.0
         self.fixed: Corrupted | None = None

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from elision.batch import Batch
 from elision.methods.base import Method, TrainingHyperparameters
 from elision.methods.layers.utterance import LSTMEncoder, TextCNN
-from elision.settings.params import TrainingCorruption
 from elision.task import MODALITIES, DataSpec
 
 if TYPE_CHECKING:
@@ -31,9 +30,6 @@ class FamilyHyperparameters(TrainingHyperparameters):
         60, ge=0, description="all passes: constant_epochs + decay_epochs, where it is not given; else in proportion"
     )
     batch_size: int = Field(128, ge=1, description="utterances per forward pass")
-    corruption: TrainingCorruption | None = Field(
-        "absent", description="training corruption of this method; null: train.corruption"
-    )
     learning_rate: float = Field(2e-4, gt=0, description="of Adam, before it falls")
     beta1: float = Field(0.5, ge=0, lt=1, description="of Adam, whose second beta is 0.999")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient of each sub-network")
@@ -58,9 +54,6 @@ class StageHyperparameters(FamilyHyperparameters):
 
     constant_epochs: int = Field(10, ge=1, description="passes at the full learning rate")
     decay_epochs: int = Field(10, ge=0, description="passes at a learning rate that falls linearly")
-    corruption: TrainingCorruption | None = Field(
-        "complete", description="training corruption of this method; null: train.corruption"
-    )
     beta1: float = Field(0.9, ge=0, lt=1, description="of Adam, whose second beta is 0.999")
     clip: float = Field(0.5, gt=0, description="largest norm of the gradient of each sub-network")
     dropout: float = Field(0.3, ge=0, lt=1, description="in the classifier")

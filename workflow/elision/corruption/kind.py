@@ -1,0 +1,300 @@
+"""What a kind of corruption is. Each file of ``corruption/kinds/`` defines one; no other file names it.
+
+A kind says what it is called in the params, under which conditions the test split is seen, what it draws at test and in
+training, how its conditions are summarised, and its words in tables, plots and the page. What is drawn is a pure
+function of (seed, stream, sample, modality), so that it does not depend on batches, order, device or other samples.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from elision.corruption.missing import legacy_uniforms, uniforms
+from elision.task import MODALITIES
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way in which the test split is corrupted.
+
+    Attributes
+    ----------
+    corruption : str
+        One of the ``corruptions`` of a kind.
+    level : float
+        The missing rate, or the intensity of noise; 1 for modalities that are absent, 0 where nothing is missing.
+    modalities : tuple of str
+        The modalities that lose something, or that are absent as a whole; empty when nothing is missing.
+    """
+
+    corruption: str
+    level: float
+    modalities: tuple[str, ...]
+
+    @property
+    def kind(self) -> "Kind":
+        """The kind that it belongs to."""
+        return kind_of(self.corruption)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples of a split, as far as a draw depends on them.
+
+    Attributes
+    ----------
+    ids : np.ndarray [shape=(N,)]
+    lengths : dict of str to np.ndarray [shape=(N,)]
+        Of each modality, in tokens or frames.
+    padded : dict of str to int
+        Length to which batches, or the file that they come from, pad each modality.
+    widths : dict of str to int
+        Values in a frame of each modality; 0 of token ids.
+    ends : bool
+        The text was tokenised: its first and last position, [CLS] and [SEP], are never missing at a rate below 1.
+    """
+
+    ids: np.ndarray
+    lengths: dict[str, np.ndarray]
+    padded: dict[str, int]
+    widths: dict[str, int]
+    ends: bool
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The modalities that some sample has."""
+        return tuple(name for name in MODALITIES if name in self.lengths and self.lengths[name].any())
+
+    def keeps_ends(self, modality: str) -> bool:
+        """Return whether the first and the last position of a modality are never missing at a rate below 1."""
+        return modality == "text" and self.ends
+
+    def bounds(self, modality: str) -> np.ndarray:
+        """Return where each sample begins and the last one ends, of samples end to end [shape=(N + 1,)]."""
+        return np.concatenate([[0], np.cumsum(self.lengths[modality])])
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How numbers are drawn.
+
+    Attributes
+    ----------
+    seed : int
+    stream : str
+        Sets draws apart: ``test``, ``train 3`` (epoch 3), ...
+    shared : int or None
+        Seed of one array of numbers for all modalities, splits and runs (``masks: shared``); None: each sample and
+        modality has numbers of its own.
+    """
+
+    seed: int
+    stream: str
+    shared: int | None = None
+
+    def uniforms(self, samples: Samples) -> dict[str, np.ndarray]:
+        """Draw one uniform number per position of each modality [shape=(sum of lengths,)]."""
+        drawn = {}
+        for name, lengths in samples.lengths.items():
+            ends = samples.keeps_ends(name)
+            if self.shared is None:
+                key = {"seed": self.seed, "stream": self.stream, "ids": samples.ids, "modality": name}
+                drawn[name] = uniforms(**key, lengths=lengths, keep_ends=ends)
+            else:
+                padded = samples.padded[name]
+                drawn[name] = legacy_uniforms(seed=self.shared, lengths=lengths, padded=padded, keep_ends=ends)
+        return drawn
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise of one modality of a split, in place of what is missing.
+
+    Attributes
+    ----------
+    values : np.ndarray [shape=(sum of lengths, d), dtype=float32]
+        Zero for samples that keep the modality.
+    left : np.ndarray [shape=(N,), dtype=float32]
+        Share of the variance of each sample's signal that is left.
+    per_batch : bool
+        The first sample of a batch decides for all.
+    """
+
+    values: np.ndarray
+    left: np.ndarray
+    per_batch: bool
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a corruption does to a split.
+
+    Attributes
+    ----------
+    rates : np.ndarray [shape=(N, 3) or (3,)]
+        Missing rate of text, audio and vision. At rate 1 nothing is left but [CLS] and [SEP] of token ids.
+    numbers : dict of str to np.ndarray [shape=(sum of lengths,)]
+        A position is missing where its number lies below the rate.
+    noise : dict of str to Noise
+        What stands in place of what is missing; a modality without it is zero, and token ids are [UNK].
+    """
+
+    rates: np.ndarray
+    numbers: dict[str, np.ndarray]
+    noise: Mapping[str, Noise] = field(default_factory=dict)
+
+
+def whole(samples: Samples, rates: np.ndarray) -> Drawn:
+    """Take modalities away as a whole: where a rate is 0 or 1, no position needs a number of its own."""
+    numbers = {name: np.zeros(lengths.sum(), np.float32) for name, lengths in samples.lengths.items()}
+    for name in samples.lengths:
+        if samples.keeps_ends(name):
+            bounds, some = samples.bounds(name), samples.lengths[name] > 0
+            numbers[name][bounds[:-1][some]] = numbers[name][bounds[1:][some] - 1] = 1.0
+    return Drawn(rates, numbers)
+
+
+def of_modalities(named: Sequence[str], rate: float, others: float = 0.0) -> np.ndarray:
+    """Return one rate for the modalities named, and another for the others [shape=(3,)]."""
+    return np.array([rate if name in named else others for name in MODALITIES])
+
+
+class Kind:
+    """A kind of corruption: the base class of those in ``corruption/kinds/``.
+
+    A kind that is never tested has no ``setting``; one that is never trained on has no ``training``.
+
+    Attributes
+    ----------
+    name : str
+        The name of its file, of its setting in the section ``corruption``, and of ``train.corruption``.
+    rank : int
+        Its place among the kinds: the first that was tested ranks the methods.
+    setting : tuple of (type, default, description)
+        Its entry in the section ``corruption`` of the params. Where the default is None, the protocol decides, and
+        what the protocol leaves open is not tested.
+    training : str
+        What it does in training, for the description of ``train.corruption``.
+    corruptions : dict of str to str
+        What it calls itself in the column ``corruption`` of predictions, and in words; most kinds have one.
+    caption : str
+        Heading of its table and of its plots.
+    level : str
+        What the level of a condition is, on axes and in tables; empty where conditions differ in modalities alone.
+    sets : str
+        What is said of the modalities of a condition, "absent" or "noisy"; empty where all lose alike.
+    condition : str
+        What one of its conditions is called, as in "mean over 10 missing rates"; ``{}`` is the corruption in words.
+    about : str
+        One sentence for the page and the docs: what it does, and whose it is.
+    summaries : tuple of str
+        How intervals summarise its conditions: ``mean``, and ``area`` under the metric over the levels.
+    """
+
+    name: ClassVar[str]
+    rank: ClassVar[int]
+    setting: ClassVar[tuple[Any, Any, str] | None] = None
+    training: ClassVar[str] = ""
+    corruptions: ClassVar[dict[str, str]] = {}
+    caption: ClassVar[str] = ""
+    level: ClassVar[str] = "missing rate r"
+    sets: ClassVar[str] = ""
+    condition: ClassVar[str] = "condition"
+    about: ClassVar[str] = ""
+    summaries: ClassVar[tuple[str, ...]] = ()
+
+    # --- test
+
+    def conditions(self, setting: Any, present: tuple[str, ...]) -> list[Condition]:
+        """List the conditions of a dataset that has the modalities ``present``; none where ``setting`` is empty."""
+        return []
+
+    def rates(self, condition: Condition) -> np.ndarray:
+        """Return the missing rates of text, audio and vision under a condition [shape=(3,)]."""
+        return of_modalities(condition.modalities, condition.level)
+
+    def numbers(self, samples: Samples, draw: Draw, setting: Any) -> dict[str, np.ndarray] | None:
+        """Draw the numbers of the test split that decide what is missing; None: those that most kinds share."""
+        return None
+
+    def test(
+        self, condition: Condition, samples: Samples, draw: Draw, numbers: dict[str, np.ndarray], setting: Any
+    ) -> Drawn:
+        """Say what a condition does to the test split.
+
+        Parameters
+        ----------
+        numbers : dict of str to np.ndarray [shape=(sum of lengths,)]
+            What `numbers` drew, or the shared ones.
+        """
+        return Drawn(self.rates(condition), numbers)
+
+    def describe(self, condition: Condition) -> str:
+        """Say in words what is missing, as in "50 % of text, audio"."""
+        names = ", ".join(condition.modalities)
+        return f"{100 * condition.level:g} % of {names}" if names else "nothing"
+
+    # --- training
+
+    def trained_with(self, setting: Any) -> Any:
+        """Return the part of the setting that training reads, as a JSON value."""
+        return None
+
+    def train(self, samples: Samples, draw: Draw, setting: Any, options: Any) -> Drawn | None:
+        """Draw what the training split loses in an epoch; None: nothing.
+
+        Parameters
+        ----------
+        options : TrainingHyperparameters
+            Of the method that is trained.
+        """
+        raise NotImplementedError(f"{self.name} has no training corruption")
+
+    def validate(self, samples: Samples, draw: Draw, setting: Any, options: Any) -> list[Drawn | None]:
+        """Draw what the validation split is seen under: by default one draw of the training corruption."""
+        return [self.train(samples, draw, setting, options)]
+
+
+@cache
+def kinds() -> dict[str, Kind]:
+    """Return all kinds by name, in the order of their ranks.
+
+    Raises
+    ------
+    ValueError
+        If a file does not define the kind of its name, or two kinds share a rank or the name of a corruption.
+    """
+    folder = importlib.import_module("elision.corruption.kinds")
+    found: list[Kind] = []
+    for info in pkgutil.iter_modules(folder.__path__):
+        module = importlib.import_module(f"{folder.__name__}.{info.name}")
+        classes = [item for item in vars(module).values() if isinstance(item, type) and issubclass(item, Kind)]
+        own = [cls for cls in classes if cls.__module__ == module.__name__ and vars(cls).get("name") == info.name]
+        if len(own) != 1:
+            raise ValueError(f"{module.__file__}: must define one Kind with name = {info.name!r}")
+        found.append(own[0]())
+    found.sort(key=lambda kind: kind.rank)
+    for words in ([kind.rank for kind in found], [word for kind in found for word in kind.corruptions]):
+        if twice := sorted({word for word in words if words.count(word) > 1}):
+            raise ValueError(f"{folder.__path__[0]}: two kinds have the rank or the corruption {twice[0]!r}")
+    return {kind.name: kind for kind in found}
+
+
+@cache
+def kind_of(corruption: str) -> Kind:
+    """Return the kind of a corruption, as the column ``corruption`` of predictions names it.
+
+    Raises
+    ------
+    KeyError
+        If no kind has it.
+    """
+    return {word: kind for kind in kinds().values() for word in kind.corruptions}[corruption]

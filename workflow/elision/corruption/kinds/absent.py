@@ -1,0 +1,40 @@
+"""Whole modalities absent (LNLN appendix A.8; MMIN): every proper subset of them, and none."""
+
+import numpy as np
+
+from elision.corruption.kind import Condition, Draw, Drawn, Kind, Samples, of_modalities, whole
+from elision.corruption.missing import absent_rates, subsets
+from elision.settings.fields import AS_PROTOCOL
+
+
+class Absent(Kind):
+    """Some modalities are missing as a whole, the others are complete."""
+
+    name = "absent"
+    rank = 20
+    setting = (bool | None, None, f"every subset of the modalities absent as a whole, and none; {AS_PROTOCOL}")
+    training = "one of the conditions with some modalities absent as a whole"
+    corruptions = {"absent": "modalities absent"}
+    caption = "Whole modalities absent"
+    level = ""
+    sets = "absent"
+    condition = "incomplete case"
+    about = "Some modalities are missing as a whole, and the others are complete."
+    summaries = ("mean",)
+
+    def conditions(self, setting: bool | None, present: tuple[str, ...]) -> list[Condition]:
+        return [Condition("absent", float(bool(subset)), subset) for subset in (subsets(present) if setting else [])]
+
+    def describe(self, condition: Condition) -> str:
+        return ", ".join(condition.modalities) or "nothing"
+
+    def train(self, samples: Samples, draw: Draw, setting: object, options: object) -> Drawn:
+        rates = absent_rates(seed=draw.seed, stream=draw.stream, ids=samples.ids, present=samples.present)
+        return whole(samples, rates)
+
+    def validate(self, samples: Samples, draw: Draw, setting: object, options: object) -> list[Drawn | None]:
+        """Every sample under every set of absent modalities, as in MMIN's loader."""
+        absences = [subset for subset in subsets(samples.present) if subset]
+        if not absences:
+            return [self.train(samples, draw, setting, options)]
+        return [whole(samples, of_modalities(absent, 1.0).astype(np.float32)) for absent in absences]

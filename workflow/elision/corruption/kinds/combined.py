@@ -1,0 +1,35 @@
+"""Modalities absent as a whole, and tokens and frames of the others missing at random (HRLF sections 3.2 and 4.4)."""
+
+import numpy as np
+
+from elision.corruption.kind import Condition, Draw, Drawn, Kind, Samples, of_modalities
+from elision.corruption.missing import mixed_rates, subsets
+from elision.settings.fields import Rates
+
+
+class Combined(Kind):
+    """Some modalities are missing as a whole, and the others at a rate."""
+
+    name = "combined"
+    rank = 30
+    setting = (Rates, [], "missing rates of the other modalities where some are absent as a whole (HRLF)")
+    training = "frames lost at a rate of 0 to 0.9 and whole modalities absent"
+    corruptions = {"combined": "modalities absent and others missing at random"}
+    caption = "Modalities absent, and frames and tokens of the others missing at random"
+    sets = "absent"
+    condition = "incomplete case"
+    about = "Some modalities are missing as a whole, and tokens and frames of the others at the rate."
+
+    def conditions(self, setting: list[float], present: tuple[str, ...]) -> list[Condition]:
+        sets = [subset for subset in subsets(present) if subset]
+        return [Condition("combined", rate, subset) for rate in setting for subset in sets]
+
+    def rates(self, condition: Condition) -> np.ndarray:
+        return of_modalities(condition.modalities, 1.0, others=condition.level)
+
+    def describe(self, condition: Condition) -> str:
+        return f"{', '.join(condition.modalities)}, and {100 * condition.level:g} % of the others"
+
+    def train(self, samples: Samples, draw: Draw, setting: object, options: object) -> Drawn:
+        key = {"seed": draw.seed, "stream": draw.stream, "ids": samples.ids}
+        return Drawn(mixed_rates(**key, present=samples.present), draw.uniforms(samples))

@@ -1,0 +1,112 @@
+"""Noise in place of modalities, of the noise scheduler of NMER (Fan et al., arXiv 2311.16114, section 3).
+
+The official code draws anew whenever it reads a batch, at test time too: one step t per batch, and noise on padding.
+Here step and noise belong to a sample, as masks do (``t_per_batch``: the first sample of a batch decides for it).
+Neither depends on the intensity, so that the noise of one intensity is comparable with that of another.
+"""
+
+from dataclasses import replace
+from typing import Annotated, Any, get_args
+
+import numpy as np
+from pydantic import AfterValidator, Field
+
+from elision.corruption import noise
+from elision.corruption.kind import Condition, Draw, Drawn, Kind, Noise, Samples, of_modalities, whole
+from elision.corruption.missing import absent_rates, subsets
+from elision.settings.fields import AS_PROTOCOL, MOST_ENTRIES, Length, Section, unique
+from elision.task import MODALITIES
+
+
+class Setting(Section):
+    """The noise scheduler of NMER."""
+
+    kinds: Annotated[list[noise.Kind], AfterValidator(unique)] | None = Field(
+        None, description=f"kinds that are tested; {AS_PROTOCOL}"
+    )
+    intensities: Annotated[list[Length], AfterValidator(unique)] = Field(
+        [20, 40, 60, 80, 100],
+        max_length=MOST_ENTRIES,
+        description="time steps of the scheduler that are tested; more steps are noisier",
+    )
+    schedule: noise.Schedule = Field("scaled_linear", description="how the noise grows from step to step")
+    first: float = Field(0.01, gt=0, lt=1, description="variance of the first step")
+    last: float = Field(0.5, gt=0, lt=1, description="variance of the last step")
+    t_per_batch: bool | None = Field(
+        None,
+        description=f"one step per modality and batch, as in the official code, not per sample; {AS_PROTOCOL}",
+    )
+
+
+class InPlace(Kind):
+    """A noisy copy stands in place of each modality that would be absent."""
+
+    name = "noise"
+    rank = 40
+    setting = (Setting, Setting(), "noise in place of modalities (NMER)")
+    training = "as absent, but noise in place of what is absent"
+    corruptions = {"gaussian": "Gaussian noise", "impulse": "impulse noise"}
+    caption = "Noise in place of modalities"
+    level = "intensity (time steps)"
+    sets = "noisy"
+    condition = "{} condition"
+    about = "A noisy copy stands in place of some modalities; the others are clean."
+
+    def conditions(self, setting: Setting, present: tuple[str, ...]) -> list[Condition]:
+        sets = [subset for subset in subsets(present) if subset]
+        return [
+            Condition(kind, float(intensity), subset)
+            for kind in setting.kinds or []
+            for intensity in setting.intensities
+            for subset in sets
+        ]
+
+    def rates(self, condition: Condition) -> np.ndarray:
+        return of_modalities(condition.modalities, 1.0)
+
+    def test(
+        self, condition: Condition, samples: Samples, draw: Draw, numbers: dict[str, np.ndarray], setting: Setting
+    ) -> Drawn:
+        drawn = Drawn(self.rates(condition), numbers)
+        return _noisy(drawn, samples, draw, condition.corruption, int(condition.level), setting)
+
+    def describe(self, condition: Condition) -> str:
+        kind, names = self.corruptions[condition.corruption], ", ".join(condition.modalities)
+        return f"{kind} of {condition.level:g} steps on {names}"
+
+    def trained_with(self, setting: Setting) -> Any:
+        return setting.model_dump(mode="json", exclude={"kinds", "intensities"})
+
+    def train(self, samples: Samples, draw: Draw, setting: Setting, options: Any) -> Drawn:
+        rates = absent_rates(seed=draw.seed, stream=draw.stream, ids=samples.ids, present=samples.present)
+        return _noisy(whole(samples, rates), samples, draw, options.noise, options.intensity, setting)
+
+    def validate(self, samples: Samples, draw: Draw, setting: Setting, options: Any) -> list[Drawn | None]:
+        """Every sample under every set of noisy modalities, as in MMIN's loader."""
+        absences = [subset for subset in subsets(samples.present) if subset]
+        if not absences:
+            return [self.train(samples, draw, setting, options)]
+        drawn = [whole(samples, of_modalities(absent, 1.0).astype(np.float32)) for absent in absences]
+        return [_noisy(each, samples, draw, options.noise, options.intensity, setting) for each in drawn]
+
+
+def _noisy(drawn: Drawn, samples: Samples, draw: Draw, kind: noise.Kind, intensity: int, setting: Setting) -> Drawn:
+    """Put noise where the rate is 1; token ids stay [UNK]."""
+    left = noise.remaining(noise.betas(setting.schedule, intensity, setting.first, setting.last))
+    rates, noises = np.broadcast_to(drawn.rates, (len(samples), len(MODALITIES))), {}
+    for column, name in enumerate(MODALITIES):
+        some = np.flatnonzero(rates[:, column] >= 1)
+        if name not in samples.present or not samples.widths[name] or not len(some):
+            continue
+        bounds = samples.bounds(name)
+        values = np.zeros((bounds[-1], samples.widths[name]), np.float32)
+        key = {"seed": draw.seed, "stream": draw.stream, "modality": name}
+        for row in some:
+            part = values[bounds[row] : bounds[row + 1]]
+            part[:] = noise.draw(kind, **key, name=samples.ids[row], shape=part.shape)
+        steps = noise.times(**key, ids=samples.ids) * intensity
+        noises[name] = Noise(values, left[steps.astype(np.int64)].astype(np.float32), bool(setting.t_per_batch))
+    return replace(drawn, noise=noises)
+
+
+assert set(InPlace.corruptions) == set(get_args(noise.Kind))

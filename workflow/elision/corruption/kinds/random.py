@@ -1,0 +1,28 @@
+"""Tokens and frames missing at random, at the same rate in all modalities (LNLN section 3.2)."""
+
+import numpy as np
+
+from elision.corruption.kind import Condition, Draw, Drawn, Kind, Samples
+from elision.corruption.missing import level_rates
+from elision.settings.fields import AS_PROTOCOL, Rates
+
+
+class Random(Kind):
+    """Each token and frame is missing with the probability of the rate."""
+
+    name = "random"
+    rank = 10
+    setting = (Rates | None, None, f"missing rates, the same for all modalities; {AS_PROTOCOL}")
+    training = "each sample loses tokens and frames of all modalities at one of the rates 0, 0.1, ..., 0.9"
+    corruptions = {"random": "random missing"}
+    caption = "Random missing"
+    condition = "missing rate"
+    about = "Each token and frame is missing with the probability of the rate, in all modalities alike."
+    summaries = ("mean", "area")
+
+    def conditions(self, setting: list[float] | None, present: tuple[str, ...]) -> list[Condition]:
+        return [Condition("random", rate, present if rate else ()) for rate in setting or []]
+
+    def train(self, samples: Samples, draw: Draw, setting: object, options: object) -> Drawn:
+        rates = level_rates(seed=draw.seed, stream=draw.stream, ids=samples.ids)
+        return Drawn(np.repeat(rates[:, None], 3, 1), draw.uniforms(samples))

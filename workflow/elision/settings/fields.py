@@ -1,0 +1,86 @@
+"""What settings are made of: numbers within limits, names, and sections that know their keys."""
+
+import re
+from difflib import get_close_matches
+from typing import Annotated, Any, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+# Far beyond what anybody needs; a slip of the keyboard is refused before it fills a disk or hangs a job.
+LARGEST_SEED = 2**32 - 1
+LONGEST = 1_000_000  # frames or tokens of a sequence, epochs, hyperparameters
+MOST_ENTRIES = 1000  # of a list
+_MOST_SHOWN = 200  # characters of a wrong value, in messages
+
+AS_PROTOCOL = "null: as the protocol says"
+
+
+def unique(values: list) -> list:
+    """Return a list; a value that it holds twice is refused.
+
+    Raises
+    ------
+    ValueError
+    """
+    seen: set[str] = set()
+    for value in map(str, values):
+        if value in seen:
+            raise ValueError(f"duplicate entry: {value}")
+        seen.add(value)
+    return values
+
+
+class Section(BaseModel):
+    """A mapping of settings that refuses keys which it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Rate = Annotated[float, Field(ge=0, le=1)]
+Rates = Annotated[list[Rate], AfterValidator(unique), Field(max_length=MOST_ENTRIES)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Length = Annotated[int, Field(ge=1, le=LONGEST)]
+
+
+def suggestion(word: str, allowed: list[str]) -> str:
+    """Return "did you mean ...? allowed: ..." for a word that is not allowed."""
+    near = get_close_matches(str(word), allowed, 1)
+    return (f"did you mean {near[0]}? " if near else "") + f"allowed: {', '.join(allowed) or 'nothing'}"
+
+
+def explained(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Return a line per mistake: the key, what is wrong, what is allowed."""
+    lines = []
+    for problem in error.errors():
+        *parents, last = problem["loc"] or ("",)
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            fields = _fields_at(model, parents)
+            lines.append(f"{key}: unknown key; {suggestion(last, fields)}")
+        elif problem["type"] == "value_error":
+            lines += [
+                line if not key else f"{key}.{line}" if "." in line.split(":")[0] else f"{key}: {line}"
+                for line in str(problem["ctx"]["error"]).split("\n")
+            ]
+        else:
+            allowed = re.findall("'([^']*)'", problem.get("ctx", {}).get("expected", ""))
+            near = get_close_matches(str(problem["input"]), allowed, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            lines.append(f"{key}: {problem['msg']} (found {short(problem['input'])}){hint}")
+    return lines
+
+
+def short(value: Any) -> str:
+    """Return the beginning of what a value looks like."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def _fields_at(model: type[BaseModel], parents: list) -> list[str]:
+    for part in parents:
+        field = model.model_fields.get(part)
+        kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)

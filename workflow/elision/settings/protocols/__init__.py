@@ -1,0 +1,77 @@
+"""Protocols: whole procedures by name, from what is corrupted to what is averaged.
+
+A protocol is a YAML file of this folder, or one of the user's own: it lays values over the sections ``corruption`` and
+``train`` of the params, and says the few things that only a protocol decides. A value of ``params.yaml`` wins, and the
+results say so. What a protocol leaves open is as in ``elision.yaml``.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from elision.errors import ElisionError, plural
+from elision.settings import strict_yaml
+from elision.settings.fields import Section, explained, suggestion
+
+DEFAULT = "elision"
+_FOLDER = Path(__file__).parent
+
+
+class Report(Section):
+    """What only a protocol decides about numbers."""
+
+    decimals: dict[str, int] = Field(
+        {}, description="decimals to which metrics are rounded before anything is selected or averaged, by family"
+    )
+    swapped_f1: bool = Field(False, description="report the F1 with swapped arguments beside the right one")
+    deviation: Literal["means", "conditions"] = Field(
+        "means",
+        description="deviation over runs of a mean over conditions: of the means of the runs, or the mean of the "
+        "deviations of the conditions",
+    )
+
+
+class Protocol(Section):
+    """A protocol, as its file holds it."""
+
+    source: str = Field(description="whose procedure it is: paper, code, differences")
+    folds: bool = Field(False, description="whether it is defined for cross-validation only")
+    corruption: dict[str, Any] = Field({}, description="values for the section corruption of the params")
+    train: dict[str, Any] = Field({}, description="values for the section train of the params")
+    report: Report = Report()
+
+
+def names() -> list[str]:
+    """Return the names of the protocols that come with Elision, the default first."""
+    found = sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+    return [DEFAULT, *(name for name in found if name != DEFAULT)]
+
+
+@cache
+def protocol(name: str) -> Protocol:
+    """Read a protocol.
+
+    Parameters
+    ----------
+    name : str
+        One of ``names``, or the path of a YAML file.
+
+    Raises
+    ------
+    ElisionError
+        If there is no such protocol, or the file holds something else.
+    """
+    path = _FOLDER / f"{name}.yaml"
+    if name not in names():
+        path = Path(name)
+        if path.suffix not in (".yaml", ".yml"):
+            raise ElisionError(f"unknown protocol {name!r}; {suggestion(name, names())}, or the path of a .yaml file")
+    try:
+        return Protocol.model_validate(strict_yaml.read(path))
+    except FileNotFoundError:
+        raise ElisionError(f"{path}: no such file; give one of {', '.join(names())}, or the path of a file") from None
+    except ValidationError as error:
+        lines = explained(error, Protocol)
+        raise ElisionError(f"{path}: {plural(len(lines), 'wrong setting')}:\n  " + "\n  ".join(lines)) from None
