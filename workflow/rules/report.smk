@@ -1,12 +1,8 @@
 """The report: tables, figures and one page."""
 
-from elision.report import CURVES, FORMATS, TABLES, figure_kinds
+from elision.report import CURVES, FORMATS, asked, figure_names, table_names
 
-FIGURES = [
-    (name, kind)
-    for name, dataset in PARAMS.datasets.items()
-    for kind in figure_kinds(dataset.task)
-]
+ASKED = asked(PARAMS)
 
 
 rule report:
@@ -35,7 +31,7 @@ rule report:
                 category="Tables",
                 labels={"table": table, "format": kind},
             )
-            for table in TABLES
+            for table in table_names(ASKED)
             for kind in ("csv", "md", "tex")
         ],
         figures=[
@@ -46,7 +42,7 @@ rule report:
                 subcategory=name,
                 labels={"figure": figure, "format": kind},
             )
-            for name, figure in FIGURES
+            for name, figure in figure_names(ASKED)
             for kind in FORMATS
         ],
         curves=[RESULTS.root / f"plots/{curve}.csv" for curve in CURVES],

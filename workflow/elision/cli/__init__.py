@@ -690,6 +690,7 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
             representations[dataset, method], found = read(path)
             check(found, recipes.represent(dataset, method, run), path)
             check_data(found["data"], records[dataset, method, run]["provenance"]["data"], path)
+    asked = reports.asked(settings)
     reports.build(
         reports.Results(
             **tables,
@@ -704,11 +705,12 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
         layout.root,
         methods=list(settings.variants),
         settings={"params": settings.model_dump(mode="json"), "versions": versions("report")},
+        asked=asked,
         provenance=f"{identity} {digest(data)}",
     )
-    asked = {layout.root / name for name in reports.files({n: e.task for n, e in settings.datasets.items()})}
+    written = {layout.root / name for name in reports.files(asked)}
     there = (path for folder in ("tables", "figures", "plots") for path in (layout.root / folder).glob("*"))
-    kept.put_aside(layout, (path for path in there if path.is_file() and path not in asked))
+    kept.put_aside(layout, (path for path in there if path.is_file() and path not in written))
     remember(layout.root / "report.html")
 
 

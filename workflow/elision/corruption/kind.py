@@ -187,14 +187,26 @@ class Kind:
         What it calls itself in the column ``corruption`` of predictions, and in words; most kinds have one.
     caption : str
         Heading of its table and of its plots.
+    section : str
+        Heading of its section of the page; by default the caption.
+    plot : str
+        Title of its interactive plots; by default the caption. ``{}`` is the corruption in words.
+    names : dict of str to str
+        Names of files of its tables and figures, by what they show, where they are not made from the name of the kind.
+    always : bool
+        Its tables and figures are there, too, where nothing was tested under it.
     level : str
-        What the level of a condition is, on axes and in tables; empty where conditions differ in modalities alone.
+        What the level of a condition is on axes, its sign last; empty where conditions differ in modalities alone.
+    column : str
+        The level as a column of tables.
     sets : str
         What is said of the modalities of a condition, "absent" or "noisy"; empty where all lose alike.
     condition : str
         What one of its conditions is called, as in "mean over 10 missing rates"; ``{}`` is the corruption in words.
     about : str
         One sentence for the page and the docs: what it does, and whose it is.
+    reading : tuple of (str, str)
+        Heading and text of what the page says on how to read it; by default the caption and ``about``.
     summaries : tuple of str
         How intervals summarise its conditions: ``mean``, and ``area`` under the metric over the levels.
     """
@@ -205,10 +217,16 @@ class Kind:
     training: ClassVar[str] = ""
     corruptions: ClassVar[dict[str, str]] = {}
     caption: ClassVar[str] = ""
+    section: ClassVar[str] = ""
+    plot: ClassVar[str] = ""
+    names: ClassVar[dict[str, str]] = {}
+    always: ClassVar[bool] = False
     level: ClassVar[str] = "missing rate r"
+    column: ClassVar[str] = "level"
     sets: ClassVar[str] = ""
     condition: ClassVar[str] = "condition"
     about: ClassVar[str] = ""
+    reading: ClassVar[tuple[str, str] | None] = None
     summaries: ClassVar[tuple[str, ...]] = ()
 
     # --- test

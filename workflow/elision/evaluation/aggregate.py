@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from elision.corruption.kind import kinds
 from elision.errors import ElisionError, plural
 from elision.evaluation.metrics import Family, classify, confusion_matrix, score
 from elision.evaluation.metrics import family as family_of
@@ -24,14 +25,6 @@ from elision.task import parse_run
 from elision.training.selection import VALID
 
 FLOOR = "majority"
-# What rankings are made of: the first of them that a dataset was tested under, and what one condition of it is called.
-HEADLINES = {
-    "random": "missing rate",
-    "absent": "incomplete case",
-    "combined": "incomplete case",
-    "gaussian": "Gaussian noise condition",
-    "impulse": "impulse noise condition",
-}
 CONFUSION_RATES = (0.0, 0.1, 0.5, 0.9)
 POOLED = "pooled"
 
@@ -204,7 +197,7 @@ def aggregate(tables: Iterable[Predictions], *, protocols: Mapping[str, str] | N
 
 
 def confusions(tables: Iterable[Predictions], *, rates: Sequence[float] = CONFUSION_RATES) -> pd.DataFrame:
-    """Count true against predicted classes at some missing rates.
+    """Count true against predicted classes at some levels of the first corruption that takes from all modalities alike.
 
     Parameters
     ----------
@@ -222,12 +215,14 @@ def confusions(tables: Iterable[Predictions], *, rates: Sequence[float] = CONFUS
         classes has a row.
     """
     wanted = {round(rate, 6) for rate in rates}
+    alike = [name for kind in kinds().values() if kind.level and not kind.sets for name in kind.corruptions]
     rows = []
     for names, run in checked(tables):
         family = family_of(names[1])
+        shown = next((name for name in alike if (run.keys["corruption"] == name).any()), None)
         on_test = (run.keys["checkpoint"] != VALID).any()
         for key, prediction in zip(run.keys.itertuples(index=False), run.prediction, strict=True):
-            if key.corruption != "random" or key.level not in wanted:
+            if key.corruption != shown or key.level not in wanted:
                 continue
             for share, labels in family.confusions.items():
                 if key.checkpoint != (family.selected_by[share] if on_test else VALID):
@@ -308,11 +303,17 @@ def statistics(metrics: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     return found.reset_index()
 
 
+def incomplete(rows: pd.DataFrame) -> pd.DataFrame:
+    """Leave out complete data where conditions differ in modalities alone: they are not an incomplete case."""
+    sets = [name for kind in kinds().values() if not kind.level for name in kind.corruptions]
+    return rows[~rows["corruption"].isin(sets) | (rows["modalities"] != "")]
+
+
 def headline_rows(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the conditions of ``HEADLINES``; complete data are not an incomplete case."""
-    rank = metrics["corruption"].map({name: number for number, name in enumerate(HEADLINES)})
-    first = rank == rank.groupby(metrics["dataset"]).transform("min")
-    return metrics[first & ((metrics["corruption"] != "absent") | (metrics["modalities"] != ""))]
+    """Return the rows that rankings are made of: of the first corruption that a dataset was tested under."""
+    names = [name for kind in kinds().values() for name in kind.corruptions]
+    rank = metrics["corruption"].map({name: number for number, name in enumerate(names)})
+    return incomplete(metrics[rank == rank.groupby(metrics["dataset"]).transform("min")])
 
 
 def summary(metrics: pd.DataFrame, marks: Mapping[tuple[str, str], Mapping[str, str]] | None = None) -> dict:

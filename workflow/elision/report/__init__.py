@@ -5,108 +5,48 @@ matplotlib before a report is made.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from elision.errors import ElisionError
-from elision.task import TaskKind
+from elision.report.curves import CURVES
+from elision.report.figure import all_figures
+from elision.report.results import Asked, Results
+from elision.report.table import all_tables
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
-TABLES = (
-    "random_missing",
-    "per_rate",
-    "absent",
-    "combined",
-    "noise",
-    "per_class",
-    "pooled",
-    "against_published",
-    "cost",
-    "selection",
-    "area",
-    "intervals",
-    "comparisons",
-    "ranks",
-)
+    from elision.settings.params import Params
 
-CURVES = ("missing_rate", "training")
 FORMATS = ("svg", "png", "pdf")
 
 
-@dataclass(frozen=True)
-class Results:
-    """All that a report is made from.
+def asked(params: "Params") -> dict[str, Asked]:
+    """Return what the params say of each dataset, as far as names of tables and figures depend on it."""
+    from elision.corruption.plan import tested
 
-    Attributes
-    ----------
-    metrics, confusions : pd.DataFrame
-        Of ``evaluation.aggregate``.
-    intervals, comparisons : pd.DataFrame
-        Of ``evaluation.significance``.
-    records : dict
-        ``run.json`` by (dataset, method, run); stages that methods start from are there too.
-    histories : dict
-        ``history.csv`` by the same keys.
-    representations : dict
-        Arrays by (dataset, method), of its first run.
-    published : dict of str to str
-        For each dataset, the corpus of the published tables that it may be compared with.
-    protocols : dict of str to str
-        For each dataset, its protocol as text.
-    made_with : dict
-        By (dataset, method, run): versions of the libraries that made its predictions, by step (see ``versions``).
-    accepted : dict
-        By (dataset, method): steps whose code was accepted though it had changed.
-    """
-
-    metrics: "pd.DataFrame"
-    confusions: "pd.DataFrame"
-    intervals: "pd.DataFrame"
-    comparisons: "pd.DataFrame"
-    records: dict[tuple[str, str, str], dict]
-    histories: dict[tuple[str, str, str], "pd.DataFrame"]
-    representations: dict[tuple[str, str], dict[str, "np.ndarray"]]
-    published: dict[str, str]
-    protocols: dict[str, str]
-    made_with: dict[tuple[str, str, str], dict[str, dict[str, str]]] = field(default_factory=dict)
-    accepted: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-
-    @cached_property
-    def marks(self) -> dict[tuple[str, str], dict[str, str]]:
-        """What is to be known of rows, by dataset and method; see ``report.marks``."""
-        from elision.provenance.versions import of_run
-        from elision.report.marks import marks
-
-        trained = {key: of_run(record) for key, record in self.records.items()}
-        return marks({**trained, **self.made_with}, self.accepted)
-
-    def only(self, methods: Sequence[str]) -> "Results":
-        """Leave out the numbers of all other methods; the records of their runs stay."""
-        tables = {name: getattr(self, name) for name in ("metrics", "confusions", "intervals", "comparisons")}
-        chosen = {name: table[table["method"].isin(methods)] for name, table in tables.items()}
-        chosen["comparisons"] = chosen["comparisons"][chosen["comparisons"]["other"].isin(methods)]
-        kept = {key: value for key, value in self.representations.items() if key[1] in methods}
-        return replace(self, **chosen, representations=kept)
+    return {
+        name: Asked(entry.task, frozenset(kind.name for kind in tested(params.corruption_for(name))))
+        for name, entry in params.datasets.items()
+    }
 
 
-def figure_kinds(task: TaskKind) -> list[str]:
-    """List the figures of a dataset: ``{kind}_{dataset}`` is the name of each."""
-    if task == TaskKind.CLASSIFICATION:
-        return ["curve_f1", "curve_ua", "absent", "confusion", "curve_classes", "training", "representations", "ranks"]
-    return ["curve_f1", "curve_mae", "absent", "confusion", "training", "representations", "ranks"]
+def table_names(asked: Mapping[str, Asked]) -> list[str]:
+    """List the tables of a report on some datasets."""
+    return [name for name, table in all_tables().items() if table.applies(asked.values())]
 
 
-def files(tasks: Mapping[str, TaskKind]) -> list[str]:
-    """List what ``build`` writes, relative to its folder: it depends on the datasets' names and tasks alone."""
-    figures = [f"{kind}_{name}" for name, task in tasks.items() for kind in figure_kinds(task)]
+def figure_names(asked: Mapping[str, Asked]) -> list[tuple[str, str]]:
+    """List dataset and name of each figure; ``{figure}_{dataset}`` are its files."""
+    return [(dataset, name) for dataset, what in asked.items() for name, f in all_figures().items() if f.applies(what)]
+
+
+def files(asked: Mapping[str, Asked]) -> list[str]:
+    """List what ``build`` writes, relative to its folder."""
     return [
-        *(f"tables/{name}.{ending}" for name in TABLES for ending in ("csv", "md", "tex")),
-        *(f"figures/{name}.{ending}" for name in figures for ending in FORMATS),
+        *(f"tables/{name}.{ending}" for name in table_names(asked) for ending in ("csv", "md", "tex")),
+        *(f"figures/{name}_{dataset}.{ending}" for dataset, name in figure_names(asked) for ending in FORMATS),
         *(f"plots/{name}.csv" for name in CURVES),
         "report.html",
     ]
@@ -118,12 +58,11 @@ def build(
     *,
     methods: Sequence[str],
     settings: Mapping,
+    asked: Mapping[str, Asked] | None = None,
     title: str = "Robustness under missing data",
     provenance: str = "",
 ) -> None:
     """Write every table and figure and the page; the same input gives the same bytes.
-
-    The confusion matrices are those of the method that is best on average over the missing rates.
 
     Parameters
     ----------
@@ -134,6 +73,8 @@ def build(
         What is shown, in this order; ``majority`` is shown in any case, as the floor.
     settings : mapping
         How the runs were made, for the page, which shows the records of the runs beside them.
+    asked : mapping of str to Asked, optional
+        What the params say of each dataset; by default what it has metrics of.
     title : str
     provenance : str
         Identity of the recipe, and digest of the data.
@@ -144,52 +85,34 @@ def build(
         If none of the methods has metrics.
     """
     from elision.evaluation.aggregate import FLOOR
-    from elision.evaluation.metrics import family as family_of
     from elision.files import replacing
-    from elision.report import curves, figures, page, tables
+    from elision.report import drawing, page, text
     from elision.report.marks import marked
 
     folder = Path(folder)
     results = results.only([*methods, FLOOR])
-    metrics = results.metrics
-    if metrics.empty:
+    if results.metrics.empty:
         raise ElisionError(f"metrics: nothing of {', '.join(methods)}; evaluate and aggregate these methods first")
-    marks = results.marks
-    made = {name: marked(table(results, methods), marks) for name, table in tables.TABLES.items()}
-    for name, table in made.items():
-        texts = {"csv": tables.csv(table), "md": tables.markdown(table, name), "tex": tables.latex(table, name)}
-        for ending, text in texts.items():
+    asked = results.asked if asked is None else asked
+    frames = {name: marked(all_tables()[name].frame(results, methods), results.marks) for name in table_names(asked)}
+    for name, frame in frames.items():
+        table = all_tables()[name]
+        texts = {"csv": text.csv(frame), "md": text.markdown(table, frame), "tex": text.latex(table, frame)}
+        for ending, written in texts.items():
             with replacing(folder / "tables" / f"{name}.{ending}") as temporary:
-                temporary.write_text(text, encoding="utf-8")
-    for name, curve in curves.CURVES.items():
+                temporary.write_text(written, encoding="utf-8")
+    for name, curve in CURVES.items():
         with replacing(folder / "plots" / f"{name}.csv") as temporary:
-            temporary.write_text(tables.csv(curve(results, methods)), encoding="utf-8")
-    ranked, drawn = tables.headlines(metrics), {}
-    for dataset, rows in metrics.groupby("dataset"):
-        family = family_of(rows["family"].iloc[0])
-        best = ranked.loc[ranked["dataset"] == dataset, "method"]
-        what = {"dataset": dataset, "methods": methods}
-        shown = {
-            "curve_f1": figures.curve(rows, metric=family.f1, marks=marks, **what),
-            f"curve_{family.second}": figures.curve(rows, metric=family.second, marks=marks, **what),
-            "absent": figures.absent(rows, metric=family.f1, marks=marks, **what),
-            "confusion": figures.confusion(
-                results.confusions, dataset=dataset, method=best.iloc[0] if len(best) else FLOOR, marks=marks
-            ),
-        }
-        shown["training"] = figures.training(results, **what)
-        shown["representations"] = figures.representations(results, **what)
-        shown["ranks"] = figures.critical_difference(results, **what)
-        if family.labels:
-            shown["curve_classes"] = figures.class_curves(rows, marks=marks, **what)
-        for kind, figure in shown.items():
-            name = f"{kind}_{dataset}"
-            drawn[name] = figures.write(figure, folder / "figures" / name)
+            temporary.write_text(text.csv(curve(results, methods)), encoding="utf-8")
+    drawn = {}
+    for dataset, name in figure_names(asked):
+        figure = all_figures()[name].made(results, dataset=dataset, methods=methods)
+        drawn[dataset, name] = drawing.write(figure, folder / "figures" / f"{name}_{dataset}")
     page.write(
         folder / "report.html",
         results=results,
         methods=methods,
-        tables=made,
+        frames=frames,
         figures=drawn,
         settings=settings,
         title=title,
@@ -199,6 +122,6 @@ def build(
 
 def headline(metrics: "pd.DataFrame", marks: Mapping[tuple[str, str], Mapping[str, str]] | None = None) -> str:
     """Write the ranking of each dataset as plain text for a terminal; ``marks`` as of ``report.marks``."""
-    from elision.report.tables import headline as text_of
+    from elision.report.headlines import headline as text_of
 
     return text_of(metrics, marks)

@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 
 from elision import published
+from elision.corruption.kind import kind_of
 from elision.evaluation.aggregate import CONDITION, statistics
-from elision.report import Results
+from elision.report.results import Results
+from elision.report.words import corruptions
 from elision.task import MODALITIES
 
+_ALIKE = corruptions(levels=True, sets=False)
 _CONDITION = ["at", "at_level", "of"]
 COLUMNS = [
     *("dataset", "family", "method", "source", "table", "printed", *CONDITION, "metric", "ours", "std", "theirs"),
@@ -37,7 +40,7 @@ def against_published(results: Results, methods: Sequence[str]) -> pd.DataFrame:
         (the method there), ``corruption``, ``level``, ``modalities``, ``metric`` (see ``published.load``); ``ours``,
         ``std``, ``theirs`` (as printed), ``difference`` (ours - theirs), ``corrected`` (nan without), ``erratum`` (""
         if none is known); ``protocol`` (ours), ``their_protocol``, ``differs`` (in what else our runs are not theirs);
-        ``checkpoints`` to ``undefined`` as in ``tables.random_missing``; ``published`` (the corpus).
+        ``checkpoints`` to ``undefined`` as in ``wide.wide``; ``published`` (the corpus).
     """
     datasets = {
         name: corpus for name, corpus in results.published.items() if (results.metrics["dataset"] == name).any()
@@ -73,17 +76,15 @@ def against_published(results: Results, methods: Sequence[str]) -> pd.DataFrame:
 def _averages(metrics: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Give the rows that each printed average is over, with the keys of the average."""
     for name, (corruption, _) in published.AVERAGES.items():
-        rows = metrics[metrics["corruption"] == corruption]
-        rows = rows[
-            rows["level"].round(6).isin(published.RATES) if corruption == "random" else rows["modalities"] != ""
-        ]
-        level = np.nan if corruption in ("random", "absent") else rows["level"]
+        kind, rows = kind_of(corruption), metrics[metrics["corruption"] == corruption]
+        rows = rows[rows["modalities"] != "" if kind.sets else rows["level"].round(6).isin(published.RATES)]
+        level = rows["level"] if kind.sets and kind.level else np.nan
         yield _keyed(rows, rows.assign(corruption=name, level=level, modalities=""))
 
 
 def _keyed(rows: pd.DataFrame, conditions: pd.DataFrame) -> pd.DataFrame:
-    """Add conditions as keys of a join: whatever modalities there are, random losses hit all of them."""
-    modalities = conditions["modalities"].where(conditions["corruption"] != "random", "")
+    """Add conditions as keys of a join: whatever modalities there are, what takes from all alike hits all of them."""
+    modalities = conditions["modalities"].where(~conditions["corruption"].isin(_ALIKE), "")
     return rows.assign(at=conditions["corruption"], at_level=conditions["level"].fillna(-1).round(6), of=modalities)
 
 

@@ -11,21 +11,16 @@ import pandas as pd
 from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path
 
+from elision.corruption.kind import kinds
 from elision.evaluation.aggregate import CONFUSION_RATES, FLOOR, statistics
 from elision.evaluation.metrics import Family
 from elision.evaluation.metrics import family as family_of
 from elision.evaluation.metrics import metric as metric_of
-from elision.report import Results
-from elision.report.figures import FLOOR_LOOK, look
-from elision.report.tables import ABSENT, NOISE, heading, headlines
+from elision.report.drawing import FLOOR_LOOK, look
+from elision.report.results import Results
+from elision.report.text import heading
+from elision.report.words import SETS, named
 
-# Title, what x is, and the column of what stands there, of each corruption.
-PLOTS = {
-    "random": ("Random missing", "missing rate r", "level"),
-    "absent": ("Whole modalities absent", "absent", "modalities"),
-    "combined": ("Modalities absent, others missing at random (mean over the sets)", "missing rate r", "level"),
-    **{kind: (f"{name} (mean over the sets of modalities)", "intensity t", "level") for kind, name in NOISE.items()},
-}
 _DASHES = {"-": "", "--": "7 4", "-.": "9 3 2 3", ":": "2 3"}
 _LETTERS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C"}
 
@@ -80,29 +75,29 @@ def plots(metrics: pd.DataFrame, intervals: pd.DataFrame) -> Iterator[dict]:
         in percent where the metric is.
     """
     names = {m: metric_of(m) for m in metrics["metric"].unique()}
-    for corruption, (title, x, by) in PLOTS.items():
+    for corruption, kind in ((name, each) for each in kinds().values() for name in each.corruptions):
         rows = metrics[metrics["corruption"] == corruption]
         if rows.empty:
             continue
+        by = "level" if kind.level else "modalities"
         values = statistics(rows, [by])
         ends = intervals[intervals["corruption"] == corruption]
         # Of a mean over sets there is no interval.
-        ends = ends if corruption in ("random", "absent") else ends.iloc[:0]
+        ends = ends.iloc[:0] if kind.level and kind.sets else ends
         values = values.merge(ends[["method", "metric", by, "low", "high"]], "left", ["method", "metric", by])
         columns = ["mean", "std", "low", "high"]
         percent = values["metric"].map(lambda m: 100 if names[m].percent else 1)
         values[columns] = values[columns].astype(float).mul(percent, axis=0)
-        level = by == "level"
-        places = sorted(rows[by].unique()) if level else [s for s in ("", *ABSENT) if (rows[by] == s).any()]
+        places = sorted(rows[by].unique()) if kind.level else [s for s in ("", *SETS) if (rows[by] == s).any()]
         series: dict[str, dict[str, list]] = {}
         for (name, method), part in values.groupby(["metric", "method"], observed=True):
             at = part.set_index(by)[columns].reindex(places).to_numpy()
             series.setdefault(name, {})[method] = [_numbers(row) for row in at]
         yield {
-            "title": title,
-            "x": x,
-            "places": [float(place) if level else place or "nothing" for place in places],
-            "level": level,
+            "title": kind.plot.format(named(corruption)) or kind.caption,
+            "x": kind.level or kind.sets,
+            "places": [float(place) if kind.level else place or "nothing" for place in places],
+            "level": bool(kind.level),
             "series": series,
         }
 
@@ -144,7 +139,7 @@ def data(results: Results, methods: Sequence[str]) -> dict:
         A JSON value: ``methods`` (``styles``), ``floor``, and ``datasets``, each with its ``name``, ``ranked`` methods
         (best first), ``metrics``, ``plots``, ``intervals`` (whether there are any) and ``confusions``.
     """
-    ranked = headlines(results.metrics)
+    ranked = results.ranked
     datasets = []
     for dataset, metrics in results.metrics.groupby("dataset"):
         family = family_of(metrics["family"].iloc[0])

@@ -1,35 +1,44 @@
 """The numbers behind the curves as long tables: for figures, and as files that ``dvc plots`` draws."""
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import pandas as pd
+from elision.corruption.kind import kind_of
+from elision.report.results import Results
+from elision.report.words import corruptions, is_first, named
 
-from elision.evaluation.aggregate import FLOOR, statistics
-from elision.evaluation.metrics import family as family_of
-from elision.evaluation.metrics import metric as metric_of
-from elision.report import Results
-from elision.report.marks import ON_TEST, headings, of_methods
-from elision.report.tables import heading
-from elision.settings.params import stage_names
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LOSS = "training loss"
 
 
-def missing_rate(results: Results, methods: Sequence[str]) -> pd.DataFrame:
-    """Average the F1 and the second metric of each dataset at every missing rate.
+def missing_rate(results: Results, methods: Sequence[str]) -> "pd.DataFrame":
+    """Average the F1 and the second metric of each dataset at every level of what takes from all modalities alike.
 
     Returns
     -------
     curves : pd.DataFrame
-        Columns ``panel`` (dataset and metric, as text, with the headings of ``marks``), ``dataset``, ``metric``,
-        ``method``, ``rate``, ``mean``, ``std`` and ``on_test`` (see ``aggregate.statistics``), sorted.
+        Columns ``panel`` (dataset, metric and, but for the first kind of corruption, what is missing, as text, with the
+        headings of ``marks``), ``dataset``, ``metric``, ``method``, ``rate``, ``mean``, ``std`` and ``on_test`` (see
+        ``aggregate.statistics``), sorted.
     """
+    import pandas as pd
+
+    from elision.evaluation.aggregate import FLOOR, statistics
+    from elision.evaluation.metrics import family as family_of
+    from elision.report.marks import ON_TEST
+    from elision.report.text import heading
+
+    names = corruptions(levels=True, sets=False)
+    told = {name: "" if is_first(kind_of(name)) else f", {named(name)}" for name in names}
     metrics = results.metrics[results.metrics["method"].isin([*methods, FLOOR])]
-    values = statistics(metrics[metrics["corruption"] == "random"], ["level"]).rename(columns={"level": "rate"})
+    values = statistics(metrics[metrics["corruption"].isin(names)], ["corruption", "level"])
+    values = values.rename(columns={"level": "rate"})
     headline = {name: (family_of(name).f1, family_of(name).second) for name in values["family"].unique()}
     pairs = pd.MultiIndex.from_frame(values[["family", "metric"]])
     values = values[pairs.isin([(name, key) for name, keys in headline.items() for key in keys])].copy()
-    values["panel"] = values["dataset"] + ": " + values["metric"].map(heading)
+    values["panel"] = values["dataset"] + ": " + values["metric"].map(heading) + values["corruption"].map(told)
     values.loc[values.groupby("panel")["on_test"].transform("any"), "panel"] += f" ({ON_TEST})"
     values["panel"] += values["dataset"].map({name: _told(results, name, methods) for name in set(values["dataset"])})
     columns = ["panel", "dataset", "metric", "method", "rate"]
@@ -38,11 +47,15 @@ def missing_rate(results: Results, methods: Sequence[str]) -> pd.DataFrame:
 
 def _told(results: Results, dataset: str, methods: Sequence[str]) -> str:
     """Write the headings of rows that are marked for something else than how checkpoints were chosen."""
+    from elision.evaluation.aggregate import FLOOR
+    from elision.report.marks import headings, of_methods
+    from elision.settings.params import stage_names
+
     shown = of_methods(dataset, [*methods, FLOOR, *stage_names()], results.marks, on_test=False)
     return "".join(f" ({text})" for text, _ in headings(shown))
 
 
-def training(results: Results, methods: Sequence[str]) -> pd.DataFrame:
+def training(results: Results, methods: Sequence[str]) -> "pd.DataFrame":
     """Average the loss and the metric that selects, on the validation split, over the runs that reached each epoch.
 
     Stages that methods start from are there, too.
@@ -54,6 +67,13 @@ def training(results: Results, methods: Sequence[str]) -> pd.DataFrame:
         metric), ``epoch``, ``mean``, ``std`` (ddof = 1; nan for one run) and ``runs``, sorted. A method that is not
         optimised has the epoch 0 alone.
     """
+    import pandas as pd
+
+    from elision.evaluation.aggregate import FLOOR
+    from elision.evaluation.metrics import family as family_of
+    from elision.evaluation.metrics import metric as metric_of
+    from elision.settings.params import stage_names
+
     families = dict(zip(results.metrics["dataset"], results.metrics["family"], strict=True))
     parts = []
     for (dataset, method, run), history in results.histories.items():
@@ -75,7 +95,6 @@ def training(results: Results, methods: Sequence[str]) -> pd.DataFrame:
     return groups.agg(mean="mean", std="std", runs="size").reset_index()
 
 
-CURVES: dict[str, Callable[[Results, Sequence[str]], pd.DataFrame]] = {
-    "missing_rate": missing_rate,
-    "training": training,
+CURVES: dict[str, Callable[[Results, Sequence[str]], "pd.DataFrame"]] = {
+    curve.__name__: curve for curve in (missing_rate, training)
 }

@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from elision.errors import plural
-from elision.evaluation.aggregate import FLOOR, HEADLINES
+from elision.corruption.kind import Kind
+from elision.evaluation.aggregate import FLOOR
 from elision.evaluation.metrics import Family, metric
 from elision.evaluation.metrics import family as family_of
-from elision.report import Results
-from elision.report.tables import estimate, number
+from elision.report.results import Results
+from elision.report.tables.each_level import EachLevel
+from elision.report.tables.each_set import EachSet
+from elision.report.text import estimate, number, p_value
+from elision.report.words import counted, is_first, sign, unit
 from elision.task import MODALITIES
 
 SIGNIFICANT = 0.05
@@ -18,7 +21,7 @@ LAZY = 0.95
 
 
 def findings(
-    results: Results, dataset: str, *, ranked: pd.DataFrame, tables: Mapping[str, pd.DataFrame]
+    results: Results, dataset: str, *, frames: Mapping[str, pd.DataFrame]
 ) -> tuple[str, list[tuple[str, list[str]]]]:
     """Sum up a dataset.
 
@@ -26,10 +29,8 @@ def findings(
     ----------
     results : Results
     dataset : str
-    ranked : pd.DataFrame
-        Of ``tables.headlines``.
-    tables : mapping of str to pd.DataFrame
-        ``per_rate`` and ``absent`` are read.
+    frames : mapping of str to pd.DataFrame
+        Tables by name; those of every level and every set of modalities are read.
 
     Returns
     -------
@@ -38,27 +39,36 @@ def findings(
     facts : list of (str, list of str)
         What each is about, and its sentences.
     """
-    metrics, intervals, comparisons, ranked, rates, absent = (
+    metrics, intervals, comparisons, ranked = (
         table[table["dataset"] == dataset]
-        for table in (
-            *(results.metrics, results.intervals, results.comparisons),
-            *(ranked, tables["per_rate"], tables["absent"]),
-        )
+        for table in (results.metrics, results.intervals, results.comparisons, results.ranked)
     )
     family = family_of(metrics["family"].iloc[0])
     ranked = ranked[(ranked["method"] != FLOOR) & ranked["f1"].notna()]
     if ranked.empty:
         return "No method was evaluated under incomplete data.", []
     best, others = ranked.iloc[0], ranked.iloc[1:]
-    facts = {
-        "Runner-up": _runner_up(best, others, family.f1, comparisons) if len(others) else [],
-        "Loses": _losses(
-            *(table.loc[table["method"] == best.method] for table in (rates, absent)), family=family, method=best.method
-        ),
-        f"Down to {FLOOR}": _falls(rates, intervals, family.f1),
-        "Lazy behaviour": _lazy(rates, family),
-    }
+    levels, sets = _of_kinds(EachLevel, frames, dataset), _of_kinds(EachSet, frames, dataset)
+    facts: dict[str, list[str]] = {}
+    facts["Runner-up"] = _runner_up(best, others, family.f1, comparisons) if len(others) else []
+    facts["Loses"] = []
+    for kind, rows in (*levels, *sets):
+        lost = (_over_levels if kind.level else _without)(rows[rows["method"] == best.method], kind, family.f1)
+        facts["Loses"] += [text if is_first(kind) else f"{kind.caption}: {text}" for text in lost]
+    for kind, rows in levels:
+        under = "" if is_first(kind) else f", {kind.corruptions[next(iter(kind.corruptions))]}"
+        facts[f"Down to {FLOOR}{under}"] = _falls(rows, kind, intervals, family.f1)
+        facts[f"Lazy behaviour{under}"] = _lazy(rows, kind, family)
     return _lead(best, family), [(name, sentences) for name, sentences in facts.items() if sentences]
+
+
+def _of_kinds(
+    table: type[EachLevel] | type[EachSet], frames: Mapping[str, pd.DataFrame], dataset: str
+) -> list[tuple[Kind, pd.DataFrame]]:
+    """Return the kinds of corruption that a dataset was tested under, each with its rows of a table."""
+    found = [(each.kind, frames[each.name]) for each in table.each() if each.name in frames]
+    of_dataset = ((kind, frame[frame["dataset"] == dataset]) for kind, frame in found)
+    return [(kind, rows) for kind, rows in of_dataset if len(rows)]
 
 
 def percent(share: float) -> str:
@@ -84,7 +94,7 @@ def _lead(best: pd.Series, family: Family) -> str:
     score = _score(best.f1, best.f1_std, family.f1)
     if family.labels:
         score += f" ({_score(best.second, best.second_std, family.second)})"
-    over = plural(int(best.conditions), HEADLINES[best.corruption])
+    over = counted(best.corruption, int(best.conditions))
     if np.isnan(best.over_floor):
         return f"{best.method} is best on average over {over}: {score}. There is no {FLOOR} to compare with."
     if best.over_floor > 0:
@@ -108,10 +118,11 @@ def _runner_up(best: pd.Series, others: pd.DataFrame, f1: str, comparisons: pd.D
         sentence = f"{second.method}, equal as printed"
     if second.method in pairs.index:
         at = pairs.loc[second.method]
-        p = "p < 0.001" if at.p_holm < 0.001 else f"p = {at.p_holm:.3f}"
         ends = f"{number(at.low, f1)} to {number(at.high, f1)}{' points' if metric(f1).percent else ''}"
         verdict = "significant" if at.p_holm < SIGNIFICANT else "not significant"
-        sentence += f": {verdict} ({p} after Holm's correction; {percent(at.confidence)} interval {ends})"
+        sentence += (
+            f": {verdict} ({p_value(at.p_holm)} after Holm's correction; {percent(at.confidence)} interval {ends})"
+        )
     elif gap < np.nanmax([best.f1_std, second.f1_std, -1]):
         sentence += ", less than runs differ by (one standard deviation)"
     sentences = [f"{sentence}."]
@@ -126,33 +137,37 @@ def _runner_up(best: pd.Series, others: pd.DataFrame, f1: str, comparisons: pd.D
     return sentences
 
 
-def _losses(rates: pd.DataFrame, absent: pd.DataFrame, *, family: Family, method: str) -> list[str]:
-    """Say what a method loses from the lowest to the highest rate, and without single modalities."""
-    column = f"{family.f1}_mean"
-    sentences = []
-    by_rate = rates.set_index("level")[column].sort_index() if column in rates else pd.Series(dtype=float)
-    if by_rate.notna().sum() > 1 and by_rate.iloc[[0, -1]].notna().all():
-        change, (first, last) = by_rate.iloc[-1] - by_rate.iloc[0], by_rate.index[[0, -1]]
-        verb = "loses" if change < 0 else "gains"
-        sentences.append(f"From r = {first:g} to r = {last:g}, {method} {verb} {_points(change, family.f1)}.")
-    by_set = absent.set_index("absent")[column] if column in absent else pd.Series(dtype=float)
+def _over_levels(rows: pd.DataFrame, kind: Kind, f1: str) -> list[str]:
+    """Say what a method loses from the lowest to the highest level."""
+    by_level = rows.set_index(kind.column)[f"{f1}_mean"].sort_index()
+    if by_level.notna().sum() < 2 or by_level.iloc[[0, -1]].isna().any():
+        return []
+    change, (first, last) = by_level.iloc[-1] - by_level.iloc[0], by_level.index[[0, -1]]
+    verb, method = "loses" if change < 0 else "gains", rows["method"].iloc[0]
+    of, to = (f"{sign(kind)} = {level:g}" for level in (first, last))
+    return [f"From {of} to {to}, {method} {verb} {_points(change, f1)}."]
+
+
+def _without(rows: pd.DataFrame, kind: Kind, f1: str) -> list[str]:
+    """Say without which single modality a method loses most."""
+    by_set = rows.set_index(kind.sets)[f"{f1}_mean"]
     lost = (by_set.get("none", np.nan) - by_set.reindex(MODALITIES)).dropna()
-    if len(lost) > 1 and lost.max() > 0:
-        loss = _points(lost.max(), family.f1)
-        sentences.append(f"Without {lost.idxmax()} it loses {loss}, more than without any other single modality.")
-    return sentences
+    if len(lost) < 2 or lost.max() <= 0:
+        return []
+    loss = _points(lost.max(), f1)
+    return [f"Without {lost.idxmax()} it loses {loss}, more than without any other single modality."]
 
 
-def _falls(rates: pd.DataFrame, intervals: pd.DataFrame, f1: str) -> list[str]:
-    """Name, for each rate, the methods that come down to the floor there for the first time.
+def _falls(frame: pd.DataFrame, kind: Kind, intervals: pd.DataFrame, f1: str) -> list[str]:
+    """Name, for each level, the methods that come down to the floor there for the first time.
 
     Their intervals do, where all are known, and otherwise their means.
     """
-    if rates.empty or FLOOR not in set(rates["method"]):
+    if FLOOR not in set(frame["method"]):
         return []
-    values = rates.pivot(index="level", columns="method", values=f"{f1}_mean")
+    values = frame.pivot(index=kind.column, columns="method", values=f"{f1}_mean")
     floor, values = values[FLOOR], values.drop(columns=FLOOR)
-    rows = intervals[(intervals["corruption"] == "random") & (intervals["metric"] == f1)]
+    rows = intervals[intervals["corruption"].isin(list(kind.corruptions)) & (intervals["metric"] == f1)]
     lows = rows.pivot(index="level", columns="method", values="low").reindex_like(values)
     known = not lows.empty and bool(lows.notna().all(axis=None))
     what = f"the {percent(rows['confidence'].iloc[0])} interval of F1" if known else "mean F1"
@@ -161,25 +176,26 @@ def _falls(rates: pd.DataFrame, intervals: pd.DataFrame, f1: str) -> list[str]:
         where.setdefault(at.index[at <= floor].min(), []).append(method)
     return [
         *(
-            f"{'At no rate' if np.isnan(rate) else f'At r = {rate:g}'}: {_listed(where[rate])}."
-            for rate in sorted(where, key=lambda rate: (np.isnan(rate), rate))
+            f"{f'At no {unit(kind)}' if np.isnan(level) else f'At {sign(kind)} = {level:g}'}: {_listed(where[level])}."
+            for level in sorted(where, key=lambda level: (np.isnan(level), level))
         ),
         f"It is where {what} first reaches down to that of {FLOOR}.",
     ]
 
 
-def _lazy(rates: pd.DataFrame, family: Family) -> list[str]:
-    """Name the methods that give one class from some rate on, or the one that comes nearest."""
+def _lazy(frame: pd.DataFrame, kind: Kind, family: Family) -> list[str]:
+    """Name the methods that give one class from some level on, or the one that comes nearest."""
     share, labels = next(iter(family.confusions.items()))
-    rows = rates[rates["method"] != FLOOR]
+    rows = frame[frame["method"] != FLOOR]
     if rows.empty:
         return []
-    shares = rows.pivot(index="level", columns="method", values=f"{share}_mean")
+    shares = rows.pivot(index=kind.column, columns="method", values=f"{share}_mean")
     what = f"{percent(LAZY)} or more of the predictions in one class of {len(labels)}"
+    at = sign(kind)
     since = (shares >= LAZY)[::-1].cummin()[::-1]
     lazy = {method: since.index[since[method]].min() for method in shares if since[method].any()}
     if lazy:
-        return [f"{method} has {what} from r = {rate:g} on." for method, rate in lazy.items()]
+        return [f"{method} has {what} from {at} = {level:g} on." for method, level in lazy.items()]
     level, method = shares.stack().idxmax()
-    nearest = f"{method} comes nearest, with {number(shares.loc[level, method], share)} % at r = {level:g}"
+    nearest = f"{method} comes nearest, with {number(shares.loc[level, method], share)} % at {at} = {level:g}"
     return [f"None keeps {what}; {nearest}."]

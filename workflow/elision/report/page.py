@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,54 +10,22 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from elision.corruption.kind import Kind, kinds
 from elision.evaluation.aggregate import FLOOR, VALID
 from elision.evaluation.metrics import METRICS, PER_CLASS, metric
 from elision.evaluation.metrics import family as family_of
 from elision.files import replacing
-from elision.report import Results, charts
-from elision.report.figures import INK
+from elision.report import charts
+from elision.report.drawing import INK
+from elision.report.figure import Figure, all_figures
 from elision.report.findings import SIGNIFICANT, findings, percent
 from elision.report.marks import ON_TEST, headings, of_methods, signs
 from elision.report.marks import notes as marks_of
-from elision.report.tables import CAPTIONS, NOISE, blocks, headlines, notes
+from elision.report.results import Results
+from elision.report.table import Table, all_tables
+from elision.report.words import named, unit
 from elision.task import MODALITIES
 
-FIGURES = {
-    "curve_f1": "{f1} against the missing rate. Bands: one standard deviation over {over}. Dashed: {floor}.",
-    "curve_mae": "MAE against the missing rate; lower is better.",
-    "curve_ua": "UA, the mean recall of the classes, against the missing rate.",
-    "absent": "{f1} with whole modalities absent. Bars: one standard deviation over {over}. Dashed: {floor}.",
-    "curve_classes": "F1 of each class against the rest, against the missing rate. A class that is rare and never "
-    "predicted still has a high one: compare with {floor}, dashed.",
-    "confusion": "True against predicted classes of one method. Colour: share of the true class. Number: samples, "
-    "summed over runs. A single dark column is lazy behaviour: one answer for every input.",
-    "training": "Training loss (each between its lowest and its highest mean), and the metric on the validation split "
-    "that selects: mean over the runs that reached the epoch. Bands: one standard deviation over runs. Markers: epochs "
-    "whose weights a run kept.",
-    "representations": "Fused representations of test samples, complete and with parts missing, in two dimensions: in "
-    "the plane in which the complete ones vary most (PCA), and by t-SNE of both together, where distances between "
-    "groups mean little. Methods: the four that are best by {f1}, and text_only. Colour and shape: label.",
-    "ranks": "Average ranks by {f1} over all conditions; 1 is best. Bars join methods that differ by less than "
-    "Nemenyi's critical difference, which takes conditions as independent: those of one test set are not. Dashed: "
-    "{floor}.",
-}
-# Those that the interactive curves and matrices stand for on a screen; print shows them.
-DRAWN = {"curve_f1", "curve_mae", "curve_ua", "absent", "confusion"}
-# Heading, figures and tables of the sections of a dataset; what stands nowhere comes last, under a heading of its own.
-SECTIONS = (
-    ("Random missing", ("curve_f1", "curve_mae", "curve_ua", "confusion"), ("random_missing", "area", "per_rate")),
-    ("What differs, and what does not", ("ranks",), ("ranks", "comparisons", "intervals")),
-    ("Absent modalities", ("absent",), ("absent",)),
-    ("Both at once", (), ("combined",)),
-    ("Noise", (), ("noise",)),
-    ("Class by class", ("curve_classes",), ("per_class",)),
-    ("Folds pooled", (), ("pooled",)),
-    ("Beside published numbers", (), ("against_published",)),
-    ("What selection on the test set would give", (), ("selection",)),
-    ("Representations", ("representations",), ()),
-    ("Training and cost", ("training", "cost"), ("cost",)),
-)
-FOLDED = {"per_rate", "comparisons", "intervals", "combined", "per_class", "pooled"}
 _SHOWN = 12
 
 
@@ -105,52 +73,62 @@ def _settings(values: Mapping) -> _Settings:
     return _Settings(entries, [], [], [(key, _settings(item)) for key, item in nested.items()])
 
 
-def _figures(position: int, dataset: str, figures: Mapping[str, str], **words: str) -> dict[str, dict]:
-    shown = {}
-    for kind, caption in FIGURES.items():
-        if svg := figures.get(f"{kind}_{dataset}"):
-            caption = caption.format(**words)
-            inline = _inline(svg, prefix=f"d{position}-{kind}", label=f"{dataset}: {caption}")
-            shown[kind] = {"kind": kind, "caption": caption, "svg": inline, "drawn": kind in DRAWN}
-    return shown
+def _figure(figure: Figure, svg: str, position: int, dataset: str, words: Mapping[str, str]) -> dict:
+    caption = figure.caption.format(**words)
+    inline = _inline(svg, prefix=f"d{position}-{figure.name}", label=f"{dataset}: {caption}")
+    return {"style": figure.style or figure.name, "caption": caption, "svg": inline, "drawn": figure.drawn}
 
 
-def _tables(dataset: str, tables: Mapping[str, pd.DataFrame]) -> dict[str, dict]:
-    shown = {}
-    for name, table in tables.items():
-        rows = table[table["dataset"] == dataset]
-        if len(rows):
-            caption = f"{CAPTIONS[name]} ({'; '.join([dataset, *(text for text, _ in headings(rows))])})"
-            shown[name] = {
-                "name": name,
-                "caption": caption,
-                "blocks": blocks(rows),
-                "signs": signs(rows),
-                "notes": notes(rows),
-                "folded": name in FOLDED,
-            }
-    return shown
+def _table(table: Table, rows: pd.DataFrame, dataset: str) -> dict:
+    return {
+        "name": table.name,
+        "caption": f"{table.caption} ({'; '.join([dataset, *(text for text, _ in headings(rows))])})",
+        "blocks": table.blocks(rows),
+        "signs": signs(rows),
+        "notes": table.notes(rows),
+        "folded": table.folded,
+    }
 
 
-def _dataset(
-    position: int, dataset: str, results: Results, ranked: pd.DataFrame, tables: Mapping, figures: Mapping
-) -> dict:
+def _sections(shown: Iterable[tuple[Figure | Table, dict]]) -> list[dict]:
+    """Put figures and tables into their sections, in the order of their places."""
+    sections: dict[str, dict] = {}
+    for each, part in sorted(shown, key=lambda pair: pair[0].place):
+        section = sections.setdefault(each.section, {"title": each.section, "figures": [], "tables": []})
+        section["figures" if isinstance(each, Figure) else "tables"].append(part)
+    return list(sections.values())
+
+
+def _reading(kind: Kind, metrics: pd.DataFrame) -> dict:
+    """Say how to read the numbers of a kind of corruption, and under which of its conditions datasets were tested."""
+    title, text = kind.reading or (kind.caption, kind.about)
+    tested = []
+    for dataset, rows in metrics.groupby("dataset") if kind.level else ():
+        rows = rows[rows["corruption"].isin(list(kind.corruptions))]
+        levels = ", ".join(f"{level:g}" for level in sorted(rows["level"].unique()))
+        names = [named(name) for name in kind.corruptions if (rows["corruption"] == name).any()]
+        used = {name for joined in rows["modalities"].unique() for name in joined.split("+")}
+        if kind.sets:
+            of = f" ({', '.join(names)})" if len(kind.corruptions) > 1 else ""
+            tested += [f"{dataset}{of} at {levels}"] if names else []
+        else:
+            listed = ", ".join(name for name in MODALITIES if name in used)
+            tested.append(f"{dataset} at {levels or f'no {unit(kind)}'}" + (f" ({listed})" if listed else ""))
+    return {"title": title, "text": text, "tested": "; ".join(tested)}
+
+
+def _dataset(position: int, dataset: str, results: Results, frames: Mapping, drawn: Mapping) -> dict:
     metrics = results.metrics[results.metrics["dataset"] == dataset]
     family = family_of(metrics["family"].iloc[0])
-    random, noisy = (metrics[metrics["corruption"].isin(names)] for names in (["random"], NOISE))
-    used = {name for joined in random["modalities"].unique() for name in joined.split("+")}
-    over = set(tables["random_missing"].query("dataset == @dataset")["over"]) - {""}
+    rows = {name: frame[frame["dataset"] == dataset] for name, frame in frames.items()}
+    over = {name for each in rows.values() if "over" in each for name in each["over"]} - {""}
     words = {"f1": metric(family.f1).name, "floor": FLOOR, "over": " or ".join(sorted(over)) or "runs"}
-    drawn, shown = _figures(position, dataset, figures, **words), _tables(dataset, tables)
-    sections = []
-    for title, kinds, names in (*SECTIONS, ("More", tuple(drawn), tuple(shown))):
-        parts = {
-            "figures": [drawn.pop(kind) for kind in kinds if kind in drawn],
-            "tables": [shown.pop(name) for name in names if name in shown],
-        }
-        if parts["figures"] or parts["tables"]:
-            sections.append({"title": title, **parts})
-    lead, facts = findings(results, dataset, ranked=ranked, tables=tables)
+    shown: list[tuple[Figure | Table, dict]] = []
+    for name, figure in all_figures().items():
+        if svg := drawn.get((dataset, name)):
+            shown.append((figure, _figure(figure, svg, position, dataset, words)))
+    shown += [(t, _table(t, rows[name], dataset)) for name, t in all_tables().items() if len(rows.get(name, ()))]
+    lead, facts = findings(results, dataset, frames=frames)
     on_test = bool((metrics["checkpoint"] != VALID).any())
     trained = {method for of, method, _ in results.records if of == dataset}
     known = of_methods(dataset, sorted({*metrics["method"], *trained}), results.marks, on_test=on_test)
@@ -163,11 +141,7 @@ def _dataset(
         "protocol": results.protocols.get(dataset, ""),
         "lead": lead,
         "facts": facts,
-        "rates": [f"{rate:g}" for rate in sorted(random["level"].unique())],
-        "modalities": [name for name in MODALITIES if name in used],
-        "noise": [NOISE[kind] for kind in NOISE if (noisy["corruption"] == kind).any()],
-        "intensities": [f"{level:g}" for level in sorted(noisy["level"].unique())],
-        "sections": sections,
+        "sections": _sections(shown),
     }
 
 
@@ -176,8 +150,8 @@ def write(
     *,
     results: Results,
     methods: Sequence[str],
-    tables: Mapping[str, pd.DataFrame],
-    figures: Mapping[str, str],
+    frames: Mapping[str, pd.DataFrame],
+    figures: Mapping[tuple[str, str], str],
     settings: Mapping,
     title: str,
     provenance: str = "",
@@ -190,10 +164,10 @@ def write(
     results : Results
     methods : sequence of str
         In the order that gives them their looks in figures and curves.
-    tables : mapping of str to pd.DataFrame
-        By the keys of ``tables.TABLES``.
-    figures : mapping of str to str
-        SVG text by ``{kind}_{dataset}``, with the kinds of ``FIGURES``; what is not there is left out.
+    frames : mapping of str to pd.DataFrame
+        Tables by name.
+    figures : mapping of (str, str) to str
+        SVG text by dataset and name of the figure; what is not there is left out.
     settings : mapping
         How the runs were made: plain values, lists and mappings.
     title : str
@@ -201,8 +175,7 @@ def write(
         Identity of the recipe, and digest of the data.
     """
     metrics = results.metrics
-    ranked = headlines(metrics)
-    names = sorted(metrics["dataset"].unique())
+    names, tested = sorted(metrics["dataset"].unique()), set(metrics["corruption"])
     families = [family_of(name) for name in sorted(metrics["family"].unique())]
     glossary = [m for key, m in METRICS.items() if any(key in family.reported for family in families)]
     if any(family.labels for family in families):
@@ -214,7 +187,7 @@ def write(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    datasets = [_dataset(i, name, results, ranked, tables, figures) for i, name in enumerate(names)]
+    datasets = [_dataset(i, name, results, frames, figures) for i, name in enumerate(names)]
     data = json.dumps(charts.data(results, methods), separators=(",", ":"), allow_nan=False)
     text = environment.get_template("page.html").render(
         title=title,
@@ -223,6 +196,7 @@ def write(
         test_mark=ON_TEST,
         floor=FLOOR,
         datasets=datasets,
+        readings=[_reading(kind, metrics) for kind in kinds().values() if set(kind.corruptions) & tested],
         methods=[*(method for method in methods if method != FLOOR), FLOOR],
         data=Markup(data.replace("<", "\\u003c")),
         settings=_settings({**settings, "runs": {" / ".join(key): run for key, run in results.records.items()}}),

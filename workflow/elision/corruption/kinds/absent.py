@@ -16,10 +16,17 @@ class Absent(Kind):
     training = "one of the conditions with some modalities absent as a whole"
     corruptions = {"absent": "modalities absent"}
     caption = "Whole modalities absent"
+    section = "Absent modalities"
+    always = True
     level = ""
     sets = "absent"
     condition = "incomplete case"
     about = "Some modalities are missing as a whole, and the others are complete."
+    reading = (
+        "Absent modalities",
+        "The named modalities have rate 1 for every sample, the others 0. The mean is over the sets of absent "
+        "modalities; the complete data are not one of them.",
+    )
     summaries = ("mean",)
 
     def conditions(self, setting: bool | None, present: tuple[str, ...]) -> list[Condition]:

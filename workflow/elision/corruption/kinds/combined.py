@@ -16,6 +16,9 @@ class Combined(Kind):
     training = "frames lost at a rate of 0 to 0.9 and whole modalities absent"
     corruptions = {"combined": "modalities absent and others missing at random"}
     caption = "Modalities absent, and frames and tokens of the others missing at random"
+    section = "Both at once"
+    plot = "Modalities absent, others missing at random (mean over the sets)"
+    always = True
     sets = "absent"
     condition = "incomplete case"
     about = "Some modalities are missing as a whole, and tokens and frames of the others at the rate."

@@ -47,10 +47,19 @@ class InPlace(Kind):
     training = "as absent, but noise in place of what is absent"
     corruptions = {"gaussian": "Gaussian noise", "impulse": "impulse noise"}
     caption = "Noise in place of modalities"
-    level = "intensity (time steps)"
+    section = "Noise"
+    plot = "{} (mean over the sets of modalities)"
+    always = True
+    level = "intensity t"
+    column = "intensity"
     sets = "noisy"
     condition = "{} condition"
     about = "A noisy copy stands in place of some modalities; the others are clean."
+    reading = (
+        "Noise of intensity t",
+        "The named modalities are not absent but noise takes their place, the more the higher the intensity; all "
+        "methods and runs get the same noise.",
+    )
 
     def conditions(self, setting: Setting, present: tuple[str, ...]) -> list[Condition]:
         sets = [subset for subset in subsets(present) if subset]

@@ -16,8 +16,23 @@ class Random(Kind):
     training = "each sample loses tokens and frames of all modalities at one of the rates 0, 0.1, ..., 0.9"
     corruptions = {"random": "random missing"}
     caption = "Random missing"
+    names = {
+        "": "random_missing",
+        "per_level": "per_rate",
+        "area": "area",
+        "selection": "selection",
+        "curve": "curve",
+        "curve_classes": "curve_classes",
+    }
+    always = True
     condition = "missing rate"
     about = "Each token and frame is missing with the probability of the rate, in all modalities alike."
+    reading = (
+        "Missing rate r",
+        "Every token and every frame of the test split is lost independently with probability r, in all modalities "
+        "alike. A lost token becomes [UNK] ([CLS] and [SEP] stay), a lost frame or vector of text becomes zeros. All "
+        "methods and runs lose the same positions, and what is lost at one rate is lost at every higher one.",
+    )
     summaries = ("mean", "area")
 
     def conditions(self, setting: list[float] | None, present: tuple[str, ...]) -> list[Condition]:

@@ -1,0 +1,45 @@
+"""Areas under the metrics over the levels of a kind of corruption (AUILC)."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from elision.corruption.kind import Kind
+from elision.report.results import Results
+from elision.report.table import KindTable
+from elision.report.words import about, label
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Area(KindTable):
+    """One row per method: the area under each metric over the levels, with its bootstrap interval."""
+
+    levels, sets = True, False
+    part = "area"
+    number = 1
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__(kind)
+        self.caption = about(kind, f"Area under the metric over the {kind.condition}s (AUILC)")
+        self.empty = f"Fewer than two {kind.condition}s were evaluated."
+
+    def frame(self, results: Results, methods: Sequence[str]) -> "pd.DataFrame":
+        """See ``certainty.wide``; the columns ``first`` and ``last`` are the levels between which the area lies."""
+        from elision.report import certainty, wide
+
+        rows = certainty.summaries(results, methods)
+        areas = [label(name, "area") for name in self.kind.corruptions]
+        frame = certainty.wide(rows[rows["condition"].isin(areas)], [])
+        single = wide.of(results.intervals, self.kind.corruptions)
+        levels = single.groupby("dataset")["level"].agg(["min", "max"]).reindex(frame["dataset"])
+        return frame.assign(first=levels["min"].to_numpy(), last=levels["max"].to_numpy())
+
+    def notes(self, frame: "pd.DataFrame", *, second: str = "underlined") -> list[str]:
+        """Say how sure the areas are, and what an area of a perfect metric is."""
+        from elision.report import certainty
+
+        row = frame.iloc[0]
+        width = row["last"] - row["first"]
+        remark = f"Trapezoids over the rates {row['first']:g} to {row['last']:g}: 100 % at all of them is "
+        return certainty.notes(frame, f"{remark}{100 * width:.2f}.", second=second)

@@ -1,0 +1,110 @@
+"""Differences from the best method."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from elision.report.results import Results
+from elision.report.table import Table
+from elision.report.words import title
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from elision.report.text import Block
+
+
+class Comparisons(Table):
+    """One row per summary, metric and method: its difference from the best method, the floor being none."""
+
+    name = "comparisons"
+    caption = "Differences from the best method"
+    section, place = "What differs, and what does not", (15, 1)
+    folded = True
+    empty = "There are no two methods to compare."
+
+    def frame(self, results: Results, methods: Sequence[str]) -> "pd.DataFrame":
+        """Look up the differences.
+
+        Returns
+        -------
+        frame : pd.DataFrame
+            Columns ``dataset``, ``family``, ``method``, ``condition`` (see ``certainty.summaries``), ``metric``,
+            ``best``, ``value`` (of the best), ``difference`` (the method minus the best), ``low``, ``high``, ``p``,
+            ``p_holm``, ``pairs`` (over which p is corrected), ``conditions``, ``checkpoints``, ``cluster``,
+            ``clusters``, ``resamples`` and ``confidence``. The best itself has a row without numbers; metrics that no
+            method has are left out.
+        """
+        import numpy as np
+        import pandas as pd
+
+        from elision.evaluation.aggregate import FLOOR
+        from elision.evaluation.metrics import family as family_of
+        from elision.evaluation.metrics import metric
+        from elision.report import certainty
+
+        found = results.comparisons[results.comparisons["corruption"].isin(list(certainty.SUMMARIES))]
+        mirrored = found.rename(columns={"method": "other", "other": "method", "low": "high", "high": "low"})
+        mirrored[["difference", "low", "high"]] *= -1
+        keys = ["dataset", "corruption", "metric"]
+        pairs = found[found["p"].notna()].groupby(keys).size().rename("pairs")
+        both = pd.concat([found, mirrored], ignore_index=True).set_index([*keys, "method", "other"])
+        rows = []
+        groups = certainty.summaries(results, methods).groupby(["dataset", "family", "condition"], observed=True)
+        for (dataset, family, _), summary in groups:
+            corruption = summary["corruption"].iloc[0]
+            for name in (family_of(family).f1, family_of(family).second, "corr"):
+                values = summary[summary["metric"] == name].sort_values("method")
+                ranked = values[(values["method"] != FLOOR) & values["value"].notna()].set_index("method")["value"]
+                if ranked.empty or (dataset, corruption, name) not in pairs.index:
+                    continue
+                best = ranked.idxmin() if metric(name).better == "lower" else ranked.idxmax()
+                shared = {"best": best, "value": ranked[best], "pairs": pairs[dataset, corruption, name]}
+                for row in values.to_dict("records"):
+                    numbers = dict.fromkeys(("difference", "low", "high", "p", "p_holm"), np.nan)
+                    if row["method"] != best:
+                        numbers = both.loc[(dataset, corruption, name, row["method"], best), list(numbers)].to_dict()
+                    rows.append({**row, **numbers, **shared})
+        columns = ["dataset", "family", "method", "condition", "metric", "best", "value", "difference", "low", "high"]
+        columns += ["p", "p_holm", "pairs", "conditions", *certainty.MADE]
+        return pd.DataFrame(rows, columns=columns)
+
+    def blocks(self, frame: "pd.DataFrame") -> "list[Block]":
+        """Make a block per summary."""
+        import numpy as np
+
+        from elision.report.text import NAN, Block, Cell, heading, number, p_value, signed
+
+        methods, found, nothing = list(frame["method"].unique()), [], Cell(np.nan, NAN, 0)
+
+        def cell(row: dict, name: str) -> Cell:
+            if row["method"] == row["best"]:
+                return Cell(row["value"], f"best: {number(row['value'], name)}", 1)
+            ends = ", ".join(signed(row[end], name) for end in ("low", "high"))
+            text = f"{signed(row['difference'], name)} [{ends}], {p_value(row['p_holm'])}"
+            return nothing if np.isnan(row["p_holm"]) else Cell(row["difference"], text, 0)
+
+        for condition, rows in frame.groupby("condition", observed=True, sort=False):
+            columns = {
+                name: {row["method"]: cell(row, name) for row in part.to_dict("records")}
+                for name, part in rows.groupby("metric", sort=False)
+            }
+            lines = [(method, [cells.get(method, nothing) for cells in columns.values()]) for method in methods]
+            text = title(condition, int(rows["conditions"].max()))
+            found.append(Block(text, [heading(name) for name in columns], lines))
+        return found
+
+    def notes(self, frame: "pd.DataFrame", *, second: str = "underlined") -> list[str]:
+        """Say how the differences were tested."""
+        from elision.errors import plural
+        from elision.report import certainty, marks, wide
+
+        return [
+            *marks.notes(frame),
+            *certainty.made(frame),
+            "Method minus best. p: two-sided t test of the paired difference on its bootstrap standard error, with "
+            f"{plural(int(frame['clusters'].iloc[0]) - 1, 'degree')} of freedom, after Holm's correction for the "
+            f"{wide.counts(frame['pairs'], 'pair')} of methods of a metric and block, not for metrics and blocks.",
+            "The best was chosen by these same numbers, and may look a little better than it is.",
+            *certainty.undefined(frame.loc[frame["method"] != frame["best"], "p_holm"].isna().any()),
+            *wide.floor(frame),
+        ]

@@ -1,0 +1,99 @@
+"""What training costs."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from elision.report.results import Results
+from elision.report.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from elision.report.text import Block
+
+# Heading and format of each quantity.
+_COSTS = {
+    "seconds_per_epoch": ("s per epoch", ".2f"),
+    "epochs": ("epochs", ".1f"),
+    "seconds": ("s in all", ".1f"),
+    "peak_memory_mb": ("peak memory (MB)", ".0f"),
+    "parameters": ("parameters", ",.0f"),
+    "text_encoder_parameters": ("parameters of the text encoder", ",.0f"),
+}
+
+
+class Cost(Table):
+    """One row per method, and per stage that methods start from: what the training of a run cost."""
+
+    name = "cost"
+    caption = "What training costs"
+    section, place = "Training and cost", (1050, 0)
+    empty = "There is no record of a training."
+
+    def frame(self, results: Results, methods: Sequence[str]) -> "pd.DataFrame":
+        """Average over runs.
+
+        Returns
+        -------
+        frame : pd.DataFrame
+            Columns ``dataset``, ``method``, ``checkpoints``, ``runs``, ``devices``, and mean and sample standard
+            deviation (ddof = 1) over runs of ``seconds_per_epoch`` (wall-clock, with validation), ``epochs``,
+            ``seconds`` (of all epochs), ``peak_memory_mb`` (of the process, or of the GPU), ``parameters`` (without
+            those of the text encoder) and ``text_encoder_parameters``.
+        """
+        import numpy as np
+        import pandas as pd
+
+        from elision.evaluation.aggregate import FLOOR, VALID
+        from elision.settings.params import stage_names
+
+        order = [*(method for method in methods if method != FLOOR), *stage_names(), FLOOR]
+        rows = [
+            {
+                "dataset": dataset,
+                "method": method,
+                "on_test": set(record["checkpoints"]) != {VALID},
+                "device": record["device"],
+                "seconds": record["seconds_per_epoch"] * record["epochs"],
+                **{name: record[name] for name in _COSTS if name != "seconds"},
+            }
+            for (dataset, method, _), record in sorted(results.records.items())
+            if method in order
+        ]
+        runs = pd.DataFrame(rows, columns=["dataset", "method", "on_test", "device", *_COSTS])
+        runs["method"] = pd.Categorical(runs["method"], order)
+        groups = runs.groupby(["dataset", "method"], observed=True)
+        frame = pd.DataFrame({"runs": groups.size()})
+        frame.insert(0, "checkpoints", np.where(groups["on_test"].any().astype(bool), "TEST", "valid"))
+        frame["devices"] = groups["device"].agg(lambda names: ", ".join(sorted(set(names))))
+        for name in _COSTS:
+            frame[f"{name}_mean"], frame[f"{name}_std"] = groups[name].mean(), groups[name].std(ddof=1)
+        return frame.reset_index().astype({"method": str})
+
+    def blocks(self, frame: "pd.DataFrame") -> "list[Block]":
+        """Print means; more is not better, and nothing is ranked."""
+        from elision.report.text import Block, Cell
+
+        rows = []
+        for row in frame.to_dict("records"):
+            cells = []
+            for name, (_, form) in _COSTS.items():
+                mean, std = row[f"{name}_mean"], row[f"{name}_std"]
+                text = f"{mean:{form}} ± {std:{form}}" if std > 0 else f"{mean:{form}}"
+                cells.append(Cell(mean, text, 0))
+            rows.append((row["method"], cells))
+        return [Block("", [title for title, _ in _COSTS.values()], rows)]
+
+    def notes(self, frame: "pd.DataFrame", *, second: str = "underlined") -> list[str]:
+        """Say what was measured, and where."""
+        from elision.report import marks, wide
+
+        over = f"Mean over {wide.counts(frame['runs'], 'run')}, ±: sample standard deviation (ddof = 1)."
+        return [
+            *marks.notes(frame, signed=True),
+            over if frame["runs"].max() > 1 else "One run, so no standard deviation.",
+            f"Devices: {'; '.join(sorted(set(frame['devices'])))}.",
+            "Seconds are wall-clock time of training with validation, and memory is that of the process, or of the GPU "
+            "where one was used: they differ from run to run, and between machines. A stage is trained once for all "
+            "methods that start from it.",
+        ]

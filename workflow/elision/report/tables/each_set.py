@@ -1,0 +1,40 @@
+"""Every set of modalities of a kind of corruption that has no levels, as in LNLN's Tables 11 to 14."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from elision.corruption.kind import Kind
+from elision.report.results import Results
+from elision.report.table import KindTable
+from elision.report.words import SETS, of_set
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from elision.report.text import Block
+
+
+class EachSet(KindTable):
+    """One row per method and set; "none", and "mean": the mean over the sets (none is not one of them)."""
+
+    levels, sets = False, True
+    number = 0
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__(kind)
+        self.caption, self.means = kind.caption, kind.sets
+
+    def frame(self, results: Results, methods: Sequence[str]) -> "pd.DataFrame":
+        """See ``wide.wide``; the set has a column of the kind's word, as in ``absent``."""
+        from elision.report import wide
+
+        rows = wide.of(results.metrics, self.kind.corruptions)
+        return wide.wide(wide.with_means(rows, self.kind.sets), methods, by=[self.kind.sets])
+
+    def blocks(self, frame: "pd.DataFrame") -> "list[Block]":
+        """Make a block per set."""
+        from elision.report import wide
+
+        titles = {name: partial(of_set, self.kind, name) for name in ("none", *SETS, "mean")}
+        return wide.per_condition(frame, self.kind.sets, titles)

@@ -1,0 +1,179 @@
+"""Numbers as they are printed, and tables as csv, Markdown and LaTeX text."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from elision.errors import plural
+from elision.evaluation.aggregate import FLOOR
+from elision.evaluation.metrics import metric
+from elision.report.marks import capital, headings, signs
+from elision.report.table import Table
+
+NAN = "–"
+_ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number, as it is printed with its ±, and its ``rank``: 1 (best), 2, or 0."""
+
+    value: float
+    text: str
+    rank: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows that are compared with each other, column by column.
+
+    Attributes
+    ----------
+    title : str
+        "" when the table has one block.
+    columns : list of str
+    rows : list of (str, list of Cell)
+        Method and its cells.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[tuple[str, list[Cell]]]
+
+
+def heading(name: str) -> str:
+    """Name of a metric with an arrow that says which way is better."""
+    return metric(name).name + _ARROWS[metric(name).better]
+
+
+def number(value: float, name: str) -> str:
+    """Print a value of a metric: percent with two decimals, others with three; nan as a dash."""
+    if np.isnan(value):
+        return NAN
+    text = f"{100 * value:.2f}" if metric(name).percent else f"{value:.3f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def estimate(mean: float, std: float, name: str) -> str:
+    """Print a mean with its standard deviation, where there is one."""
+    return number(mean, name) if np.isnan(mean) or np.isnan(std) else f"{number(mean, name)} ± {number(std, name)}"
+
+
+def within(value: float, low: float, high: float, name: str) -> str:
+    """Print a value with its interval, where there is one."""
+    ends = "" if np.isnan(low) else f" [{number(low, name)}, {number(high, name)}]"
+    return number(value, name) + ends
+
+
+def signed(difference: float, name: str) -> str:
+    """Print a difference of a metric with its sign."""
+    text = number(abs(difference), name)
+    return text if text == NAN or float(text) == 0 else f"{'−' if difference < 0 else '+'}{text}"
+
+
+def p_value(value: float) -> str:
+    """Print a p value."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def spread(low: float, high: float, noun: str) -> str:
+    """Print two counts, as in "2 to 3 seeds"."""
+    low, high = int(low), int(high)
+    return f"{low} to {plural(high, noun)}" if low < high else plural(high, noun)
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """Full precision, shares as fractions of 1, nan as an empty field."""
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def padded(rows: list[list[str]]) -> list[list[str]]:
+    """Pad every column to one width, the first to the left and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]
+
+
+def _markdown_table(rows: list[list[str]]) -> list[str]:
+    head, *body = padded(rows)
+    rule = ["-" * len(head[0]), *("-" * (len(text) - 1) + ":" for text in head[1:])]
+    return [f"| {' | '.join(row)} |" for row in (head, rule, *body)]
+
+
+_MARKDOWN_RANKS = ("{}", "**{}**", "*{}*")
+
+
+def _markdown_text(text: str) -> str:
+    return "".join(f"\\{sign}" if sign in r"\|*`<[" else sign for sign in text)
+
+
+def markdown(table: Table, frame: pd.DataFrame) -> str:
+    """Write a table for reading as text and on a code host: a section per dataset, a table per block."""
+    lines = [f"# {table.caption}", ""]
+    for text, advice in headings(frame):
+        lines += [f"> **{capital(text)}.** {advice}", ""]
+    for dataset, rows in frame.groupby("dataset"):
+        lines += [f"## {_markdown_text(dataset)}", ""]
+        sign = signs(rows)
+        for block in table.blocks(rows):
+            lines += [f"### {_markdown_text(block.title)}", ""] if block.title else []
+            body = [
+                [
+                    _markdown_text(method + sign.get(method, "")),
+                    *(_MARKDOWN_RANKS[cell.rank].format(cell.text) for cell in cells),
+                ]
+                for method, cells in block.rows
+            ]
+            lines += [*_markdown_table([["method", *block.columns], *body]), ""]
+        lines += [*(f"- {_markdown_text(sentence)}" for sentence in table.notes(rows, second="italic")), ""]
+    return "\n".join(lines if not frame.empty else [*lines, table.empty, ""])
+
+
+_LATEX = {
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}"},
+    **{">": r"\textgreater{}", "±": r"$\pm$", "–": "--", "↑": r"$\uparrow$", "↓": r"$\downarrow$"},
+    **{"−": "$-$", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "§": r"\S{}", "²": "$^2$"},
+}
+
+
+_LATEX_RANKS = ("{}", r"\textbf{{{}}}", r"\underline{{{}}}")
+
+
+def _latex_text(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in text)
+
+
+def latex(table: Table, frame: pd.DataFrame) -> str:
+    r"""Write a table for a paper: a ``table`` per dataset, with booktabs' rules.
+
+    Needs ``\usepackage{booktabs}`` and, as the tables are wide, ``\usepackage{graphicx}``.
+    """
+    lines = [r"% Needs \usepackage{booktabs,graphicx}", ""]
+    for dataset, rows in frame.groupby("dataset"):
+        grouped = table.blocks(rows)
+        columns = grouped[0].columns
+        marked_by, sign = [text for text, _ in headings(rows)], signs(rows)
+        caption = f"{table.caption} ({dataset}). {' '.join(table.notes(rows))}"
+        lines += [
+            *(f"% {text.upper()}" for text in marked_by),
+            r"\begin{table}[t]",
+            r"\centering",
+            rf"\caption{{{_latex_text(caption)}}}",
+            rf"\label{{tab:{table.name.replace('_', '-')}-{dataset}}}",
+            r"\resizebox{\linewidth}{!}{%",
+            rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+            r"\toprule",
+            *(rf"\multicolumn{{{len(columns) + 1}}}{{c}}{{\textbf{{{_latex_text(text)}}}}} \\" for text in marked_by),
+            " & ".join(["Method", *map(_latex_text, columns)]) + r" \\",
+        ]
+        for block in grouped:
+            lines.append(r"\midrule")
+            if block.title:
+                lines.append(rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\textit{{{_latex_text(block.title)}}}}} \\")
+            for method, cells in block.rows:
+                lines += [r"\addlinespace[2pt]"] if method == FLOOR else []
+                texts = [_LATEX_RANKS[cell.rank].format(_latex_text(cell.text)) for cell in cells]
+                lines.append(" & ".join([_latex_text(method + sign.get(method, "")), *texts]) + r" \\")
+        lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""]
+    return "\n".join(lines if not frame.empty else [*lines, f"% {table.empty}", ""])

@@ -1,0 +1,204 @@
+"""Frames with a row per method and condition and columns per metric, and how they are shown."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from elision.evaluation.aggregate import FLOOR, statistics
+from elision.evaluation.metrics import METRICS, Family, metric
+from elision.evaluation.metrics import family as family_of
+from elision.report import words
+from elision.report.marks import notes as marks_of
+from elision.report.text import NAN, Block, Cell, estimate, heading, number, spread, within
+
+
+def of(metrics: pd.DataFrame, corruptions: Iterable[str]) -> pd.DataFrame:
+    """Return the metrics under some corruptions."""
+    return metrics[metrics["corruption"].isin(list(corruptions))]
+
+
+def by_condition(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Name the conditions of all corruptions in a column ``condition``: see ``words.conditions``.
+
+    Sets of modalities of a kind without levels stand there again as ``mean``.
+    """
+    sets = words.corruptions(levels=False, sets=True)
+    start = metrics["corruption"].map({name: words.label(name, "none").removesuffix("none") for name in sets})
+    name = (start + metrics["modalities"].replace("", "none")).where(start.notna(), metrics["corruption"])
+    means = start.notna() & (metrics["modalities"] != "")
+    rows = metrics.assign(condition=name)
+    rows = pd.concat([rows, rows[means].assign(condition=start[means] + "mean")], ignore_index=True)
+    return rows.assign(condition=pd.Categorical(rows["condition"], list(words.conditions())))
+
+
+def with_means(metrics: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Name the sets of modalities in a column: "none", "text", ..., and all but "none" again as "mean"."""
+    sets = metrics["modalities"].replace("", "none")
+    rows = metrics.assign(**{column: sets})
+    rows = pd.concat([rows, rows[sets != "none"].assign(**{column: "mean"})], ignore_index=True)
+    return rows.assign(**{column: pd.Categorical(rows[column], ["none", *words.SETS, "mean"])})
+
+
+def wide(
+    metrics: pd.DataFrame,
+    methods: Sequence[str],
+    by: Sequence[str] = (),
+    chosen: Callable[[Family], tuple[str, ...]] = lambda family: (*family.reported, *family.swapped),
+) -> pd.DataFrame:
+    """Average in each run, over the folds of each seed, and over seeds.
+
+    Parameters
+    ----------
+    metrics : pd.DataFrame
+        Rows of ``aggregate``, of the conditions to average.
+    methods : sequence of str
+        Rows and their order; the floor is always the last.
+    by : sequence of str
+        Columns that stay apart.
+    chosen : callable
+        Metrics of a family.
+
+    Returns
+    -------
+    frame : pd.DataFrame
+        Columns ``dataset``, ``family``, ``method``, those of ``by``, ``checkpoints`` ("valid", or "TEST" where they
+        were chosen on the test split), ``runs``, ``seeds``, ``folds`` (of a seed), ``over`` ("seeds", "folds" or "":
+        what deviations are over), ``conditions`` (averaged in each run), ``undefined`` (values that are nan), and per
+        metric the mean and the sample standard deviation (ddof = 1; nan for one run).
+    """
+    order = [*(method for method in methods if method != FLOOR), FLOOR]
+    metrics = metrics[metrics["method"].isin(order)]
+    shown = {name: chosen(family_of(name)) for name in sorted(metrics["family"].unique())}
+    pairs = pd.MultiIndex.from_frame(metrics[["family", "metric"]])
+    metrics = metrics[pairs.isin([(name, key) for name, keys in shown.items() for key in keys])]
+    long = statistics(metrics.assign(method=pd.Categorical(metrics["method"], order)), by)
+    rows = ["dataset", "family", "method", *by]
+    columns = dict.fromkeys(("runs", "seeds", "folds", "over", "conditions"), "max")
+    table = long.groupby(rows, observed=True).agg({**columns, "undefined": "sum", "on_test": "any"})
+    table.insert(0, "checkpoints", np.where(table.pop("on_test"), "TEST", "valid"))
+    values = long.set_index([*rows, "metric"])[["mean", "std"]].unstack("metric").reindex(table.index)
+    for key in dict.fromkeys([*METRICS, *(key for keys in shown.values() for key in keys)]):
+        if ("mean", key) in values:
+            table[f"{key}_mean"], table[f"{key}_std"] = values["mean", key], values["std", key]
+    names = [column for column in ("method", *by) if table.index.get_level_values(column).dtype == "category"]
+    return table.reset_index().astype(dict.fromkeys(names, str))
+
+
+def _cells(methods: Sequence[str], rows: pd.DataFrame, name: str) -> list[Cell]:
+    """Cells of one column; what prints the same has the same rank, and the floor has none."""
+    means = rows[f"{name}_mean"].to_dict()
+    shown = {method: float(number(mean, name)) for method, mean in means.items() if not np.isnan(mean)}
+    distinct = {value for method, value in shown.items() if method != FLOOR}
+    better = metric(name).better
+    ranking = sorted(distinct, reverse=better == "higher")[:2] if better and len(distinct) > 1 else []
+    ranks = {
+        method: 1 + ranking.index(shown[method]) for method in shown if method != FLOOR and shown[method] in ranking
+    }
+    form, columns = (within, ("low", "high")) if f"{name}_low" in rows else (estimate, ("std",))
+    widths = rows[[f"{name}_{column}" for column in columns]].itertuples(name=None)
+    texts = {method: form(means[method], *values, name) for method, *values in widths}
+    return [Cell(means.get(method, np.nan), texts.get(method, NAN), ranks.get(method, 0)) for method in methods]
+
+
+def metrics_of(frame: pd.DataFrame) -> list[str]:
+    """Return the metrics of a frame of one dataset, in the order of their family."""
+    family = family_of(frame["family"].iloc[0])
+    names = [name for name in (*family.reported, *family.per_class) if f"{name}_mean" in frame]
+    return names + [name for name in family.swapped if f"{name}_mean" in frame and frame[f"{name}_mean"].notna().any()]
+
+
+def _block(title: str, methods: Sequence[str], columns: Iterable[tuple[str, str, pd.DataFrame]]) -> Block:
+    columns = list(columns)
+    cells = [_cells(methods, rows.set_index("method"), name) for _, name, rows in columns]
+    return Block(
+        title,
+        [name for name, _, _ in columns],
+        [(method, list(row)) for method, *row in zip(methods, *cells, strict=True)],
+    )
+
+
+def block(title: str, frame: pd.DataFrame, rows: pd.DataFrame | None = None) -> Block:
+    """Make a block of rows of a frame (by default all) with metrics as columns; other rows tell methods and metrics."""
+    rows = frame if rows is None else rows
+    return _block(title, frame["method"].unique(), ((heading(name), name, rows) for name in metrics_of(frame)))
+
+
+def per_metric(frame: pd.DataFrame, parts: Mapping[str, pd.DataFrame], title: str = "") -> list[Block]:
+    """Make a block per metric, with the named parts of a frame as columns."""
+    methods = frame["method"].unique()
+    return [
+        _block(title + heading(metric), methods, ((name, metric, rows) for name, rows in parts.items()))
+        for metric in metrics_of(frame)
+    ]
+
+
+def per_level(
+    frame: pd.DataFrame, column: str, sign: str, title: str = "", rows: pd.DataFrame | None = None
+) -> list[Block]:
+    """Make a block per metric, with levels as columns."""
+    rows = frame if rows is None else rows
+    parts = {f"{sign} = {value:g}": rows[rows[column] == value] for value in sorted(rows[column].unique())}
+    return per_metric(frame, parts, title)
+
+
+def per_condition(frame: pd.DataFrame, column: str, titles: Mapping[str, Callable[[int], str]]) -> list[Block]:
+    """Make a block per value of a column, in the order of their titles, which take the number of conditions."""
+    parts = {name: frame[frame[column] == name] for name in titles if (frame[column] == name).any()}
+    return [block(titles[name](int(rows["conditions"].max())), frame, rows) for name, rows in parts.items()]
+
+
+def made(frame: pd.DataFrame) -> list[str]:
+    """Say what is marked, and what the numbers and deviations are."""
+    return [*marks_of(frame), "Accuracies, F1 and shares in percent.", _deviation(frame)]
+
+
+def ranked(second: str) -> str:
+    """Say what is set in bold."""
+    return f"Bold: best, {second}: second best of the methods in its column."
+
+
+def floor(frame: pd.DataFrame) -> list[str]:
+    """Say what the floor is, where there is one."""
+    what = "is the floor: it answers the same for every sample, and is not ranked."
+    return [f"{FLOOR} {what}"] if FLOOR in set(frame["method"]) else []
+
+
+def compared(frame: pd.DataFrame, second: str) -> list[str]:
+    """Say how methods are compared."""
+    return [*([ranked(second)] if len({*frame["method"]} - {FLOOR}) > 1 else []), *floor(frame)]
+
+
+def undefined(rows: pd.DataFrame) -> list[str]:
+    """Say what has no value, and how often."""
+    counts = rows.groupby("method", sort=False)["undefined"].sum()
+    if not counts.any():
+        return []
+    listed = ", ".join(f"{method} {count}" for method, count in counts[counts > 0].items())
+    classes = bool(family_of(rows["family"].iloc[0]).labels)
+    example = "the F1 of a class that no sample has" if classes else "the correlation of constant predictions"
+    return [
+        f"{NAN}: undefined, as {example} is, and so every mean over runs and conditions that has one (how many: "
+        f"{listed})."
+    ]
+
+
+def counts(values: pd.Series, noun: str) -> str:
+    """Print the least and the most of some counts."""
+    return spread(values.min(), values.max(), noun)
+
+
+def _deviation(table: pd.DataFrame) -> str:
+    """Say what the deviations of a table are over."""
+    spread = table[table["over"] != ""]
+    if spread.empty:
+        return "One run, so no standard deviation."
+    seeds, folds = spread[spread["over"] == "seeds"], spread[spread["over"] == "folds"]
+    parts = []
+    if len(seeds):
+        parts.append(counts(seeds["seeds"], "seed"))
+        if seeds["folds"].max() > 1:
+            parts[-1] += f", each the mean over its {counts(seeds['folds'], 'fold')}"
+    if len(folds):
+        parts.append(f"{counts(folds['folds'], 'fold')} of one seed")
+    return f"±: sample standard deviation (ddof = 1) over {' or '.join(parts)}."
