@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from report_results import results
+from report_results import blocks, latex, markdown, notes, results
 
 from elision.evaluation.aggregate import FLOOR, aggregate
 from elision.published import load
-from elision.report import tables
 from elision.report.against import COLUMNS, against_published
+from elision.report.marks import ON_TEST
+from elision.report.text import csv
 
 METHODS = ["tuned", "self_mm", "new_idea", FLOOR]
 FILES = {"tuned": "lnln"}
@@ -91,7 +92,7 @@ def test_other_inputs_are_named(inputs_of):
     table = against_published(here, METHODS)
     differs = rows(table, method="self_mm", source="lnln")["differs"].iloc[0]
     assert differs == "text by minilm, theirs by bert-base-uncased; 33 audio features, theirs 5; no vision"
-    assert "Not as in LNLN: self_mm: text by minilm" in " ".join(tables.notes(table))
+    assert "Not as in LNLN: self_mm: text by minilm" in " ".join(notes("against_published", table))
 
 
 def test_runs_without_a_record_are_of_unknown_make(here):
@@ -100,26 +101,28 @@ def test_runs_without_a_record_are_of_unknown_make(here):
 
 
 def test_another_protocol_stands_in_every_row_and_in_a_note(table):
-    labels = [label for block in tables.blocks(table) for label, _ in block.rows]
+    labels = [label for block in blocks("against_published", table) for label, _ in block.rows]
     assert "self_mm: ours (elision)" in labels
     assert "self_mm: Self-MM, printed (lnln)" in labels
-    assert any("Protocol lnln, NOT ours, which is elision." in note for note in tables.notes(table))
+    assert any("Protocol lnln, NOT ours, which is elision." in note for note in notes("against_published", table))
 
 
 def test_the_same_protocol_is_called_the_same(inputs_of):
     table = against_published(made(inputs_of, protocol="lnln"), METHODS)
-    assert any("Protocol lnln, also ours." in note for note in tables.notes(table))
-    assert any("Protocol hrlf, NOT ours, which is lnln." in note for note in tables.notes(table))
+    assert any("Protocol lnln, also ours." in note for note in notes("against_published", table))
+    assert any("Protocol hrlf, NOT ours, which is lnln." in note for note in notes("against_published", table))
 
 
 def test_an_erratum_is_marked_and_said(table):
     f1 = rows(table, method="tuned", source="lnln", corruption="mean_random", metric="f1_negpos").iloc[0]
     assert (f1["theirs"], f1["erratum"]) == (0.7273, "arguments of F1 swapped: too high (found by us)")
-    block = next(b for b in tables.blocks(table) if b.title == "LNLN, Table 2: random missing, mean over 10 rates")
+    block = next(
+        b for b in blocks("against_published", table) if b.title == "LNLN, Table 2: random missing, mean over 10 rates"
+    )
     cells = dict(zip(block.columns, dict(block.rows)["tuned: LNLN, printed (lnln)"], strict=True))
     assert cells["F1 neg/pos ↑"].text == "72.73†"
     assert cells["Acc-7 ↑"].text == "34.26"
-    assert any(note.startswith("† LNLN in LNLN, table") for note in tables.notes(table))
+    assert any(note.startswith("† LNLN in LNLN, table") for note in notes("against_published", table))
 
 
 def test_a_corrected_number_stands_beside_the_printed_one(inputs_of):
@@ -127,7 +130,7 @@ def test_a_corrected_number_stands_beside_the_printed_one(inputs_of):
     table = against_published(here, METHODS)
     row = rows(table, method="tuned", corruption="mean_random", metric="f1").iloc[0]
     assert (row["theirs"], row["corrected"]) == (0.7943, 0.6918)
-    assert "79.43† (corrected: 69.18)" in tables.markdown(table, "against_published")
+    assert "79.43† (corrected: 69.18)" in markdown(table, "against_published")
 
 
 def test_an_f1_that_was_printed_swapped_is_beside_ours_with_swapped_arguments_too(inputs_of):
@@ -149,7 +152,7 @@ def test_folds_and_classes_are_compared_too(inputs_of):
 
 
 def test_text_shows_averages_and_complete_data_and_the_csv_file_everything(table):
-    titles = [block.title for block in tables.blocks(table)]
+    titles = [block.title for block in blocks("against_published", table)]
     assert titles == [
         "LNLN, Table 2: random missing, mean over 10 rates",
         "LNLN, Table 9: nothing missing",
@@ -157,25 +160,25 @@ def test_text_shows_averages_and_complete_data_and_the_csv_file_everything(table
         "HRLF, main: mean over the 6 sets of absent modalities",
         "HRLF, main: nothing missing",
     ]
-    assert len({tuple(block.columns) for block in tables.blocks(table)}) == 1
-    assert tables.csv(table).count("\n") == len(table) + 1
+    assert len({tuple(block.columns) for block in blocks("against_published", table)}) == 1
+    assert csv(table).count("\n") == len(table) + 1
     single = table[table["corruption"].eq("absent") & table["level"].eq(1)]
-    assert "LNLN, Table 13: text and audio absent" in [block.title for block in tables.blocks(single)]
+    assert "LNLN, Table 13: text and audio absent" in [block.title for block in blocks("against_published", single)]
 
 
 def test_what_stands_alone_is_counted(table):
     total = int((load()["dataset"] == "mosi").sum())
-    assert tables.notes(table)[-1] == (
+    assert notes("against_published", table)[-1] == (
         f"{total - len(table)} of {total} printed numbers of mosi stand alone: nothing of ours was run for them."
     )
 
 
 def test_every_kind_of_text_is_written(table):
-    markdown, latex = tables.markdown(table, "against_published"), tables.latex(table, "against_published")
-    assert "| self_mm: difference " in markdown
-    assert r"72.73$^\dagger$" in latex
-    assert "−" not in latex
-    assert "†" not in latex
+    assert "| self_mm: difference " in markdown(table, "against_published")
+    text = latex(table, "against_published")
+    assert r"72.73$^\dagger$" in text
+    assert "−" not in text
+    assert "†" not in text
 
 
 @pytest.mark.parametrize("published", [{}, {"elsewhere": "mosi"}, {"mosi_data": "mer2024"}])
@@ -183,13 +186,13 @@ def test_without_anything_to_compare_with_there_is_a_sentence_that_says_why(metr
     table = against_published(results(metrics, published=published), METHODS)
     assert table.empty
     assert table.columns.tolist() == COLUMNS
-    assert "No dataset may stand beside published numbers" in tables.markdown(table, "against_published")
-    assert "% No dataset may stand" in tables.latex(table, "against_published")
-    assert tables.csv(table) == ",".join(COLUMNS) + "\n"
+    assert "No dataset may stand beside published numbers" in markdown(table, "against_published")
+    assert "% No dataset may stand" in latex(table, "against_published")
+    assert csv(table) == ",".join(COLUMNS) + "\n"
 
 
 def test_checkpoints_chosen_on_test_are_marked(inputs_of):
     metrics = aggregate(inputs_of(on_test=True, methods=METHODS, datasets=("mosi_data",)))
     table = against_published(results(metrics, published={"mosi_data": "mosi"}), METHODS)
     assert set(table["checkpoints"]) == {"TEST"}
-    assert tables.ON_TEST in tables.notes(table)[0].lower().replace("test", "TEST")
+    assert ON_TEST in notes("against_published", table)[0].lower().replace("test", "TEST")

@@ -4,9 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
+from report_results import draw, frame, frames
 
 from elision.evaluation.aggregate import FLOOR, statistics
-from elision.report import figures, page, tables
+from elision.report import drawing, page
+from elision.report.figures.confusion import matrices
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e .[dev]")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -21,18 +23,16 @@ ARGUMENTS += ["--disable-sync", "--no-first-run"]
 @pytest.fixture(scope="module")
 def path(five, tmp_path_factory):
     drawn = {
-        "curve_f1_emotion_data": figures.curve(
-            five.metrics, dataset="emotion_data", metric="f1_weighted", methods=METHODS
-        ),
-        "confusion_mosi_data": figures.confusion(five.confusions, dataset="mosi_data", method="fifth"),
+        ("emotion_data", "curve_f1"): draw("curve_f1", five, "emotion_data", METHODS),
+        ("mosi_data", "confusion"): matrices(five, dataset="mosi_data", method="fifth"),
     }
     file = tmp_path_factory.mktemp("browser") / "report.html"
     page.write(
         file,
         results=five,
         methods=METHODS,
-        tables={name: make(five, METHODS) for name, make in tables.TABLES.items()},
-        figures={name: figures.svg(figure) for name, figure in drawn.items()},
+        frames=frames(five, METHODS),
+        figures={name: drawing.svg(figure) for name, figure in drawn.items()},
         settings={"params": {"seeds": [1111, 1112], "a_long_name": {"digest": "0123456789abcdef" * 8}}},
         title="Robustness under missing data",
     )
@@ -175,7 +175,7 @@ def test_tables_sort_by_click_and_by_keyboard_with_what_is_undefined_last(opened
     mae.click()
     column = mae.locator("..")
     assert column.get_attribute("aria-sort") == "ascending"
-    rows = tables.random_missing(five, METHODS).query("dataset == 'mosi_data'").sort_values("mae_mean")
+    rows = frame("random_missing", five, METHODS).query("dataset == 'mosi_data'").sort_values("mae_mean")
     assert names.all_inner_texts() == list(rows["method"])
     mae.focus()
     shown.keyboard.press("Enter")

@@ -5,19 +5,23 @@ from pathlib import Path
 import pytest
 from report_results import results
 
-from elision import report
 from elision.errors import ElisionError
 from elision.evaluation.metrics import family
-from elision.report import build, figure_kinds, files, page, tables
+from elision.report import CURVES, Asked, build, figure_names, files, table_names
+from elision.report.figure import all_figures
+from elision.report.table import all_tables
 from elision.task import TaskKind
 
 REPOSITORY = Path(__file__).parents[2]
-TASKS = {"emotion_data": TaskKind.CLASSIFICATION, "mosi_data": TaskKind.REGRESSION}
+ASKED = {
+    "emotion_data": Asked(TaskKind.CLASSIFICATION, frozenset({"random", "absent", "combined", "noise"})),
+    "mosi_data": Asked(TaskKind.REGRESSION, frozenset({"random", "absent"})),
+}
 
 
 @pytest.fixture(scope="module")
 def chosen(metrics):
-    return metrics[metrics["dataset"].isin(TASKS)]
+    return metrics[metrics["dataset"].isin(ASKED)]
 
 
 @pytest.fixture(scope="module")
@@ -33,26 +37,51 @@ def contents(folder):
 
 def test_exactly_the_declared_files_are_written_and_none_is_empty(built):
     written = contents(built)
-    assert set(written) == set(files(TASKS))
-    kinds = sum(len(figure_kinds(task)) for task in TASKS.values())
-    assert len(written) == 3 * len(report.TABLES) + 3 * kinds + len(report.CURVES) + 1
+    assert set(written) == set(files(ASKED))
+    assert len(written) == 3 * len(table_names(ASKED)) + 3 * len(figure_names(ASKED)) + len(CURVES) + 1
     assert all(written.values())
 
 
-def test_what_is_written_is_named_once_and_has_captions():
-    assert report.TABLES == tuple(tables.TABLES) == tuple(tables.CAPTIONS)
-    kinds = {task: figure_kinds(task) for task in TaskKind}
-    assert set().union(*kinds.values()) == set(page.FIGURES)
-    assert f"curve_{family('mosi').second}" in kinds[TaskKind.REGRESSION]
-    assert f"curve_{family('emotion:a,b').second}" in kinds[TaskKind.CLASSIFICATION]
+def test_what_a_dataset_has_is_known_from_its_metrics(chosen):
+    assert results(chosen).asked == ASKED
+
+
+def test_every_table_and_figure_has_its_words_and_a_file_of_its_own():
+    for found in (all_tables(), all_figures()):
+        assert list(found) == [each.name for each in found.values()]
+        assert all(each.caption and each.section != "More" for each in found.values())
+
+
+def test_names_of_files_are_those_that_readers_know():
+    assert set(table_names(ASKED)) == {
+        *("random_missing", "per_rate", "absent", "combined", "noise", "per_class", "pooled", "against_published"),
+        *("cost", "selection", "area", "intervals", "comparisons", "ranks"),
+    }
+    shown = {"absent", "confusion", "training", "representations", "ranks", "curve_f1"}
+    names = {dataset: {name for of, name in figure_names(ASKED) if of == dataset} for dataset in ASKED}
+    assert names == {"emotion_data": shown | {"curve_ua", "curve_classes"}, "mosi_data": shown | {"curve_mae"}}
+    for dataset, of in (("mosi_data", "mosi"), ("emotion_data", "emotion:a,b")):
+        assert f"curve_{family(of).second}" in names[dataset]
+
+
+def test_files_of_a_kind_that_readers_know_are_there_also_where_nothing_was_tested_and_those_of_others_are_not():
+    untested = {"mosi_data": Asked(TaskKind.REGRESSION)}
+    assert set(table_names(untested)) == set(table_names(ASKED))
+    tested = {"mosi_data": Asked(TaskKind.REGRESSION, frozenset({"burst"}))}
+    more = set(files(tested)) - set(files(untested))
+    assert {name.split(".")[0] for name in more} == {
+        *("tables/burst", "tables/burst_per_level", "tables/burst_area", "tables/burst_selection"),
+        *("figures/burst_curve_f1_mosi_data", "figures/burst_curve_mae_mosi_data"),
+    }
 
 
 def test_the_names_of_files_are_known_without_pandas():
     code = (
-        "import sys; from elision.report import files; files({'d': 'classification'}); print('pandas' in sys.modules)"
+        "import sys; from elision.report import Asked, files; files({'d': Asked('classification')});"
+        "print({'pandas', 'matplotlib'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.strip() == "set()"
 
 
 def test_the_same_input_in_another_order_gives_the_same_bytes(built, chosen, counted, methods, tmp_path):
@@ -64,7 +93,7 @@ def test_the_same_input_in_another_order_gives_the_same_bytes(built, chosen, cou
 
 def test_the_figures_of_the_page_are_the_files(built):
     page = (built / "report.html").read_text(encoding="utf-8")
-    assert page.count('<svg role="img"') == sum(len(figure_kinds(task)) for task in TASKS.values())
+    assert page.count('<svg role="img"') == len(figure_names(ASKED))
 
 
 def test_only_the_methods_given_and_the_floor_are_shown(metrics, counted, tmp_path):

@@ -1,13 +1,15 @@
 import numpy as np
 import pandas as pd
 import pytest
-from report_results import COMPARISONS, INTERVALS, results
+from report_results import COMPARISONS, INTERVALS, TABLES, blocks, draw, frame, latex, markdown, results
 
 from elision.evaluation.aggregate import FLOOR
 from elision.evaluation.metrics import family as family_of
+from elision.evaluation.metrics import metric
 from elision.evaluation.significance import ranks, significance
-from elision.report import figures, tables
-from elision.report.tables import blocks
+from elision.report import drawing
+from elision.report.figures.ranks import alike
+from elision.report.text import NAN, csv
 from elision.settings.params import Statistics
 
 DATASETS = {"emotion_data": "emotion:happy,angry,sad,neutral", "mosi_data": "mosi", "sims_data": "sims"}
@@ -44,7 +46,7 @@ def test_their_columns_are_those_that_reports_are_tested_with(found):
 
 def test_methods_stand_in_the_order_given_and_the_floor_last(found):
     for name in NAMES:
-        table = tables.TABLES[name](found, [FLOOR, "steady", "brittle_one"])
+        table = TABLES[name](found, [FLOOR, "steady", "brittle_one"])
         assert set(table["dataset"]) == set(DATASETS)
         for _, rows in table.groupby("dataset"):
             assert list(rows["method"].unique()) == ["steady", "brittle_one", FLOOR]
@@ -57,7 +59,7 @@ def test_tables_do_not_depend_on_the_order_of_rows(found):
         comparisons=found.comparisons.sample(frac=1, random_state=2),
     )
     for name in NAMES:
-        make = tables.TABLES[name]
+        make = TABLES[name]
         pd.testing.assert_frame_equal(make(found, METHODS), make(mixed, METHODS), check_exact=True)
 
 
@@ -65,38 +67,40 @@ def test_means_and_areas_have_the_intervals_of_their_summaries(found):
     random = found.intervals.query("dataset == 'mosi_data' and method == 'steady' and metric == 'mae'")
     random = random.set_index("corruption")
     for table, condition, summary in (
-        (tables.intervals(found, METHODS).query("condition == 'random'"), 10, "mean_random"),
-        (tables.intervals(found, METHODS).query("condition == 'mean'"), 6, "mean_absent"),
-        (tables.area(found, METHODS), 10, "area_random"),
+        (frame("intervals", found, METHODS).query("condition == 'random'"), 10, "mean_random"),
+        (frame("intervals", found, METHODS).query("condition == 'mean'"), 6, "mean_absent"),
+        (frame("area", found, METHODS), 10, "area_random"),
     ):
         row = table.query("dataset == 'mosi_data' and method == 'steady'").iloc[0]
         shown = [row[f"mae_{column}"] for column in ("mean", "low", "high")]
         assert shown == list(random.loc[summary, ["value", "low", "high"]])
         assert row["conditions"] == condition
-    assert set(zip(tables.area(found, METHODS)["first"], tables.area(found, METHODS)["last"], strict=True)) == {
+    assert set(zip(frame("area", found, METHODS)["first"], frame("area", found, METHODS)["last"], strict=True)) == {
         (0, 0.9)
     }
 
 
 def test_text_shows_intervals_in_brackets_and_says_how_they_were_made(found):
-    table = tables.area(found, METHODS)
+    table = frame("area", found, METHODS)
     row = table.query("dataset == 'sims_data' and method == 'steady'").iloc[0]
-    text = tables.markdown(table, "area")
+    text = markdown(table, "area")
     assert f"{row['mae_mean']:.3f} [{row['mae_low']:.3f}, {row['mae_high']:.3f}]" in text
     assert f"{100 * row['f1_mean']:.2f} [{100 * row['f1_low']:.2f}, {100 * row['f1_high']:.2f}]" in text
     assert "95 % percentile interval over 100 resamples of 10 speakers, all utterances of a speaker together" in text
     assert "100 % at all of them is 90.00" in text
     # The correlation of what is constant from r = 0.7 on has neither value nor interval.
-    (block,) = blocks(table[table["dataset"] == "mosi_data"])
+    (block,) = blocks("area", table[table["dataset"] == "mosi_data"])
     cells = dict(zip(block.columns, dict(block.rows)["brittle_one"], strict=True))
-    assert cells["Corr ↑"].text == tables.NAN
+    assert cells["Corr ↑"].text == NAN
     assert "undefined" in text
-    titles = [block.title for block in blocks(tables.intervals(found, METHODS).query("dataset == 'mosi_data'"))]
+    titles = [
+        block.title for block in blocks("intervals", frame("intervals", found, METHODS).query("dataset == 'mosi_data'"))
+    ]
     assert titles == ["random missing, mean over 10 rates", "mean over the 6 sets of absent modalities"]
 
 
 def test_differences_are_from_the_best_method_which_is_not_the_floor(found):
-    table = tables.comparisons(found, METHODS)
+    table = frame("comparisons", found, METHODS)
     assert FLOOR not in set(table["best"])
     rows = table.query("dataset == 'sims_data' and condition == 'mean' and metric == 'mae'").set_index("method")
     assert set(rows["best"]) == {"brittle_one"}  # constant there, as the floor is, and better than a wild guess
@@ -113,30 +117,30 @@ def test_differences_are_from_the_best_method_which_is_not_the_floor(found):
 
 
 def test_text_of_differences_has_sign_interval_and_p(found):
-    table = tables.comparisons(found, METHODS).query("dataset == 'mosi_data'")
-    shown = blocks(table)
+    table = frame("comparisons", found, METHODS).query("dataset == 'mosi_data'")
+    shown = blocks("comparisons", table)
     assert [block.title for block in shown][-1] == "area over the missing rates (AUILC)"
     first = dict(shown[0].rows)
     assert first["steady"][0].text.startswith("best: ") and first["steady"][0].rank == 1
     row = table.query("condition == 'random' and metric == 'f1_negpos' and method == 'brittle_one'").iloc[0]
     ends = f"[−{-100 * row['low']:.2f}, −{-100 * row['high']:.2f}]"
     assert first["brittle_one"][0].text == f"−{-100 * row['difference']:.2f} {ends}, p < 0.001"
-    text = tables.latex(table, "comparisons")
+    text = latex(table, "comparisons")
     assert "9 degrees of freedom, after Holm's correction for the 3 pairs" in text
     assert text.isascii()
 
 
 def test_a_single_method_is_compared_with_the_floor_and_the_floor_alone_with_nothing(found):
-    one = tables.comparisons(found, ["steady"])
+    one = frame("comparisons", found, ["steady"])
     assert set(one["method"]) == {"steady", FLOOR}
     alone = found.only([FLOOR])
-    table = tables.comparisons(alone, [])
+    table = frame("comparisons", alone, [])
     assert table.empty
-    assert "no two methods" in tables.markdown(table, "comparisons")
+    assert "no two methods" in markdown(table, "comparisons")
 
 
 def test_ranks_are_over_all_conditions_and_complete_data_count_once(found):
-    table = tables.ranks(found, METHODS).query("dataset == 'mosi_data' and metric == 'mae'")
+    table = frame("ranks", found, METHODS).query("dataset == 'mosi_data' and metric == 'mae'")
     rows = found.intervals.query("dataset == 'mosi_data' and metric == 'mae' and level == level")
     rows = rows[(rows["corruption"] == "random") | (rows["modalities"] != "")]
     values = rows.pivot(index=["corruption", "level", "modalities"], columns="method", values="value")
@@ -145,35 +149,35 @@ def test_ranks_are_over_all_conditions_and_complete_data_count_once(found):
     assert list(table["rank"]) == list(average)
     assert set(zip(table["critical_difference"], table["p"], table["conditions"], strict=True)) == {(critical, p, 16)}
     assert sum(average) == pytest.approx(6)
-    text = tables.markdown(table, "ranks")
+    text = markdown(table, "ranks")
     assert f"critical difference {critical:.2f} (Nemenyi, 95 %)" in text
     assert "Those of one test set are not" in text
 
 
 def test_checkpoints_chosen_on_test_are_marked(found, on_test):
     for name in NAMES:
-        make = tables.TABLES[name]
+        make = TABLES[name]
         assert (make(on_test, METHODS)["checkpoints"] == "TEST").all()
-        for write in (tables.markdown, tables.latex):
+        for write in (markdown, latex):
             assert MARK in write(make(on_test, METHODS), name).replace("Checkpoints", "checkpoints")
             assert "TEST" not in write(make(found, METHODS), name)
-    marked = figures.critical_difference(on_test, dataset="mosi_data", methods=METHODS)
+    marked = draw("ranks", on_test, "mosi_data", METHODS)
     assert "TEST" in marked.get_suptitle()
-    assert not figures.critical_difference(found, dataset="mosi_data", methods=METHODS).get_suptitle()
+    assert not draw("ranks", found, "mosi_data", METHODS).get_suptitle()
 
 
 def test_groups_that_do_not_differ_are_the_longest():
     # Demsar's example: no two differ by 1.25.
-    assert figures.alike([1.964, 2.0, 2.893, 3.143], 1.25) == [(0, 3)]
-    assert figures.alike([1.964, 2.0, 2.893, 3.143], 1.15) == [(0, 2), (1, 3)]
-    assert figures.alike([1, 2, 3, 4], 1.5) == [(0, 1), (1, 2), (2, 3)]
-    assert figures.alike([1, 2, 3], 1) == []
-    assert figures.alike([2, 2, 2], 0.5) == [(0, 2)]
+    assert alike([1.964, 2.0, 2.893, 3.143], 1.25) == [(0, 3)]
+    assert alike([1.964, 2.0, 2.893, 3.143], 1.15) == [(0, 2), (1, 3)]
+    assert alike([1, 2, 3, 4], 1.5) == [(0, 1), (1, 2), (2, 3)]
+    assert alike([1, 2, 3], 1) == []
+    assert alike([2, 2, 2], 0.5) == [(0, 2)]
 
 
 def test_the_critical_difference_plot_shows_ranks_bars_and_its_doubt(found):
-    figure = figures.critical_difference(found, dataset="mosi_data", methods=METHODS)
-    table = tables.ranks(found, METHODS).query("dataset == 'mosi_data' and metric == 'f1_negpos'").set_index("method")
+    figure = draw("ranks", found, "mosi_data", METHODS)
+    table = frame("ranks", found, METHODS).query("dataset == 'mosi_data' and metric == 'f1_negpos'").set_index("method")
     texts = [text.get_text() for text in figure.axes[0].texts]
     for method, row in table.iterrows():
         assert any(method in text and f"{row['rank']:.2f}" in text for text in texts)
@@ -181,30 +185,30 @@ def test_the_critical_difference_plot_shows_ranks_bars_and_its_doubt(found):
     assert f"critical difference {critical:.2f}" in texts
     assert any("independent, which they are not" in text for text in texts)
     bars = [line for line in figure.axes[0].get_lines() if line.get_linewidth() > 2]
-    assert len(bars) == len(figures.alike(sorted(table["rank"]), critical)) == 1
+    assert len(bars) == len(alike(sorted(table["rank"]), critical)) == 1
     dashed = [line for line in figure.axes[0].get_lines() if line.is_dashed()]
     assert [line.get_xdata()[0] for line in dashed] == [table.loc[FLOOR, "rank"]]
     # All ink: nothing is told by colour.
-    assert {line.get_color() for line in figure.axes[0].get_lines()} == {figures.INK}
+    assert {line.get_color() for line in figure.axes[0].get_lines()} == {drawing.INK}
 
 
 def test_nothing_to_rank_is_said(found):
     none = results(NONE)
     for source, dataset in ((none, "mosi_data"), (found.only([FLOOR]), "mosi_data")):
-        figure = figures.critical_difference(source, dataset=dataset, methods=[])
+        figure = draw("ranks", source, dataset, [])
         assert "no two methods" in figure.texts[0].get_text()
     for name in NAMES:
-        table = tables.TABLES[name](none, METHODS)
+        table = TABLES[name](none, METHODS)
         assert table.empty
-        assert tables.markdown(table, name).strip() and tables.latex(table, name).strip()
-        assert tables.csv(table).startswith("dataset,")
+        assert markdown(table, name).strip() and latex(table, name).strip()
+        assert csv(table).startswith("dataset,")
 
 
 def test_every_metric_with_a_direction_has_an_interval(found):
     for dataset, family in DATASETS.items():
-        rows = tables.intervals(found, METHODS)
+        rows = frame("intervals", found, METHODS)
         rows = rows[rows["dataset"] == dataset]
         columns = [column.removesuffix("_mean") for column in rows if column.endswith("_mean")]
         there = [name for name in columns if rows[f"{name}_mean"].notna().any()]
-        assert set(there) == {name for name in family_of(family).reported if tables.metric(name).better}
+        assert set(there) == {name for name in family_of(family).reported if metric(name).better}
         assert np.isfinite(rows[[f"{there[0]}_low", f"{there[0]}_high"]]).all(axis=None)

@@ -5,20 +5,20 @@ import pytest
 from report_results import results
 
 from elision.evaluation.aggregate import FLOOR
-from elision.report import charts, figures
+from elision.report import charts, drawing
 
 
 def test_styles_are_those_of_the_figures_with_a_marker_each(methods):
     made = charts.styles([FLOOR, *(f"m{i}" for i in range(8))])
     assert [style["name"] for style in made] == [*(f"m{i}" for i in range(8)), FLOOR]
-    assert [style["colour"] for style in made[:-1]] == [figures.look(i)["color"] for i in range(8)]
+    assert [style["colour"] for style in made[:-1]] == [drawing.look(i)["color"] for i in range(8)]
     assert len({style["marker"] for style in made}) == 9
     assert made[-1] == {"name": FLOOR, "colour": "currentColor", "dash": "7 4", "marker": ""}
 
 
 def test_markers_are_outlines_of_one_unit_with_y_downwards():
     assert charts.marker("^") == "M0 -0.5L-0.5 0.5L0.5 0.5Z"
-    for name in figures._MARKERS:
+    for name in drawing._MARKERS:
         numbers = [float(v) for v in charts.marker(name).translate(str.maketrans("MLQCZ", "     ")).split()]
         assert len(numbers) % 2 == 0
         assert max(map(abs, numbers)) <= 0.75

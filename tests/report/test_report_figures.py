@@ -6,11 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
-from report_results import results
+from report_results import draw, results
 from threadpoolctl import threadpool_limits
 
 from elision.evaluation.aggregate import FLOOR
-from elision.report import FORMATS, figures
+from elision.report import FORMATS, drawing
+from elision.report.figures import representations
+from elision.report.figures.confusion import matrices
+
+NONE = pd.DataFrame(columns=["method"])
 
 
 def lines(figure):
@@ -19,18 +23,18 @@ def lines(figure):
 
 
 def test_curves_are_the_means_over_runs_in_percent(metrics, methods):
-    figure = figures.curve(metrics, dataset="mosi_data", metric="f1_negpos", methods=methods)
+    figure = draw("curve_f1", results(metrics), "mosi_data", methods)
     chosen = metrics.query("dataset == 'mosi_data' and method == 'steady' and corruption == 'random'")
     means = chosen[chosen["metric"] == "f1_negpos"].groupby("level")["value"].mean()
     drawn = lines(figure)["steady"]
     assert drawn.get_xdata() == pytest.approx(means.index)
     assert drawn.get_ydata() == pytest.approx(100 * means.to_numpy())
-    mae = lines(figures.curve(metrics, dataset="mosi_data", metric="mae", methods=methods))["steady"]
+    mae = lines(draw("curve_mae", results(metrics), "mosi_data", methods))["steady"]
     assert mae.get_ydata() == pytest.approx(chosen[chosen["metric"] == "mae"].groupby("level")["value"].mean())
 
 
 def test_bands_are_one_sample_standard_deviation_wide(metrics, methods):
-    figure = figures.curve(metrics, dataset="mosi_data", metric="mae", methods=["steady"])
+    figure = draw("curve_mae", results(metrics), "mosi_data", ["steady"])
     chosen = metrics.query(
         "dataset == 'mosi_data' and method == 'steady' and corruption == 'random' and metric == 'mae'"
     )
@@ -41,28 +45,28 @@ def test_bands_are_one_sample_standard_deviation_wide(metrics, methods):
 
 
 def test_one_run_has_no_band(single, methods):
-    figure = figures.curve(single, dataset="mosi_data", metric="mae", methods=methods)
+    figure = draw("curve_mae", results(single), "mosi_data", methods)
     assert not figure.axes[0].collections
     assert len(lines(figure)) == 3
 
 
 def test_every_method_has_a_look_of_its_own_and_the_floor_is_dashed(metrics):
-    looks = [figures.look(i) for i in range(72)]
+    looks = [drawing.look(i) for i in range(72)]
     assert len({(look["color"], look["marker"], look["linestyle"]) for look in looks}) == 72
     assert len({look["color"] for look in looks[:6]}) == len({look["marker"] for look in looks[:6]}) == 6
-    drawn = lines(figures.curve(metrics, dataset="sims_data", metric="f1", methods=["steady"]))
+    drawn = lines(draw("curve_f1", results(metrics), "sims_data", ["steady"]))
     assert drawn[FLOOR].get_linestyle() == "--"
     assert drawn["steady"].get_linestyle() != "--"
 
 
 def test_absent_modalities_stand_in_order_with_the_complete_data_first(metrics, methods):
-    figure = figures.absent(metrics, dataset="mosi_data", metric="f1_negpos", methods=methods)
+    figure = draw("absent", results(metrics), "mosi_data", methods)
     names = [label.get_text().replace("\n", " ") for label in figure.axes[0].get_xticklabels()]
     assert names == ["nothing", "text", "audio", "vision", "text + audio", "text + vision", "audio + vision"]
 
 
 def test_confusion_matrices_hold_the_counts_summed_over_runs(counted):
-    figure = figures.confusion(counted, dataset="mosi_data", method="brittle_one")
+    figure = matrices(results(NONE, confusions=counted), dataset="mosi_data", method="brittle_one")
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
     assert [axes.get_title(loc="left") for axes in panels] == ["r = 0", "r = 0.1", "r = 0.5", "r = 0.9"] * 2
     for axes in panels:
@@ -75,26 +79,26 @@ def test_confusion_matrices_hold_the_counts_summed_over_runs(counted):
 def test_what_was_not_evaluated_gives_a_figure_that_says_so(metrics, counted, methods):
     none = metrics.iloc[:0]
     for figure in (
-        figures.curve(none, dataset="mosi_data", metric="mae", methods=methods),
-        figures.absent(none, dataset="mosi_data", metric="mae", methods=methods),
-        figures.confusion(counted[counted["level"] == 7], dataset="mosi_data", method="steady"),
+        draw("curve_mae", results(none), "mosi_data", methods),
+        draw("absent", results(none), "mosi_data", methods),
+        matrices(results(NONE, confusions=counted[counted["level"] == 7]), dataset="mosi_data", method="steady"),
     ):
         assert "evaluated" in figure.texts[0].get_text()
 
 
 def test_figures_of_checkpoints_chosen_on_test_say_so(metrics_on_test, metrics, methods):
-    for draw in (figures.curve, figures.absent):
-        marked = figures.svg(draw(metrics_on_test, dataset="mosi_data", metric="f1_negpos", methods=methods))
+    for name in ("curve_f1", "absent"):
+        marked = drawing.svg(draw(name, results(metrics_on_test), "mosi_data", methods))
         assert "Checkpoints chosen on the TEST set" in marked
-        assert "TEST" not in figures.svg(draw(metrics, dataset="mosi_data", metric="f1_negpos", methods=methods))
+        assert "TEST" not in drawing.svg(draw(name, results(metrics), "mosi_data", methods))
 
 
 def test_files_are_valid_and_the_same_bytes_whatever_the_users_settings(metrics, methods, tmp_path):
     contents = []
     for name, settings in (("first", {}), ("second", {"font.size": 20, "lines.linewidth": 9})):
         with matplotlib.rc_context(settings):
-            figure = figures.curve(metrics, dataset="sims_data", metric="f1", methods=methods)
-            text = figures.write(figure, tmp_path / name)
+            figure = draw("curve_f1", results(metrics), "sims_data", methods)
+            text = drawing.write(figure, tmp_path / name)
         contents.append([(tmp_path / f"{name}.{ending}").read_bytes() for ending in FORMATS])
         assert contents[-1][0].decode() == text
     assert contents[0] == contents[1]
@@ -107,12 +111,12 @@ def test_files_are_valid_and_the_same_bytes_whatever_the_users_settings(metrics,
 
 def test_a_dollar_sign_in_a_name_is_no_formula(metrics):
     renamed = metrics.assign(method=metrics["method"].replace("steady", "$a_1$ & <b>"))
-    text = figures.svg(figures.curve(renamed, dataset="sims_data", metric="f1", methods=["$a_1$ & <b>"]))
+    text = drawing.svg(draw("curve_f1", results(renamed), "sims_data", ["$a_1$ & <b>"]))
     assert "$a_1$ &amp; &lt;b&gt;" in text
 
 
 def test_each_class_has_a_panel_with_its_f1_against_the_rest(metrics, methods):
-    figure = figures.class_curves(metrics, dataset="emotion_data", methods=methods)
+    figure = draw("curve_classes", results(metrics), "emotion_data", methods)
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         f"F1 {name}/rest ↑" for name in ("happy", "angry", "sad", "neutral")
     ]
@@ -134,12 +138,12 @@ def test_any_number_of_classes_has_as_many_panels(metrics, methods, count):
         source[source["metric"] == "f1_binary_weighted.sad"].assign(metric=f"f1_binary_weighted.{name}")
         for name in names[4:]
     ]
-    figure = figures.class_curves(pd.concat([source, *more]), dataset="emotion_data", methods=methods)
+    figure = draw("curve_classes", results(pd.concat([source, *more])), "emotion_data", methods)
     assert len(figure.axes) == count
 
 
 def test_the_confusion_of_classes_is_one_row_with_their_names(counted):
-    figure = figures.confusion(counted, dataset="emotion_data", method="steady")
+    figure = matrices(results(NONE, confusions=counted), dataset="emotion_data", method="steady")
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
     assert [axes.get_title(loc="left") for axes in panels] == ["r = 0", "r = 0.1", "r = 0.5", "r = 0.9"]
     assert [label.get_text() for label in panels[0].get_yticklabels()] == ["happy", "angry", "sad", "neutral"]
@@ -149,17 +153,17 @@ def test_the_confusion_of_classes_is_one_row_with_their_names(counted):
 
 def test_without_random_missing_the_panels_of_classes_say_so(metrics, methods):
     absent = metrics[metrics["corruption"] == "absent"]
-    assert "evaluated" in figures.class_curves(absent, dataset="emotion_data", methods=methods).texts[0].get_text()
+    assert "evaluated" in draw("curve_classes", results(absent), "emotion_data", methods).texts[0].get_text()
 
 
 def test_figures_are_as_wide_as_one_or_two_columns_and_have_room_for_many_names(metrics, counted, methods):
     what = {"dataset": "mosi_data", "methods": methods}
-    assert figures.curve(metrics, metric="mae", **what).get_figwidth() == 3.5
-    assert figures.absent(metrics, metric="mae", **what).get_figwidth() == 7.2
-    assert figures.confusion(counted, dataset="mosi_data", method="steady").get_figwidth() == 7.2
+    assert draw("curve_mae", results(metrics), **what).get_figwidth() == 3.5
+    assert draw("absent", results(metrics), **what).get_figwidth() == 7.2
+    assert matrices(results(NONE, confusions=counted), dataset="mosi_data", method="steady").get_figwidth() == 7.2
     many = [f"method-{i}" for i in range(12)]
     copies = [metrics[metrics["method"] == "steady"].assign(method=name) for name in many]
-    figure = figures.curve(pd.concat(copies), dataset="mosi_data", metric="mae", methods=many)
+    figure = draw("curve_mae", results(pd.concat(copies)), "mosi_data", many)
     figure.draw_without_rendering()
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
@@ -185,7 +189,7 @@ def histories(metric="mae"):
 
 
 def test_training_shows_scaled_losses_validation_scores_and_the_epochs_that_were_kept(metrics):
-    figure = figures.training(results(metrics, **histories()), dataset="mosi_data", methods=["steady", FLOOR])
+    figure = draw("training", results(metrics, **histories()), "mosi_data", ["steady", FLOOR])
     loss, score = ({line.get_label(): line for line in axes.get_lines()} for axes in figure.axes)
     assert loss["steady"].get_ydata() == pytest.approx([1, 0.5, 0])
     assert loss["mmin_teacher"].get_ydata() == pytest.approx([1, 0])
@@ -194,26 +198,26 @@ def test_training_shows_scaled_losses_validation_scores_and_the_epochs_that_were
     assert score[FLOOR].get_xdata() == pytest.approx([0, 3])
     assert score[FLOOR].get_ydata() == pytest.approx([1.3, 1.3])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["steady", "mmin_teacher", FLOOR]
-    assert "TEST" not in figures.svg(figure)
+    assert "TEST" not in drawing.svg(figure)
 
 
 def test_training_that_chose_on_test_says_so(metrics):
     given = histories()
     given["records"]["mosi_data", "steady", "seed-1"]["checkpoints"]["mae"] = {"epoch": 1}
-    figure = figures.training(results(metrics, **given), dataset="mosi_data", methods=["steady"])
-    assert "Checkpoints chosen on the TEST set" in figures.svg(figure)
+    figure = draw("training", results(metrics, **given), "mosi_data", ["steady"])
+    assert "Checkpoints chosen on the TEST set" in drawing.svg(figure)
     drawn = {line.get_label(): line for line in figure.axes[1].get_lines()}
     assert drawn["steady"].get_markevery() == [True, True, False]
 
 
 def test_without_histories_or_representations_the_figures_say_so(metrics, methods):
     what = {"dataset": "mosi_data", "methods": methods}
-    assert "no training history" in figures.training(results(metrics), **what).texts[0].get_text()
-    assert "No representations" in figures.representations(results(metrics), **what).texts[0].get_text()
+    assert "no training history" in draw("training", results(metrics), **what).texts[0].get_text()
+    assert "No representations" in draw("representations", results(metrics), **what).texts[0].get_text()
     corrupted_only = {**represented(rates=(0.0, 0.1)), "rates": np.array([0.1, 0.5])}
     for arrays in (corrupted_only, represented(samples=1), represented(rates=(0.0,)), represented(rates=())):
         given = {("mosi_data", "steady"): arrays}
-        figure = figures.representations(results(metrics, representations=given), **what)
+        figure = draw("representations", results(metrics, representations=given), **what)
         assert "No representations at r = 0" in figure.texts[0].get_text()
 
 
@@ -234,7 +238,7 @@ def represented(*, rates=(0.0, 0.1, 0.5, 0.9), classes=0, samples=24, constant=F
 
 def test_views_project_onto_the_plane_of_the_complete_samples(monkeypatch):
     clean, corrupted = represented()["values"][[0, 2]]
-    found = figures.views(clean, corrupted)
+    found = representations.views(clean, corrupted)
     centred = clean - clean.mean(0)
     axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
     for view, values in zip(found["PCA"], (clean, corrupted), strict=True):
@@ -244,9 +248,9 @@ def test_views_project_onto_the_plane_of_the_complete_samples(monkeypatch):
 
 def test_views_have_the_same_bits_on_any_number_of_threads():
     clean, corrupted = represented(samples=60)["values"][[0, 2]]
-    once = figures.views(clean, corrupted)
+    once = representations.views(clean, corrupted)
     with threadpool_limits(2):
-        again = figures.views(clean.copy(), corrupted.copy())
+        again = representations.views(clean.copy(), corrupted.copy())
     for view, pair in once.items():
         for first, second in zip(pair, again[view], strict=True):
             assert first.tobytes() == second.tobytes()
@@ -255,8 +259,8 @@ def test_views_have_the_same_bits_on_any_number_of_threads():
 def test_representations_of_scores_have_a_row_per_method_and_a_shape_per_sign(metrics):
     given = {("mosi_data", name): represented(constant=name == FLOOR) for name in ("brittle_one", "steady", FLOOR)}
     found = results(metrics, representations=given)
-    assert figures.represented(found, "mosi_data") == ["steady", "brittle_one"]
-    figure = figures.representations(found, dataset="mosi_data", methods=["brittle_one", "steady"])
+    assert representations.represented(found, "mosi_data") == ["steady", "brittle_one"]
+    figure = draw("representations", found, "mosi_data", ["brittle_one", "steady"])
     panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
     assert [axes.get_title(loc="left") for axes in panels[:4]] == [
         *("PCA, r = 0", "PCA, r = 0.5", "t-SNE, r = 0", "t-SNE, r = 0.5")
@@ -272,15 +276,13 @@ def test_representations_of_scores_have_a_row_per_method_and_a_shape_per_sign(me
 
 def test_representations_of_classes_have_a_look_per_class_and_name_the_checkpoint_chosen_on_test(metrics):
     given = {("emotion_data", "steady"): represented(classes=4, checkpoint="f1_weighted")}
-    figure = figures.representations(
-        results(metrics, representations=given), dataset="emotion_data", methods=["steady"]
-    )
+    figure = draw("representations", results(metrics, representations=given), "emotion_data", ["steady"])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["happy", "angry", "sad", "neutral"]
     assert "checkpoint of the best F1 weighted on TEST" in figure.legends[0].get_title().get_text()
-    text = figures.svg(figure)
+    text = drawing.svg(figure)
     assert "Checkpoints chosen on the TEST set" in text
     assert text.count("<image") == 4  # points as bitmaps, one for each panel
-    assert figures.svg(figure) == text
+    assert drawing.svg(figure) == text
 
 
 def test_the_four_best_and_the_baseline_are_represented(metrics):
@@ -290,6 +292,6 @@ def test_the_four_best_and_the_baseline_are_represented(metrics):
         steady.assign(method=name, value=steady["value"] * (1 - 0.1 * number)) for number, name in enumerate(names)
     ]
     given = {("mosi_data", name): represented() for name in names}
-    assert figures.represented(results(pd.concat(copies), representations=given), "mosi_data") == [
+    assert representations.represented(results(pd.concat(copies), representations=given), "mosi_data") == [
         *("a", "b", "c", "e", "text_only")
     ]

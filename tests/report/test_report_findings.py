@@ -1,10 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from report_results import COMPARISONS, INTERVALS, results
+from report_results import COMPARISONS, INTERVALS, frame, results
 
 from elision.evaluation.aggregate import FLOOR
-from elision.report import tables
 from elision.report.findings import findings
 
 METHODS = ["a", "b", "c", FLOOR]
@@ -39,8 +38,7 @@ def compared(*rows):
 
 def found(table, **others):
     source = results(table, **others)
-    made = {name: tables.TABLES[name](source, METHODS) for name in ("per_rate", "absent")}
-    lead, facts = findings(source, "d", ranked=tables.headlines(table), tables=made)
+    lead, facts = findings(source, "d", frames={name: frame(name, source, METHODS) for name in ("per_rate", "absent")})
     return lead, {name: " ".join(sentences) for name, sentences in facts}
 
 

@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from report_results import results
+from report_results import TABLES, draw, frame, latex, markdown, results
 from test_report_page import text_of
 
 from elision import report
 from elision.evaluation.aggregate import FLOOR, summary
-from elision.report import curves, figures, tables
+from elision.report import curves, drawing
+from elision.report.figures.confusion import matrices
 from elision.report.marks import marked, marks
+from elision.report.text import csv
 
 NEW, OLD = {"train": {"torch": "2.14.1", "numpy": "2.4.6"}}, {"train": {"torch": "2.13.0", "numpy": "2.4.6"}}
 METHODS = ["steady", "brittle_one", FLOOR]
@@ -80,35 +82,34 @@ def source(metrics):
 
 
 def test_every_table_carries_the_marks_as_columns_signs_headings_and_notes(source, metrics):
-    for name, make in tables.TABLES.items():
+    for name, make in TABLES.items():
         table = marked(make(source, METHODS), source.marks)
         assert {"checkpoints", "versions", "code"} <= set(table)
         if table.empty:
             continue
-        read = pd.read_csv(io.StringIO(tables.csv(table)), keep_default_na=False)
+        read = pd.read_csv(io.StringIO(csv(table)), keep_default_na=False)
         of_mosi = read["dataset"] == "mosi_data"
         assert set(read.loc[of_mosi & (read["method"] == "steady"), "versions"]) <= {VERSIONS}
         assert set(read.loc[of_mosi & (read["method"] == "brittle_one"), "code"]) <= {CODE}
         assert set(read.loc[~of_mosi, "versions"]) | set(read.loc[~of_mosi, "code"]) <= {""}
         if not of_mosi.any():
             continue
-        for write, signs in ((tables.markdown, ("‡", "§")), (tables.latex, (r"$^\ddagger$", r"\S{}"))):
+        for write, signs in ((markdown, ("‡", "§")), (latex, (r"$^\ddagger$", r"\S{}"))):
             text = write(table, name)
             assert all(f"{row} {sign}" in text for row, sign in zip(("steady", r"one"), signs, strict=True)), name
             assert "different versions of libraries" in text and "accepted by name" in text
             assert "torch 2.13.0 and 2.14.1" in text
-        plain = tables.markdown(make(results(metrics), METHODS), name)
+        plain = markdown(make(results(metrics), METHODS), name)
         assert "‡" not in plain and "§" not in plain
 
 
-def test_every_figure_carries_the_marks(source, metrics):
-    what = {"dataset": "mosi_data", "methods": METHODS, "marks": source.marks}
-    for draw in (figures.curve, figures.absent):
-        figure = draw(metrics, metric="f1_negpos", **what)
+def test_every_figure_carries_the_marks(source):
+    for name in ("curve_f1", "absent"):
+        figure = draw(name, source, "mosi_data", METHODS)
         assert figure.get_suptitle().startswith("‡ Runs were made with different versions")
         assert "accepted by name" in figure.get_suptitle().replace("\n", " ")
         assert [text.get_text() for text in figure.legends[0].get_texts()] == ["steady ‡", "brittle_one §", FLOOR]
-        unmarked = draw(metrics, metric="f1_negpos", dataset="sims_data", methods=METHODS, marks=source.marks)
+        unmarked = draw(name, source, "sims_data", METHODS)
         assert not unmarked.get_suptitle()
 
 
@@ -122,20 +123,20 @@ def test_figures_of_results_carry_the_marks(five):
         histories={run: pd.DataFrame({"epoch": [1, 2], "loss": [2.0, 1.0], "valid_mae": [1.0, 0.9]})},
         made_with={run: {"train": {"torch": "2.13.0 and 2.14.1"}}},
     )
-    ranks = figures.critical_difference(shown, dataset="mosi_data", methods=names)
+    ranks = draw("ranks", shown, "mosi_data", names)
     told = ranks.get_suptitle().replace("\n", " ")
     assert "‡ Runs were made with different versions of libraries" in told
     assert "§ Made in part by older code, which was accepted by name" in told
     written = [text.get_text() for text in ranks.axes[0].texts]
     assert any("third §" in text for text in written) and any("steady ‡" in text for text in written)
-    training = figures.training(shown, dataset="mosi_data", methods=names)
+    training = draw("training", shown, "mosi_data", names)
     assert training.get_suptitle() == "‡ Runs were made with different versions of libraries"
     assert [text.get_text() for text in training.legends[0].get_texts()] == ["steady ‡"]
 
 
 def test_a_confusion_matrix_is_marked_for_its_own_method_alone(source, counted):
     for method, sign in (("steady", "‡"), ("brittle_one", "§"), (FLOOR, "")):
-        figure = figures.confusion(counted, dataset="mosi_data", method=method, marks=source.marks)
+        figure = matrices(replace(source, confusions=counted), dataset="mosi_data", method=method)
         assert figure.get_suptitle()[:1] == sign
         assert f"{method} {sign}".strip() in figure.get_supxlabel()
 
@@ -147,7 +148,7 @@ def test_the_curves_that_dvc_draws_carry_the_marks(source):
 
 
 def test_the_page_says_what_is_marked_at_its_top_and_in_its_sections(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "write", lambda figure, stem: "")  # takes long, and figures have tests of their own
+    monkeypatch.setattr(drawing, "write", lambda figure, stem: "")  # takes long, and figures have tests of their own
     report.build(source, tmp_path, methods=METHODS, settings={})
     text = (tmp_path / "report.html").read_text()
     head = text[: text.index("<main>")]
@@ -182,10 +183,8 @@ def test_a_stage_is_marked_by_its_own_record(metrics):
 
 def test_marks_leave_the_mark_of_selection_on_test(metrics_on_test):
     source = results(metrics_on_test, made_with=ONE_RUN, accepted=ACCEPTED)
-    table = marked(tables.random_missing(source, METHODS), source.marks)
-    text = tables.markdown(table, "random_missing")
+    table = marked(frame("random_missing", source, METHODS), source.marks)
+    text = markdown(table, "random_missing")
     assert text.index("Checkpoints chosen on the TEST set") < text.index("different versions") < text.index("accepted")
-    figure = figures.curve(
-        metrics_on_test, dataset="mosi_data", metric="f1_negpos", methods=METHODS, marks=source.marks
-    )
+    figure = draw("curve_f1", source, "mosi_data", METHODS)
     assert figure.get_suptitle().startswith("Checkpoints chosen on the TEST set")

@@ -4,10 +4,10 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from report_results import results
+from report_results import draw, frames, results
 
 from elision.evaluation.aggregate import FLOOR
-from elision.report import figures, page, tables
+from elision.report import drawing, page
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
@@ -62,30 +62,31 @@ RECORDS = {
 def text_of(path, metrics, methods):
     """Text of a page without figures."""
     source = results(metrics)
-    made = {name: make(source, methods) for name, make in tables.TABLES.items()}
-    page.write(path / "p.html", results=source, methods=methods, tables=made, figures={}, settings={}, title="t")
+    made = frames(source, methods)
+    page.write(path / "p.html", results=source, methods=methods, frames=made, figures={}, settings={}, title="t")
     return (path / "p.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def written(metrics, counted, methods, tmp_path_factory):
+    source = results(metrics, records=RECORDS, confusions=counted)
+    shown = {
+        "emotion_data": ("curve_f1", "curve_ua", "curve_classes"),
+        "mosi_data": ("curve_f1", "curve_mae"),
+        "sims_data": ("curve_f1", "absent", "confusion"),
+    }
     drawn = {
-        "curve_f1_emotion_data": figures.curve(metrics, dataset="emotion_data", metric="f1_weighted", methods=methods),
-        "curve_ua_emotion_data": figures.curve(metrics, dataset="emotion_data", metric="ua", methods=methods),
-        "curve_classes_emotion_data": figures.class_curves(metrics, dataset="emotion_data", methods=methods),
-        "curve_f1_mosi_data": figures.curve(metrics, dataset="mosi_data", metric="f1_negpos", methods=methods),
-        "curve_mae_mosi_data": figures.curve(metrics, dataset="mosi_data", metric="mae", methods=methods),
-        "curve_f1_sims_data": figures.curve(metrics, dataset="sims_data", metric="f1", methods=methods),
-        "absent_sims_data": figures.absent(metrics, dataset="sims_data", metric="f1", methods=methods),
-        "confusion_sims_data": figures.confusion(counted, dataset="sims_data", method="steady"),
+        (dataset, name): drawing.svg(draw(name, source, dataset, methods))
+        for dataset, names in shown.items()
+        for name in names
     }
     path = tmp_path_factory.mktemp("page") / "report.html"
     page.write(
         path,
         results=results(metrics, records=RECORDS),
         methods=methods,
-        tables={name: make(results(metrics), methods) for name, make in tables.TABLES.items()},
-        figures={name: figures.svg(figure) for name, figure in drawn.items()},
+        frames=frames(results(metrics), methods),
+        figures=drawn,
         settings=SETTINGS,
         title="Tests & <more>",
     )
@@ -153,7 +154,7 @@ def test_the_glossary_has_the_metrics_that_are_shown(written):
 
 
 def test_figures_take_the_colour_of_the_page(written):
-    assert figures.INK not in written[written.index("<body>") :]
+    assert drawing.INK not in written[written.index("<body>") :]
     assert "currentColor" in written
 
 
@@ -184,14 +185,6 @@ def test_data_of_the_curves_cannot_end_the_script(metrics, methods, tmp_path):
     assert not document.all("b")
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
     assert data["methods"][0]["name"] == "</script><b>"
-
-
-def test_every_table_with_rows_is_shown_also_one_that_no_section_names(metrics, methods, tmp_path, monkeypatch):
-    monkeypatch.setitem(tables.TABLES, "quite_new", tables.random_missing)
-    monkeypatch.setitem(tables.CAPTIONS, "quite_new", "Something quite new")
-    text = text_of(tmp_path, metrics, methods)
-    assert text.count("Something quite new (") == 3
-    assert text.count("<h3>More</h3>") == 3
 
 
 def test_a_page_without_floor_or_random_missing_is_still_a_page(metrics, methods, tmp_path):

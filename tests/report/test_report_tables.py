@@ -4,12 +4,12 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from report_results import results
+from report_results import ABSENT, TABLES, blocks, frame, latex, markdown, notes, results
 
 from elision.evaluation.aggregate import FLOOR
 from elision.evaluation.metrics import family as family_of
-from elision.report import tables
-from elision.report.tables import blocks, headline, headlines, number
+from elision.report.headlines import headline, headlines
+from elision.report.text import _latex_text, csv, number
 
 MARK = "checkpoints chosen on the TEST set"
 # Tables of what metrics alone do not hold.
@@ -17,7 +17,9 @@ EMPTY = {"against_published", "cost", "selection", "area", "intervals", "compari
 
 
 def test_a_row_is_the_mean_over_rates_and_then_over_runs(metrics, methods):
-    row = tables.random_missing(results(metrics), methods).set_index(["dataset", "method"]).loc[("sims_data", "steady")]
+    row = (
+        frame("random_missing", results(metrics), methods).set_index(["dataset", "method"]).loc[("sims_data", "steady")]
+    )
     chosen = metrics.query(
         "dataset == 'sims_data' and method == 'steady' and corruption == 'random' and metric == 'f1'"
     )
@@ -28,20 +30,20 @@ def test_a_row_is_the_mean_over_rates_and_then_over_runs(metrics, methods):
 
 
 def test_methods_stand_in_the_order_given_and_the_floor_last(metrics):
-    for name, table in tables.TABLES.items():
+    for name, table in TABLES.items():
         shown = table(results(metrics), [FLOOR, "steady", "brittle_one"])["method"].unique()
         assert name in EMPTY or list(shown) == ["steady", "brittle_one", FLOOR]
-    assert list(tables.random_missing(results(metrics), ["steady"])["method"].unique()) == ["steady", FLOOR]
+    assert list(frame("random_missing", results(metrics), ["steady"])["method"].unique()) == ["steady", FLOOR]
 
 
 def test_metrics_of_the_other_family_are_empty(metrics, methods):
-    table = tables.random_missing(results(metrics), methods).set_index("dataset")
+    table = frame("random_missing", results(metrics), methods).set_index("dataset")
     assert table.loc["mosi_data", ["acc2_mean", "f1_mean", "acc3_mean"]].isna().all(axis=None)
     assert table.loc["sims_data", ["acc7_mean", "f1_negpos_mean"]].isna().all(axis=None)
 
 
 def test_per_rate_has_a_row_per_method_and_rate(metrics, methods):
-    table = tables.per_rate(results(metrics), methods)
+    table = frame("per_rate", results(metrics), methods)
     assert len(table) == 3 * 3 * 10
     row = table.query("dataset == 'mosi_data' and method == 'steady' and level == 0.3").iloc[0]
     chosen = metrics.query("dataset == 'mosi_data' and method == 'steady' and corruption == 'random' and level == 0.3")
@@ -49,30 +51,30 @@ def test_per_rate_has_a_row_per_method_and_rate(metrics, methods):
 
 
 def test_absent_has_the_complete_data_six_sets_and_their_mean(metrics, methods):
-    table = tables.absent(results(metrics), methods).query("dataset == 'mosi_data' and method == 'steady'")
-    assert list(table["absent"]) == ["none", *tables.ABSENT, "mean"]
+    table = frame("absent", results(metrics), methods).query("dataset == 'mosi_data' and method == 'steady'")
+    assert list(table["absent"]) == ["none", *ABSENT, "mean"]
     by_set = table.set_index("absent")["acc7_mean"]
-    assert by_set["mean"] == pytest.approx(by_set[tables.ABSENT].mean())
+    assert by_set["mean"] == pytest.approx(by_set[ABSENT].mean())
     assert table.set_index("absent").loc["mean", "conditions"] == 6
 
 
 def test_tables_carry_the_share_of_the_most_frequent_class(metrics, methods):
-    table = tables.per_rate(results(metrics), methods).query("dataset == 'mosi_data' and method == 'brittle_one'")
+    table = frame("per_rate", results(metrics), methods).query("dataset == 'mosi_data' and method == 'brittle_one'")
     shares = table.set_index("level")["majority_share_7_mean"]
     assert (shares[shares.index >= 0.7] == 1).all()
     assert (shares[shares.index < 0.7] < 1).all()
 
 
 def test_csv_has_full_precision_and_means_apart_from_deviations(metrics, methods):
-    for make in tables.TABLES.values():
+    for make in TABLES.values():
         table = make(results(metrics), methods)
-        read = pd.read_csv(io.StringIO(tables.csv(table)), float_precision="round_trip")
+        read = pd.read_csv(io.StringIO(csv(table)), float_precision="round_trip")
         pd.testing.assert_frame_equal(read, table, check_exact=True, check_dtype=False)
         assert table.empty or all(read[c].dtype.kind == "f" for c in read if c.endswith(("_mean", "_std")))
 
 
 def test_best_and_second_are_of_the_printed_values_without_the_floor(metrics, methods):
-    frame = pd.DataFrame(
+    table = pd.DataFrame(
         {
             "dataset": "d",
             "family": "sims",
@@ -82,7 +84,7 @@ def test_best_and_second_are_of_the_printed_values_without_the_floor(metrics, me
         }
     )
     empty = {f"{m}_{k}": np.nan for m in family_of("sims").reported for k in ("mean", "std")}
-    block = blocks(frame.assign(**{name: nan for name, nan in empty.items() if name not in frame}))[0]
+    block = blocks("random_missing", table.assign(**{name: nan for name, nan in empty.items() if name not in table}))[0]
     at = {name.split(" ")[0]: i for i, name in enumerate(block.columns)}
     cells = dict(block.rows)
     assert [cells[m][at["F1"]].rank for m in ("a", "b", "c", "e", FLOOR)] == [1, 1, 0, 2, 0]
@@ -110,8 +112,8 @@ def markdown_tables(text):
 
 
 def test_markdown_shows_each_number_with_its_deviation(metrics, methods):
-    table = tables.random_missing(results(metrics), methods)
-    grids = markdown_tables(tables.markdown(table, "random_missing"))
+    table = frame("random_missing", results(metrics), methods)
+    grids = markdown_tables(markdown(table, "random_missing"))
     assert len(grids) == 3
     for (_, rows), grid in zip(table.groupby("dataset"), grids, strict=True):
         head, _, *body = grid
@@ -128,8 +130,8 @@ def test_markdown_shows_each_number_with_its_deviation(metrics, methods):
 
 
 def test_one_run_has_no_plus_minus(single, methods):
-    for name, make in tables.TABLES.items():
-        for write in (tables.markdown, tables.latex):
+    for name, make in TABLES.items():
+        for write in (markdown, latex):
             table = make(results(single), methods)
             text = write(table, name)
             assert "±" not in text
@@ -138,20 +140,20 @@ def test_one_run_has_no_plus_minus(single, methods):
 
 
 def test_an_undefined_correlation_is_a_dash_with_a_note(metrics, methods):
-    table = tables.random_missing(results(metrics), methods)
-    text = tables.markdown(table, "random_missing")
+    table = frame("random_missing", results(metrics), methods)
+    text = markdown(table, "random_missing")
     assert re.search(r"^\| brittle_one .*\| +– \|", text, re.M)
     assert "undefined" in text
     assert "brittle_one 6" in text  # 3 rates, 2 runs
-    assert re.search(r"^brittle\\_one & .*& -- &", tables.latex(table, "random_missing"), re.M)
-    steady = tables.random_missing(results(metrics[metrics["method"] == "steady"]), methods)
-    assert "undefined" not in tables.markdown(steady, "random_missing")
+    assert re.search(r"^brittle\\_one & .*& -- &", latex(table, "random_missing"), re.M)
+    steady = frame("random_missing", results(metrics[metrics["method"] == "steady"]), methods)
+    assert "undefined" not in markdown(steady, "random_missing")
 
 
 def test_latex_is_balanced_with_the_same_number_of_cells_in_each_row(metrics, methods):
-    for name, make in tables.TABLES.items():
+    for name, make in TABLES.items():
         table = make(results(metrics), methods)
-        text = tables.latex(table, name)
+        text = latex(table, name)
         bare = re.sub(r"\\[{}]", "", text)
         assert bare.count("{") == bare.count("}")
         assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == table["dataset"].nunique()
@@ -164,32 +166,32 @@ def test_latex_is_balanced_with_the_same_number_of_cells_in_each_row(metrics, me
 
 
 def test_latex_escapes_every_special_sign():
-    assert tables._latex_text(r"a_b&c%d#e$f{g}h~i^j\k") == (
+    assert _latex_text(r"a_b&c%d#e$f{g}h~i^j\k") == (
         r"a\_b\&c\%d\#e\$f\{g\}h\textasciitilde{}i\textasciicircum{}j\textbackslash{}k"
     )
 
 
 def test_tables_of_checkpoints_chosen_on_test_say_so(metrics_on_test, metrics, methods):
-    for name, make in tables.TABLES.items():
+    for name, make in TABLES.items():
         table = make(results(metrics_on_test), methods)
         if name in EMPTY - {"selection"}:
             continue
         assert name == "selection" or (table["checkpoints"] == "TEST").all()
-        assert MARK in tables.markdown(table, name).replace("Checkpoints", "checkpoints")
-        assert tables.latex(table, name).count(rf"\textbf{{{MARK}}}") == table["dataset"].nunique()
+        assert MARK in markdown(table, name).replace("Checkpoints", "checkpoints")
+        assert latex(table, name).count(rf"\textbf{{{MARK}}}") == table["dataset"].nunique()
         valid = make(results(metrics), methods)
         assert (valid["checkpoints"] == "valid").all()
-        assert "TEST" not in tables.markdown(valid, name) + tables.latex(valid, name)
+        assert "TEST" not in markdown(valid, name) + latex(valid, name)
     assert MARK in headline(metrics_on_test)
     assert MARK not in headline(metrics)
 
 
 def test_conditions_that_were_not_evaluated_give_an_empty_table_that_says_so(metrics, methods):
     only_absent = metrics[metrics["corruption"] == "absent"]
-    table = tables.random_missing(results(only_absent), methods)
+    table = frame("random_missing", results(only_absent), methods)
     assert table.empty
-    assert "No such condition" in tables.markdown(table, "random_missing")
-    assert "% No such condition" in tables.latex(table, "random_missing")
+    assert "No such condition" in markdown(table, "random_missing")
+    assert "% No such condition" in latex(table, "random_missing")
     assert "emotion_data: mean over 6 incomplete cases" in headline(only_absent)
     complete = only_absent[only_absent["modalities"] == ""]
     assert headline(complete) == "Nothing was evaluated under incomplete data."
@@ -220,7 +222,7 @@ def test_without_a_floor_there_is_no_comparison_with_it(metrics):
 
 def test_scores_are_not_changed_by_classes_beside_them(metrics, methods):
     scores = metrics[metrics["dataset"] != "emotion_data"]
-    for make in (tables.random_missing, tables.per_rate, tables.absent):
+    for make in (TABLES[name] for name in ("random_missing", "per_rate", "absent")):
         alone, beside = make(results(scores), methods), make(results(metrics), methods)
         beside = beside[beside["dataset"] != "emotion_data"].reset_index(drop=True)
         pd.testing.assert_frame_equal(beside[alone.columns], alone, check_exact=True)
@@ -228,20 +230,20 @@ def test_scores_are_not_changed_by_classes_beside_them(metrics, methods):
 
 
 def test_classes_have_their_metrics_with_the_share_of_one_class(metrics, methods):
-    rows = tables.random_missing(results(metrics), methods).query("dataset == 'emotion_data'")
-    (block,) = blocks(rows)
+    rows = frame("random_missing", results(metrics), methods).query("dataset == 'emotion_data'")
+    (block,) = blocks("random_missing", rows)
     assert block.columns == ["WA ↑", "UA ↑", "F1 weighted ↑", "F1 macro ↑", "One-class share", "Entropy ratio"]
     assert [cell.text for cell in dict(block.rows)[FLOOR][-2:]] == ["100.00 ± 0.00", "0.000 ± 0.000"]
     assert dict(block.rows)[FLOOR][1].text == "25.00 ± 0.00"
 
 
 def test_the_mean_row_of_absent_classes_is_the_mean_of_the_six_cases(metrics, methods):
-    table = tables.absent(results(metrics), methods).query("dataset == 'emotion_data'")
+    table = frame("absent", results(metrics), methods).query("dataset == 'emotion_data'")
     for _, rows in table.groupby("method"):
         cases = rows.set_index("absent")
-        assert list(cases.index) == ["none", *tables.ABSENT, "mean"]
+        assert list(cases.index) == ["none", *ABSENT, "mean"]
         for column in [name for name in cases if name.endswith("_mean") and cases[name].notna().any()]:
-            assert cases.loc["mean", column] == pytest.approx(cases.loc[tables.ABSENT, column].mean())
+            assert cases.loc["mean", column] == pytest.approx(cases.loc[ABSENT, column].mean())
 
 
 # Rows of HRLF in Tables 1 and 2 of its paper, in percent: what is left is l, a, v, la, lv, av; their average; and lav.
@@ -274,7 +276,7 @@ def test_the_mean_over_absent_modalities_is_the_average_of_published_tables(fami
     )
     metrics = metrics.assign(checkpoint="valid", metric=name)
     classes = family.startswith("emotion")
-    table = (tables.per_class if classes else tables.absent)(results(metrics), ["hrlf"])
+    table = frame("per_class" if classes else "absent", results(metrics), ["hrlf"])
     row = table.set_index("condition" if classes else "absent").loc["mean"]
     # As many decimals as are printed there; what is printed has been rounded before it was averaged.
     assert 100 * row[f"{name}_mean"] == pytest.approx(average, abs=0.051 if classes else 0.0051)
@@ -282,19 +284,19 @@ def test_the_mean_over_absent_modalities_is_the_average_of_published_tables(fami
 
 
 def test_absent_and_random_missing_combined_have_a_row_per_set_and_rate(metrics, methods):
-    table = tables.combined(results(metrics), methods)
+    table = frame("combined", results(metrics), methods)
     cases = table.query("method == 'steady' and level == 0.2").set_index("absent")
-    assert list(cases.index) == [*tables.ABSENT, "mean"]
+    assert list(cases.index) == [*ABSENT, "mean"]
     assert cases.loc["mean", "wa_mean"] == pytest.approx(cases["wa_mean"].iloc[:6].mean())
-    shown = blocks(table)
+    shown = blocks("combined", table)
     assert shown[0].title == "text absent: WA ↑" and shown[0].columns == ["r = 0.2", "r = 0.8"]
     assert shown[-1].title.startswith("mean over the 6 sets of absent modalities: ")
-    single = tables.per_class(results(metrics), methods)
+    single = frame("per_class", results(metrics), methods)
     assert single.query("method == 'steady' and condition == 'combined'")["conditions"].tolist() == [12]
 
 
 def test_noise_has_a_row_per_kind_intensity_and_set_and_their_mean(metrics, methods):
-    table = tables.noise(results(metrics), methods)
+    table = frame("noise", results(metrics), methods)
     assert len(table) == 3 * 2 * 2 * (2 + 1)
     cases = table.query("method == 'steady' and noise == 'impulse' and intensity == 20").set_index("noisy")
     assert list(cases.index) == ["text", "audio", "mean"]
@@ -303,21 +305,21 @@ def test_noise_has_a_row_per_kind_intensity_and_set_and_their_mean(metrics, meth
 
 
 def test_text_of_noise_shows_the_means_a_block_per_kind_and_metric(metrics, methods):
-    table = tables.noise(results(metrics), methods)
-    shown = blocks(table)
+    table = frame("noise", results(metrics), methods)
+    shown = blocks("noise", table)
     assert [block.title for block in shown[::6]] == ["Gaussian noise: WA ↑", "Impulse noise: WA ↑"]
     assert {tuple(block.columns) for block in shown} == {("t = 20", "t = 100")}
     means = table.query("method == 'steady' and noise == 'gaussian' and intensity == 100 and noisy == 'mean'")
     assert dict(shown[0].rows)["steady"][1].value == means["wa_mean"].iloc[0]
-    assert "Mean over 2 sets of noisy modalities; the csv file has each on its own." in tables.markdown(table, "noise")
+    assert "Mean over 2 sets of noisy modalities; the csv file has each on its own." in markdown(table, "noise")
 
 
 def test_single_classes_have_a_row_per_condition_and_two_metrics_each(metrics, methods):
-    table = tables.per_class(results(metrics), methods)
+    table = frame("per_class", results(metrics), methods)
     assert set(table["dataset"]) == {"emotion_data"}
-    conditions = ["random", "combined", "gaussian", "impulse", "none", *tables.ABSENT, "mean"]
+    conditions = ["random", "combined", "gaussian", "impulse", "none", *ABSENT, "mean"]
     assert list(table.query("method == 'steady'")["condition"]) == conditions
-    shown = blocks(table)
+    shown = blocks("per_class", table)
     assert [block.title for block in shown[:5]] == [
         "random missing, mean over 10 rates",
         "modalities absent and others missing at random, mean over 12 conditions",
@@ -336,7 +338,7 @@ def test_single_classes_have_a_row_per_condition_and_two_metrics_each(metrics, m
 
 
 def test_pooled_has_the_metrics_of_all_folds_together_over_seeds(metrics, methods):
-    table = tables.pooled(results(metrics), methods)
+    table = frame("pooled", results(metrics), methods)
     assert set(table["dataset"]) == {"emotion_data"}
     row = table.query("method == 'steady' and condition == 'text'").iloc[0]
     chosen = metrics.query("method == 'steady' and modalities == 'text' and corruption == 'absent' and metric == 'ua'")
@@ -347,30 +349,30 @@ def test_pooled_has_the_metrics_of_all_folds_together_over_seeds(metrics, method
 
 
 def test_tables_say_what_deviations_are_over(metrics, single, single_seed, methods):
-    def text(source, dataset):
-        table = tables.random_missing(results(source), methods)
-        return " ".join(tables.notes(table[table["dataset"] == dataset]))
+    def told(source, dataset):
+        table = frame("random_missing", results(source), methods)
+        return " ".join(notes("random_missing", table[table["dataset"] == dataset]))
 
-    assert "over 2 seeds, each the mean over its 2 folds." in text(metrics, "emotion_data")
-    assert "over 2 seeds." in text(metrics, "mosi_data")
-    assert "over 2 folds of one seed." in text(single_seed, "emotion_data")
-    assert "One run, so no standard deviation." in text(single, "mosi_data")
-    pooled = tables.notes(tables.pooled(results(single_seed), methods))
+    assert "over 2 seeds, each the mean over its 2 folds." in told(metrics, "emotion_data")
+    assert "over 2 seeds." in told(metrics, "mosi_data")
+    assert "over 2 folds of one seed." in told(single_seed, "emotion_data")
+    assert "One run, so no standard deviation." in told(single, "mosi_data")
+    pooled = notes("pooled", frame("pooled", results(single_seed), methods))
     assert "One run, so no standard deviation." in pooled
 
 
 def test_without_classes_or_folds_their_tables_say_so(single, methods):
     for name, sentence in (("per_class", "No dataset has classes."), ("pooled", "No dataset has folds.")):
-        table = tables.TABLES[name](results(single), methods)
+        table = TABLES[name](results(single), methods)
         assert table.empty
-        assert sentence in tables.markdown(table, name)
-        assert f"% {sentence}" in tables.latex(table, name)
-        assert tables.csv(table).startswith("dataset,family,method,condition,")
+        assert sentence in markdown(table, name)
+        assert f"% {sentence}" in latex(table, name)
+        assert csv(table).startswith("dataset,family,method,condition,")
 
 
 def test_the_ranking_of_classes_is_by_weighted_f1_with_the_recall_beside_it(metrics):
     ranked = headlines(metrics).query("dataset == 'emotion_data'").set_index("method")
-    table = tables.random_missing(results(metrics), ["steady", "brittle_one"]).query("dataset == 'emotion_data'")
+    table = frame("random_missing", results(metrics), ["steady", "brittle_one"]).query("dataset == 'emotion_data'")
     table = table.set_index("method")
     assert list(ranked["f1"]) == list(table.loc[ranked.index, "f1_weighted_mean"])
     assert list(ranked["second"]) == list(table.loc[ranked.index, "ua_mean"])
@@ -380,7 +382,7 @@ def test_the_ranking_of_classes_is_by_weighted_f1_with_the_recall_beside_it(metr
 
 
 def test_what_choosing_on_test_adds_is_a_difference_within_each_run(metrics_on_test, methods):
-    table = tables.selection(results(metrics_on_test), methods).set_index(["dataset", "method", "chosen"])
+    table = frame("selection", results(metrics_on_test), methods).set_index(["dataset", "method", "chosen"])
     chosen = metrics_on_test.query(
         "dataset == 'mosi_data' and method == 'steady' and corruption == 'random' and metric == 'corr'"
     )
@@ -391,7 +393,9 @@ def test_what_choosing_on_test_adds_is_a_difference_within_each_run(metrics_on_t
     assert row.loc["difference", "corr_mean"] == pytest.approx((runs["mae"] - runs["valid"]).mean())
     assert row.loc["difference", "corr_std"] == pytest.approx((runs["mae"] - runs["valid"]).std(ddof=1))
     assert row["checkpoints"].to_dict() == {"validation": "valid", "TEST": "TEST", "difference": "TEST"}
-    last = [cells[-1] for block in blocks(table.loc[["mosi_data"]].reset_index()) for _, cells in block.rows]
+    last = [
+        cells[-1] for block in blocks("selection", table.loc[["mosi_data"]].reset_index()) for _, cells in block.rows
+    ]
     assert {cell.rank for cell in last} == {0}
 
 
@@ -410,31 +414,31 @@ def test_costs_are_means_over_runs_with_stages_after_the_methods_that_start_from
         ("demo", "steady", "seed-2"): record(seconds_per_epoch=3.0, epochs=20),
         ("demo", "not_shown", "seed-1"): record(),
     }
-    table = tables.cost(results(metrics, records=records), [FLOOR, "steady"])
+    table = frame("cost", results(metrics, records=records), [FLOOR, "steady"])
     assert table["method"].tolist() == ["steady", "mmin_teacher", FLOOR]
     row = table.iloc[0]
     assert row["runs"] == 2
     assert row["seconds_mean"] == pytest.approx((2 * 10 + 3 * 20) / 2)
     assert row["seconds_std"] == pytest.approx(np.std([20, 60], ddof=1))
     assert np.isnan(table.iloc[1]["seconds_std"])
-    text = tables.markdown(table, "cost")
+    text = markdown(table, "cost")
     assert "| 2.50 ± 0.71 | 15.0 ± 7.1 | 40.0 ± 28.3 |" in text
     assert "1,234,567 |" in text
     assert "Devices: A GPU; cpu, 1 thread(s)." in text
     assert "differ from run to run" in text
-    assert r"mmin\_teacher & 2.00 & 10.0 & 20.0 & 900 &" in tables.latex(table, "cost")
+    assert r"mmin\_teacher & 2.00 & 10.0 & 20.0 & 900 &" in latex(table, "cost")
 
 
 def test_costs_of_trainings_that_chose_on_test_say_so_and_one_run_has_no_deviation(metrics):
     chosen = record(checkpoints={"valid": {}, "mae": {}})
-    table = tables.cost(results(metrics, records={("demo", "steady", "seed-1"): chosen}), ["steady"])
+    table = frame("cost", results(metrics, records={("demo", "steady", "seed-1"): chosen}), ["steady"])
     assert table["checkpoints"].tolist() == ["TEST"]
-    text = tables.markdown(table, "cost")
+    text = markdown(table, "cost")
     assert MARK in text.replace("Checkpoints", "checkpoints")
     assert "±" not in text and "One run, so no standard deviation." in text
 
 
 def test_without_records_the_table_of_costs_says_so(metrics, methods):
-    table = tables.cost(results(metrics), methods)
-    assert "There is no record of a training." in tables.markdown(table, "cost")
-    assert tables.csv(table).startswith("dataset,method,checkpoints,runs,devices,seconds_per_epoch_mean,")
+    table = frame("cost", results(metrics), methods)
+    assert "There is no record of a training." in markdown(table, "cost")
+    assert csv(table).startswith("dataset,method,checkpoints,runs,devices,seconds_per_epoch_mean,")

@@ -1,7 +1,7 @@
 """Areas under the metrics over the levels of a kind of corruption (AUILC)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from elision.corruption.kind import Kind
 from elision.report.results import Results
@@ -23,6 +23,11 @@ class Area(KindTable):
         super().__init__(kind)
         self.caption = about(kind, f"Area under the metric over the {kind.condition}s (AUILC)")
         self.empty = f"Fewer than two {kind.condition}s were evaluated."
+
+    @classmethod
+    def each(cls) -> list[Self]:
+        """Make one for each kind that is summarised so."""
+        return [table for table in super().each() if "area" in table.kind.summaries]
 
     def frame(self, results: Results, methods: Sequence[str]) -> "pd.DataFrame":
         """See ``certainty.wide``; the columns ``first`` and ``last`` are the levels between which the area lies."""
