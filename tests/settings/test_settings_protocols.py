@@ -10,7 +10,7 @@ from elision.corruption.plan import conditions
 from elision.evaluation.aggregate import aggregate, reported, statistics
 from elision.evaluation.metrics import score
 from elision.settings.params import Params
-from elision.settings.protocols import PROTOCOLS
+from elision.settings.protocols import protocol as protocol_of
 
 PRESENT = ("text", "audio", "vision")
 LENGTHS = np.array([5, 50, 23, 3])
@@ -18,7 +18,7 @@ FOLDS = {"by": "speaker", "count": 3}
 
 
 def params(protocol, *, dataset=None, **sections):
-    folds = {"folds": FOLDS} if PROTOCOLS[protocol].folds else {}
+    folds = {"folds": FOLDS} if protocol_of(protocol).folds else {}
     datasets = {"d": {"source": "demo", **folds, **(dataset or {})}}
     return Params(datasets=datasets, methods=["majority"], protocol=protocol, **sections)
 
@@ -76,7 +76,7 @@ def test_elision_draws_by_sample_and_modality():
 
 def test_lnln_trains_and_selects_as_its_code():
     train = params("lnln").train_for("d")
-    assert (train.corruption, train.redraw, train.validation_rate) == ("lnln", "never", 0.5)
+    assert (train.corruption, train.redraw, train.validation_rate) == ("half_complete", "never", 0.5)
     assert (train.epochs, train.selection) == (200, "test_oracle")
     assert listed("lnln").equals(listed("elision"))
 
@@ -140,7 +140,7 @@ def test_nmer_tests_noise_in_place_of_modalities():
 
 
 def test_hrlf_trains_on_frames_lost_and_modalities_absent_at_once():
-    assert params("hrlf").train_for("d").corruption == "mixed"
+    assert params("hrlf").train_for("d").corruption == "combined"
     found = listed("hrlf")
     assert found[found[0] == "random"][1].tolist() == pytest.approx(np.arange(11) / 10)
     drawn = mixed_rates(seed=1, stream="train 1", ids=list("abc"), present=PRESENT)
