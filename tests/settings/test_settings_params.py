@@ -38,7 +38,7 @@ def test_the_params_of_the_repository_state_the_defaults():
         ({"train": {"epoch": 3}}, r"train\.epoch: unknown key; did you mean epochs\?"),
         (
             {"train": {"corruption": "heavy"}},
-            r"train\.corruption: Input should be 'random', 'absent', 'combined', 'noise', 'burst', 'half_complete' or 'complete' \(found 'heavy'\)",
+            r"train\.corruption: Input should be 'random', .*'half_complete' or 'complete' \(found 'heavy'\)",
         ),
         ({"train": {"epochs": "many"}}, r"train\.epochs: .*integer.*'many'"),
         ({"train": {"device": "gpu"}}, r"train\.device"),
