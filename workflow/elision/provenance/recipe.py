@@ -26,6 +26,7 @@ from elision.settings.params import Params, extracted, needs, retrieves, text_en
 # Modules that carry data and messages but never decide a value in an artifact.
 _PLUMBING = (
     "elision.cli",
+    "elision.datasets._contract",
     "elision.errors",
     "elision.files",
     "elision.progress",

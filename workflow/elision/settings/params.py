@@ -629,9 +629,21 @@ def stage_names() -> list[str]:
     return sorted({stage for method in method_names() for stage in needs(method)})
 
 
+@lru_cache
 def dataset_source(name: str) -> ModuleType:
-    """Import the module of a source."""
-    return importlib.import_module(f"elision.datasets.{name}")
+    """Import the module of a source.
+
+    Raises
+    ------
+    ElisionError
+        If the file is broken, or lacks what a source must have.
+    """
+    try:
+        source = importlib.import_module(f"elision.datasets.{name}")
+    except Exception as error:  # whatever is wrong with a file of the user's own
+        raise ElisionError(f"datasets/{name}.py cannot be imported ({error}); correct the file") from error
+    importlib.import_module("elision.datasets._contract").check_source(source)  # which imports this module
+    return source
 
 
 def user_files(params: Params, dataset: str) -> list[Path]:
