@@ -305,7 +305,7 @@ class Recipes:
         inputs = {"store": self.store(dataset), "alignment": self.align(dataset), **self.starts(dataset, method, run)}
         if train.selection == "test_oracle" and method in self.params.variants:
             inputs["corruptions"] = self.corrupt(dataset)
-        return self._recipe("train", settings, self._code("training.trainer", f"methods.{variant.method}"), **inputs)
+        return self._recipe("train", settings, self._code("training.loop", f"methods.{variant.method}"), **inputs)
 
     def starts(self, dataset: str, method: str, run: str) -> dict[str, dict]:
         """Stages that a run starts from, and the database that it searches."""
