@@ -498,7 +498,9 @@ class Params(Section):
                 corruption, _ = self.corruption_for(name), self.train_for(name)
             except ValidationError as error:
                 lines = explained(error, Corruption if error.title == Corruption.__name__ else Train)
-                raise ValueError("\n".join(f"protocol {which}: {error.title.lower()}.{line}" for line in lines)) from None
+                raise ValueError(
+                    "\n".join(f"protocol {which}: {error.title.lower()}.{line}" for line in lines)
+                ) from None
             if corruption.masks == "shared" and settings.fold_count():
                 raise ValueError(f"masks shared are those of one test split, but dataset {name!r} has folds")
         return self
