@@ -130,3 +130,9 @@ def test_every_pin_of_an_environment_is_that_of_the_constraints():
         assert pins or path.name == "pyfeat.yaml", path
         for name, version in pins:
             assert constraints.get(name, version) == version, f"{path.name}: {name}"
+
+
+def test_a_corpus_of_classes_claims_no_scores(tmp_path):
+    for corpus in ("iemocap", "msp", "mer2024"):
+        with pytest.raises(ValueError, match=f"{corpus} has classes and no scores; write task: classification, or the"):
+            params.Params(datasets={"d": {"source": "clips", "folder": str(tmp_path), "corpus": corpus}}, methods=["tfn"])

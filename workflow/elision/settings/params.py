@@ -174,7 +174,7 @@ class DatasetSettings(Section):
     @property
     def largest_label(self) -> float:
         """Largest absolute score: that of the corpus, unless scores are only cut into classes."""
-        return CORPORA[self.corpus].label_range if self.cuts is None else _LARGEST_SCORE
+        return (CORPORA[self.corpus].label_range if self.cuts is None else None) or _LARGEST_SCORE
 
     def fold_count(self) -> int:
         """Return the number of folds; 0 without folds."""
@@ -491,6 +491,11 @@ class Params(Section):
     @model_validator(mode="after")
     def _check_protocols(self) -> "Params":
         for name, settings in self.datasets.items():
+            if settings.task is TaskKind.REGRESSION and CORPORA[settings.corpus].label_range is None:
+                raise ValueError(
+                    f"datasets.{name}.corpus: {settings.corpus} has classes and no scores; write task: classification, "
+                    "or the corpus that has these scores"
+                )
             which = self.protocol_name(name)
             if self.protocol_of(name).folds and not settings.fold_count():
                 raise ValueError(f"protocol {which} is defined for folds; give dataset {name!r} folds")
