@@ -135,4 +135,6 @@ def test_every_pin_of_an_environment_is_that_of_the_constraints():
 def test_a_corpus_of_classes_claims_no_scores(tmp_path):
     for corpus in ("iemocap", "msp", "mer2024"):
         with pytest.raises(ValueError, match=f"{corpus} has classes and no scores; write task: classification, or the"):
-            params.Params(datasets={"d": {"source": "clips", "folder": str(tmp_path), "corpus": corpus}}, methods=["tfn"])
+            params.Params(
+                datasets={"d": {"source": "clips", "folder": str(tmp_path), "corpus": corpus}}, methods=["tfn"]
+            )

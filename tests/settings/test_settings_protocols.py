@@ -10,7 +10,7 @@ from elision.corruption.plan import conditions
 from elision.evaluation.aggregate import aggregate, reported, statistics
 from elision.evaluation.metrics import score
 from elision.settings.params import Params
-from elision.settings.protocols import names
+from elision.settings.protocols import described, names
 from elision.settings.protocols import protocol as protocol_of
 
 PRESENT = ("text", "audio", "vision")
@@ -268,6 +268,24 @@ def test_names_of_earlier_versions_are_answered_with_those_of_today():
     ):
         with pytest.raises(ValueError, match=message):
             params("elision", **values)
+
+
+def test_what_a_protocol_sets_is_listed(tmp_path):
+    assert described("lnln").splitlines() == [
+        "lnln",
+        "  LNLN, NeurIPS 2024, and its code; all else as in elision",
+        "    corruption.masks: shared",
+        "    train.redraw: never",
+        "    train.validation_rate: 0.5",
+        "    train.epochs: 200",
+        "    train.selection: test_oracle",
+        "    report.decimals.mosi: 4",
+        "    report.swapped_f1: true",
+        "    report.deviation: conditions",
+    ]
+    assert "for cross-validation only" in described("mmin")
+    assert "    corruption.random: [0.5]" in described(written(tmp_path, "source: mine\ncorruption: {random: [0.5]}\n"))
+    assert all(len(line) <= 80 for name in names() for line in described(name).splitlines())
 
 
 @pytest.mark.parametrize("name", names())
