@@ -17,7 +17,7 @@ from elision.methods import build, load, method_names, resolve
 from elision.methods.base import Method
 from elision.methods.layers.text_encoder import TextEncoder
 from elision.task import MODALITIES, OFFICIAL_SPECS, DataSpec
-from elision.training.trainer import fused_optimizers
+from elision.training.loop import fused_optimizers
 
 
 def synthetic_batch(spec: DataSpec, size: int, generator: torch.Generator) -> Batch:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elision.corruption.missing import absent_rates, generator, lnln_rates, missing, mixed_rates, uniforms
+from elision.corruption.missing import absent_rates, generator, half_complete_rates, missing, mixed_rates, uniforms
 from elision.task import MODALITIES
 
 IDS = [f"clip {i}" for i in range(40)]
@@ -71,22 +71,22 @@ def test_the_generator_gives_known_numbers():
 
 
 def test_half_of_the_samples_are_complete_in_each_modality():
-    rates = lnln_rates(seed=3, stream="train 1", ids=IDS)
+    rates = half_complete_rates(seed=3, stream="train 1", ids=IDS)
     assert rates.shape == (40, 3)
     assert ((rates == 0).sum(0) == 20).all()
     assert not np.array_equal(rates[:, 0] == 0, rates[:, 1] == 0)
 
 
 def test_rates_of_incomplete_samples_are_uniform():
-    rates = lnln_rates(seed=3, stream="train 1", ids=[str(i) for i in range(2000)])
+    rates = half_complete_rates(seed=3, stream="train 1", ids=[str(i) for i in range(2000)])
     drawn = np.sort(rates[rates > 0])
     assert np.abs(drawn - np.linspace(0, 1, len(drawn))).max() < 0.04
     assert abs(rates.mean() - 0.25) < 0.02
 
 
 def test_rates_belong_to_the_ids_and_not_to_their_order():
-    rates = lnln_rates(seed=3, stream="train 1", ids=IDS)
-    assert np.array_equal(rates[::-1], lnln_rates(seed=3, stream="train 1", ids=IDS[::-1]))
+    rates = half_complete_rates(seed=3, stream="train 1", ids=IDS)
+    assert np.array_equal(rates[::-1], half_complete_rates(seed=3, stream="train 1", ids=IDS[::-1]))
 
 
 def test_one_of_six_sets_of_modalities_is_absent_for_each_sample():

@@ -23,8 +23,8 @@ def test_all_subsets_of_the_modalities_are_absent_once():
         ("text", "vision"),
         ("audio", "vision"),
     ]
-    assert listed[4].rates().tolist() == [1.0, 1.0, 0.0]
-    assert listed[0].rates().tolist() == [0.0, 0.0, 0.0]
+    assert listed[4].kind.rates(listed[4]).tolist() == [1.0, 1.0, 0.0]
+    assert listed[0].kind.rates(listed[0]).tolist() == [0.0, 0.0, 0.0]
 
 
 def test_a_modality_that_the_dataset_lacks_is_in_no_condition():
@@ -76,7 +76,7 @@ def test_modalities_are_absent_and_the_others_lose_at_a_rate_at_once():
     settings = corruption(random=[0.0], absent=False, combined=[0.3, 1.0])
     listed = [c for c in conditions(settings, ("text", "audio", "vision")) if c.corruption == "combined"]
     assert len(listed) == 2 * 6
-    rates = {(c.level, c.modalities): c.rates().tolist() for c in listed}
+    rates = {(c.level, c.modalities): c.kind.rates(c).tolist() for c in listed}
     assert rates[0.3, ("audio", "vision")] == pytest.approx([0.3, 1.0, 1.0])
     assert rates[0.3, ("text",)] == pytest.approx([1.0, 0.3, 0.3])
     assert rates[1.0, ("text",)] == [1.0, 1.0, 1.0]
@@ -84,10 +84,10 @@ def test_modalities_are_absent_and_the_others_lose_at_a_rate_at_once():
 
 def test_noise_replaces_every_set_of_modalities_that_can_be_absent_at_every_intensity():
     settings = corruption(random=[0.0], absent=False, noise={"kinds": ["gaussian", "impulse"], "intensities": [20, 40]})
-    listed = [c for c in conditions(settings, ("text", "audio", "vision")) if c.noise]
+    listed = [c for c in conditions(settings, ("text", "audio", "vision")) if c.kind.name == "noise"]
     assert len(listed) == 2 * 2 * 6
     assert {c.level for c in listed} == {20.0, 40.0}
-    assert all(set(c.rates().tolist()) == {0.0, 1.0} for c in listed)
+    assert all(set(c.kind.rates(c).tolist()) == {0.0, 1.0} for c in listed)
 
 
 def test_the_test_samples_of_a_fold_lose_the_same_whatever_the_folds(store, tmp_path):
@@ -103,5 +103,5 @@ def test_the_test_samples_of_a_fold_lose_the_same_whatever_the_folds(store, tmp_
             samples.assign(split=samples[f"fold-{fold}"]).drop(columns=["fold-1", "fold-2"]), store.modalities, {}
         )
         _, drawn = draw(alone, corruption())
-        for name, values in plan.of(folded, fold).items():
+        for name, values in plan.shared(folded, fold).items():
             assert np.array_equal(values, drawn[name])

@@ -1,6 +1,5 @@
 """Whatever is in the files of a dataset: it is prepared as the reader promises, or refused and nothing is left."""
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from source_examples import gcnet, mer2024, mmin, mmsa
 
 from elision.datasets._prepare import prepare
 from elision.errors import ElisionError
@@ -29,24 +29,7 @@ def frames(*shape):
 
 
 def _mmsa(folder: Path, protocol: int = 4) -> tuple[dict, Path]:
-    content = {}
-    for split, count in zip(SPLITS, (3, 2, 2), strict=True):
-        bert = np.zeros((count, 3, 5))
-        bert[:, 0] = [101, 2000, 2001, 102, 0]
-        bert[:, 1] = [1, 1, 1, 1, 0]
-        content[split] = {
-            "id": [f"{split}{k}$_$1" for k in range(count)],
-            "raw_text": [f"words {k}" for k in range(count)],
-            "text_bert": bert,
-            "audio": frames(count, 4, 3),
-            "audio_lengths": [4, 3, 2][:count],
-            "vision": frames(count, 2, 2),
-            "vision_lengths": [2] * count,
-            "regression_labels": np.linspace(-1, 1, count).astype(np.float32),
-        }
-    file = folder / "features.pkl"
-    file.write_bytes(pickle.dumps(content, protocol=protocol))
-    return {"source": "mmsa", "file": str(file)}, file
+    return mmsa.make(folder, protocol), folder / "features.pkl"
 
 
 def _mmsa_of_python_2(folder: Path) -> tuple[dict, Path]:
@@ -54,20 +37,7 @@ def _mmsa_of_python_2(folder: Path) -> tuple[dict, Path]:
 
 
 def _gcnet(folder: Path) -> tuple[dict, Path]:
-    dialogues = [f"video{k}" for k in range(5)]
-    ids = {name: [f"{name}_{k}" for k in (1, 2)] for name in dialogues}
-    labels = {name: np.array([-3.0, 2.6], np.float32) for name in dialogues}
-    said = {name: ["", "words"] for name in dialogues}
-    file = folder / "labels.pkl"
-    sets = [set(dialogues[:2]), {dialogues[2]}, set(dialogues[3:])]
-    file.write_bytes(pickle.dumps((ids, labels, said, said, *sets), protocol=2))
-    vectors = folder / "features" / "voices"
-    vectors.mkdir(parents=True)
-    for name in dialogues:
-        for utterance in ids[name]:
-            np.save(vectors / f"{utterance}.npy", frames(5))
-    entry = {"source": "gcnet", "corpus": "mosi", "labels": str(file), "features": str(folder / "features")}
-    return {**entry, "text": None, "vision": None, "audio": "voices"}, file
+    return gcnet.make(folder), folder / "labels.pkl"
 
 
 def _gcnet_vector(folder: Path) -> tuple[dict, Path]:
@@ -76,35 +46,11 @@ def _gcnet_vector(folder: Path) -> tuple[dict, Path]:
 
 
 def _mer2024(folder: Path) -> tuple[dict, Path]:
-    emotions = ("neutral", "angry", "happy", "sad", "worried", "surprise")
-    labelled = {f"sample_{k:03}": {"emo": emotions[k % 6]} for k in range(30)}
-    pool = {f"other_{k:03}": {"emo": "neutral"} for k in range(4)}
-    file = folder / "label-6way.npz"
-    np.savez_compressed(file, train_corpus=labelled, test1_corpus=pool)
-    vectors = folder / "features" / "voices"
-    vectors.mkdir(parents=True)
-    for name in [*labelled, *pool]:
-        np.save(vectors / f"{name}.npy", frames(4))
-    entry = {"source": "mer2024", "labels": str(file), "features": str(folder / "features"), "audio": "voices"}
-    return {**entry, "text": None, "vision": None}, file
+    return mer2024.make(folder), folder / "label-6way.npz"
 
 
 def _mmin(folder: Path) -> tuple[dict, Path]:
-    names = [f"Ses0{k % 5 + 1}F_impro01_F{k:03}" for k in range(12)]
-    for fold in ("1", "2"):
-        for part, of in (("trn", names[:6]), ("val", names[6:9]), ("tst", names[9:])):
-            target = folder / "target" / fold
-            target.mkdir(parents=True, exist_ok=True)
-            np.save(target / f"{part}_int2name.npy", np.array([[name.encode()] for name in of]))
-            np.save(target / f"{part}_label.npy", np.eye(4, dtype=np.float32)[[names.index(n) % 4 for n in of]])
-    for letter, name in (("A", "comparE"), ("V", "denseface"), ("L", "bert_large")):
-        (folder / letter).mkdir()
-        with h5py.File(folder / letter / f"{name}-own.h5", "w") as file:
-            for utterance in names:
-                file[utterance] = frames(3, 4)
-    entry = {"source": "mmin", "root": str(folder), "classes": ["a", "b", "c", "d"], "cross_validation": 2}
-    own = {"text": "bert_large-own", "audio": "comparE-own", "vision": "denseface-own"}
-    return {**entry, **own}, folder / "A" / "comparE-own.h5"
+    return mmin.make(folder), folder / "A" / "comparE-own.h5"
 
 
 def _mmin_labels(folder: Path) -> tuple[dict, Path]:

@@ -5,6 +5,7 @@ import pytest
 from tiny_methods import SPEC, assert_counts, tiny_encoder
 
 import elision.methods
+from elision.corruption.kind import kinds
 from elision.errors import ElisionError
 from elision.methods import build, check, counts, load, method_names, resolve, resolve_variant
 from elision.settings.params import Params, made_for, needs, retrieves, stage_names
@@ -119,8 +120,9 @@ def test_every_wrong_override_is_named_with_what_is_allowed():
     message = str(error.value)
     assert "lnln: learning_rat: unknown hyperparameter; did you mean learning_rate? allowed: epochs" in message
     assert "lnln: epochs: Input should be greater than or equal to 0 (found -3)" in message
-    kinds = "'lnln', 'complete', 'absent', 'mixed' or 'noise'"
-    assert f"lnln: corruption: Input should be {kinds} (found 'some')" in message
+    trained = [repr(name) for name, kind in kinds().items() if kind.training]
+    allowed = f"{', '.join(trained[:-1])} or {trained[-1]}"
+    assert f"lnln: corruption: Input should be {allowed} (found 'some')" in message
 
 
 def test_modalities_must_be_known_and_hold_what_the_method_requires():

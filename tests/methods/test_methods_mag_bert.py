@@ -128,13 +128,13 @@ def test_the_loss_is_the_mean_absolute_error_or_the_cross_entropy_of_classes(bat
     assert method.loss(batch)["sentiment"].item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_one_group_of_adam_holds_the_text_encoder_with_its_embeddings_and_pooler():
+def test_adam_trains_the_text_encoder_with_its_embeddings_and_pooler_like_the_rest():
     method = make("mag_bert")
     (optimizer,) = method.optimizers()
-    (group,) = optimizer.param_groups
     assert type(optimizer) is torch.optim.Adam
-    assert (group["lr"], group["weight_decay"], group["eps"]) == (2e-5, 0.0, 1e-8)
-    held = {id(p) for p in group["params"]}
+    settings = [(group["lr"], group["weight_decay"], group["eps"]) for group in optimizer.param_groups]
+    assert settings == [(2e-5, 0.0, 1e-8)] * 2
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert {id(p) for p in method.encoder.parameters()} < held
     assert id(method.encoder.model.pooler.dense.weight) in held
 

@@ -212,8 +212,8 @@ def test_a_recipe_asked_for_again_is_that_of_fresh_recipes():
 
 def test_the_code_digest_imports_none_of_the_code():
     text = "import sys; from elision.provenance.recipe import code; "
-    text += "code('training.trainer', 'features.audio', 'methods.lnln'); "
-    text += "print(sorted({'torch', 'librosa', 'numba', 'elision.training.trainer'} & set(sys.modules)))"
+    text += "code('training.loop', 'features.audio', 'methods.lnln'); "
+    text += "print(sorted({'torch', 'librosa', 'numba', 'elision.training.loop'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

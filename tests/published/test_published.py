@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from elision import cli
 from elision.evaluation.metrics import family, metric
 from elision.published import AVERAGES, CORPORA, FOLDER, SOURCES, WHERE, check, errata, load, matching
-from elision.settings.protocols import PROTOCOLS
+from elision.settings.protocols import names
 from elision.task import MODALITIES
 
 KEY = list(WHERE)
@@ -64,7 +64,7 @@ def test_every_number_has_a_place_of_its_own(numbers):
 
 def test_the_names_are_those_of_our_metrics(numbers):
     assert set(numbers["dataset"]) <= set(CORPORA)
-    assert set(numbers["protocol"]) <= set(PROTOCOLS)
+    assert set(numbers["protocol"]) <= set(names())
     assert set(numbers["source"]) == set(SOURCES)
     for name, corpus in numbers[["metric", "dataset"]].drop_duplicates().itertuples(index=False):
         assert metric(name)

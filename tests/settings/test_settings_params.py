@@ -38,7 +38,7 @@ def test_the_params_of_the_repository_state_the_defaults():
         ({"train": {"epoch": 3}}, r"train\.epoch: unknown key; did you mean epochs\?"),
         (
             {"train": {"corruption": "heavy"}},
-            r"train\.corruption: Input should be 'lnln', 'complete', 'absent', 'mixed' or 'noise' \(found 'heavy'\)",
+            r"train\.corruption: Input should be 'random', .*'half_complete' or 'complete' \(found 'heavy'\)",
         ),
         ({"train": {"epochs": "many"}}, r"train\.epochs: .*integer.*'many'"),
         ({"train": {"device": "gpu"}}, r"train\.device"),
@@ -130,3 +130,11 @@ def test_every_pin_of_an_environment_is_that_of_the_constraints():
         assert pins or path.name == "pyfeat.yaml", path
         for name, version in pins:
             assert constraints.get(name, version) == version, f"{path.name}: {name}"
+
+
+def test_a_corpus_of_classes_claims_no_scores(tmp_path):
+    for corpus in ("iemocap", "msp", "mer2024"):
+        with pytest.raises(ValueError, match=f"{corpus} has classes and no scores; write task: classification, or the"):
+            params.Params(
+                datasets={"d": {"source": "clips", "folder": str(tmp_path), "corpus": corpus}}, methods=["tfn"]
+            )

@@ -10,7 +10,8 @@ from elision.corruption.plan import conditions
 from elision.evaluation.aggregate import aggregate, reported, statistics
 from elision.evaluation.metrics import score
 from elision.settings.params import Params
-from elision.settings.protocols import PROTOCOLS
+from elision.settings.protocols import described, names
+from elision.settings.protocols import protocol as protocol_of
 
 PRESENT = ("text", "audio", "vision")
 LENGTHS = np.array([5, 50, 23, 3])
@@ -18,7 +19,7 @@ FOLDS = {"by": "speaker", "count": 3}
 
 
 def params(protocol, *, dataset=None, **sections):
-    folds = {"folds": FOLDS} if PROTOCOLS[protocol].folds else {}
+    folds = {"folds": FOLDS} if protocol_of(protocol).folds else {}
     datasets = {"d": {"source": "demo", **folds, **(dataset or {})}}
     return Params(datasets=datasets, methods=["majority"], protocol=protocol, **sections)
 
@@ -76,7 +77,7 @@ def test_elision_draws_by_sample_and_modality():
 
 def test_lnln_trains_and_selects_as_its_code():
     train = params("lnln").train_for("d")
-    assert (train.corruption, train.redraw, train.validation_rate) == ("lnln", "never", 0.5)
+    assert (train.corruption, train.redraw, train.validation_rate) == ("half_complete", "never", 0.5)
     assert (train.epochs, train.selection) == (200, "test_oracle")
     assert listed("lnln").equals(listed("elision"))
 
@@ -140,7 +141,7 @@ def test_nmer_tests_noise_in_place_of_modalities():
 
 
 def test_hrlf_trains_on_frames_lost_and_modalities_absent_at_once():
-    assert params("hrlf").train_for("d").corruption == "mixed"
+    assert params("hrlf").train_for("d").corruption == "combined"
     found = listed("hrlf")
     assert found[found[0] == "random"][1].tolist() == pytest.approx(np.arange(11) / 10)
     drawn = mixed_rates(seed=1, stream="train 1", ids=list("abc"), present=PRESENT)
@@ -196,3 +197,100 @@ def test_lnln_averages_the_deviations_of_the_rates_and_elision_deviates_the_aver
     assert found["lnln"]["std"] == pytest.approx(mae.std(ddof=1).mean(), abs=1e-4)
     assert found["elision"]["std"] == pytest.approx(mae.mean(axis=1).std(ddof=1))
     assert found["lnln"]["mean"] == pytest.approx(found["elision"]["mean"], abs=1e-4)
+
+
+def chosen(protocol):
+    return Params(datasets={"d": {"source": "demo"}}, methods=["majority"], protocol=protocol)
+
+
+def written(folder, text, name="mine.yaml"):
+    path = folder / name
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_protocol_is_a_file_of_the_users_own(tmp_path):
+    path = written(
+        tmp_path,
+        "source: mine\ncorruption: {random: [0.5], burst: {rates: [0.2], length: 7}, noise: {schedule: linear}}\n"
+        "train: {corruption: burst, epochs: 3}\nreport: {decimals: {mosi: 2}, deviation: conditions}\n",
+    )
+    found = params(path)
+    corruption, train = found.corruption_for("d"), found.train_for("d")
+    assert (corruption.random, corruption.burst.rates, corruption.burst.length) == ([0.5], [0.2], 7)
+    assert corruption.noise.schedule == "linear"
+    assert (train.corruption, train.epochs) == ("burst", 3)
+    # What the file leaves open is as in elision.yaml.
+    assert (corruption.absent, corruption.masks, train.selection, train.redraw) == (
+        True,
+        "per_sample",
+        "valid",
+        "epoch",
+    )
+    assert found.protocol_text("d") == path
+    assert score(np.array([0.123]), np.array([0.0]), "mosi", protocol=path)["mae"] == 0.12
+    wins = params(path, corruption={"burst": {"length": 20}}, train={"epochs": 9})
+    assert wins.corruption_for("d").burst.rates == [0.2]
+    assert wins.protocol_text("d") == f"{path} (corruption.burst.length: 20, train.epochs: 9)"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("source: x\ntrain: {epoch: 3}\n", r"train.*epoch: unknown key; did you mean epochs\?"),
+        ("source: x\ncorruption: {burst: {lenght: 3}}\n", r"burst\.lenght: unknown key; did you mean length\?"),
+        ("source: x\ntrain: {corruption: lnln}\n", "lnln is now called half_complete; write half_complete"),
+        ("source: x\nreports: {}\n", r"reports: unknown key; did you mean report\?"),
+        ("source: x\nreport: {deviation: none}\n", r"report\.deviation: Input should be 'means' or 'conditions'"),
+        ("train: {}\n", "source: Field required"),
+        ("[1]\n", "should be a valid dictionary"),
+        ("a: b: c\n", "mine.yaml"),
+    ],
+)
+def test_a_wrong_protocol_is_told_with_its_file(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        chosen(written(tmp_path, text))
+    assert "mine.yaml" in str(caught.value)
+
+
+def test_a_protocol_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(ValueError, match=r"nothing\.yaml: no such file; give one of elision, hrlf, lnln"):
+        chosen(str(tmp_path / "nothing.yaml"))
+    with pytest.raises(ValueError, match=r"unknown protocol 'lnl'; did you mean lnln\?"):
+        chosen("lnl")
+
+
+def test_names_of_earlier_versions_are_answered_with_those_of_today():
+    for values, message in (
+        ({"train": {"corruption": "mixed"}}, "mixed is now called combined; write combined"),
+        ({"corruption": {"masks": "lnln"}}, "lnln is now called shared; write shared"),
+        ({"corruption": {"masks": "keyed"}}, "keyed is now called per_sample; write per_sample"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            params("elision", **values)
+
+
+def test_what_a_protocol_sets_is_listed(tmp_path):
+    assert described("lnln").splitlines() == [
+        "lnln",
+        "  LNLN, NeurIPS 2024, and its code; all else as in elision",
+        "    corruption.masks: shared",
+        "    train.redraw: never",
+        "    train.validation_rate: 0.5",
+        "    train.epochs: 200",
+        "    train.selection: test_oracle",
+        "    report.decimals.mosi: 4",
+        "    report.swapped_f1: true",
+        "    report.deviation: conditions",
+    ]
+    assert "for cross-validation only" in described("mmin")
+    assert "    corruption.random: [0.5]" in described(written(tmp_path, "source: mine\ncorruption: {random: [0.5]}\n"))
+    assert all(len(line) <= 80 for name in names() for line in described(name).splitlines())
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_protocol_says_whose_it_is_and_sets_what_exists(name):
+    found = params(name)
+    assert protocol_of(name).source
+    assert found.corruption_for("d").masks and found.train_for("d").corruption
+    assert found.protocol_text("d") == name

@@ -2,19 +2,21 @@ import numpy as np
 import pytest
 import torch
 
+from elision.corruption.kind import Condition, Draw, Drawn, kinds
+from elision.corruption.kinds.noise import Setting
 from elision.features.align import spread
 from elision.methods import build, resolve
+from elision.methods.base import TrainingHyperparameters
 from elision.methods.layers.text_encoder import StubEncoder
-from elision.settings.params import NoiseSettings
 from elision.store import Sequences, Store
 from elision.training.data import Mixture, Scale, SplitData, View, scales, spec
 
 ALL = torch.arange(12)
 FRAMES = ("audio", "vision")
-HALF = {"rates": np.full(3, 0.5, np.float32)}
+HALF = np.full(3, 0.5, np.float32)
 
 
-LNLN = Mixture("lnln")
+LNLN = Mixture("half_complete")
 
 
 def split(store, name="train", scales=None, spans=None, **seen):
@@ -63,7 +65,7 @@ def test_observed_is_a_subset_of_valid_and_missing_frames_are_zeros(store):
 
 def test_missing_tokens_are_unknown_and_the_ends_stay(store):
     data = split(store)
-    corrupted = data.corruption(rates=np.ones(3, np.float32), uniform=_uniforms(data))
+    corrupted = data.corrupted(Drawn(np.ones(3, np.float32), _uniforms(data)))
     text = data.batch(torch.tensor([0]), corrupted).text
     length = int(text.lengths[0])
     assert text.values[0, :length].tolist() == [101, *[100] * (length - 2), 102]
@@ -162,7 +164,7 @@ def test_a_token_has_the_mean_of_its_frames(store):
 def test_frames_are_lost_before_they_are_averaged(store):
     spans, offsets = _spans(store), store.modalities["text"].offsets
     plain, data = split(store), split(store, alignment="words", spans=spans)
-    corrupted = data.corruption(**HALF, uniform=_uniforms(data))
+    corrupted = data.corrupted(Drawn(HALF, _uniforms(data)))
     before, after = plain.batch(ALL, corrupted, with_clean=True), data.batch(ALL, corrupted, with_clean=True)
     for name in FRAMES:
         for batch, aligned in ((before, after), (before.clean, after.clean)):
@@ -184,7 +186,7 @@ def test_frames_are_lost_before_they_are_averaged(store):
 @pytest.mark.parametrize("alignment", ["words", "pooled"])
 def test_an_aligned_sample_is_the_same_to_the_bit_in_every_batch(store, alignment):
     data = split(store, alignment=alignment, spans=_spans(store))
-    corrupted = data.corruption(**HALF, uniform=_uniforms(data))
+    corrupted = data.corrupted(Drawn(HALF, _uniforms(data)))
     whole = data.batch(ALL, corrupted)
     for index in ([7], [3, 7, 0], [7, 7]):
         batch = data.batch(torch.tensor(index), corrupted)
@@ -218,7 +220,7 @@ def test_pooling_averages_equal_parts_of_the_padded_sequence(store, tokens, pool
     text = Sequences.of(store.modalities["text"], store.modalities["text"].header)
     store = Store(store.samples, {**store.modalities, "text": text}, store.provenance)
     plain, data = split(store), split(store, alignment="pooled")
-    corrupted = data.corruption(**HALF, uniform=_uniforms(data))
+    corrupted = data.corrupted(Drawn(HALF, _uniforms(data)))
     before, after = plain.batch(ALL, corrupted), data.batch(ALL, corrupted)
     for name in FRAMES:
         frames, pooled = getattr(before, name), getattr(after, name)
@@ -251,7 +253,7 @@ def test_an_absent_modality_has_the_length_of_the_text(store, alignment):
     for gone in ("audio", "vision", "text"):
         seen = tuple(name for name in ("text", "audio", "vision") if name != gone)
         data = split(store, alignment=alignment, spans=spans, modalities=seen)
-        batch = data.batch(ALL, data.corruption(**HALF, uniform=_uniforms(data)))
+        batch = data.batch(ALL, data.corrupted(Drawn(HALF, _uniforms(data))))
         absent, present = getattr(batch, gone), getattr(batch, "vision" if gone == "audio" else "audio")
         assert absent.values.shape == ((12, 9) if gone == "text" else (12, 9, 1))
         assert not absent.values.any()
@@ -305,7 +307,7 @@ def test_text_vectors_of_an_absent_text_are_zero_to_the_ends(store):
     rates = np.array([1, 0, 0], np.float32)
     for seen, lost in (("vectors", True), ("tokens", False)):
         data = split(store, reads_text=seen)
-        text = data.batch(ALL, data.corruption(rates=rates, uniform=_uniforms(data))).text
+        text = data.batch(ALL, data.corrupted(Drawn(rates, _uniforms(data)))).text
         assert text.observed.any().item() != lost
         assert not (lost and text.values.any())
 
@@ -330,8 +332,8 @@ def absent(data, stream):
 
 def test_noise_stands_where_a_modality_is_absent_and_keeps_it_observed(store):
     data = split(with_vectors(store), reads_text="vectors")
-    settings = NoiseSettings()
-    noise = Mixture("noise", "gaussian", 40, settings)
+    settings = Setting()
+    noise = Mixture("noise", settings, TrainingHyperparameters(noise="gaussian", intensity=40))
     batch = data.batch(ALL, data.training_corruption(noise, seed=1, stream="train 1"), with_clean=True)
     zeros = data.batch(ALL, absent(data, "train 1"))
     assert torch.equal(batch.rate, zeros.rate)
@@ -345,21 +347,25 @@ def test_noise_stands_where_a_modality_is_absent_and_keeps_it_observed(store):
 
 
 def test_noise_of_a_sample_depends_on_nothing_but_the_sample(store):
-    data = split(store)
-    arguments = {"intensity": 40, "rates": np.ones(3, np.float32), "seed": 1, "stream": "test"}
-    field = data.noise("gaussian", settings=NoiseSettings(), **arguments)["audio"]
-    again = split(store).noise("gaussian", settings=NoiseSettings(), **arguments)["audio"]
-    assert torch.equal(field.values, again.values) and torch.equal(field.left, again.left)
-    assert len(field.left.unique()) > 3
-    shared = data.noise("gaussian", settings=NoiseSettings(t_per_batch=True), **arguments)["audio"]
+    data, kind = split(store), kinds()["noise"]
+    condition = Condition("gaussian", 40.0, ("text", "audio", "vision"))
+
+    def field(of, **settings):
+        drawn = kind.test(condition, of.samples, Draw(1, "test"), {}, Setting(**settings))
+        return of.corrupted(drawn).noise["audio"]
+
+    first, again = field(data), field(split(store))
+    assert torch.equal(first.values, again.values) and torch.equal(first.left, again.left)
+    assert len(first.left.unique()) > 3
+    shared = field(data, t_per_batch=True)
     signal, index = torch.zeros(3, 9, 4), torch.tensor([4, 2, 0])
     flat = torch.zeros(3, 9, dtype=torch.long)
-    torch.testing.assert_close(shared.mix(signal, index, flat), field.mix(signal, index[:1].expand(3), flat))
+    torch.testing.assert_close(shared.mix(signal, index, flat), first.mix(signal, index[:1].expand(3), flat))
 
 
 def test_noise_of_token_ids_is_unknown_tokens(store):
     data = split(store)
-    mixture = Mixture("noise", "impulse", 20, NoiseSettings())
+    mixture = Mixture("noise", Setting(), TrainingHyperparameters(noise="impulse", intensity=20))
     batch = data.batch(ALL, data.training_corruption(mixture, seed=1, stream="train 1"))
     gone = batch.rate[:, 0] == 1
     assert gone.any()
@@ -369,7 +375,7 @@ def test_noise_of_token_ids_is_unknown_tokens(store):
 
 def test_frames_and_modalities_are_missing_at_once(store):
     data = split(store)
-    corrupted = [data.training_corruption(Mixture("mixed"), seed=1, stream=f"train {k}") for k in range(9)]
+    corrupted = [data.training_corruption(Mixture("combined"), seed=1, stream=f"train {k}") for k in range(9)]
     rates = torch.cat([each.rates for each in corrupted])
     assert not (rates == 1).all(1).any() and (rates == 1).any()
     kept = rates[(rates < 1).sum(1) > 1]
@@ -399,7 +405,7 @@ def test_a_method_learns_from_aligned_batches(store, alignment):
 
 
 def test_the_masks_of_lnln_are_the_same_numbers_in_training_and_validation(store):
-    mixture = Mixture("lnln", mask_seed=1111, validation_rate=0.5)
+    mixture = Mixture("half_complete", mask_seed=1111, validation_rate=0.5)
     data, valid = split(store), split(store, "valid")
     first, second = (data.training_corruption(mixture, seed=seed, stream="train") for seed in (1, 2))
     assert not torch.equal(first.rates, second.rates)

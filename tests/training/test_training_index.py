@@ -10,13 +10,14 @@ from safetensors.torch import load_file
 from elision.corruption.plan import Plan, conditions, draw
 from elision.errors import ElisionError
 from elision.evaluation.metrics import emotion_family_name
-from elision.evaluation.predict import evaluate
+from elision.evaluation.predict import Evaluation
 from elision.files import sha256
 from elision.methods.layers.retrieval import Database
 from elision.settings.params import Params
 from elision.store import Sequences, Store
 from elision.training.index import index
-from elision.training.trainer import Starts, train
+from elision.training.loop import Starts, train
+from elision.training.run import Run
 
 RUN = "seed-3"
 SIZES = {"epochs": 2, "batch_size": 4, "hidden": 12, "feed_forward": 16}
@@ -48,10 +49,7 @@ def params(**overrides) -> Params:
 
 def trained(settings, store, folder, method, starts=None):
     train(
-        settings,
-        dataset="demo",
-        method=method,
-        run=RUN,
+        Run(settings, "demo", method, RUN),
         store=store,
         plan=None,
         folder=folder,
@@ -64,10 +62,7 @@ def trained(settings, store, folder, method, starts=None):
 def indexed(settings, store, folder):
     weights, record = trained(settings, store, folder / "stage", "ramer_encoders")
     index(
-        settings,
-        dataset="demo",
-        stage="ramer_encoders",
-        run=RUN,
+        Run(settings, "demo", "ramer_encoders", RUN),
         store=store,
         weights=weights,
         record=record,
@@ -116,17 +111,14 @@ def test_a_method_starts_from_its_stage_and_is_evaluated_without_it(classes, tmp
     plan = Plan(conditions(settings.corruption_for("demo"), classes.present), settings.corruption.seed, drawn, {})
     assert listed == plan.conditions
     once, again = (
-        evaluate(
-            settings,
-            dataset="demo",
-            method="mine",
+        Evaluation(
+            Run(settings, "demo", "mine", RUN),
             store=classes,
             plan=plan,
             weights=weights,
             record=record,
-            run=RUN,
             database=database,
-        )
+        ).predictions()
         for _ in range(2)
     )
     assert once.equals(again)

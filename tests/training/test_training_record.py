@@ -10,6 +10,7 @@ from elision.settings.params import Params
 from elision.store import Header
 from elision.training.data import spec
 from elision.training.record import Record, describe, digests
+from elision.training.run import Run
 
 REST = {
     "hyperparameters": {},
@@ -21,13 +22,15 @@ REST = {
 
 
 def params(**dataset):
-    return Params(datasets={"mine": {"source": "demo", **dataset}}, methods=["majority"], seeds=[1])
+    return Params(
+        datasets={"mine": {"source": "demo", **dataset}}, methods=[{"floor": {"method": "majority"}}], seeds=[1]
+    )
 
 
 def described(store, settings=None):
     hyperparameters, _ = resolve("majority", "demo")
     model = build("majority", hyperparameters, spec(store, "demo"), StubEncoder(8))
-    return describe(settings or params(), dataset="mine", name="floor", run="seed-1", store=store, model=model)
+    return describe(Run(settings or params(), "mine", "floor", "seed-1"), store=store, model=model)
 
 
 @pytest.fixture

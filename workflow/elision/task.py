@@ -20,16 +20,16 @@ class Corpus:
 
     Attributes
     ----------
-    label_range : float
-        Scores lie in [-label_range, label_range].
-    metrics : str
+    label_range : float or None
+        Scores lie in [-label_range, label_range]; None: the corpus has classes alone.
+    metrics : str or None
         Metric family of scores in ``evaluation.metrics``: ``mosi`` or ``sims``. Classes have a family of their own.
     defaults : str
         Whose official hyperparameters apply (``Method.corpus_defaults``).
     """
 
-    label_range: float
-    metrics: str
+    label_range: float | None
+    metrics: str | None
     defaults: str
 
 
@@ -39,9 +39,9 @@ CORPORA = {
     "sims": Corpus(label_range=1.0, metrics="sims", defaults="sims"),
     "simsv2": Corpus(label_range=1.0, metrics="sims", defaults="sims"),
     "demo": Corpus(label_range=3.0, metrics="mosi", defaults="demo"),
-    "iemocap": Corpus(label_range=3.0, metrics="mosi", defaults="iemocap"),
-    "msp": Corpus(label_range=3.0, metrics="mosi", defaults="msp"),
-    "mer2024": Corpus(label_range=3.0, metrics="mosi", defaults="mer2024"),
+    "iemocap": Corpus(label_range=None, metrics=None, defaults="iemocap"),
+    "msp": Corpus(label_range=None, metrics=None, defaults="msp"),
+    "mer2024": Corpus(label_range=None, metrics=None, defaults="mer2024"),
 }
 
 
@@ -79,8 +79,8 @@ class DataSpec:
     text: int = 0
 
     @property
-    def label_range(self) -> float:
-        """Largest absolute label."""
+    def label_range(self) -> float | None:
+        """Largest absolute score; None, where the corpus has classes alone."""
         return CORPORA[self.corpus].label_range
 
     @property

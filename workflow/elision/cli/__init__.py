@@ -185,7 +185,7 @@ def _starts(params: parameters.Params, dataset: str, method: str, run: str, stor
     if not stages:
         return None
     from elision.evaluation.predict import read_run
-    from elision.training.trainer import Starts
+    from elision.training.loop import Starts
 
     weights, records, recipes = {}, {}, Recipes(params, layout)
     for stage in stages:
@@ -205,9 +205,6 @@ def _trained(params: parameters.Params, dataset: str, method: str, run: str, lay
     record = read_run(path, Recipes(params, layout).train(dataset, method, run), store.provenance["data"])
     starts = record["provenance"].get("starts", {})
     return {
-        "dataset": dataset,
-        "method": method,
-        "run": run,
         "store": store,
         "plan": _plan(params, dataset, store, layout),
         "weights": weights,
@@ -368,7 +365,8 @@ def train(
 
     An interrupted run goes on after its last saved epoch.
     """
-    from elision.training.trainer import train as run_train
+    from elision.training.loop import train as run_train
+    from elision.training.run import Run as Assembled
 
     settings, layout = _settings(params, results)
     _known_run(settings, dataset, method, run, list(settings.trained), "method")
@@ -377,15 +375,12 @@ def train(
     *_, record = layout.model(dataset, method, run)
     if kept.make_room(layout, record, provenance["identity"], data=store.provenance["data"]):
         return
-    oracle = settings.train_for(dataset).selection == "test_oracle" and method in settings.variants
+    assembled = Assembled(settings, dataset, method, run)
     with _gpu(settings, settings.train.device):
         run_train(
-            settings,
-            dataset=dataset,
-            method=method,
-            run=run,
+            assembled,
             store=store,
-            plan=_plan(settings, dataset, store, layout) if oracle else None,
+            plan=_plan(settings, dataset, store, layout) if assembled.oracle else None,
             folder=layout.run(dataset, method, run),
             recipe=provenance,
             spans=_spans(settings, dataset, method, store, layout),
@@ -405,6 +400,7 @@ def index(
     """Write the retrieval database of a stage."""
     from elision.evaluation.predict import read_run
     from elision.training.index import index as run_index
+    from elision.training.run import Run as Assembled
 
     settings, layout = _settings(params, results)
     searched = {parameters.retrieves(variant.method) for variant in settings.trained.values()} - {""}
@@ -420,10 +416,7 @@ def index(
         return
     with _gpu(settings, settings.train.device):
         run_index(
-            settings,
-            dataset=dataset,
-            stage=stage,
-            run=run,
+            Assembled(settings, dataset, stage, run),
             store=store,
             weights=weights,
             record=record,
@@ -443,8 +436,9 @@ def evaluate(
 ) -> None:
     """Predict the test split under every test condition."""
     from elision.evaluation.metrics import family_name
-    from elision.evaluation.predict import evaluate as run_evaluate
+    from elision.evaluation.predict import Evaluation
     from elision.store import write_table
+    from elision.training.run import Run as Assembled
 
     settings, layout = _settings(params, results)
     opened = _trained(settings, dataset, method, run, layout)
@@ -461,7 +455,7 @@ def evaluate(
     if kept.make_room(layout, path, provenance["identity"], data=provenance["data"], weights=provenance["weights"]):
         return
     with _gpu(settings, settings.train.device):
-        write_table(path, run_evaluate(settings, **opened), provenance)
+        write_table(path, Evaluation(Assembled(settings, dataset, method, run), **opened).predictions(), provenance)
 
 
 @app.command()
@@ -477,8 +471,9 @@ def represent(
 
     Each sample is represented complete, and with parts missing.
     """
-    from elision.evaluation.predict import represent as run_represent
+    from elision.evaluation.predict import Evaluation
     from elision.evaluation.representations import write
+    from elision.training.run import Run as Assembled
 
     settings, layout = _settings(params, results)
     opened = _trained(settings, dataset, method, run, layout)
@@ -492,7 +487,7 @@ def represent(
     if kept.make_room(layout, path, provenance["identity"], data=provenance["data"], weights=provenance["weights"]):
         return
     with _gpu(settings, settings.train.device):
-        write(path, run_represent(settings, **opened), provenance)
+        write(path, Evaluation(Assembled(settings, dataset, method, run), **opened).representations(), provenance)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from elision.datasets import _contract
 from elision.errors import ElisionError, plural
 from elision.files import sha256
 from elision.progress import track
@@ -26,12 +27,14 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
     Raises
     ------
     ElisionError
-        If the source finds its files wanting, or a split is empty.
+        If the source finds its files wanting, what it returns is against the contract, or a split is empty.
     """
     settings = params.datasets[dataset]
     source = dataset_source(settings.source)
+    made = source.prepare(settings, media if source.MAKES == "clips" else store)
+    _contract.check(source, settings, made)
     if source.MAKES == "clips":
-        table = source.prepare(settings, media)
+        table = made
         if not settings.folds:
             check_splits(table, f"dataset {dataset!r}")
         _forget_other_media(media, table)
@@ -40,7 +43,7 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
         table["sha256"] = [sha256(Path(path)) if isinstance(path, str) else None for path in paths]
         write_table(clips, table, {**provenance, "data": data_digest(table)})
         return
-    samples, modalities = source.prepare(settings, store)
+    samples, modalities = made
     samples, classes = finish(samples, settings, f"dataset {dataset!r}")
     # Gone until all is there, so that new sequences beside the samples of an earlier file are no dataset.
     (store / "samples.parquet").unlink(missing_ok=True)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
@@ -24,7 +23,7 @@ from elision.errors import ElisionError
 from elision.features.align import spans_of
 from elision.features.shards import extractor
 from elision.features.text import extract as extract_text
-from elision.methods import build, load
+from elision.methods import load
 from elision.methods.base import Method
 from elision.progress import track
 from elision.provenance import contents
@@ -40,10 +39,10 @@ from elision.settings.params import (
 from elision.store import Header, Sequences, Store, read_tensors
 from elision.task import MODALITIES, TaskKind
 from elision.training.checkpoint import load_run_weights
-from elision.training.data import Scale, SplitData, View, recorded_scales
+from elision.training.data import Scale, View, recorded_scales
 from elision.training.record import Record, digests
+from elision.training.run import Assembled, predict
 from elision.training.selection import VALID
-from elision.training.trainer import choose_device, predict
 
 if TYPE_CHECKING:
     from elision.methods.layers.retrieval import Database
@@ -65,17 +64,16 @@ class Trained:
     record : Record
     model : Method
         With the weights that were chosen on validation data.
-    view : View
+    assembled : Assembled
     scales : dict of str to Scale
-    device : torch.device
+    accept_code : bool
     """
 
     folder: Path
     record: Record
     model: Method
-    view: View
+    assembled: Assembled
     scales: dict[str, Scale]
-    device: torch.device
     accept_code: bool = False
 
     @classmethod
@@ -116,11 +114,9 @@ class Trained:
                 f"{folder}: was trained with batch_attention, so that a prediction depends on the other utterances of "
                 "its batch; it cannot be asked about one"
             )
-        torch.set_num_threads(record.threads)
-        view = View.of(method, hyperparameters, fold=0)
-        chosen = choose_device(device)
-        model = build(record.method, hyperparameters, record.spec)
-        if view.reads_text != "nothing":
+        assembled = Assembled(record.method, hyperparameters, device=device, threads=record.threads)
+        model = assembled.build(record.spec)
+        if assembled.view.reads_text != "nothing":
             _check_encoder(folder, record)
         model.start({}, _database(folder, record))
         try:
@@ -128,7 +124,12 @@ class Trained:
         except SafetensorError as error:
             raise ElisionError(f"{folder / 'model.safetensors'}: damaged ({error}); train it again") from None
         scales = recorded_scales(record.model_dump())
-        return cls(folder, record, model.to(chosen).eval(), view, scales, chosen, accept_code)
+        return cls(folder, record, model.to(assembled.device).eval(), assembled, scales, accept_code)
+
+    @property
+    def view(self) -> View:
+        """What the model sees."""
+        return self.assembled.view
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -344,7 +345,7 @@ def _answer(
     lacking = [name in trained.modalities and name not in present for name in MODALITIES]
     rates = np.where(lacking, 1.0, [condition.kind.rates(condition) for condition in listed])
     spans = spans_of(store, where=row.id)[0] if trained.view.alignment == "words" else None
-    data = SplitData(store, "test", scales=trained.scales, view=trained.view, spans=spans, device=trained.device)
+    data = trained.assembled.split(store, "test", scales=trained.scales, spans=spans)
     _, uniform = draw(store, settings)
     outputs, _ = predict(trained.model, data, data.corrupted(Drawn(rates, uniform)))
     if not np.isfinite(outputs).all():

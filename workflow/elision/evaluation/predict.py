@@ -1,7 +1,4 @@
-"""The steps that use a trained run on the test split, in one load of the model.
-
-``evaluate`` predicts under every test condition; ``represent`` keeps what some samples look like inside the model.
-"""
+"""The step that uses a trained run on the test split: predictions and representations, in one load of the model."""
 
 import json
 from pathlib import Path
@@ -11,22 +8,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from elision.corruption.kind import Condition, Draw, Drawn
+from elision.corruption.kind import Condition, Draw
 from elision.corruption.plan import Plan
 from elision.errors import ElisionError
 from elision.evaluation.representations import RATES, choose
 from elision.files import sha256
-from elision.methods import build, load, resolve_variant
 from elision.methods.base import Method
 from elision.progress import track
 from elision.provenance.recipe import check, check_data
-from elision.settings.params import Corruption, Params
 from elision.store import Store
-from elision.task import parse_run
 from elision.training.checkpoint import load_run_weights
-from elision.training.data import Corrupted, SplitData, View, recorded_scales, spec, with_text_vectors
+from elision.training.data import Corrupted, SplitData, recorded_scales
+from elision.training.run import Run, predict
 from elision.training.selection import VALID
-from elision.training.trainer import choose_device, predict
 
 if TYPE_CHECKING:
     from elision.methods.layers.retrieval import Database
@@ -70,92 +64,124 @@ def read_run(path: Path, recipe: dict, data: str) -> dict:
     return record
 
 
-def _load(
-    params: Params,
-    dataset: str,
-    method: str,
-    run: str,
-    store: Store,
-    record: dict,
-    spans: dict[str, np.ndarray] | None,
-    database: "Database | None",
-) -> tuple[Method, SplitData]:
-    """Build a method that has no weights yet, and the test split as it sees it."""
-    variant, corpus = params.variants[method], params.datasets[dataset].corpus
-    device = choose_device(params.train.device)
-    torch.set_num_threads(params.train.threads)
-    hyperparameters, _ = resolve_variant(params, variant, dataset)
-    view = View.of(load(variant.method), hyperparameters, parse_run(run)[1])
-    if view.reads_text == "vectors":
-        store = with_text_vectors(store)
-    model = build(variant.method, hyperparameters, spec(store, corpus, view)).to(device)
-    model.start({}, database)
-    return model, SplitData(store, "test", scales=recorded_scales(record), spans=spans, device=device, view=view)
-
-
-def evaluate(
-    params: Params,
-    *,
-    dataset: str,
-    method: str,
-    store: Store,
-    plan: Plan,
-    weights: Path,
-    record: dict,
-    run: str,
-    spans: dict[str, np.ndarray] | None = None,
-    database: "Database | None" = None,
-) -> pd.DataFrame:
-    """Predict the test split under every condition.
+class Evaluation:
+    """A finished run and the test split, loaded once.
 
     Parameters
     ----------
+    run : Run
+    store : Store
+    plan : Plan
     weights : Path
         ``model.safetensors`` of the run.
     record : dict
         Its ``run.json``.
-    run : str
     spans : dict of str to np.ndarray, optional
         Frames of each text token (see ``features.align``): needed for ``alignment: words`` only.
     database : Database, optional
         For a method that retrieves.
-
-    Returns
-    -------
-    predictions : DataFrame
-        Columns ``id``, ``corruption``, ``level``, ``modalities`` (those that lose something, joined by "+"),
-        ``checkpoint``, ``prediction``, ``label``; one row per condition, checkpoint and sample. Of classes, prediction
-        and label are names, and the columns ``logit.CLASS`` follow.
     """
-    model, data = _load(params, dataset, method, run, store, record, spans, database)
-    corruption, fold, tables = params.corruption_for(dataset), parse_run(run)[1], []
-    epochs: dict[int, list[str]] = {}
-    for checkpoint, kept in record["checkpoints"].items():
-        epochs.setdefault(kept["epoch"], []).append(checkpoint)
-    for epoch, checkpoints in epochs.items():
-        load_run_weights(weights, checkpoints[0], model)
-        for condition in track(plan.conditions, f"evaluate {dataset} {method} epoch {epoch}"):
-            corrupted = data.corrupted(_drawn(condition, data, plan, store, fold, corruption))
-            predictions, labels = predict(model, data, corrupted)
-            if not np.isfinite(predictions).all():
-                bad = data.ids[~np.isfinite(predictions.reshape(len(data), -1)).all(1)][:3]
-                raise ElisionError(f"{weights}: predictions of {', '.join(bad)} are not finite under {condition}")
-            columns = {
-                "id": data.ids,
-                "corruption": condition.corruption,
-                "level": condition.level,
-                "modalities": "+".join(condition.modalities),
-            }
-            predicted = _columns(predictions, labels, store.classes)
-            tables += [pd.DataFrame({**columns, "checkpoint": name, **predicted}) for name in checkpoints]
-    return pd.concat(tables, ignore_index=True)
 
+    def __init__(
+        self,
+        run: Run,
+        *,
+        store: Store,
+        plan: Plan,
+        weights: Path,
+        record: dict,
+        spans: dict[str, np.ndarray] | None = None,
+        database: "Database | None" = None,
+    ) -> None:
+        self.run, self.plan, self.weights, self.checkpoints = run, plan, weights, record["checkpoints"]
+        self.classes, self._store = store.classes, store
+        store = run.seen(store)
+        self.model = run.build(run.sizes(store))
+        self.model.start({}, database)
+        self.data = run.split(store, "test", scales=recorded_scales(record), spans=spans)
 
-def _drawn(condition: Condition, data: SplitData, plan: Plan, store: Store, fold: int, settings: Corruption) -> Drawn:
-    """Return what a condition does to the test split."""
-    kind = condition.kind
-    numbers = plan.numbers(kind, store, fold)
-    return kind.test(condition, data.samples, Draw(plan.seed, "test"), numbers, getattr(settings, kind.name))
+    def _corrupted(self, condition: Condition) -> Corrupted | None:
+        """Do to the test split what a condition does."""
+        kind, run = condition.kind, self.run
+        setting = getattr(run.params.corruption_for(run.dataset), kind.name)
+        numbers = self.plan.numbers(kind, self._store, run.fold)
+        drawn = kind.test(condition, self.data.samples, Draw(self.plan.seed, "test"), numbers, setting)
+        return self.data.corrupted(drawn)
+
+    def predictions(self) -> pd.DataFrame:
+        """Predict the test split under every condition.
+
+        Returns
+        -------
+        predictions : DataFrame
+            Columns ``id``, ``corruption``, ``level``, ``modalities`` (those that lose something, joined by "+"),
+            ``checkpoint``, ``prediction``, ``label``; one row per condition, checkpoint and sample. Of classes,
+            prediction and label are names, and the columns ``logit.CLASS`` follow.
+
+        Raises
+        ------
+        ElisionError
+            If a prediction is not finite.
+        """
+        run, data, tables = self.run, self.data, []
+        epochs: dict[int, list[str]] = {}
+        for checkpoint, kept in self.checkpoints.items():
+            epochs.setdefault(kept["epoch"], []).append(checkpoint)
+        for epoch, checkpoints in epochs.items():
+            load_run_weights(self.weights, checkpoints[0], self.model)
+            for condition in track(self.plan.conditions, f"evaluate {run.dataset} {run.name} epoch {epoch}"):
+                corrupted = self._corrupted(condition)
+                predictions, labels = predict(self.model, data, corrupted)
+                if not np.isfinite(predictions).all():
+                    bad = data.ids[~np.isfinite(predictions.reshape(len(data), -1)).all(1)][:3]
+                    raise ElisionError(
+                        f"{self.weights}: predictions of {', '.join(bad)} are not finite under {condition}"
+                    )
+                columns = {
+                    "id": data.ids,
+                    "corruption": condition.corruption,
+                    "level": condition.level,
+                    "modalities": "+".join(condition.modalities),
+                }
+                predicted = _columns(predictions, labels, self.classes)
+                tables += [pd.DataFrame({**columns, "checkpoint": name, **predicted}) for name in checkpoints]
+        return pd.concat(tables, ignore_index=True)
+
+    def representations(self) -> dict[str, np.ndarray]:
+        """Compute the fused representations of test samples at the missing rates of ``representations.RATES``.
+
+        Samples and masks are those of `predictions`, rates those among its conditions. Of checkpoints chosen on test,
+        it is that of the MAE, or of the weighted F1.
+
+        Returns
+        -------
+        arrays : dict of str to np.ndarray
+            See ``representations.read``.
+
+        Raises
+        ------
+        ElisionError
+            If a representation is not finite.
+        """
+        data = self.data
+        checkpoint = next(name for name in ("mae", "f1_weighted", VALID) if name in self.checkpoints)
+        load_run_weights(self.weights, checkpoint, self.model)
+        rows = choose(data.ids, seed=self.plan.seed)
+        conditions = [condition for condition in self.plan.of_levels() if round(condition.level, 6) in RATES]
+        values = np.zeros((0, len(rows), 0), np.float32)
+        if conditions:
+            corrupted = map(self._corrupted, conditions)
+            values = np.stack([_representation(self.model, data, rows, lost) for lost in corrupted])
+        if not np.isfinite(values).all():
+            bad = data.ids[rows][~np.isfinite(values).all((0, 2))][:3]
+            raise ElisionError(f"{self.weights}: representations of {', '.join(bad)} are not finite")
+        return {
+            "values": values,
+            "rates": np.array([condition.level for condition in conditions]),
+            "labels": data.labels.cpu().numpy()[rows],
+            "ids": data.ids[rows].astype(str),
+            "checkpoint": np.array(checkpoint),
+        }
 
 
 def _columns(predictions: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -164,55 +190,6 @@ def _columns(predictions: np.ndarray, labels: np.ndarray, classes: tuple[str, ..
     names = np.array(classes, dtype=object)
     logits = {f"logit.{name}": predictions[:, number] for number, name in enumerate(classes)}
     return {"prediction": names[predictions.argmax(1)], "label": names[labels], **logits}
-
-
-def represent(
-    params: Params,
-    *,
-    dataset: str,
-    method: str,
-    store: Store,
-    plan: Plan,
-    weights: Path,
-    record: dict,
-    run: str,
-    spans: dict[str, np.ndarray] | None = None,
-    database: "Database | None" = None,
-) -> dict[str, np.ndarray]:
-    """Compute the fused representations of test samples at the missing rates of ``representations.RATES``.
-
-    Samples and masks are those of ``evaluate``, rates those among its conditions. Of checkpoints chosen on test, it is
-    that of the MAE, or of the weighted F1.
-
-    Parameters
-    ----------
-    As for ``evaluate``.
-
-    Returns
-    -------
-    arrays : dict of str to np.ndarray
-        See ``representations.read``.
-    """
-    model, data = _load(params, dataset, method, run, store, record, spans, database)
-    checkpoint = next(name for name in ("mae", "f1_weighted", VALID) if name in record["checkpoints"])
-    load_run_weights(weights, checkpoint, model)
-    rows = choose(data.ids, seed=plan.seed)
-    conditions = [condition for condition in plan.of_levels() if round(condition.level, 6) in RATES]
-    values = np.zeros((0, len(rows), 0), np.float32)
-    if conditions:
-        corruption, fold = params.corruption_for(dataset), parse_run(run)[1]
-        drawn = [_drawn(condition, data, plan, store, fold, corruption) for condition in conditions]
-        values = np.stack([_representation(model, data, rows, data.corrupted(each)) for each in drawn])
-    if not np.isfinite(values).all():
-        bad = data.ids[rows][~np.isfinite(values).all((0, 2))][:3]
-        raise ElisionError(f"{weights}: representations of {', '.join(bad)} are not finite")
-    return {
-        "values": values,
-        "rates": np.array([condition.level for condition in conditions]),
-        "labels": data.labels.cpu().numpy()[rows],
-        "ids": data.ids[rows].astype(str),
-        "checkpoint": np.array(checkpoint),
-    }
 
 
 @torch.inference_mode()

@@ -29,7 +29,7 @@ def choose(ids: Sequence[str], *, seed: int, most: int = MOST) -> np.ndarray:
 
 
 def write(path: Path, arrays: dict[str, np.ndarray], provenance: dict) -> None:
-    """Write what ``predict.represent`` returns; the names of samples and of the checkpoint stand in the header."""
+    """Write what ``Evaluation.representations`` returns; names of samples and of the checkpoint go to the header."""
     names = {"ids": arrays["ids"].tolist(), "checkpoint": str(arrays["checkpoint"])}
     tensors = {name: arrays[name] for name in ("values", "rates", "labels")}
     write_tensors(path, tensors, {"names": names, "provenance": provenance})

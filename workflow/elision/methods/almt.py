@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elision.batch import Batch
-from elision.methods.base import Method, Prediction, TrainingHyperparameters
+from elision.methods.base import Method, Prediction
 from elision.methods.layers.schedule import warm_up_and_cosine
 from elision.methods.layers.transformer import CrossTransformer, HyperModalityLayer, TokenTransformer
 from elision.task import MODALITIES, DataSpec
@@ -38,7 +38,7 @@ class ALMT(Method):
         "Multimodal Sentiment Analysis. EMNLP 2023, arXiv 2310.05804"
     )
 
-    class Hyperparameters(TrainingHyperparameters):
+    class Hyperparameters(Method.Hyperparameters):
         """Those of the released configuration for MOSI."""
 
         epochs: int = Field(200, ge=0, description="passes over the training split")
@@ -94,11 +94,6 @@ class ALMT(Method):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean squared error, or the cross-entropy of classes."""
         return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.mse_loss)}
-
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """AdamW over a single group, the text encoder included."""
-        h = self.hyperparameters
-        return [torch.optim.AdamW(self.trainable(), lr=h.learning_rate, weight_decay=h.weight_decay)]
 
     def learning_rate_factor(self, epoch: int) -> float:
         """Warm up over a tenth of the epochs, then follow half a cosine."""

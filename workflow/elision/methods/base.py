@@ -35,7 +35,11 @@ class Prediction:
 
 
 class TrainingHyperparameters(BaseModel):
-    """What every trained method has; a method's own ``Hyperparameters`` extend it."""
+    """What the trainer reads of every method.
+
+    A method extends ``Method.Hyperparameters``. One that has rules of its own for learning rate, weight decay and
+    clipping extends this class instead, and overrides ``optimizers`` and ``after_backward``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -91,6 +95,8 @@ class Method(nn.Module):
         Modalities without which it is not the method.
     uses_pooler : bool
         Whether the text encoder keeps its pooler (``encoder.pool``).
+    optimizer : type of torch.optim.Optimizer
+        What `optimizers` makes of ``parameter_groups``.
     corpus_defaults : dict of str to dict
         Values that differ from the defaults of ``Hyperparameters``, per ``Corpus.defaults``: the official ones, and
         ours for ``demo``.
@@ -105,10 +111,20 @@ class Method(nn.Module):
     reads_text: ClassVar[Literal["tokens", "vectors", "nothing"]] = "tokens"
     requires: ClassVar[tuple[str, ...]] = ()
     uses_pooler: ClassVar[bool] = False
+    optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.AdamW
     corpus_defaults: ClassVar[dict[str, dict]] = {}
 
     class Hyperparameters(TrainingHyperparameters):
-        """Hyperparameters of the method."""
+        """What `parameter_groups` and `after_backward` of this class read, beside what the trainer reads."""
+
+        learning_rate: float = Field(1e-4, gt=0, description="of all but the text encoder")
+        learning_rate_text_encoder: float | None = Field(
+            None, gt=0, description="of the text encoder (null: learning_rate)"
+        )
+        weight_decay: float = Field(0.0, ge=0, description="of all weights, the text encoder included")
+        gradient_clip: float | None = Field(
+            None, gt=0, description="largest norm of the gradient of all weights (null: no limit)"
+        )
 
     def __init__(self, hyperparameters: TrainingHyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
         super().__init__()
@@ -184,16 +200,20 @@ class Method(nn.Module):
         return [p for p in self.parameters() if p.requires_grad]
 
     def parameter_groups(self) -> list[dict]:
-        """Optimizer groups; the text encoder and the rest, by default."""
-        own = [p for n, p in self.named_parameters() if not n.startswith("encoder.") and p.requires_grad]
-        groups = [{"params": own, "name": "method"}]
-        encoder = [p for p in self.encoder.parameters() if p.requires_grad]
-        return [*groups, {"params": encoder, "name": "text encoder"}] if encoder else groups
-
-    def two_rate_groups(self, *, learning_rate: float, text_encoder: float) -> list[dict]:
-        """Return the default groups with a learning rate each."""
-        rates = {"method": learning_rate, "text encoder": text_encoder}
-        return [{**group, "lr": rates[group["name"]]} for group in self.parameter_groups()]
+        """Optimizer groups, with what differs from ``learning_rate`` and ``weight_decay``; text encoder and rest."""
+        h = self.hyperparameters
+        groups = [
+            {
+                "name": "method",
+                "params": [p for n, p in self.named_parameters() if not n.startswith("encoder.") and p.requires_grad],
+            },
+            {
+                "name": "text encoder",
+                "params": [p for p in self.encoder.parameters() if p.requires_grad],
+                "lr": h.learning_rate if h.learning_rate_text_encoder is None else h.learning_rate_text_encoder,
+            },
+        ]
+        return [group for group in groups if group["params"]]
 
     def text_encoder_groups(self, *, learning_rate: float, weight_decay: float) -> list[dict]:
         """Two groups of the text encoder: biases and layer norms do not decay. None, if it is frozen."""
@@ -208,8 +228,9 @@ class Method(nn.Module):
         return [group for group in groups if group["params"]]
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
-        """Optimizers over ``parameter_groups``."""
-        return [torch.optim.AdamW(self.parameter_groups(), lr=1e-4)]
+        """One ``optimizer`` over ``parameter_groups``."""
+        h = self.hyperparameters
+        return [self.optimizer(self.parameter_groups(), lr=h.learning_rate, weight_decay=h.weight_decay)]
 
     def learning_rate_factor(self, epoch: int) -> float:
         """Multiplier of the learning rates during an epoch, counted from 1.
@@ -244,4 +265,6 @@ class Method(nn.Module):
                 optimizer.step()
 
     def after_backward(self) -> None:
-        """Change the gradients, summed so far, after each batch (clipping)."""
+        """Change the gradients, summed so far, after each batch; limits their norm."""
+        if self.hyperparameters.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.parameters(), self.hyperparameters.gradient_clip)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elision.batch import Batch
-from elision.methods.base import Method, Prediction, TrainingHyperparameters
+from elision.methods.base import Method, Prediction
 from elision.methods.layers.schedule import warm_up_and_cosine
 from elision.methods.layers.transformer import CrossTransformer, HyperModalityLayer, TokenTransformer
 from elision.task import MODALITIES, DataSpec
@@ -39,7 +39,7 @@ class LNLN(Method):
         "arXiv 2409.20012"
     )
 
-    class Hyperparameters(TrainingHyperparameters):
+    class Hyperparameters(Method.Hyperparameters):
         """Those of the released configuration for MOSI."""
 
         epochs: int = Field(200, ge=0, description="passes over the training split")
@@ -179,11 +179,6 @@ class LNLN(Method):
             language = _mix(self.generate_proxy(embedded), language, self.completeness(language))
         representation = self.fuse(language, embedded)
         return Prediction(self.readout(self.head(representation)), representation)
-
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """AdamW over a single group, the text encoder included."""
-        h = self.hyperparameters
-        return [torch.optim.AdamW(self.trainable(), lr=h.learning_rate, weight_decay=h.weight_decay)]
 
     def learning_rate_factor(self, epoch: int) -> float:
         """Warm up over a tenth of the epochs, then follow half a cosine."""

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elision.batch import Batch
-from elision.methods.base import Method, Prediction, TrainingHyperparameters
+from elision.methods.base import Method, Prediction
 from elision.task import DataSpec
 
 _EPSILON = 1e-6
@@ -80,8 +80,9 @@ class MAGBERT(Method):
     )
     requires = ("text",)
     uses_pooler = True
+    optimizer = torch.optim.Adam
 
-    class Hyperparameters(TrainingHyperparameters):
+    class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""
 
         epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
@@ -129,8 +130,3 @@ class MAGBERT(Method):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute error, or the cross-entropy of classes."""
         return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.l1_loss)}
-
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """Adam over a single group, the text encoder included."""
-        h = self.hyperparameters
-        return [torch.optim.Adam(self.trainable(), lr=h.learning_rate, weight_decay=h.weight_decay)]

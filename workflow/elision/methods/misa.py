@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from elision.batch import Batch, Sequence
-from elision.methods.base import Method, Prediction, TrainingHyperparameters
+from elision.methods.base import Method, Prediction
 from elision.task import MODALITIES, DataSpec
 
 _MOMENTS = 5
@@ -78,8 +78,9 @@ class MISA(Method):
         "Hazarika, Zimmermann, Poria: MISA: Modality-Invariant and -Specific Representations for Multimodal Sentiment "
         "Analysis. ACM MM 2020, arXiv 2005.03545"
     )
+    optimizer = torch.optim.Adam
 
-    class Hyperparameters(TrainingHyperparameters):
+    class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""
 
         epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
@@ -181,10 +182,6 @@ class MISA(Method):
     def after_backward(self) -> None:
         """Clip every entry of the gradient."""
         nn.utils.clip_grad_value_(self.parameters(), self.hyperparameters.gradient_clip)
-
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """Adam without weight decay, over a single group, the text encoder included."""
-        return [torch.optim.Adam(self.trainable(), lr=self.hyperparameters.learning_rate)]
 
 
 def overlap(x: Tensor, z: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from elision.batch import Batch, Sequence
-from elision.methods.base import Method, Prediction, TrainingHyperparameters
+from elision.methods.base import Method, Prediction
 from elision.methods.layers.plateau import Plateau
 from elision.task import DataSpec
 
@@ -114,7 +114,7 @@ class MMIM(Method):
         "Multimodal Sentiment Analysis. EMNLP 2021, arXiv 2109.00412"
     )
 
-    class Hyperparameters(TrainingHyperparameters):
+    class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""
 
         epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
@@ -230,10 +230,6 @@ class MMIM(Method):
         self.zero_grad()
         self.descend(terms, [optimizers[self.stage]], step)
         return {name: term.detach() for name, term in terms.items()}
-
-    def after_backward(self) -> None:
-        """Clip the norm of the gradient of all parameters, also of those that do not move in this pass."""
-        nn.utils.clip_grad_norm_(self.parameters(), self.hyperparameters.gradient_clip)
 
     def on_epoch_end(self, error: float) -> None:
         """Halve the learning rates if the validation error has not improved for long."""

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elision.batch import Batch
-from elision.methods.base import Method, Prediction, TrainingHyperparameters
+from elision.methods.base import Method, Prediction
 from elision.methods.layers.crossmodal import Convolution, CrossmodalEncoder
 from elision.methods.layers.plateau import Plateau
 from elision.task import MODALITIES, DataSpec
@@ -44,8 +44,9 @@ class MulT(Method):
         "Tsai, Bai, Liang, Kolter, Morency, Salakhutdinov: Multimodal Transformer for Unaligned Multimodal Language "
         "Sequences. ACL 2019, arXiv 1906.00295"
     )
+    optimizer = torch.optim.Adam
 
-    class Hyperparameters(TrainingHyperparameters):
+    class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""
 
         epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
@@ -183,12 +184,6 @@ class MulT(Method):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute error, or the cross-entropy."""
         return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.l1_loss)}
-
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """Adam without weight decay."""
-        h = self.hyperparameters
-        groups = self.two_rate_groups(learning_rate=h.learning_rate, text_encoder=h.learning_rate_text_encoder)
-        return [torch.optim.Adam(groups)]
 
     def after_backward(self) -> None:
         """Clip every gradient."""

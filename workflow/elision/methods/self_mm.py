@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from elision.batch import Batch, Sequence
-from elision.methods.base import TrainingHyperparameters
 from elision.methods.layers.label_generation import Head, LabelGeneratingMethod, LabelGenerator
 from elision.task import DataSpec
 
@@ -47,7 +46,7 @@ class SelfMM(LabelGeneratingMethod):
         "Multimodal Sentiment Analysis. AAAI 2021, arXiv 2102.04830"
     )
 
-    class Hyperparameters(TrainingHyperparameters):
+    class Hyperparameters(LabelGeneratingMethod.Hyperparameters):
         """Those of MMSA for MOSI."""
 
         epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")

@@ -28,7 +28,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from elision.batch import Batch
-from elision.methods.base import TrainingHyperparameters
 from elision.methods.layers.crossmodal import Convolution, CrossmodalEncoder
 from elision.methods.layers.label_generation import Head, LabelGeneratingMethod, LabelGenerator
 from elision.task import CORPORA, MODALITIES, DataSpec
@@ -79,7 +78,7 @@ class TETFN(LabelGeneratingMethod):
     )
     requires = ("text",)
 
-    class Hyperparameters(TrainingHyperparameters):
+    class Hyperparameters(LabelGeneratingMethod.Hyperparameters):
         """Those of MMSA for MOSI."""
 
         epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")

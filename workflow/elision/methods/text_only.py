@@ -5,13 +5,12 @@ The baseline that every multimodal method should beat where audio or vision help
 
 from typing import ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elision.batch import Batch
-from elision.methods.base import Method, Prediction, TrainingHyperparameters
+from elision.methods.base import Method, Prediction
 from elision.task import DataSpec
 
 
@@ -21,7 +20,7 @@ class TextOnly(Method):
     name = "text_only"
     requires = ("text",)
 
-    class Hyperparameters(TrainingHyperparameters):
+    class Hyperparameters(Method.Hyperparameters):
         """Usual values for fine-tuning a BERT."""
 
         patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
@@ -44,9 +43,3 @@ class TextOnly(Method):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean squared error, or the cross-entropy of classes."""
         return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.mse_loss)}
-
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """AdamW with a slower text encoder."""
-        h = self.hyperparameters
-        groups = self.two_rate_groups(learning_rate=h.learning_rate, text_encoder=h.learning_rate_text_encoder)
-        return [torch.optim.AdamW(groups, weight_decay=h.weight_decay)]

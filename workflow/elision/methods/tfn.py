@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elision.batch import Batch, Sequence
-from elision.methods.base import Method, Prediction, TrainingHyperparameters
+from elision.methods.base import Method, Prediction
 from elision.methods.layers.batch_norm import BatchNorm
 from elision.task import CORPORA, DataSpec, TaskKind
 
@@ -64,8 +64,9 @@ class TFN(Method):
         "Zadeh, Chen, Poria, Cambria, Morency: Tensor Fusion Network for Multimodal Sentiment Analysis. EMNLP 2017, "
         "arXiv 1707.07250"
     )
+    optimizer = torch.optim.Adam
 
-    class Hyperparameters(TrainingHyperparameters):
+    class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""
 
         epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
@@ -148,12 +149,6 @@ class TFN(Method):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute error, or the cross-entropy."""
         return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.l1_loss)}
-
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """Adam without weight decay."""
-        h = self.hyperparameters
-        groups = self.two_rate_groups(learning_rate=h.learning_rate, text_encoder=h.learning_rate_text_encoder)
-        return [torch.optim.Adam(groups)]
 
 
 def outer_product(audio: Tensor, vision: Tensor, text: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from elision.batch import Batch
-from elision.methods.base import Method, Prediction, TrainingHyperparameters
+from elision.methods.base import Method, Prediction
 from elision.methods.layers.batch_norm import BatchNorm
 from elision.methods.layers.crossmodal import CrossmodalEncoder
 from elision.methods.layers.plateau import Plateau
@@ -82,8 +82,9 @@ class TFRNet(Method):
         "Yuan, Li, Xu, Yu: Transformer-based Feature Reconstruction Network for Robust Multimodal Sentiment Analysis. "
         "ACM MM 2021"
     )
+    optimizer = torch.optim.Adam
 
-    class Hyperparameters(TrainingHyperparameters):
+    class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""
 
         epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
@@ -299,10 +300,6 @@ class TFRNet(Method):
             ),
             {"name": "method", "params": rest, "lr": h.learning_rate, "weight_decay": h.weight_decay},
         ]
-
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """Adam, whose weight decay is an L2 penalty."""
-        return [torch.optim.Adam(self.parameter_groups())]
 
     def descend(self, terms: dict[str, Tensor], optimizers: list[torch.optim.Optimizer], step: int) -> None:
         """Follow the gradient, which grows within a group of batches while every batch takes a step."""

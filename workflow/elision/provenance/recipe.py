@@ -26,6 +26,7 @@ from elision.settings.params import Params, extracted, needs, retrieves, text_en
 # Modules that carry data and messages but never decide a value in an artifact.
 _PLUMBING = (
     "elision.cli",
+    "elision.datasets._contract",
     "elision.errors",
     "elision.files",
     "elision.progress",
@@ -327,7 +328,7 @@ class Recipes:
         inputs = {"store": self.store(dataset), "alignment": self.align(dataset), **self.starts(dataset, method, run)}
         if train.selection == "test_oracle" and method in self.params.variants:
             inputs["corruptions"] = self.corrupt(dataset)
-        code_of = self._code("training.trainer", f"methods.{variant.method}", f"corruption.kinds.{kind}")
+        code_of = self._code("training.loop", f"methods.{variant.method}", f"corruption.kinds.{kind}")
         return self._recipe("train", settings, code_of, **inputs)
 
     def starts(self, dataset: str, method: str, run: str) -> dict[str, dict]:

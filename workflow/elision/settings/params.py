@@ -174,7 +174,7 @@ class DatasetSettings(Section):
     @property
     def largest_label(self) -> float:
         """Largest absolute score: that of the corpus, unless scores are only cut into classes."""
-        return CORPORA[self.corpus].label_range if self.cuts is None else _LARGEST_SCORE
+        return (CORPORA[self.corpus].label_range if self.cuts is None else None) or _LARGEST_SCORE
 
     def fold_count(self) -> int:
         """Return the number of folds; 0 without folds."""
@@ -491,6 +491,11 @@ class Params(Section):
     @model_validator(mode="after")
     def _check_protocols(self) -> "Params":
         for name, settings in self.datasets.items():
+            if settings.task is TaskKind.REGRESSION and CORPORA[settings.corpus].label_range is None:
+                raise ValueError(
+                    f"datasets.{name}.corpus: {settings.corpus} has classes and no scores; write task: classification, "
+                    "or the corpus that has these scores"
+                )
             which = self.protocol_name(name)
             if self.protocol_of(name).folds and not settings.fold_count():
                 raise ValueError(f"protocol {which} is defined for folds; give dataset {name!r} folds")
@@ -498,7 +503,9 @@ class Params(Section):
                 corruption, _ = self.corruption_for(name), self.train_for(name)
             except ValidationError as error:
                 lines = explained(error, Corruption if error.title == Corruption.__name__ else Train)
-                raise ValueError("\n".join(f"protocol {which}: {line}" for line in lines)) from None
+                raise ValueError(
+                    "\n".join(f"protocol {which}: {error.title.lower()}.{line}" for line in lines)
+                ) from None
             if corruption.masks == "shared" and settings.fold_count():
                 raise ValueError(f"masks shared are those of one test split, but dataset {name!r} has folds")
         return self
@@ -629,9 +636,21 @@ def stage_names() -> list[str]:
     return sorted({stage for method in method_names() for stage in needs(method)})
 
 
+@lru_cache
 def dataset_source(name: str) -> ModuleType:
-    """Import the module of a source."""
-    return importlib.import_module(f"elision.datasets.{name}")
+    """Import the module of a source.
+
+    Raises
+    ------
+    ElisionError
+        If the file is broken, or lacks what a source must have.
+    """
+    try:
+        source = importlib.import_module(f"elision.datasets.{name}")
+    except Exception as error:  # whatever is wrong with a file of the user's own
+        raise ElisionError(f"datasets/{name}.py cannot be imported ({error}); correct the file") from error
+    importlib.import_module("elision.datasets._contract").check_source(source)  # which imports this module
+    return source
 
 
 def user_files(params: Params, dataset: str) -> list[Path]:

@@ -15,9 +15,10 @@ from elision.files import sha256
 from elision.methods.base import Method
 from elision.provenance import contents
 from elision.provenance.recipe import code
-from elision.settings.params import Params, extracted
+from elision.settings.params import extracted
 from elision.store import Header, Store
 from elision.task import DataSpec
+from elision.training.run import Run
 
 # What decides features and predictions, given the weights; not what trains or stores.
 _PREDICTING = ("elision.batch", "elision.features", "elision.features.media", "elision.methods")
@@ -112,34 +113,33 @@ class Record(BaseModel):
         return record
 
 
-def describe(params: Params, *, dataset: str, name: str, run: str, store: Store, model: Method) -> dict[str, Any]:
+def describe(run: Run, *, store: Store, model: Method) -> dict[str, Any]:
     """Return what `Record` reads and the trainer does not know otherwise.
 
     Parameters
     ----------
-    params : Params
-    dataset, name, run : str
+    run : Run
     store : Store
         As the method sees it: with text vectors, where it reads them.
     model : Method
     """
-    made = extracted(params, dataset)
+    made = extracted(run.params, run.dataset)
     headers = {key: sequences.header.model_dump(exclude={"provenance"}) for key, sequences in store.modalities.items()}
     for header in headers.values():
         header["settings"] = {key: value for key, value in header["settings"].items() if key != "failed"}
     return {
-        "dataset": dataset,
-        "name": name,
-        "run": run,
+        "dataset": run.dataset,
+        "name": run.name,
+        "run": run.run,
         "method": model.name,
-        "source": params.datasets[dataset].source,
+        "source": run.params.datasets[run.dataset].source,
         "extracted": made,
         "present": list(store.present),
         "sequences": headers,
         "spec": asdict(model.spec),
         "encoder": encoder_of(store),
         "code": digests(model.name, [*made, "align"]),
-        "threads": params.train.threads,
+        "threads": run.params.train.threads,
     }
 
 

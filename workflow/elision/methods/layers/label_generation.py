@@ -125,6 +125,7 @@ class LabelGeneratingMethod(Method):
     Subclasses make ``heads`` and ``label_generator``, and say what the heads read.
     """
 
+    optimizer = torch.optim.Adam
     heads: nn.ModuleDict
     label_generator: LabelGenerator
 
@@ -160,7 +161,3 @@ class LabelGeneratingMethod(Method):
     def on_epoch_start(self, epoch: int) -> None:
         """Tell the label generator the epoch, on which the weight of new labels depends."""
         self.label_generator.on_epoch_start(epoch)
-
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """Adam, whose weight decay is an L2 penalty."""
-        return [torch.optim.Adam(self.parameter_groups())]

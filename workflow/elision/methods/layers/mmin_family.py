@@ -171,7 +171,7 @@ class FamilyMethod(Method):
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam, without weight decay."""
         h = self.hyperparameters
-        return [torch.optim.Adam(self.parameter_groups(), lr=h.learning_rate, betas=(h.beta1, 0.999))]
+        return [torch.optim.Adam(self.trainable(), lr=h.learning_rate, betas=(h.beta1, 0.999))]
 
     def learning_rate_factor(self, epoch: int) -> float:
         """Constant, then falling linearly to 1 / (decay_epochs + 1); in proportion in a training of another length."""

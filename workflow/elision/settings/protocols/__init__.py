@@ -5,6 +5,9 @@ A protocol is a YAML file of this folder, or one of the user's own: it lays valu
 results say so. What a protocol leaves open is as in ``elision.yaml``.
 """
 
+import json
+import textwrap
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -75,3 +78,31 @@ def protocol(name: str) -> Protocol:
     except ValidationError as error:
         lines = explained(error, Protocol)
         raise ElisionError(f"{path}: {plural(len(lines), 'wrong setting')}:\n  " + "\n  ".join(lines)) from None
+
+
+def described(name: str) -> str:
+    """Say whose a protocol is, and what it sets: a line per setting, as ``section.key: value``.
+
+    Raises
+    ------
+    ElisionError
+        As ``protocol``.
+    """
+    found = protocol(name)
+    default = "" if name == DEFAULT else f"; all else as in {DEFAULT}"
+    lines = [name, *textwrap.wrap(f"{found.source}{default}", 78, initial_indent="  ", subsequent_indent="  ")]
+    if found.folds:
+        lines.append("  for cross-validation only: give the dataset folds")
+    overlay = found.model_dump(mode="json", include={"corruption", "train", "report"}, exclude_unset=True)
+    for key, value in _settings(overlay):
+        text = f"{key}: {value if isinstance(value, str) else json.dumps(value)}"
+        lines += textwrap.wrap(text, 78, initial_indent="    ", subsequent_indent="      ")
+    return "\n".join(lines)
+
+
+def _settings(values: dict[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _settings(value, f"{start}{key}.")
+        else:
+            yield f"{start}{key}", value

@@ -25,16 +25,17 @@ from elision.corruption.plan import Plan
 from elision.errors import ElisionError
 from elision.evaluation.metrics import family, family_name, score_outputs
 from elision.files import replacing, sha256
-from elision.methods import build, load, resolve_variant
-from elision.methods.base import Method, TrainingHyperparameters
+from elision.methods import load
+from elision.methods.base import Method
 from elision.progress import Reporter
 from elision.provenance.versions import differing, joined, of_all, of_run, versions
-from elision.settings.params import Params, Train, Variant, retrieves
+from elision.settings.params import retrieves
 from elision.store import Store
-from elision.task import SPLITS, parse_run
+from elision.task import SPLITS
 from elision.training import checkpoint
-from elision.training.data import Corrupted, Mixture, Scale, SplitData, View, scales, spec, with_text_vectors
+from elision.training.data import Corrupted, Scale, SplitData, scales
 from elision.training.record import describe, encoder_of
+from elision.training.run import Run, predict
 from elision.training.selection import VALID, Selection
 
 if TYPE_CHECKING:
@@ -45,29 +46,9 @@ _SMALL = 1 << 24  # bytes of a state that is saved after every epoch whatever it
 _ORACLE_RATE = 0.5  # LNLN scores the test split at this rate after every epoch
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device of ``train.device``.
-
-    Raises
-    ------
-    ElisionError
-        If it is not there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available[device.type]:
-        raise ElisionError(f"train.device: {name} is not available on this machine; set it to auto or cpu")
-    return device
-
-
 def train(
-    params: Params,
+    run: Run,
     *,
-    dataset: str,
-    method: str,
-    run: str,
     store: Store,
     plan: Plan | None,
     folder: Path,
@@ -83,9 +64,7 @@ def train(
 
     Parameters
     ----------
-    params : Params
-    dataset, method, run : str
-        Names; ``method`` is the name of a variant or a stage, ``run`` is ``seed-S`` or ``seed-S.fold-F``.
+    run : Run
     store : Store
     plan : Plan or None
         The test conditions: needed for the selection ``test_oracle`` only.
@@ -102,69 +81,42 @@ def train(
     ElisionError
         Empty split, out of memory, a loss that is not finite, settings that can never take a step.
     """
-    variant = params.trained[method]
-    settings = params.train_for(dataset)
-    hyperparameters, _ = resolve_variant(params, variant, dataset)
-    device = choose_device(params.train.device)
-    seed, fold = parse_run(run)
-    torch.set_num_threads(params.train.threads)
+    device = run.device
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.cuda.reset_peak_memory_stats(device)
 
-    view = View.of(load(variant.method), hyperparameters, fold)
-    _check(store, hyperparameters, dataset, variant, view)
+    _check(run, store)
+    dataset = run.params.datasets[run.dataset]
     provenance = {**recipe, "data": store.provenance["data"]}
     if starts:
         provenance["starts"] = {name: record["weights"] for name, record in starts.records.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / ".lock"), _seeded(generator(seed, "initialise"), device):
+    with _locked(folder / ".lock"), _seeded(generator(run.seed, "initialise"), device):
         if _is_finished(folder, provenance):
-            print(f"{dataset} {method} {run}: was finished by another process", flush=True)
+            print(f"{run}: was finished by another process", flush=True)
             return
-        measured = scales(store, standardise=params.datasets[dataset].standardise, fold=fold)
+        measured = scales(store, standardise=dataset.standardise, fold=run.fold)
         encoder = encoder_of(store)
-        if view.reads_text == "vectors":
-            store = with_text_vectors(store)
-        model = build(variant.method, hyperparameters, spec(store, params.datasets[dataset].corpus, view)).to(device)
-        stages = starts.stages(params, dataset, store, fold, device) if starts else {}
-        model.start(stages, starts.database if starts else None)
-        splits = {
-            split: SplitData(store, split, scales=measured, spans=spans, device=device, view=view) for split in SPLITS
-        }
-        corruption = params.corruption_for(dataset)
-        kind = hyperparameters.corruption or load(variant.method).corruption or settings.corruption
-        mixture = Mixture(
-            kind,
-            getattr(corruption, kind, None),
-            hyperparameters,
-            mask_seed=corruption.seed if corruption.masks == "shared" else None,
-            validation_rate=settings.validation_rate if method in params.variants else None,
-        )
-        oracle = settings.selection == "test_oracle" and method in params.variants
+        store = run.seen(store)
+        model = run.build(run.sizes(store))
+        model.start(starts.stages(run, store) if starts else {}, starts.database if starts else None)
         loop = _Loop(
-            params,
-            settings,
-            mixture,
+            run,
             model,
-            splits,
-            seed,
-            plan.shared(store, fold) if oracle else None,
-            family_name(params.datasets[dataset].corpus, store.classes),
-            params.protocol_name(dataset),
-            folder,
-            recipe["identity"],
-            f"train {dataset} {method} {run}",
-            params.protocol_text(dataset),
-            versions("train", *(["search"] if retrieves(variant.method) else [])),
+            {split: run.split(store, split, scales=measured, spans=spans) for split in SPLITS},
+            metrics=family_name(dataset.corpus, store.classes),
+            test_uniforms=plan.shared(store, run.fold) if run.oracle else None,
+            folder=folder,
+            identity=recipe["identity"],
         )
-        loop.run()
-        description = describe(params, dataset=dataset, name=method, run=run, store=store, model=model)
+        loop.train()
+        description = describe(run, store=store, model=model)
         if encoder and description["encoder"] != encoder:
             raise ElisionError(
-                f"{dataset} {method} {run}: the files of the text encoder {model.spec.encoder!r} changed during the "
-                "training; start the workflow again"
+                f"{run}: the files of the text encoder {model.spec.encoder!r} changed during the training; start the "
+                "workflow again"
             )
         made_with = of_all(store.provenance)
         for name, record in (starts.records if starts else {}).items():
@@ -189,54 +141,30 @@ class Starts:
     database: "Database | None" = None
     records: Mapping[str, dict] = field(default_factory=dict)
 
-    def stages(self, params: Params, dataset: str, store: Store, fold: int, device: torch.device) -> dict[str, Method]:
-        """Build the stages with their trained weights, frozen."""
-        built = {}
-        for name, path in self.weights.items():
-            built[name] = load_stage(params, name, dataset, store, fold, path).to(device)
-        return built
+    def stages(self, run: Run, store: Store) -> dict[str, Method]:
+        """Build the stages of a run with their trained weights, frozen; ``store`` with text vectors, if read."""
+        return {name: run.stage(name).trained(store, path) for name, path in self.weights.items()}
 
 
-def load_stage(params: Params, name: str, dataset: str, store: Store, fold: int, weights: Path) -> Method:
-    """Build a trained stage, in evaluation mode and frozen.
-
-    Parameters
-    ----------
-    params : Params
-    name : str
-    dataset : str
-    store : Store
-        With text vectors, where the stage reads them.
-    fold : int
-    weights : Path
-        ``model.safetensors`` of its run.
-    """
-    variant = params.trained[name]
-    hyperparameters, _ = resolve_variant(params, variant, dataset)
-    view = View.of(load(variant.method), hyperparameters, fold)
-    stage = build(variant.method, hyperparameters, spec(store, params.datasets[dataset].corpus, view))
-    checkpoint.load_run_weights(weights, VALID, stage)
-    return stage.eval().requires_grad_(False)
-
-
-def _check(store: Store, hyperparameters: TrainingHyperparameters, dataset: str, variant: Variant, view: View) -> None:
+def _check(run: Run, store: Store) -> None:
+    dataset, view, name, hyperparameters = run.dataset, run.view, run.name, run.hyperparameters
     for split in SPLITS:
         if not len(store.rows(split, view.fold)):
             raise ElisionError(f"dataset {dataset!r}: split {split!r} is empty; give it samples")
     # Vectors of a text are made of its token ids, but not the other way round.
     usable = [m for m in store.present if view.reads_text == "vectors" or m in store.modalities]
-    for modality in load(variant.method).requires:
+    for modality in load(run.method).requires:
         if modality not in usable:
             raise ElisionError(
-                f"{variant.name} cannot be trained on {dataset!r}, which has no {modality}: {variant.method} requires "
+                f"{name} cannot be trained on {dataset!r}, which has no {modality}: {run.method} requires "
                 "it; leave the method out, or give the dataset that modality"
             )
     batches = math.ceil(len(store.rows("train", view.fold)) / hyperparameters.batch_size)
     if hyperparameters.epochs and batches < hyperparameters.accumulate:
         raise ElisionError(
-            f"{variant.name} on {dataset!r}: an epoch has {batches} batch(es) of {hyperparameters.batch_size}, fewer "
+            f"{name} on {dataset!r}: an epoch has {batches} batch(es) of {hyperparameters.batch_size}, fewer "
             f"than the {hyperparameters.accumulate} that are accumulated for one step, so nothing would be learnt; "
-            f"set accumulate or batch_size lower for {variant.name} in params.yaml"
+            f"set accumulate or batch_size lower for {name} in params.yaml"
         )
 
 
@@ -287,34 +215,27 @@ class _Loop:
 
     def __init__(
         self,
-        params: Params,
-        settings: Train,
-        mixture: Mixture,
+        run: Run,
         model: Method,
         splits: dict[str, SplitData],
-        seed: int,
-        test_uniforms: dict[str, np.ndarray] | None,
+        *,
         metrics: str,
-        protocol_name: str,
+        test_uniforms: dict[str, np.ndarray] | None,
         folder: Path,
         identity: str,
-        description: str,
-        protocol: str,
-        libraries: dict[str, str],
     ) -> None:
-        self.params, self.settings, self.mixture = params, settings, mixture
-        self.model, self.splits, self.seed = model, splits, seed
-        self.metrics, self.family, self.protocol_name = metrics, family(metrics), protocol_name
-        self.folder, self.identity, self.description = folder, identity, description
-        self.protocol, self.libraries = protocol, libraries
-        self.hyperparameters = model.hyperparameters
+        self.run, self.model, self.splits = run, model, splits
+        self.metrics, self.family = metrics, family(metrics)
+        self.folder, self.identity, self.description = folder, identity, f"train {run}"
+        self.libraries = versions("train", *(["search"] if retrieves(run.method) else []))
+        self.hyperparameters, self.mixture = run.hyperparameters, run.mixture
         self.selection = Selection.of("valid" if test_uniforms is None else "test_oracle", self.family)
         self.history: list[dict] = []
         self.seconds: list[float] = []
         self.optimizers = fused_optimizers(model) if self.hyperparameters.epochs else []
         self.rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         # Validation masks are drawn once and are the same for all methods and runs.
-        self.validation = splits["valid"].validation_corruptions(self.mixture, seed=params.corruption.seed)
+        self.validation = splits["valid"].validation_corruptions(self.mixture, seed=run.params.corruption.seed)
         self.oracle = None
         if test_uniforms is not None:
             rates = np.full(3, _ORACLE_RATE, np.float32)
@@ -326,7 +247,7 @@ class _Loop:
     def best_path(self, name: str) -> Path:
         return self.folder / f"best.{name}.safetensors"
 
-    def run(self) -> None:
+    def train(self) -> None:
         """Train to the last epoch, or until patience is exhausted."""
         first = self._resume() + 1
         if first == 1:
@@ -370,7 +291,7 @@ class _Loop:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate if group.get("constant") else rate * factor
         data = self.splits["train"]
-        with _seeded(generator(self.seed, "epoch", epoch), data.device):
+        with _seeded(generator(self.run.seed, "epoch", epoch), data.device):
             terms = self._learn(epoch, data)
         row = self._validate(epoch, {"learning_rate_factor": factor, "loss": sum(terms.values()), **terms})
         self.model.on_epoch_end(row["valid_error"])
@@ -400,15 +321,15 @@ class _Loop:
         """Learn for an epoch; returns the mean of every loss term over the samples that it was computed for."""
         self.model.train()
         self.model.on_epoch_start(epoch)
-        if self.settings.redraw == "epoch" or self.fixed is None:
-            stream = f"train {epoch}" if self.settings.redraw == "epoch" else "train"
-            self.fixed = data.training_corruption(self.mixture, seed=self.seed, stream=stream)
+        if self.run.settings.redraw == "epoch" or self.fixed is None:
+            stream = f"train {epoch}" if self.run.settings.redraw == "epoch" else "train"
+            self.fixed = data.training_corruption(self.mixture, seed=self.run.seed, stream=stream)
         sums: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
         size = self.hyperparameters.batch_size
         for number, batches in enumerate(self.model.passes(math.ceil(len(data) / size))):
             self.model.on_pass_start(number)
-            key = (self.seed, "shuffle", epoch, *([number] if number else []))
+            key = (self.run.seed, "shuffle", epoch, *([number] if number else []))
             order = torch.from_numpy(generator(*key).permutation(len(data)))
             for step, index in enumerate(order.split(size)[:batches]):
                 for name, value in self._update(epoch, step, data, index).items():
@@ -465,7 +386,8 @@ class _Loop:
         return row
 
     def _score(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        return score_outputs(outputs, labels, self.metrics, protocol=self.protocol_name)
+        protocol = self.run.params.protocol_name(self.run.dataset)
+        return score_outputs(outputs, labels, self.metrics, protocol=protocol)
 
     def finish(self, provenance: dict, measured: dict[str, Scale], description: dict) -> None:
         """Write what the run leaves; ``run.json``, which completes it, last."""
@@ -479,10 +401,10 @@ class _Loop:
             "provenance": provenance,
             "weights": sha256(self.folder / "model.safetensors"),
             "hyperparameters": self.hyperparameters.model_dump(mode="json"),
-            "protocol": self.protocol,
+            "protocol": self.run.params.protocol_text(self.run.dataset),
             "training_corruption": self.mixture.kind,
-            "redraw": self.settings.redraw,
-            "seed": self.seed,
+            "redraw": self.run.settings.redraw,
+            "seed": self.run.seed,
             "selection": "test_oracle" if self.oracle else "valid",
             "checkpoints": {n: {"epoch": e, "score": s} for n, (e, s) in self.selection.best.items()},
             "epochs": self.history[-1]["epoch"],
@@ -493,7 +415,7 @@ class _Loop:
             "peak_memory_mb": round(_peak_memory(device) / 2**20),
             "device": torch.cuda.get_device_name(device)
             if device.type == "cuda"
-            else f"{device.type}, {self.params.train.threads} thread(s)",
+            else f"{device.type}, {self.run.params.train.threads} thread(s)",
             "versions": {
                 "elision": elision.__version__,
                 "python": platform.python_version(),
@@ -511,24 +433,3 @@ def _peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-@torch.inference_mode()
-def predict(model: Method, data: SplitData, corrupted: Corrupted | None) -> tuple[np.ndarray, np.ndarray]:
-    """Predict a whole split, in its order and in batches of a fixed size.
-
-    The last batch is filled up with its last sample: with another size, last bits would be other ones, and the
-    prediction of a sample would depend on how many there are.
-
-    Returns
-    -------
-    predictions : np.ndarray [shape=(N,)] or [shape=(N, C)]
-        Scores, or class logits.
-    labels : np.ndarray [shape=(N,)]
-        Scores, or numbers of classes.
-    """
-    model.eval()
-    size = model.hyperparameters.batch_size
-    order = torch.arange(math.ceil(len(data) / size) * size).clamp(max=len(data) - 1)
-    outputs = [model.predict(data.batch(index, corrupted)).output.float().cpu() for index in order.split(size)]
-    return torch.cat(outputs)[: len(data)].numpy(), data.labels.cpu().numpy()

@@ -14,15 +14,16 @@ from transformers import BertConfig, BertModel
 
 from elision.corruption.plan import Plan, conditions, draw
 from elision.errors import ElisionError
-from elision.evaluation.predict import evaluate, read_run, represent
+from elision.evaluation.predict import Evaluation, read_run
 from elision.methods.layers.label_generation import LabelGenerator
 from elision.methods.mmim import MMIM
 from elision.methods.self_mm import SelfMM
 from elision.settings.params import Params
 from elision.store import Sequences, Store
-from elision.training import trainer
+from elision.training import loop
+from elision.training.loop import fused_optimizers, train
+from elision.training.run import Run, choose_device
 from elision.training.selection import Selection
-from elision.training.trainer import choose_device, fused_optimizers, train
 
 RECIPE = {"step": "train", "identity": "abc"}
 
@@ -61,16 +62,7 @@ def params(method="self_mm", selection="valid", **overrides):
 
 
 def run(settings, store, folder, plan=None):
-    train(
-        settings,
-        dataset="demo",
-        method="mine",
-        run="seed-3",
-        store=store,
-        plan=plan,
-        folder=folder,
-        recipe=RECIPE,
-    )
+    train(Run(settings, "demo", "mine", "seed-3"), store=store, plan=plan, folder=folder, recipe=RECIPE)
     return load_file(folder / "model.safetensors"), json.loads((folder / "run.json").read_text())
 
 
@@ -86,11 +78,11 @@ def equal(first, second):
     ],
 )
 def test_a_run_that_was_killed_ends_in_the_same_weights(tiny, tmp_path, monkeypatch, method, small, again):
-    monkeypatch.setattr(trainer, "_SMALL", small)
-    monkeypatch.setattr(trainer, "_SAVING", 1e-9)
+    monkeypatch.setattr(loop, "_SMALL", small)
+    monkeypatch.setattr(loop, "_SAVING", 1e-9)
     settings = params(method)
     undisturbed, record = run(settings, tiny, tmp_path / "whole")
-    epoch = trainer._Loop._epoch
+    epoch = loop._Loop._epoch
 
     def killed(self, number):
         if number == 3:
@@ -98,11 +90,11 @@ def test_a_run_that_was_killed_ends_in_the_same_weights(tiny, tmp_path, monkeypa
         return epoch(self, number)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(trainer._Loop, "_epoch", killed)
+        patched.setattr(loop._Loop, "_epoch", killed)
         run(settings, tiny, tmp_path / "broken")
     assert not (tmp_path / "broken" / "run.json").exists()
     began = []
-    monkeypatch.setattr(trainer._Loop, "_epoch", lambda self, number: began.append(number) or epoch(self, number))
+    monkeypatch.setattr(loop._Loop, "_epoch", lambda self, number: began.append(number) or epoch(self, number))
     resumed, found = run(settings, tiny, tmp_path / "broken")
     assert began == again
     assert equal(undisturbed, resumed)
@@ -112,7 +104,7 @@ def test_a_run_that_was_killed_ends_in_the_same_weights(tiny, tmp_path, monkeypa
 
 
 def test_a_run_that_goes_on_after_an_upgrade_records_both_versions_and_says_so(tiny, tmp_path, monkeypatch, capsys):
-    epoch = trainer._Loop._epoch
+    epoch = loop._Loop._epoch
 
     def killed(self, number):
         if number == 3:
@@ -120,11 +112,11 @@ def test_a_run_that_goes_on_after_an_upgrade_records_both_versions_and_says_so(t
         return epoch(self, number)
 
     def upgraded(version):
-        monkeypatch.setattr(trainer, "versions", lambda *steps: {"numpy": "2.4.6", "torch": version})
+        monkeypatch.setattr(loop, "versions", lambda *steps: {"numpy": "2.4.6", "torch": version})
 
     upgraded("2.13.0")
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(trainer._Loop, "_epoch", killed)
+        patched.setattr(loop._Loop, "_epoch", killed)
         run(params(), tiny, tmp_path / "run")
     upgraded("2.14.1")
     _, record = run(params(), tiny, tmp_path / "run")
@@ -181,16 +173,7 @@ def test_a_seed_decides_the_weights_whatever_the_global_state(tiny, tmp_path):
     assert torch.equal(state, torch.random.get_rng_state()), "training must not touch the global generator"
     other = params().model_copy(update={"seeds": [4]})
     third = tmp_path / "c"
-    train(
-        other,
-        dataset="demo",
-        method="mine",
-        run="seed-4",
-        store=tiny,
-        plan=None,
-        folder=third,
-        recipe=RECIPE,
-    )
+    train(Run(other, "demo", "mine", "seed-4"), store=tiny, plan=None, folder=third, recipe=RECIPE)
     assert not equal(first, load_file(third / "model.safetensors"))
 
 
@@ -237,13 +220,13 @@ def test_a_run_that_another_process_is_training_is_waited_for_and_not_trained_tw
 
 
 def test_the_state_of_other_settings_is_not_resumed(tiny, tmp_path, monkeypatch):
-    epoch = trainer._Loop._epoch
+    epoch = loop._Loop._epoch
 
     def killed(self, number):
         epoch(self, number)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer._Loop, "_epoch", killed)
+    monkeypatch.setattr(loop._Loop, "_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
         run(params(), tiny, tmp_path / "run")
     monkeypatch.undo()
@@ -346,22 +329,18 @@ def test_the_test_oracle_keeps_a_checkpoint_per_metric(tiny, plan, tmp_path):
     assert record["checkpoints"]["mae"]["score"] == pytest.approx(history["test_mae"].min())
 
 
+def evaluation(settings, store, plan, record, folder):
+    weights = folder / "model.safetensors"
+    return Evaluation(Run(settings, "demo", "mine", "seed-3"), store=store, plan=plan, weights=weights, record=record)
+
+
 def test_predictions_cover_every_condition_and_repeat_to_the_bit(tiny, plan, tmp_path):
     settings = params()
     _, record = run(settings, tiny, tmp_path / "run")
-    arguments = {
-        "dataset": "demo",
-        "method": "mine",
-        "store": tiny,
-        "plan": plan,
-        "weights": tmp_path / "run" / "model.safetensors",
-        "record": record,
-        "run": "seed-3",
-    }
-    table = evaluate(settings, **arguments)
+    table = evaluation(settings, tiny, plan, record, tmp_path / "run").predictions()
     assert len(table) == 17 * 6
     assert set(table["checkpoint"]) == {"valid"}
-    pd.testing.assert_frame_equal(table, evaluate(settings, **arguments))
+    pd.testing.assert_frame_equal(table, evaluation(settings, tiny, plan, record, tmp_path / "run").predictions())
     by_condition = table.groupby(["corruption", "level", "modalities"])["prediction"].apply(np.array)
     complete = by_condition["random", 0.0, ""]
     assert np.array_equal(complete, by_condition["absent", 0.0, ""])
@@ -371,9 +350,8 @@ def test_predictions_cover_every_condition_and_repeat_to_the_bit(tiny, plan, tmp
 def test_representations_are_what_predictions_are_made_of(tiny, plan, tmp_path):
     settings = params("text_only")
     weights, record = run(settings, tiny, tmp_path / "run")
-    arguments = {"dataset": "demo", "method": "mine", "store": tiny, "plan": plan, "record": record, "run": "seed-3"}
-    arguments["weights"] = tmp_path / "run" / "model.safetensors"
-    found, table = represent(settings, **arguments), evaluate(settings, **arguments)
+    loaded = evaluation(settings, tiny, plan, record, tmp_path / "run")
+    found, table = loaded.representations(), loaded.predictions()
     assert found["values"].shape == (4, 6, 16)
     assert found["rates"].tolist() == [0.0, 0.1, 0.5, 0.9]
     assert found["ids"].tolist() == [f"sample_{i}" for i in range(18, 24)]
@@ -382,16 +360,26 @@ def test_representations_are_what_predictions_are_made_of(tiny, plan, tmp_path):
         rows = table[(table["corruption"] == "random") & (table["level"] == rate)]
         predicted = torch.from_numpy(values) @ weights["valid/head.weight"][0] + weights["valid/head.bias"]
         assert predicted.tolist() == pytest.approx(rows["prediction"].tolist(), abs=1e-5)
-    again = represent(settings, **arguments)
-    assert all(np.array_equal(found[name], again[name]) for name in found)
+
+
+@pytest.mark.parametrize(("method", "selection"), [("self_mm", "valid"), ("lnln", "valid"), ("self_mm", "test_oracle")])
+def test_one_load_gives_to_the_bit_what_two_give(tiny, plan, tmp_path, method, selection):
+    """Whichever is asked for first: nothing of a prediction stays in a model."""
+    settings = params(method, selection, epochs=2)
+    _, record = run(settings, tiny, tmp_path / "run", plan)
+    once, again, other = (evaluation(settings, tiny, plan, record, tmp_path / "run") for _ in range(3))
+    table, found = once.predictions(), once.representations()
+    alone = again.representations()
+    assert all(np.array_equal(found[name], alone[name]) for name in found)
+    pd.testing.assert_frame_equal(table, other.predictions())
+    pd.testing.assert_frame_equal(table, again.predictions())
 
 
 def test_of_checkpoints_chosen_on_test_that_of_the_mae_is_represented(tiny, plan, tmp_path):
     settings = params("text_only", selection="test_oracle")
     weights, record = run(settings, tiny, tmp_path / "run", plan)
-    arguments = {"dataset": "demo", "method": "mine", "store": tiny, "plan": plan, "record": record, "run": "seed-3"}
-    found = represent(settings, **arguments, weights=tmp_path / "run" / "model.safetensors")
-    table = evaluate(settings, **arguments, weights=tmp_path / "run" / "model.safetensors")
+    loaded = evaluation(settings, tiny, plan, record, tmp_path / "run")
+    table, found = loaded.predictions(), loaded.representations()
     assert found["checkpoint"] == "mae"
     rows = table[(table["corruption"] == "random") & (table["level"] == 0) & (table["checkpoint"] == "mae")]
     predicted = torch.from_numpy(found["values"][0]) @ weights["mae/head.weight"][0] + weights["mae/head.bias"]
@@ -401,10 +389,9 @@ def test_of_checkpoints_chosen_on_test_that_of_the_mae_is_represented(tiny, plan
 def test_rates_that_were_not_evaluated_are_not_represented(tiny, plan, tmp_path):
     settings = params("text_only", epochs=1)
     _, record = run(settings, tiny, tmp_path / "run")
-    arguments = {"dataset": "demo", "method": "mine", "store": tiny, "record": record, "run": "seed-3"}
     for kept, expected in (({0.2, 0.5}, [0.5]), ({0.2}, [])):
         few = replace(plan, conditions=[c for c in plan.conditions if c.level in kept])
-        found = represent(settings, **arguments, plan=few, weights=tmp_path / "run" / "model.safetensors")
+        found = evaluation(settings, tiny, few, record, tmp_path / "run").representations()
         assert found["rates"].tolist() == expected
         assert found["values"].shape[:2] == (len(expected), 6)
 
@@ -421,9 +408,8 @@ def test_a_run_that_was_trained_on_other_data_is_refused(tiny, tmp_path):
 
 def test_weights_of_another_architecture_are_refused(tiny, plan, tmp_path):
     _, record = run(params(), tiny, tmp_path / "run")
-    arguments = {"dataset": "demo", "method": "mine", "store": tiny, "plan": plan, "record": record, "run": "seed-3"}
     with pytest.raises(ElisionError, match="weights of another architecture"):
-        evaluate(params(fusion_width=64), **arguments, weights=tmp_path / "run" / "model.safetensors")
+        evaluation(params(fusion_width=64), tiny, plan, record, tmp_path / "run").predictions()
 
 
 def test_an_epoch_that_scores_nan_is_the_best_only_while_there_is_no_other():

@@ -1,0 +1,100 @@
+"""A run is what the params say of it, and the same wherever it is assembled."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from elision.errors import ElisionError
+from elision.methods import resolve
+from elision.settings.params import Params
+from elision.task import MODALITIES
+from elision.training.data import View, recorded_scales
+from elision.training.loop import train
+from elision.training.run import Run
+
+FOLDS = {"by": "speaker", "count": 3, "validation": 0.2}
+CLASSES = {"task": "classification", "classes": ["sad", "glad"], "cuts": [0]}
+
+
+def params(*methods, dataset=None, **train):
+    return Params(
+        datasets={"demo": {"source": "demo", **(dataset or {})}},
+        methods=list(methods),
+        seeds=[1, 20],
+        train={"device": "cpu", **train},
+    )
+
+
+def test_the_name_of_a_run_says_its_seed_and_its_fold():
+    settings = params("majority", dataset={**CLASSES, "folds": FOLDS})
+    found = [Run(settings, "demo", "majority", name) for name in settings.runs("demo")]
+    assert [(run.seed, run.fold) for run in found] == [(seed, fold) for seed in (1, 20) for fold in (1, 2, 3)]
+    assert all(run.view.fold == run.fold for run in found)
+    assert str(found[0]) == "demo majority seed-1.fold-1"
+
+
+@given(
+    batch_size=st.integers(1, 64),
+    epochs=st.one_of(st.none(), st.integers(1, 9)),
+    own=st.one_of(st.none(), st.integers(1, 9)),
+    modalities=st.lists(st.sampled_from(MODALITIES), min_size=1, unique=True),
+    alignment=st.sampled_from(["none", "words", "pooled"]),
+)
+def test_hyperparameters_are_those_of_the_method_with_what_the_params_set(
+    batch_size, epochs, own, modalities, alignment
+):
+    given_here = {"batch_size": batch_size, "modalities": modalities, "alignment": alignment}
+    given_here |= {} if own is None else {"epochs": own}
+    settings = params({"mine": {"method": "self_mm", **given_here}}, epochs=epochs)
+    run = Run(settings, "demo", "mine", "seed-1")
+    expected, _ = resolve("self_mm", "demo", given_here)
+    if own is None and epochs is not None:
+        expected = expected.model_copy(update={"epochs": epochs})
+    assert run.hyperparameters == expected
+    assert run.view == View(tuple(modalities), alignment, "tokens", 0)
+
+
+@pytest.mark.parametrize("selection", ["valid", "test_oracle"])
+def test_a_stage_is_never_chosen_on_the_test_split(selection):
+    run = Run(params("mmin", selection=selection), "demo", "mmin", "seed-1")
+    stage = run.stage("mmin_teacher")
+    assert run.oracle == (selection == "test_oracle")
+    assert not stage.oracle
+    assert (stage.method, stage.dataset, stage.run) == ("mmin_teacher", "demo", "seed-1")
+
+
+def test_a_device_is_asked_for_when_it_is_used_and_not_before(store):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    run = Run(params("majority", device="cuda"), "demo", "majority", "seed-1")
+    with pytest.raises(ElisionError, match="cuda is not available"):
+        run.build(run.sizes(store))
+
+
+def test_the_store_has_text_vectors_where_the_method_reads_them(store, monkeypatch):
+    monkeypatch.setattr("elision.features.text.hidden_states", lambda ids, **_: np.zeros((len(ids), 5), np.float32))
+    tokens, vectors = (Run(params(name), "demo", name, "seed-1") for name in ("self_mm", "mmin"))
+    assert tokens.seen(store) is store
+    assert {"text", "text_features"} <= set(vectors.seen(store).modalities)
+    assert vectors.sizes(vectors.seen(store)).text == 5
+
+
+def test_a_trained_run_is_frozen_and_has_the_weights_and_splits_of_its_training(store, tmp_path):
+    run = Run(params({"mine": {"method": "majority"}}), "demo", "mine", "seed-1")
+    train(run, store=store, plan=None, folder=tmp_path, recipe={"identity": "x"})
+    model = run.trained(store, tmp_path / "model.safetensors")
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    saved = load_file(tmp_path / "model.safetensors")
+    assert saved.keys() == {f"valid/{name}" for name in model.state_dict() if not name.startswith("encoder.")}
+    measured = recorded_scales(json.loads((tmp_path / "run.json").read_text()))
+    batch = run.split(store, "train", scales=measured).batch(torch.arange(3), None)
+    assert batch.label.tolist() == pytest.approx(store.samples["label"].iloc[:3].tolist())
+    first = np.concatenate([store.modalities["audio"][row] for row in range(3)])
+    seen = batch.audio.values[batch.audio.valid]
+    assert torch.equal(seen, torch.from_numpy((first - measured["audio"].mean) / measured["audio"].std))

@@ -1,0 +1,179 @@
+"""A run, assembled once: which method with which hyperparameters, what the method sees, and where it is computed."""
+
+import math
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from elision.errors import ElisionError
+from elision.methods import build, load, resolve_variant
+from elision.methods.base import Method, TrainingHyperparameters
+from elision.settings.params import Params
+from elision.store import Store
+from elision.task import DataSpec, parse_run
+from elision.training import checkpoint
+from elision.training.data import Corrupted, Mixture, Scale, SplitData, View, spec, with_text_vectors
+from elision.training.selection import VALID
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of ``train.device``.
+
+    Raises
+    ------
+    ElisionError
+        If it is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available[device.type]:
+        raise ElisionError(f"train.device: {name} is not available on this machine; set it to auto or cpu")
+    return device
+
+
+class Assembled:
+    """A method with its hyperparameters, on a device.
+
+    Parameters
+    ----------
+    method : str
+        File of ``methods/``.
+    hyperparameters : Hyperparameters
+    device : str
+        As ``train.device``.
+    threads : int
+        CPU threads, which decide last bits.
+    fold : int
+        0 without folds.
+
+    Attributes
+    ----------
+    view : View
+        What the method sees of a dataset.
+    """
+
+    def __init__(
+        self, method: str, hyperparameters: TrainingHyperparameters, *, device: str, threads: int, fold: int = 0
+    ) -> None:
+        self.method, self.hyperparameters, self.fold = method, hyperparameters, fold
+        self.view = View.of(load(method), hyperparameters, fold)
+        self._device, self._threads = device, threads
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The device, chosen when it is first asked for: a job leases its GPU before.
+
+        The process has the CPU threads of the run from then on.
+        """
+        torch.set_num_threads(self._threads)
+        return choose_device(self._device)
+
+    def build(self, sizes: DataSpec) -> Method:
+        """Return the method, untrained, on the device; PyTorch's global generator decides its weights."""
+        return build(self.method, self.hyperparameters, sizes).to(self.device)
+
+    def split(
+        self, store: Store, name: str, *, scales: dict[str, Scale], spans: dict[str, np.ndarray] | None = None
+    ) -> SplitData:
+        """Return a split of a store as the method sees it, on the device (parameters as of ``SplitData``)."""
+        return SplitData(store, name, scales=scales, spans=spans, device=self.device, view=self.view)
+
+
+class Run(Assembled):
+    """A run of a method on a dataset, as the params ask for it.
+
+    Parameters
+    ----------
+    params : Params
+    dataset : str
+    name : str
+        Of a variant or of a stage.
+    run : str
+        ``seed-S`` or ``seed-S.fold-F``.
+
+    Attributes
+    ----------
+    variant : Variant
+    settings : Train
+        ``train`` of the params, with what the protocol of the dataset decides.
+    seed, fold : int
+    oracle : bool
+        Whether checkpoints are chosen on the test split, too.
+    """
+
+    def __init__(self, params: Params, dataset: str, name: str, run: str) -> None:
+        self.params, self.dataset, self.name, self.run = params, dataset, name, run
+        self.variant = params.trained[name]
+        self.settings = params.train_for(dataset)
+        self.oracle = self.settings.selection == "test_oracle" and name in params.variants
+        self.seed, fold = parse_run(run)
+        hyperparameters, _ = resolve_variant(params, self.variant, dataset)
+        threads = params.train.threads
+        super().__init__(self.variant.method, hyperparameters, device=params.train.device, threads=threads, fold=fold)
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.name} {self.run}"
+
+    @property
+    def mixture(self) -> Mixture:
+        """How its training data are corrupted."""
+        corruption = self.params.corruption_for(self.dataset)
+        kind = self.hyperparameters.corruption or self.settings.corruption
+        return Mixture(
+            kind,
+            getattr(corruption, kind, None),
+            self.hyperparameters,
+            mask_seed=corruption.seed if corruption.masks == "shared" else None,
+            validation_rate=self.settings.validation_rate if self.name in self.params.variants else None,
+        )
+
+    def stage(self, name: str) -> "Run":
+        """Return the run of a stage that this run starts from."""
+        return Run(self.params, self.dataset, name, self.run)
+
+    def seen(self, store: Store) -> Store:
+        """Return the store with text vectors, where the method reads them."""
+        return with_text_vectors(store) if self.view.reads_text == "vectors" else store
+
+    def sizes(self, store: Store) -> DataSpec:
+        """Return the sizes of the dataset; ``store`` as `seen` returns it."""
+        return spec(store, self.params.datasets[self.dataset].corpus, self.view)
+
+    def trained(self, store: Store, weights: Path) -> Method:
+        """Build the method with the weights of the finished run, in evaluation mode and frozen.
+
+        Parameters
+        ----------
+        store : Store
+            As `seen` returns it.
+        weights : Path
+            ``model.safetensors`` of the run.
+        """
+        model = self.build(self.sizes(store))
+        checkpoint.load_run_weights(weights, VALID, model)
+        return model.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def predict(model: Method, data: SplitData, corrupted: Corrupted | None) -> tuple[np.ndarray, np.ndarray]:
+    """Predict a whole split, in its order and in batches of a fixed size.
+
+    The last batch is filled up with its last sample: with another size, last bits would be other ones, and the
+    prediction of a sample would depend on how many there are.
+
+    Returns
+    -------
+    predictions : np.ndarray [shape=(N,)] or [shape=(N, C)]
+        Scores, or class logits.
+    labels : np.ndarray [shape=(N,)]
+        Scores, or numbers of classes.
+    """
+    model.eval()
+    size = model.hyperparameters.batch_size
+    order = torch.arange(math.ceil(len(data) / size) * size).clamp(max=len(data) - 1)
+    outputs = [model.predict(data.batch(index, corrupted)).output.float().cpu() for index in order.split(size)]
+    return torch.cat(outputs)[: len(data)].numpy(), data.labels.cpu().numpy()
