@@ -1,6 +1,7 @@
 """Frames with a row per method and condition and columns per metric, and how they are shown."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -146,6 +147,11 @@ def per_condition(frame: pd.DataFrame, column: str, titles: Mapping[str, Callabl
     """Make a block per value of a column, in the order of their titles, which take the number of conditions."""
     parts = {name: frame[frame[column] == name] for name in titles if (frame[column] == name).any()}
     return [block(titles[name](int(rows["conditions"].max())), frame, rows) for name, rows in parts.items()]
+
+
+def by_title(frame: pd.DataFrame) -> list[Block]:
+    """Make a block per value of the column ``condition``: see ``words.conditions``."""
+    return per_condition(frame, "condition", {name: partial(words.title, name) for name in words.conditions()})
 
 
 def made(frame: pd.DataFrame) -> list[str]:

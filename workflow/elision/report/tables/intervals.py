@@ -1,13 +1,11 @@
 """How sure the means are."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from elision.corruption.kind import Kind, kinds
 from elision.report.results import Results
 from elision.report.table import Table
-from elision.report.words import conditions, title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +38,7 @@ class Intervals(Table):
         """Make a block per mean."""
         from elision.report import wide
 
-        return wide.per_condition(frame, "condition", {name: partial(title, name) for name in conditions()})
+        return wide.by_title(frame)
 
     def notes(self, frame: "pd.DataFrame", *, second: str = "underlined") -> list[str]:
         """Say how the intervals were made."""

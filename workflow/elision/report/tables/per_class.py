@@ -1,12 +1,10 @@
 """Single classes, each against the rest."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from elision.report.results import Results
 from elision.report.table import Table
-from elision.report.words import conditions, title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,4 +33,4 @@ class PerClass(Table):
         """Make a block per condition."""
         from elision.report import wide
 
-        return wide.per_condition(frame, "condition", {name: partial(title, name) for name in conditions()})
+        return wide.by_title(frame)

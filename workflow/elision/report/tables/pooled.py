@@ -1,12 +1,10 @@
 """Predictions of all folds of a seed, pooled."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from elision.report.results import Results
 from elision.report.table import Table
-from elision.report.words import conditions, title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,4 +34,4 @@ class Pooled(Table):
         """Make a block per condition."""
         from elision.report import wide
 
-        return wide.per_condition(frame, "condition", {name: partial(title, name) for name in conditions()})
+        return wide.by_title(frame)
