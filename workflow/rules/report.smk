@@ -1,6 +1,7 @@
 """The report: tables, figures and one page."""
 
 from elision.report import CURVES, FORMATS, asked, figure_names, table_names
+from elision.report.table import all_tables
 
 ASKED = asked(PARAMS)
 
@@ -29,7 +30,11 @@ rule report:
                 RESULTS.root / f"tables/{table}.{kind}",
                 caption="../report/tables.rst",
                 category="Tables",
-                labels={"table": table, "format": kind},
+                labels={
+                    "table": table,
+                    "shows": all_tables()[table].caption,
+                    "format": kind,
+                },
             )
             for table in table_names(ASKED)
             for kind in ("csv", "md", "tex")
