@@ -645,12 +645,15 @@ def dataset_source(name: str) -> ModuleType:
     ElisionError
         If the file is broken, or lacks what a source must have.
     """
+    from elision.datasets._contract import check_source  # which imports this module
+
     try:
-        source = importlib.import_module(f"elision.datasets.{name}")
+        check_source(importlib.import_module(f"elision.datasets.{name}"))
+    except ElisionError:
+        raise
     except Exception as error:  # whatever is wrong with a file of the user's own
         raise ElisionError(f"datasets/{name}.py cannot be imported ({error}); correct the file") from error
-    importlib.import_module("elision.datasets._contract").check_source(source)  # which imports this module
-    return source
+    return importlib.import_module(f"elision.datasets.{name}")
 
 
 def user_files(params: Params, dataset: str) -> list[Path]:
