@@ -3,13 +3,16 @@
 import copy
 import io
 from dataclasses import replace
+from typing import Literal, get_args, get_origin
 
 import pytest
 import torch
-from tiny_methods import CLASSES, SPEC, learn, make, make_batch, rows, spec_for, tiny_encoder
+from pydantic.fields import FieldInfo
+from tiny_methods import CLASSES, SPEC, learn, make, make_batch, recording, rows, small, spec_for, tiny_encoder
 
 from elision.batch import Batch, Sequence
 from elision.methods import load, method_names, resolve
+from elision.methods.base import TrainingHyperparameters
 from elision.task import CORPORA, MODALITIES, DataSpec, TaskKind
 
 METHODS = method_names()
@@ -107,6 +110,43 @@ def test_every_hyperparameter_is_described(name):
     assert all(field.description for field in load(name).Hyperparameters.model_fields.values())
 
 
+def others(field: FieldInfo) -> list:
+    """The other values of a switch: of a bool, or of a literal."""
+    values = {bool: (True, False)}.get(field.annotation, get_args(field.annotation) if is_literal(field) else ())
+    return [value for value in values if value != field.default]
+
+
+def is_literal(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is Literal
+
+
+def unread(name: str, **overrides) -> set[str]:
+    """Hyperparameters that neither the method nor the trainer reads from the building to a prediction."""
+    hyperparameters, read = recording(small(name, **overrides))
+    batch = make_batch(7, spec=spec_for(name))
+    method = make(name, hyperparameters=hyperparameters)
+    if name in TRAINED:
+        optimizers = method.train().optimizers()
+        for epoch in (1, 2):
+            method.learning_rate_factor(epoch)
+            learn(method, [batch, batch], optimizers, epoch=epoch)
+            method.on_epoch_end(1.0)
+        method.on_train_end()
+    method.eval().predict(batch)
+    # The trainer only compares `accumulate` with the size of the data; a method that is trained must follow it.
+    of_the_trainer = set(TrainingHyperparameters.model_fields) - ({"accumulate"} if name in TRAINED else set())
+    return set(type(hyperparameters).model_fields) - read - of_the_trainer
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_hyperparameter_is_read_if_only_under_another_value_of_a_switch(name):
+    left = unread(name)
+    for key, field in load(name).Hyperparameters.model_fields.items():
+        for value in others(field) if left and key not in TrainingHyperparameters.model_fields else ():
+            left &= unread(name, **{key: value})
+    assert not left, f"{name} never reads {', '.join(sorted(left))}"
+
+
 @pytest.mark.parametrize("odd", ODD.values(), ids=map(" - ".join, ODD))
 def test_predictions_are_finite_and_one_per_sample_at_odd_sizes(odd):
     name, spec, batch = odd
@@ -160,6 +200,7 @@ def test_a_frozen_text_encoder_is_not_trained_and_has_no_dropout(name, batch):
 @pytest.mark.parametrize("name", METHODS)
 def test_the_prediction_of_a_sample_does_not_depend_on_the_others(name, batch):
     method = make(name).eval()
+    assert method.one_by_one
     together = method.predict(batch)
     for i in range(len(batch)):
         alone = method.predict(rows(batch, torch.tensor([i])))

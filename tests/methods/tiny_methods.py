@@ -7,6 +7,7 @@ from transformers import BertConfig, BertModel
 
 from elision.batch import Batch, Sequence
 from elision.methods import build, load, resolve
+from elision.methods.base import TrainingHyperparameters
 from elision.methods.layers.text_encoder import TextEncoder
 from elision.task import MODALITIES, DataSpec, TaskKind
 
@@ -70,6 +71,11 @@ SMALL = {
 }
 
 
+def small(name: str, **overrides) -> TrainingHyperparameters:
+    """The hyperparameters of a small method."""
+    return resolve(name, "mosi", {**SMALL.get(name, {}), **overrides})[0]
+
+
 def tiny_encoder(seed: int = 0, *, dropout: float = 0.1, pooler: bool = False) -> TextEncoder:
     """A BERT of two layers with random weights."""
     with torch.random.fork_rng():
@@ -87,12 +93,32 @@ def tiny_encoder(seed: int = 0, *, dropout: float = 0.1, pooler: bool = False) -
         return TextEncoder(BertModel(config), pooler=pooler)
 
 
+def recording(hyperparameters: TrainingHyperparameters) -> tuple[TrainingHyperparameters, set[str]]:
+    """The same hyperparameters, with the names of those that were read."""
+    kind, read = type(hyperparameters), set()
+
+    def get(self, name: str):
+        if name in kind.model_fields:
+            read.add(name)
+        return kind.__getattribute__(self, name)
+
+    recorded = type(kind.__name__, (kind,), {"__getattribute__": get})(**hyperparameters.model_dump())
+    read.clear()  # what its own checks have read
+    return recorded, read
+
+
 def make(
-    name: str, *, spec: DataSpec | None = None, seed: int = 0, encoder: torch.nn.Module | None = None, **overrides
+    name: str,
+    *,
+    spec: DataSpec | None = None,
+    seed: int = 0,
+    encoder: torch.nn.Module | None = None,
+    hyperparameters: TrainingHyperparameters | None = None,
+    **overrides,
 ):
     """A small method with weights that depend on the seed alone, and labels where it needs them."""
     spec = spec or spec_for(name)
-    hyperparameters, _ = resolve(name, "mosi", {**SMALL.get(name, {}), **overrides})
+    hyperparameters = hyperparameters or small(name, **overrides)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         method = build(name, hyperparameters, spec, encoder or tiny_encoder(seed, pooler=load(name).uses_pooler))

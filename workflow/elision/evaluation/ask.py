@@ -111,15 +111,15 @@ class Trained:
             hyperparameters = method.Hyperparameters(**record.hyperparameters)
         except ValidationError as error:
             raise ElisionError(f"{folder / 'run.json'}: {record.method}: {error}; train it again") from None
-        if getattr(hyperparameters, "batch_attention", False):
-            raise ElisionError(
-                f"{folder}: was trained with batch_attention, so that a prediction depends on the other utterances of "
-                "its batch; it cannot be asked about one"
-            )
         torch.set_num_threads(record.threads)
         view = View.of(method, hyperparameters, fold=0)
         chosen = choose_device(device)
         model = build(record.method, hyperparameters, record.spec)
+        if not model.one_by_one:
+            raise ElisionError(
+                f"{folder}: with these hyperparameters, {record.method} lets a prediction depend on the rest of the "
+                "batch; ask a model that predicts each utterance by itself"
+            )
         if view.reads_text != "nothing":
             _check_encoder(folder, record)
         model.start({}, _database(folder, record))

@@ -144,6 +144,11 @@ class Method(nn.Module):
         """Predict from what is observed; never looks at ``batch.label`` or ``batch.clean``."""
         raise NotImplementedError
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the prediction of an utterance follows from that utterance alone, whatever else is in its batch."""
+        return True
+
     def readout(self, x: Tensor) -> Tensor:
         """Turn the output [B, outputs] of a last layer into scores [B], or class logits [B, C]."""
         return x.squeeze(1) if self.spec.task is TaskKind.REGRESSION else x

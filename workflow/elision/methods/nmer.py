@@ -142,6 +142,11 @@ class NMER(TwoSpaces):
         self.classifier = Classifier(FUSED, outputs=spec.outputs, dropout=h.dropout, batch_norm=True)
         self.initialise()
 
+    @property
+    def one_by_one(self) -> bool:
+        """With attention over the batch, a prediction follows from all its utterances."""
+        return not self.hyperparameters.batch_attention
+
     def draw(self, mean: Tensor, log_variance: Tensor, row: Tensor) -> Tensor:
         """Draw latent vectors [B, latent] in training, and where ``sample_at_eval`` says so; else return the mean.
 
