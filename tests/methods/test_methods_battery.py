@@ -8,7 +8,19 @@ from typing import Literal, get_args, get_origin
 import pytest
 import torch
 from pydantic.fields import FieldInfo
-from tiny_methods import CLASSES, SPEC, learn, make, make_batch, recording, rows, small, spec_for, tiny_encoder
+from tiny_methods import (
+    CLASSES,
+    SPEC,
+    assert_counts,
+    learn,
+    make,
+    make_batch,
+    recording,
+    rows,
+    small,
+    spec_for,
+    tiny_encoder,
+)
 
 from elision.batch import Batch, Sequence
 from elision.methods import load, method_names, resolve
@@ -20,22 +32,8 @@ TRAINED = [name for name in METHODS if resolve(name, "mosi")[0].epochs]
 READS_TOKENS = [name for name in TRAINED if load(name).reads_text == "tokens"]
 # What each can be trained for, with the sizes of a dataset of that kind.
 TASKS = [(name, spec_for(name, spec)) for name in METHODS for spec in (SPEC, CLASSES) if spec.task in load(name).task]
+OFFICIAL = [(name, corpus) for name in METHODS for corpus in load(name).official_counts]
 TRAINED_TASKS = [(name, spec) for name, spec in TASKS if name in TRAINED]
-# They accumulate in a way of their own, which their own tests know.
-OWN_ACCUMULATION = {"hrlf", "mmim", "tfr_net"}
-# They do not combine modalities: one reads the text alone, the encoders of the other predict each on its own.
-CANNOT_COMBINE = {"text_only", "ramer_encoders"}
-# Methods that see padding, and why; the others mask it.
-SEES_PADDING = {
-    "almt": "no block masks anything, and learned positions follow the padded length",
-    "cenet": "attention of tokens over audio and vision is not masked",
-    "lnln": "no block masks anything, and learned positions follow the padded length",
-    "mult": "no block masks anything, and the last step is read, padded or not",
-    "tfn": "the means and the LSTM run over padding",
-    "misa": "audio and vision are read up to the length of the text, also beyond their own",
-    "tfr_net": "attention between modalities and the maximum of a summary see every position",
-    "tetfn": "LSTMs, attention, maxima and last steps run over padding",
-}
 
 
 def task_id(value: object) -> str | None:
@@ -103,6 +101,11 @@ def test_every_official_or_demo_default_is_a_valid_hyperparameter(name):
     assert set(method.corpus_defaults) <= {corpus.defaults for corpus in CORPORA.values()}
     for values in method.corpus_defaults.values():
         method.Hyperparameters(**values)
+
+
+@pytest.mark.parametrize(("name", "corpus"), OFFICIAL)
+def test_parameters_are_as_many_as_in_the_released_classes(name, corpus, official_method):
+    assert_counts(official_method(name, corpus), {"": load(name).official_counts[corpus]})
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -223,7 +226,7 @@ def test_predictions_depend_on_padding_only_where_the_method_sees_it(name):
     )
     method = make(name).eval()
     output, without = method.predict(batch).output, method.predict(cut).output
-    assert torch.allclose(output, without, atol=1e-5) == (name not in SEES_PADDING)
+    assert torch.allclose(output, without, atol=1e-5) == (not load(name).sees_padding)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -233,7 +236,7 @@ def test_predictions_look_neither_at_labels_nor_at_the_complete_input(name, batc
     assert torch.equal(method.predict(batch).output, method.predict(blind).output)
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINED if name not in CANNOT_COMBINE])
+@pytest.mark.parametrize("name", [name for name in TRAINED if load(name).combines])
 def test_it_overfits_samples_whose_label_needs_every_modality(name):
     spec = spec_for(name)
     batch = make_batch(16, spec=spec, lost=0.0, lengths=spec.length)
@@ -292,7 +295,7 @@ def test_learning_rate_factors_lie_between_0_and_1_in_every_epoch(name):
     assert all(0 <= factor <= 1 for factor in factors) and max(factors) == 1
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINED if name not in OWN_ACCUMULATION])
+@pytest.mark.parametrize("name", [name for name in TRAINED if load(name).sums_gradients])
 def test_gradients_of_accumulated_batches_are_summed_and_an_incomplete_group_is_dropped(name, batch, monkeypatch):
     for clip in ("clip_grad_norm_", "clip_grad_value_"):
         monkeypatch.setattr(torch.nn.utils, clip, lambda *_, **__: None)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -96,6 +96,18 @@ class Method(nn.Module):
     corpus_defaults : dict of str to dict
         Values that differ from the defaults of ``Hyperparameters``, per ``Corpus.defaults``: the official ones, and
         ours for ``demo``.
+    sees_padding : str
+        Why its predictions depend on how far a batch is padded; empty: they do not.
+    combines : bool
+        Whether it predicts from the modalities together, and can learn what only all of them tell.
+    sums_gradients : bool
+        Whether ``accumulate`` does what `descend` says, and nothing else.
+    official_counts : dict of str to int
+        Parameters at the official sizes of a corpus (key of ``OFFICIAL_SPECS``), without the text encoder.
+    compared : str
+        How ``official_counts`` compare with the classes that the authors released.
+    small : dict
+        Hyperparameters with which the tests train it in a moment; they change nothing else.
     """
 
     name: ClassVar[str]
@@ -108,6 +120,12 @@ class Method(nn.Module):
     uses_pooler: ClassVar[bool] = False
     optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.AdamW
     corpus_defaults: ClassVar[dict[str, dict]] = {}
+    sees_padding: ClassVar[str] = ""
+    combines: ClassVar[bool] = True
+    sums_gradients: ClassVar[bool] = True
+    official_counts: ClassVar[dict[str, int]] = {}
+    compared: ClassVar[str] = "equal"
+    small: ClassVar[dict] = {}
 
     class Hyperparameters(TrainingHyperparameters):
         """What `parameter_groups` and `after_backward` of this class read, beside what the trainer reads."""
@@ -120,6 +138,13 @@ class Method(nn.Module):
         gradient_clip: float | None = Field(
             None, gt=0, description="largest norm of the gradient of all weights (null: no limit)"
         )
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        """Counts are of one released class, not of what extends it."""
+        super().__init_subclass__(**settings)
+        for fact in ("official_counts", "compared"):
+            if fact not in vars(cls):
+                setattr(cls, fact, getattr(Method, fact))
 
     def __init__(self, hyperparameters: TrainingHyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
         super().__init__()
