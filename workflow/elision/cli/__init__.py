@@ -744,8 +744,11 @@ def params_schema() -> None:
 def params_check(params: ParamsFile = PARAMS) -> None:
     """Check params.yaml and the hyperparameters of its methods."""
     from elision.methods import check as check_methods
+    from elision.methods import load_all
 
     check_methods(parameters.load(params))
+    for problem in load_all()[1].values():
+        print(f"elision: not used by {params}: {problem}", file=sys.stderr)
 
 
 @params_app.command("show")
