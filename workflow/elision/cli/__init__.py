@@ -728,7 +728,10 @@ def headline(params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
 
 @params_app.command("schema")
 def params_schema() -> None:
-    """Print the JSON schema of params.yaml."""
+    """Print the JSON schema of params.yaml.
+
+    An editor completes and checks params.yaml with it: elision params schema > params.schema.json
+    """
     from elision.settings.schema import schema
 
     print(json.dumps(schema(), indent=2))
@@ -738,8 +741,11 @@ def params_schema() -> None:
 def params_check(params: ParamsFile = PARAMS) -> None:
     """Check params.yaml and the hyperparameters of its methods."""
     from elision.methods import check as check_methods
+    from elision.methods import load_all
 
     check_methods(parameters.load(params))
+    for problem in load_all()[1].values():
+        print(f"elision: not used by {params}: {problem}", file=sys.stderr)
 
 
 @params_app.command("show")
