@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from elision.training.trainer import train
 from tiny_methods import SPEC, learn, make_batch, recording, tiny_encoder
 from torch import nn
 
@@ -9,7 +10,6 @@ import elision.methods
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
 from elision.methods.layers.text_encoder import StubEncoder, TextEncoder
 from elision.settings.params import Params
-from elision.training.trainer import train
 
 
 class Small(Method):
