@@ -50,7 +50,7 @@ quick: $(INSTALLED)
 # What is made from the code comes first: a page that is out of date stops the build of the site.
 docs: $(INSTALLED)
 	$(if $(wildcard docs/generate.py),$(BIN)/python docs/generate.py)
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 conda: $(INSTALLED)
 	$(BIN)/pytest -m conda tests/workflow/test_workflow_conda.py
