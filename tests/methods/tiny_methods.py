@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import torch
-from transformers import BertConfig, BertModel
 
 from elision.batch import Batch, Sequence
 from elision.methods import build, load, resolve
 from elision.methods.base import TrainingHyperparameters
 from elision.methods.layers.text_encoder import TextEncoder
 from elision.task import MODALITIES, DataSpec, TaskKind
+from tiny_bert import TinyBert
 
 torch.set_num_threads(1)
 
@@ -29,17 +29,7 @@ def tiny_encoder(seed: int = 0, *, dropout: float = 0.1, pooler: bool = False) -
     """A BERT of two layers with random weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        config = BertConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=16,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=16,
-            max_position_embeddings=64,
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
-        )
-        return TextEncoder(BertModel(config), pooler=pooler)
+        return TextEncoder(TinyBert(vocabulary=VOCABULARY, dropout=dropout), pooler=pooler)
 
 
 def recording(hyperparameters: TrainingHyperparameters) -> tuple[TrainingHyperparameters, set[str]]:
