@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import pkgutil
 import re
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
@@ -616,11 +617,10 @@ def dataset_source(name: str) -> ModuleType:
     from elision.datasets._contract import check_source  # which imports this module
 
     try:
-        check_source(importlib.import_module(f"elision.datasets.{name}"))
-    except ElisionError:
-        raise
+        __import__(f"elision.datasets.{name}")
     except Exception as error:  # whatever is wrong with a file of the user's own
         raise ElisionError(f"datasets/{name}.py cannot be imported ({error}); correct the file") from error
+    check_source(sys.modules[f"elision.datasets.{name}"])
     return importlib.import_module(f"elision.datasets.{name}")
 
 
