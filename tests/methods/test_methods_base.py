@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from elision.training.trainer import train
 from tiny_methods import SPEC, learn, make_batch, recording, tiny_encoder
 from torch import nn
 
@@ -10,6 +9,8 @@ import elision.methods
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
 from elision.methods.layers.text_encoder import StubEncoder, TextEncoder
 from elision.settings.params import Params
+from elision.training.loop import train
+from elision.training.run import Run
 
 
 class Small(Method):
@@ -76,14 +77,6 @@ def test_the_trainer_reads_every_hyperparameter_that_is_its_own(store, tmp_path,
     monkeypatch.setattr(TextEncoder, "load", lambda *_, **__: StubEncoder(8))
     entry = {"mine": {"method": "text_only", "epochs": 1}}
     params = Params(datasets={"demo": {"source": "demo"}}, methods=[entry], seeds=[1], train={"device": "cpu"})
-    train(
-        params,
-        dataset="demo",
-        method="mine",
-        run="seed-1",
-        store=store,
-        plan=None,
-        folder=tmp_path,
-        recipe={"step": "train", "identity": "abc"},
-    )
+    recipe = {"step": "train", "identity": "abc"}
+    train(Run(params, "demo", "mine", "seed-1"), store=store, plan=None, folder=tmp_path, recipe=recipe)
     assert set(TrainingHyperparameters.model_fields) <= set().union(*records)

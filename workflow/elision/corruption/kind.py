@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from elision.corruption import kinds as folder
 from elision.corruption.missing import legacy_uniforms, uniforms
 from elision.task import MODALITIES
 
@@ -290,10 +291,9 @@ def kinds() -> dict[str, Kind]:
     ValueError
         If a file does not define the kind of its name, or two kinds share a rank or the name of a corruption.
     """
-    folder = importlib.import_module("elision.corruption.kinds")
     found: list[Kind] = []
     for info in pkgutil.iter_modules(folder.__path__):
-        module = importlib.import_module(f"{folder.__name__}.{info.name}")
+        module = importlib.import_module(f"elision.corruption.kinds.{info.name}")
         classes = [item for item in vars(module).values() if isinstance(item, type) and issubclass(item, Kind)]
         own = [cls for cls in classes if cls.__module__ == module.__name__ and vars(cls).get("name") == info.name]
         if len(own) != 1:

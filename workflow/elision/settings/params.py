@@ -7,6 +7,7 @@ import ast
 import importlib
 import importlib.util
 import pkgutil
+import sys
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
@@ -671,7 +672,7 @@ def unreadable_methods() -> dict[str, str]:
 
 def trained_on(params: Params, dataset: str, variant: Variant) -> str:
     """Name the kind that a variant is trained on: its own, that of its method, or ``train.corruption``."""
-    own = variant.overrides.get("corruption", _literal(variant.method, "corruption"))
+    own = variant.overrides.get("corruption", _literal(variant.method, "corruption", str, '"absent"'))
     return str(own or params.train_for(dataset).corruption)
 
 
@@ -693,11 +694,10 @@ def dataset_source(name: str) -> ModuleType:
     from elision.datasets._contract import check_source  # which imports this module
 
     try:
-        check_source(importlib.import_module(f"elision.datasets.{name}"))
-    except ElisionError:
-        raise
+        __import__(f"elision.datasets.{name}")
     except Exception as error:  # whatever is wrong with a file of the user's own
         raise ElisionError(f"datasets/{name}.py cannot be imported ({error}); correct the file") from error
+    check_source(sys.modules[f"elision.datasets.{name}"])
     return importlib.import_module(f"elision.datasets.{name}")
 
 
