@@ -114,7 +114,7 @@ def found_in(folder: str, base: type) -> dict:
     package = importlib.import_module(f"elision.report.{folder}")
     found: list = []
     for info in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"{package.__name__}.{info.name}")
+        module = importlib.import_module(f"elision.report.{folder}.{info.name}")
         own = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
         found += [made for item in own if issubclass(item, base) for made in item.each()]
     found.sort(key=lambda each: each.place)
