@@ -7,18 +7,23 @@ INSTALLED := .venv/installed
 SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
 WORKERS ?= auto
+# Settings, identities, corruption, metrics and stores: what a change breaks first, in a process that imports little.
+QUICK := $(addprefix tests/,settings corruption evaluation)
 # Python keeps what it has compiled: each module when it is first used, so that the installation need not compile all.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test conda lint format clean
+.PHONY: help demo test quick docs conda lint format clean
 
 help:
 	@echo "make demo    install, run the whole workflow on params.yaml, print the headline table"
-	@echo "make test    install, run the tests (ALL=1: also those of DVC, Slurm and kills, about 15 minutes more)"
+	@echo "make test    install, run the tests (ALL=1: also those of DVC, Slurm and kills, about 15 minutes more;"
+	@echo "             PART=methods: only those in tests/methods)"
+	@echo "make quick   install, run the tests that take less than a minute together"
 	@echo "make conda   install, run the workflow in environments of conda (about 5 minutes, some gigabytes)"
-	@echo "make lint    ruff, snakefmt, snakemake --lint"
+	@echo "make docs    install, make the site of docs/ in site/"
+	@echo "make lint    ruff, mypy, snakefmt, snakemake --lint"
 	@echo "make format  ruff format, snakefmt"
-	@echo "make clean   delete results/ (not the environment, not data/)"
+	@echo "make clean   delete results/ and site/ (not the environment, not data/)"
 
 # mediapipe declares jax and a second OpenCV, which face meshes do not need; the text encoder declares a library around
 # its weights: both come without their dependencies.
@@ -36,7 +41,16 @@ demo: $(INSTALLED)
 	@$(BIN)/elision headline
 
 test: $(INSTALLED)
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(ALL),-m "not conda")
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(ALL),-m "not conda") \
+		$(if $(PART),tests/$(PART))
+
+quick: $(INSTALLED)
+	$(BIN)/pytest $(QUICK)
+
+# What is made from the code comes first: a page that is out of date stops the build of the site.
+docs: $(INSTALLED)
+	$(if $(wildcard docs/generate.py),$(BIN)/python docs/generate.py)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 conda: $(INSTALLED)
 	$(BIN)/pytest -m conda tests/workflow/test_workflow_conda.py
@@ -44,6 +58,7 @@ conda: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 
@@ -53,4 +68,4 @@ format: $(INSTALLED)
 	$(BIN)/snakefmt Snakefile workflow/rules
 
 clean:
-	rm -rf results
+	rm -rf results site

@@ -4,13 +4,14 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import settings
 
-from elision.store import Header, Sequences, Store
+if TYPE_CHECKING:
+    from elision.store import Store
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -51,8 +52,13 @@ def mount() -> Iterator[Callable[[Path, str], None]]:
 
 
 @pytest.fixture
-def store() -> Store:
+def store() -> "Store":
     """A small store: 24 samples, ragged lengths, a sample without audio, one without text, frames without a face."""
+    # Here, because pandas and PyArrow take seconds, and most tests of methods have no store.
+    import pandas as pd
+
+    from elision.store import Header, Sequences, Store
+
     random = np.random.default_rng(7)
     count = 24
     labels = np.round(random.uniform(-3, 3, count), 1)

@@ -1,7 +1,8 @@
 """Which packages a function of Elision can import: read from the code, function by function.
 
-What is reached is a function, a class with all of its methods, or what a module does when it is imported. Where a
-module is found by a part of its name, such as ``elision.methods.{name}``, every module is reached whose name fits.
+What is reached is a function, a class with all of its methods, or what a module does when it is imported. Of an object
+that a function makes and keeps in a variable, only the methods are reached that are named. Where a module is found by a
+part of its name, such as ``elision.methods.{name}``, every module is reached whose name fits.
 """
 
 import ast
@@ -21,7 +22,7 @@ Function = ast.FunctionDef | ast.Lambda
 
 
 class Part(NamedTuple):
-    """A function or class of a module; without a name what the module does when it is imported."""
+    """A function, class or method (CLASS.NAME) of a module; without a name what the module does when it is imported."""
 
     module: str
     name: str = ""
@@ -70,7 +71,13 @@ def parts(module: str) -> dict[str, ast.AST]:
         target.id: node for node in rest for target in getattr(node, "targets", []) if isinstance(target, ast.Name)
     }
     rest += [each for node in named.values() for each in at_once(node)]
-    return {**values, **named, PROGRAM: ast.Module(program, []), "": ast.Module(rest, [])}
+    methods = {f"{name}.{each.name}": each for name, node in named.items() for each in methods_of(node)}
+    return {**values, **named, **methods, PROGRAM: ast.Module(program, []), "": ast.Module(rest, [])}
+
+
+def methods_of(node: ast.AST) -> list[ast.FunctionDef]:
+    """Return the methods of a class; none for another node."""
+    return [each for each in node.body if isinstance(each, ast.FunctionDef)] if isinstance(node, ast.ClassDef) else []
 
 
 def at_once(node: ast.FunctionDef | ast.ClassDef) -> list[ast.AST]:
@@ -78,7 +85,7 @@ def at_once(node: ast.FunctionDef | ast.ClassDef) -> list[ast.AST]:
     decorators = [ast.Call(decorator, [], []) for decorator in node.decorator_list]
     if isinstance(node, ast.FunctionDef):
         return [*decorators, *node.args.defaults, *filter(None, node.args.kw_defaults)]
-    methods = [each for each in node.body if isinstance(each, ast.FunctionDef)]
+    methods = methods_of(node)
     fields = [each for each in node.body if each not in methods]
     return [*decorators, *node.bases, *fields, *(each for method in methods for each in at_once(method))]
 
@@ -135,8 +142,12 @@ class Visitor(ast.NodeVisitor):
         self.imports: set[Import] = set()
         self.names = dict(imported(part.module)) | {name: Part(part.module, name) for name in parts(part.module)}
         self.found: dict[str, list[str]] = {}  # variables that hold a module found by its name
+        self.objects: dict[str, Part] = {}  # variables that hold an object, and its class
         self.without = "fails"
-        self.visit(parts(part.module)[part.name])
+        node = parts(part.module)[part.name]
+        if "." in part.name and node.args.args:
+            self.objects[node.args.args[0].arg] = Part(part.module, part.name.partition(".")[0])
+        self.visit(node)
 
     def visit(self, node: ast.AST) -> None:
         names = ours(node)
@@ -198,6 +209,17 @@ class Visitor(ast.NodeVisitor):
             return resolve(Part(base.module, node.attr)) if base and not base.name else None
         return None
 
+    def made(self, node: ast.AST) -> Part | None:
+        """Return the class whose object an expression makes, if all of its methods stand in it."""
+        part = self.target(node.func) if isinstance(node, ast.Call) and self.part.name else None
+        definition = part and part.name and parts(part.module).get(part.name)
+        return part if isinstance(definition, ast.ClassDef) and not definition.bases else None
+
+    def use_of(self, part: Part, name: str) -> None:
+        """Reach a method of an object; what has no such method is a value that a method has set."""
+        if f"{part.name}.{name}" in parts(part.module):
+            self.reached.add(Part(part.module, f"{part.name}.{name}"))
+
     def reach(self, found: list[str], name: str) -> None:
         self.reached |= {resolve(Part(module, name)) for module in found}
 
@@ -212,6 +234,13 @@ class Visitor(ast.NodeVisitor):
                 self.reach(found, "")
                 for each in ast.iter_child_nodes(value):
                     self.visit(each)
+            elif isinstance(target, ast.Name) and (part := self.made(value)):
+                self.objects[target.id] = part
+                for method in methods_of(parts(part.module)[part.name]):  # Python calls some by itself
+                    if method.name.startswith("__"):
+                        self.use_of(part, method.name)
+                for each in (*value.args, *value.keywords):
+                    self.visit(each)
             else:
                 self.visit(target)
                 self.visit(value)
@@ -225,6 +254,9 @@ class Visitor(ast.NodeVisitor):
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if node.attr == "__path__":  # of a package, to list its modules
+            return
+        if isinstance(node.value, ast.Name) and node.value.id in self.objects:
+            self.use_of(self.objects[node.value.id], node.attr)
             return
         if found := self.modules_of(node.value):
             self.reach(found, node.attr)
@@ -247,7 +279,9 @@ class Visitor(ast.NodeVisitor):
 
     def visit_Name(self, node: ast.Name) -> None:
         if isinstance(node.ctx, ast.Load):
-            if node.id in self.found:
+            if node.id in self.objects:
+                self.use(self.objects[node.id])
+            elif node.id in self.found:
                 self.reach(self.found[node.id], ALL)
             elif node.id == "__name__" and self.part.name:  # for `python -m`
                 self.reached.add(Part(self.part.module, PROGRAM))

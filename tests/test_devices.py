@@ -207,13 +207,13 @@ def test_a_driver_that_fails_is_no_gpu(machine):
 def test_the_verbs_of_the_rules_that_count_a_gpu_lease_one():
     rules = "".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
     counted = {rule.split(":")[0] for rule in re.split(r"^rule ", rules, flags=re.M)[1:] if "\n        gpu=" in rule}
-    verbs = ast.parse((REPOSITORY / "workflow" / "elision" / "cli.py").read_text()).body
+    verbs = ast.parse((REPOSITORY / "workflow" / "elision" / "cli" / "steps.py").read_text()).body
     leasing = {
         verb.name
         for verb in verbs
         if isinstance(verb, ast.FunctionDef)
         for node in ast.walk(verb)
-        if isinstance(node, ast.With) and "_gpu(" in ast.unparse(node.items[0])
+        if isinstance(node, ast.With) and ".gpu(" in ast.unparse(node.items[0])
     }
     assert leasing == counted == {"train", "index", "evaluate", "represent", "extract"}
 

@@ -108,9 +108,8 @@ def lacking(use, folder=ENVIRONMENTS):
     Where the verb says so without a package, such as an extractor that is one of two, another environment of the same
     verb may hold the package. Where the verb goes on without the package, none has to.
     """
-    main = reach.imported("elision.__main__")["main"].module
-    verb = reach.resolve(reach.Part(main, use.verb.replace("-", "_")))
-    assert verb.name, f"no function is named like the verb {use.verb}"
+    verb = reach.Part("elision.cli.steps", use.verb.replace("-", "_"))
+    assert verb.name in reach.parts(verb.module), f"no function is named like the verb {use.verb}"
     same = [other.environment for other in uses() if other.verb == use.verb]
     missing = set()
     for found in reach.imports(verb, foreign=use.foreign):

@@ -9,6 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from elision import cli
+from elision.cli import people, steps
 from elision.cli.doctor import examine
 from elision.datasets._prepare import write_samples
 from elision.errors import ElisionError
@@ -27,7 +28,7 @@ def run(*arguments):
 
 
 def test_every_verb_has_help():
-    for command in cli.app.registered_commands:
+    for command in steps.app.registered_commands + people.app.registered_commands:
         result = runner.invoke(cli.app, [command.callback.__name__.replace("_", "-"), "--help"])
         assert result.exit_code == 0
         assert command.callback.__doc__.split(".")[0].split(",")[0] in " ".join(result.output.split())

@@ -13,7 +13,7 @@ import yaml
 from elision import cli
 from elision.errors import ElisionError
 from elision.methods import load
-from elision.settings import catalogue
+from elision.settings import catalogue, params
 from elision.settings.params import method_names
 
 PARAMS = {
@@ -235,7 +235,7 @@ def test_the_path_that_the_system_refuses_is_named(refused, monkeypatch, error):
     def fail(*_):
         raise error(number, os.strerror(number), "a/path")
 
-    monkeypatch.setattr(cli.parameters, "load", fail)
+    monkeypatch.setattr(params, "load", fail)
     assert f"a/path: {os.strerror(number).lower()}" in refused("headline")
 
 
@@ -243,7 +243,7 @@ def test_an_error_that_is_not_of_a_path_keeps_its_traceback(folder, monkeypatch)
     def fail(*_):
         raise ConnectionError("a fault of the program")
 
-    monkeypatch.setattr(cli.parameters, "load", fail)
+    monkeypatch.setattr(params, "load", fail)
     monkeypatch.setattr(sys, "argv", ["elision", "headline"])
     with pytest.raises(ConnectionError):
         cli.main()

@@ -204,7 +204,9 @@ def test_a_problem_of_a_row_names_its_line_and_id(folder, case):
     assert any(p.startswith("line 2, id 'a': " + expected.format(folder=folder)) for p in found)
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "a\\b", ".hidden", "a:b", "a*", 'a""b', "a|b", "é" * 101])
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "a\\b", ".hidden", "a:b", "a*", 'a""b', "a|b", "é" * 101, "a\x7fb", "a\u202eb"]
+)
 def test_an_id_must_be_usable_as_a_file_name(folder, name):
     (found,) = problems(folder, rows(f'"{name}",,x,1,train'))
     assert "the id cannot be a file name" in found

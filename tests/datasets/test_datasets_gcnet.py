@@ -337,6 +337,7 @@ def test_folds_of_the_user_replace_the_sessions(tmp_path):
     ("change", "told"),
     [
         (lambda p: p[4].add(None), "trainVid should name dialogues by text"),
+        (lambda p: p[4].add(""), "trainVid should name dialogues by text"),
         (lambda p: p[0].update({None: []}), "videoIDs should name dialogues by text"),
         (lambda p: p[1].update({"video1": 3}), "videoLabels should hold a list for each dialogue, unlike 'video1'"),
         (lambda p: p[1].update({"video1": "abc"}), "videoLabels should hold a list for each dialogue, unlike 'video1'"),

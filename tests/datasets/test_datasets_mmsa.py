@@ -97,6 +97,13 @@ def test_samples_come_in_the_order_of_the_file_with_ids_as_they_stand(tmp_path):
     assert "label_text" not in samples
 
 
+def test_a_sample_without_a_video_has_no_speaker(tmp_path):
+    data = make()
+    data["train"]["id"][:2] = ["alone", "$_$1"]
+    samples, _ = prepare(save(tmp_path, data))
+    assert samples["speaker"].tolist()[:3] == [None, None, "trainvideo1"]
+
+
 def test_sequences_are_the_frames_within_their_lengths_and_the_tokens_under_the_mask(tmp_path):
     data = make()
     _, modalities = prepare(save(tmp_path, data))

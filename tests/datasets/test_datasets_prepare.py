@@ -131,6 +131,12 @@ def test_cuts_make_classes_of_scores_and_belong_to_the_upper_one():
     assert classes == ["low", "middle", "high"]
 
 
+def test_cuts_make_no_class_of_a_sample_without_a_score():
+    samples = utterances([3], label=[-3.0, 3.0, np.nan])
+    *named, unlabelled = classified(samples, classes=["low", "high"], cuts=[0])[0]
+    assert named == ["low", "high"] and pd.isna(unlabelled)
+
+
 def test_names_are_classes_in_the_order_that_is_given_else_of_the_source_else_of_the_alphabet():
     samples = utterances([3], label=["sad", "happy", "angry"])
     assert classified(samples)[1] == ["angry", "happy", "sad"]

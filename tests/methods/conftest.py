@@ -1,12 +1,19 @@
 """Fixtures of the tests of the methods."""
 
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import pytest
 import torch
 from tiny_methods import make_batch
 
+import elision.methods
 from elision.batch import Batch
 from elision.methods import build, resolve
 from elision.methods.layers.text_encoder import StubEncoder
+from elision.settings import params
 from elision.task import OFFICIAL_SPECS
 
 
@@ -25,3 +32,24 @@ def official_method():
             return build(name, resolve(name, dims)[0], OFFICIAL_SPECS[dims], StubEncoder(768))
 
     return build_official
+
+
+@pytest.fixture
+def add_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Put a file beside the methods until the test ends."""
+
+    def forget() -> None:
+        params._modules.cache_clear()
+        params._attributes.cache_clear()
+        importlib.invalidate_caches()
+
+    def add(name: str, text: str) -> None:
+        (tmp_path / f"{name}.py").write_text(text)
+        forget()
+
+    monkeypatch.setattr(elision.methods, "__path__", [*elision.methods.__path__, str(tmp_path)])
+    yield add
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(f"elision.methods.{path.stem}", None)
+    monkeypatch.undo()
+    forget()

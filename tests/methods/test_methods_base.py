@@ -2,10 +2,14 @@
 
 import pytest
 import torch
-from tiny_methods import SPEC, learn, make_batch, tiny_encoder
+from elision.training.trainer import train
+from tiny_methods import SPEC, learn, make_batch, recording, tiny_encoder
 from torch import nn
 
-from elision.methods.base import Method, Prediction
+import elision.methods
+from elision.methods.base import Method, Prediction, TrainingHyperparameters
+from elision.methods.layers.text_encoder import StubEncoder, TextEncoder
+from elision.settings.params import Params
 
 
 class Small(Method):
@@ -57,3 +61,29 @@ def test_the_norm_of_the_gradient_is_limited_where_a_limit_is_given(limit):
     learn(method, [make_batch()], method.optimizers(), epoch=1)
     norm = torch.stack([p.grad.norm() for p in method.parameters() if p.grad is not None]).norm().item()
     assert norm > 0.1 if limit is None else norm == pytest.approx(limit, rel=1e-3)
+
+
+def test_the_trainer_reads_every_hyperparameter_that_is_its_own(store, tmp_path, monkeypatch):
+    resolve, records = elision.methods.resolve, []
+
+    def resolved(*arguments):
+        hyperparameters, origins = resolve(*arguments)
+        hyperparameters, read = recording(hyperparameters)
+        records.append(read)
+        return hyperparameters, origins
+
+    monkeypatch.setattr(elision.methods, "resolve", resolved)
+    monkeypatch.setattr(TextEncoder, "load", lambda *_, **__: StubEncoder(8))
+    entry = {"mine": {"method": "text_only", "epochs": 1}}
+    params = Params(datasets={"demo": {"source": "demo"}}, methods=[entry], seeds=[1], train={"device": "cpu"})
+    train(
+        params,
+        dataset="demo",
+        method="mine",
+        run="seed-1",
+        store=store,
+        plan=None,
+        folder=tmp_path,
+        recipe={"step": "train", "identity": "abc"},
+    )
+    assert set(TrainingHyperparameters.model_fields) <= set().union(*records)

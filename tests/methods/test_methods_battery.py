@@ -3,13 +3,28 @@
 import copy
 import io
 from dataclasses import replace
+from typing import Literal, get_args, get_origin
 
 import pytest
 import torch
-from tiny_methods import CLASSES, SPEC, learn, make, make_batch, rows, spec_for, tiny_encoder
+from pydantic.fields import FieldInfo
+from tiny_methods import (
+    CLASSES,
+    SPEC,
+    assert_counts,
+    learn,
+    make,
+    make_batch,
+    recording,
+    rows,
+    small,
+    spec_for,
+    tiny_encoder,
+)
 
 from elision.batch import Batch, Sequence
 from elision.methods import load, method_names, resolve
+from elision.methods.base import TrainingHyperparameters
 from elision.task import CORPORA, MODALITIES, DataSpec, TaskKind
 
 METHODS = method_names()
@@ -17,22 +32,8 @@ TRAINED = [name for name in METHODS if resolve(name, "mosi")[0].epochs]
 READS_TOKENS = [name for name in TRAINED if load(name).reads_text == "tokens"]
 # What each can be trained for, with the sizes of a dataset of that kind.
 TASKS = [(name, spec_for(name, spec)) for name in METHODS for spec in (SPEC, CLASSES) if spec.task in load(name).task]
+OFFICIAL = [(name, corpus) for name in METHODS for corpus in load(name).official_counts]
 TRAINED_TASKS = [(name, spec) for name, spec in TASKS if name in TRAINED]
-# They accumulate in a way of their own, which their own tests know.
-OWN_ACCUMULATION = {"hrlf", "mmim", "tfr_net"}
-# They do not combine modalities: one reads the text alone, the encoders of the other predict each on its own.
-CANNOT_COMBINE = {"text_only", "ramer_encoders"}
-# Methods that see padding, and why; the others mask it.
-SEES_PADDING = {
-    "almt": "no block masks anything, and learned positions follow the padded length",
-    "cenet": "attention of tokens over audio and vision is not masked",
-    "lnln": "no block masks anything, and learned positions follow the padded length",
-    "mult": "no block masks anything, and the last step is read, padded or not",
-    "tfn": "the means and the LSTM run over padding",
-    "misa": "audio and vision are read up to the length of the text, also beyond their own",
-    "tfr_net": "attention between modalities and the maximum of a summary see every position",
-    "tetfn": "LSTMs, attention, maxima and last steps run over padding",
-}
 
 
 def task_id(value: object) -> str | None:
@@ -102,9 +103,51 @@ def test_every_official_or_demo_default_is_a_valid_hyperparameter(name):
         method.Hyperparameters(**values)
 
 
+@pytest.mark.parametrize(("name", "corpus"), OFFICIAL)
+def test_parameters_are_as_many_as_in_the_released_classes(name, corpus, official_method):
+    assert_counts(official_method(name, corpus), {"": load(name).official_counts[corpus]})
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_hyperparameter_is_described(name):
     assert all(field.description for field in load(name).Hyperparameters.model_fields.values())
+
+
+def others(field: FieldInfo) -> list:
+    """The other values of a switch: of a bool, or of a literal."""
+    values = {bool: (True, False)}.get(field.annotation, get_args(field.annotation) if is_literal(field) else ())
+    return [value for value in values if value != field.default]
+
+
+def is_literal(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is Literal
+
+
+def unread(name: str, **overrides) -> set[str]:
+    """Hyperparameters that neither the method nor the trainer reads from the building to a prediction."""
+    hyperparameters, read = recording(small(name, **overrides))
+    batch = make_batch(7, spec=spec_for(name))
+    method = make(name, hyperparameters=hyperparameters)
+    if name in TRAINED:
+        optimizers = method.train().optimizers()
+        for epoch in (1, 2):
+            method.learning_rate_factor(epoch)
+            learn(method, [batch, batch], optimizers, epoch=epoch)
+            method.on_epoch_end(1.0)
+        method.on_train_end()
+    method.eval().predict(batch)
+    # The trainer only compares `accumulate` with the size of the data; a method that is trained must follow it.
+    of_the_trainer = set(TrainingHyperparameters.model_fields) - ({"accumulate"} if name in TRAINED else set())
+    return set(type(hyperparameters).model_fields) - read - of_the_trainer
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_hyperparameter_is_read_if_only_under_another_value_of_a_switch(name):
+    left = unread(name)
+    for key, field in load(name).Hyperparameters.model_fields.items():
+        for value in others(field) if left and key not in TrainingHyperparameters.model_fields else ():
+            left &= unread(name, **{key: value})
+    assert not left, f"{name} never reads {', '.join(sorted(left))}"
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=map(" - ".join, ODD))
@@ -160,6 +203,7 @@ def test_a_frozen_text_encoder_is_not_trained_and_has_no_dropout(name, batch):
 @pytest.mark.parametrize("name", METHODS)
 def test_the_prediction_of_a_sample_does_not_depend_on_the_others(name, batch):
     method = make(name).eval()
+    assert method.one_by_one
     together = method.predict(batch)
     for i in range(len(batch)):
         alone = method.predict(rows(batch, torch.tensor([i])))
@@ -182,7 +226,7 @@ def test_predictions_depend_on_padding_only_where_the_method_sees_it(name):
     )
     method = make(name).eval()
     output, without = method.predict(batch).output, method.predict(cut).output
-    assert torch.allclose(output, without, atol=1e-5) == (name not in SEES_PADDING)
+    assert torch.allclose(output, without, atol=1e-5) == (not load(name).sees_padding)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -192,7 +236,7 @@ def test_predictions_look_neither_at_labels_nor_at_the_complete_input(name, batc
     assert torch.equal(method.predict(batch).output, method.predict(blind).output)
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINED if name not in CANNOT_COMBINE])
+@pytest.mark.parametrize("name", [name for name in TRAINED if load(name).combines])
 def test_it_overfits_samples_whose_label_needs_every_modality(name):
     spec = spec_for(name)
     batch = make_batch(16, spec=spec, lost=0.0, lengths=spec.length)
@@ -251,7 +295,7 @@ def test_learning_rate_factors_lie_between_0_and_1_in_every_epoch(name):
     assert all(0 <= factor <= 1 for factor in factors) and max(factors) == 1
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINED if name not in OWN_ACCUMULATION])
+@pytest.mark.parametrize("name", [name for name in TRAINED if load(name).sums_gradients])
 def test_gradients_of_accumulated_batches_are_summed_and_an_incomplete_group_is_dropped(name, batch, monkeypatch):
     for clip in ("clip_grad_norm_", "clip_grad_value_"):
         monkeypatch.setattr(torch.nn.utils, clip, lambda *_, **__: None)

@@ -2,7 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_methods import SPEC, assert_counts, tiny_encoder
+from tiny_methods import SPEC, tiny_encoder
 
 import elision.methods
 from elision.corruption.kind import kinds
@@ -10,83 +10,6 @@ from elision.errors import ElisionError
 from elision.methods import build, check, counts, load, method_names, resolve, resolve_variant
 from elision.settings.params import Params, made_for, needs, retrieves, stage_names
 from elision.task import TaskKind
-
-# Counted on the released classes of LNLN (Haoyu-ha/LNLN) and Self-MM (thuiar/MMSA), text encoder left out.
-OFFICIAL = {
-    "lnln": {
-        "mosi": {
-            "": 6483012,
-            "hyper": 1024,
-            "proxy": 1024,
-            "embedding.text": 699520,
-            "embedding.audio": 643456,
-            "embedding.vision": 661376,
-            "proxy_generator": 597760,
-            "discriminator": 8386,
-            "completeness_check": 602241,
-            "reconstructor": 1780992,
-            "language_encoder hyper_modality fusion head": 1487233,
-        },
-        "mosei": {
-            "": 7102404,
-            "hyper": 1024,
-            "proxy": 1024,
-            "embedding.text": 699520,
-            "embedding.audio": 668288,
-            "embedding.vision": 663296,
-            "proxy_generator": 597760,
-            "discriminator": 8386,
-            "completeness_check": 602241,
-            "reconstructor": 1780992,
-            "language_encoder hyper_modality fusion head": 2079873,
-        },
-        "sims": {
-            "": 7112260,
-            "hyper": 1024,
-            "proxy": 1024,
-            "embedding.text": 698112,
-            "embedding.audio": 650240,
-            "embedding.vision": 692608,
-            "proxy_generator": 597760,
-            "discriminator": 8386,
-            "completeness_check": 602241,
-            "reconstructor": 1780992,
-            "language_encoder hyper_modality fusion head": 2079873,
-        },
-    },
-    "self_mm": {
-        "mosi": {
-            "": 159332,
-            "audio_subnet": 1744,
-            "vision_subnet": 7968,
-            "heads.fusion.feature": 104576,
-            "heads.fusion.hidden": 16512,
-            "heads.fusion.out": 129,
-            "heads.text.feature": 24608,
-            "heads.text.hidden": 1056,
-            "heads.text.out": 33,
-            "heads.audio.feature": 272,
-            "heads.audio.hidden": 272,
-            "heads.audio.out": 17,
-            "heads.vision.feature": 1056,
-            "heads.vision.hidden": 1056,
-            "heads.vision.out": 33,
-        },
-        "mosei": {"": 165668, "audio_subnet": 6160, "vision_subnet": 9888, "heads.fusion.feature": 104576},
-        "sims": {
-            "": 381380,
-            "audio_subnet": 3536,
-            "vision_subnet": 200480,
-            "heads.fusion.feature": 104576,
-            "heads.fusion.hidden": 16512,
-            "heads.text.feature": 49216,
-            "heads.text.hidden": 4160,
-            "heads.text.out": 65,
-            "heads.audio": 561,
-            "heads.vision": 2145,
-        },
-    },
-}
 
 
 def test_every_file_of_the_folder_is_a_method_that_can_be_loaded():
@@ -151,40 +74,13 @@ def test_a_method_refuses_a_task_that_it_is_not_made_for():
         build("self_mm", resolve("self_mm", "mosi")[0], spec, tiny_encoder())
 
 
-# Trainable parameters of the released classes on MOSI, MOSEI and SIMS; the tests of each method compare its parts.
-TOTALS = {
-    "almt": (2603649, 3223041, 3232897),
-    "cenet": (6517249, 6581761, 7067905),
-    "lnln": (6483012, 7102404, 7112260),
-    "mag_bert": (1223425, 1352449, 2324737),
-    "misa": (1138033, 1435105, 21664749),
-    "mmim": (281673, 292425, 373449),
-    "mult": (2571551, 982951, 1870701),
-    "self_mm": (159332, 165668, 381380),
-    "tetfn": (1254224, 1257360, 1529968),
-    "tfn": (9497043, 5042539, 35632077),
-    "tfr_net": (14850620, 18812589, 6668422),  # SIMS: with one temporal head; the released configuration fails
-}
-# Modules of the released classes that are never used: MISA's classifier and layer norm.
-LEFT_OUT = {"misa": 516 + 3072}
-
-
-@pytest.mark.parametrize("dims", ["mosi", "mosei", "sims"])
-@pytest.mark.parametrize("name", OFFICIAL)
-def test_parameter_counts_equal_the_official_ones_to_the_digit(name, dims, official_method):
-    assert_counts(official_method(name, dims), OFFICIAL[name][dims])
-
-
 @pytest.mark.parametrize("dims", ["mosi", "mosei", "sims"])
 def test_the_catalogue_counts_every_method_without_its_text_encoder(dims):
     listed = {entry["name"]: entry for entry in counts(dims)}
     assert list(listed) == method_names()
-    column = ["mosi", "mosei", "sims"].index(dims)
-    for name, totals in TOTALS.items():
-        expected = totals[column] - LEFT_OUT.get(name, 0)
-        assert listed[name]["parameters"] == expected == sum(listed[name]["submodules"].values()), name
-    of_tokens = {name for name in method_names() if load(name).reads_text == "tokens"}
-    assert set(TOTALS) == of_tokens - {"text_only"}
+    for name, entry in listed.items():
+        assert sum(entry["submodules"].values()) == entry["parameters"]
+        assert load(name).official_counts.get(dims, entry["parameters"]) == entry["parameters"]
     assert listed["lnln"]["submodules"]["<own>"] == 2048
     assert listed["majority"] == {"name": "majority", "parameters": 0, "submodules": {}}
     assert listed["text_only"]["submodules"] == {"head": 769}
@@ -237,7 +133,7 @@ def test_all_methods_are_those_that_are_made_for_every_task():
         }.items()
     }
     assert of["scores"] == set(method_names()) - set(stage_names())
-    assert of["classes"] == of["both"] == of["scores"] - {"self_mm", "tetfn", "mmim"}
+    assert of["classes"] == of["both"] == {name for name in of["scores"] if "classification" in load(name).task}
 
 
 def test_a_method_sees_what_its_stage_sees():

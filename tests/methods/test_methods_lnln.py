@@ -3,10 +3,59 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_methods import SPEC, make, make_batch
+from tiny_methods import SPEC, assert_counts, make, make_batch
 from torch.nn import functional as F
 
 from elision.methods.lnln import _reverse_gradient
+
+# Counted on the released class of LNLN (Haoyu-ha/LNLN), text encoder left out.
+COUNTS = {
+    "mosi": {
+        "": 6483012,
+        "hyper": 1024,
+        "proxy": 1024,
+        "embedding.text": 699520,
+        "embedding.audio": 643456,
+        "embedding.vision": 661376,
+        "proxy_generator": 597760,
+        "discriminator": 8386,
+        "completeness_check": 602241,
+        "reconstructor": 1780992,
+        "language_encoder hyper_modality fusion head": 1487233,
+    },
+    "mosei": {
+        "": 7102404,
+        "hyper": 1024,
+        "proxy": 1024,
+        "embedding.text": 699520,
+        "embedding.audio": 668288,
+        "embedding.vision": 663296,
+        "proxy_generator": 597760,
+        "discriminator": 8386,
+        "completeness_check": 602241,
+        "reconstructor": 1780992,
+        "language_encoder hyper_modality fusion head": 2079873,
+    },
+    "sims": {
+        "": 7112260,
+        "hyper": 1024,
+        "proxy": 1024,
+        "embedding.text": 698112,
+        "embedding.audio": 650240,
+        "embedding.vision": 692608,
+        "proxy_generator": 597760,
+        "discriminator": 8386,
+        "completeness_check": 602241,
+        "reconstructor": 1780992,
+        "language_encoder hyper_modality fusion head": 2079873,
+    },
+}
+
+
+@pytest.mark.parametrize("dims", COUNTS)
+def test_parameter_counts_equal_the_official_ones_to_the_digit(dims, official_method):
+    assert_counts(official_method("lnln", dims), COUNTS[dims])
+
 
 ONLY_SENTIMENT = {"adversarial_weight": 0, "completeness_weight": 0, "reconstruction_weight": 0}
 TERMS = {"completeness", "adversarial", "reconstruction", "sentiment"}

@@ -184,7 +184,7 @@ def test_a_prediction_depends_on_the_rest_of_the_batch_only_with_attention_over_
     difference = (alone - together[[4, 1, 2]]).abs().max().item()
     assert difference > 1e-2 if batch_attention else difference < 1e-5
     outputs = method.predict(some).output, method.predict(batch).output[[4, 1, 2]]
-    assert torch.allclose(*outputs, atol=1e-5) != batch_attention
+    assert torch.allclose(*outputs, atol=1e-5) == method.one_by_one != batch_attention
 
 
 def test_the_divergence_equals_the_closed_form_and_is_0_for_the_standard_normal():

@@ -3,10 +3,55 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_methods import SPEC, make, make_batch
+from tiny_methods import SPEC, assert_counts, make, make_batch
 
 from elision.methods.layers.label_generation import HEADS
 from elision.methods.self_mm import RecurrentSubnet
+
+# Counted on the released class of Self-MM (thuiar/MMSA), text encoder left out.
+COUNTS = {
+    "mosi": {
+        "": 159332,
+        "audio_subnet": 1744,
+        "vision_subnet": 7968,
+        "heads.fusion.feature": 104576,
+        "heads.fusion.hidden": 16512,
+        "heads.fusion.out": 129,
+        "heads.text.feature": 24608,
+        "heads.text.hidden": 1056,
+        "heads.text.out": 33,
+        "heads.audio.feature": 272,
+        "heads.audio.hidden": 272,
+        "heads.audio.out": 17,
+        "heads.vision.feature": 1056,
+        "heads.vision.hidden": 1056,
+        "heads.vision.out": 33,
+    },
+    "mosei": {
+        "": 165668,
+        "audio_subnet": 6160,
+        "vision_subnet": 9888,
+        "heads.fusion.feature": 104576,
+    },
+    "sims": {
+        "": 381380,
+        "audio_subnet": 3536,
+        "vision_subnet": 200480,
+        "heads.fusion.feature": 104576,
+        "heads.fusion.hidden": 16512,
+        "heads.text.feature": 49216,
+        "heads.text.hidden": 4160,
+        "heads.text.out": 65,
+        "heads.audio": 561,
+        "heads.vision": 2145,
+    },
+}
+
+
+@pytest.mark.parametrize("dims", COUNTS)
+def test_parameter_counts_equal_the_official_ones_to_the_digit(dims, official_method):
+    assert_counts(official_method("self_mm", dims), COUNTS[dims])
+
 
 LIMIT = SPEC.label_range
 

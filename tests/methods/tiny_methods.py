@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import torch
-from transformers import BertConfig, BertModel
 
 from elision.batch import Batch, Sequence
 from elision.methods import build, load, resolve
+from elision.methods.base import TrainingHyperparameters
 from elision.methods.layers.text_encoder import TextEncoder
 from elision.task import MODALITIES, DataSpec, TaskKind
+from tiny_bert import TinyBert
 
 torch.set_num_threads(1)
 
@@ -18,81 +19,45 @@ SPEC = DataSpec(
 CLASSES = replace(SPEC, task=TaskKind.CLASSIFICATION, classes=("sad", "neutral", "happy"))
 VOCABULARY, PAD, UNK, CLS, SEP = 32, 0, 1, 2, 3
 
-# What makes the large methods small; the rest of their hyperparameters is as published.
-DEPTHS = ("embedding", "completeness", "generator", "language", "fusion", "reconstructor")
-# Five blocks put out numbers so large that rounding shows; and sixty steps are too few for a short memory of gradients.
-CASCADE = {"blocks": 1, "layers": (128, 64), "beta1": 0.9, "dropout": 0.0, "text_dropout": 0.0}
-SMALL = {
-    # With official weights near 0, a rate as high as in the tests ends in a last ReLU that is 0 for every sample.
-    "ae": {"dropout": 0.0, "initialisation": "kaiming"},
-    "almt": {"width": 16, "tokens": 2, "language_depth": 1, "fusion_depth": 1},
-    "cenet": {"initial_std": 0.2, "dropout": 0.0},
-    "cif_mmin": CASCADE,
-    "cra": {"dropout": 0.0, "beta1": 0.9},
-    # Features and scores of an untrained teacher are noise, which would keep the student from the labels. Dropout lies
-    # on attention weights, as in misa.
-    "hrlf": {
-        "width": 8,
-        "heads": 2,
-        "layers": 1,
-        "dropout": 0.0,
-        "adversarial_weight": 0.1,
-        "score_distillation": "none",
-    },
-    "hrlf_teacher": {"width": 8, "heads": 2, "layers": 1, "dropout": 0.0},
-    "if_mmin": CASCADE,
-    "lnln": {"width": 16, "tokens": 2, **{f"{module}_depth": 1 for module in DEPTHS}},
-    "mag_bert": {"initial_std": 0.2, "gate_dropout": 0.0},
-    "men": {"dropout": 0.0, "text_dropout": 0.0},
-    # Its dropout also lies on attention weights, where the comparison with the GPU cannot switch it off.
-    "misa": {"width": 16, "accumulate": 1, "transformer_dropout": 0.0},
-    "mmin": CASCADE,
-    "mmin_ae": {"initialisation": "kaiming", "dropout": 0.0, "text_dropout": 0.0},
-    "mmin_teacher": {"dropout": 0.0, "text_dropout": 0.0},
-    "mult": {"accumulate": 1, "width": 10, "heads": 2, "layers": 1},
-    # With dropout on text, the running statistics of batch normalisation are not those of an evaluation.
-    "nmer": {"transformer_layers": 1, "transformer_dropout": 0.0, "text_dropout": 0.0},
-    "nmer_teacher": {"dropout": 0.0, "text_dropout": 0.0},
-    "ramer": {"hidden": 12, "feed_forward": 16, "dropout": 0.0},
-    "ramer_encoders": {"hidden": 12, "feed_forward": 16, "dropout": 0.0},
-    "self_mm": {"accumulate": 1},
-    "tetfn": {"accumulate": 1, "heads": 2, "head_width": 6, "depth": 1},
-    "tfn": {"text_width": 8, "audio_width": 8, "vision_width": 8},
-    "tfr_net": {
-        "width": 12,
-        "layers": 1,
-        "attention_dropout": 0.0,
-        "attention_dropout_audio": 0.0,
-        "relu_dropout": 0.0,
-        "embedding_dropout": 0.0,
-        "residual_dropout": 0.0,
-    },
-}
+
+def small(name: str, **overrides) -> TrainingHyperparameters:
+    """The hyperparameters of a small method."""
+    return resolve(name, "mosi", {**load(name).small, **overrides})[0]
 
 
 def tiny_encoder(seed: int = 0, *, dropout: float = 0.1, pooler: bool = False) -> TextEncoder:
     """A BERT of two layers with random weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        config = BertConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=16,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=16,
-            max_position_embeddings=64,
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
-        )
-        return TextEncoder(BertModel(config), pooler=pooler)
+        return TextEncoder(TinyBert(vocabulary=VOCABULARY, dropout=dropout), pooler=pooler)
+
+
+def recording(hyperparameters: TrainingHyperparameters) -> tuple[TrainingHyperparameters, set[str]]:
+    """The same hyperparameters, with the names of those that were read."""
+    kind, read = type(hyperparameters), set()
+
+    def get(self, name: str):
+        if name in kind.model_fields:
+            read.add(name)
+        return kind.__getattribute__(self, name)
+
+    recorded = type(kind.__name__, (kind,), {"__getattribute__": get})(**hyperparameters.model_dump())
+    read.clear()  # what its own checks have read
+    return recorded, read
 
 
 def make(
-    name: str, *, spec: DataSpec | None = None, seed: int = 0, encoder: torch.nn.Module | None = None, **overrides
+    name: str,
+    *,
+    spec: DataSpec | None = None,
+    seed: int = 0,
+    encoder: torch.nn.Module | None = None,
+    hyperparameters: TrainingHyperparameters | None = None,
+    **overrides,
 ):
     """A small method with weights that depend on the seed alone, and labels where it needs them."""
     spec = spec or spec_for(name)
-    hyperparameters, _ = resolve(name, "mosi", {**SMALL.get(name, {}), **overrides})
+    hyperparameters = hyperparameters or small(name, **overrides)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         method = build(name, hyperparameters, spec, encoder or tiny_encoder(seed, pooler=load(name).uses_pooler))
@@ -122,7 +87,7 @@ def spec_for(name: str, spec: DataSpec = SPEC) -> DataSpec:
     """The sizes that a method is given: audio and vision have the length of the text where it wants them aligned."""
     if load(name).reads_text == "vectors":
         spec = replace(spec, text=6)
-    if resolve(name, "mosi", SMALL.get(name))[0].alignment == "none":
+    if small(name).alignment == "none":
         return spec
     return replace(spec, length=dict.fromkeys(MODALITIES, spec.length["text"]))
 

@@ -9,11 +9,6 @@ from elision.settings.schema import schema
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_the_schema_in_the_docs_is_the_schema_of_the_model():
-    stored = json.loads((REPOSITORY / "docs" / "params.schema.json").read_text())
-    assert stored == schema(), "run: elision params schema > docs/params.schema.json"
-
-
 def test_the_schema_accepts_the_params_and_refuses_mistakes():
     validator = Draft202012Validator(schema())
     content = yaml.safe_load((REPOSITORY / "params.yaml").read_text())

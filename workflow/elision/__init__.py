@@ -1,3 +1,3 @@
 """Elision: multimodal sentiment and emotion under missing and noisy data."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -130,7 +130,7 @@ def read_tensors(path: Path | str) -> tuple[dict[str, np.ndarray], dict]:
             size = int.from_bytes(file.read(8), "little")
             entries = json.loads(file.read(size))
         metadata = json.loads(entries.pop("__metadata__")[_METADATA_KEY])
-        tensors = {}
+        tensors: dict[str, np.ndarray] = {}
         for name, entry in entries.items():
             dtype, shape = _DTYPES[entry["dtype"]], tuple(entry["shape"])
             begin, end = entry["data_offsets"]
@@ -190,8 +190,10 @@ def read_provenance(path: Path | str) -> dict:
     if path.suffix == ".parquet":
         return json.loads(pq.read_schema(path).metadata[_METADATA_KEY.encode()])
     if path.suffix == ".html":
-        identity, data = _META.search(path.read_text(encoding="utf-8")).groups()
-        return {"identity": identity, "data": data}
+        found = _META.search(path.read_text(encoding="utf-8"))
+        if found is None:
+            raise ValueError(f"{path}: no provenance in the page")
+        return {"identity": found[1], "data": found[2]}
     if path.suffix == ".json":
         record = json.loads(path.read_text(encoding="utf-8"))
         return {**record["provenance"], "weights": record["weights"]}

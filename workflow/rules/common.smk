@@ -25,6 +25,8 @@ try:
     if workflow.is_main_process:
         if not adopt.is_checked(PARAMS, RESULTS):
             check(PARAMS)
+            for problem in parameters.unreadable_methods().values():
+                print(f"elision: not used by {PARAMS_FILE}: {problem}", file=sys.stderr)
         if "adopt" not in config:
             adopt.refuse_unknown(RESULTS.root)
 except ElisionError as error:

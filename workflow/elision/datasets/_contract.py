@@ -304,20 +304,17 @@ def check(source: ModuleType, settings: "DatasetSettings", made: Any) -> None:
 
 def columns_table() -> str:
     """Return the columns as a table in Markdown, for the guide."""
-    rows = [
-        (
-            ", ".join(f"`{name}`" if name != "..." else name for name in column.name.split(", ")),
-            " and ".join(column.kinds) if column.needed else f"{' and '.join(column.kinds)}, optional",
-            column.holds,
-        )
-        for column in COLUMNS
-    ]
-    return _markdown(("column", "of", "what it holds"), rows)
+    rows = []
+    for column in COLUMNS:
+        names = ", ".join(name if name == "..." else f"`{name}`" for name in column.name.split(", "))
+        of = "both" if column.kinds == KINDS else "".join(column.kinds)
+        rows.append((names, of if column.needed else f"{of}, optional", column.holds))
+    return _markdown(("column", "source of", "what to give"), rows)
 
 
 def parts_table() -> str:
     """Return the parts of sequences as a table in Markdown, for the guide."""
-    return _markdown(("part", "what it holds"), [(f"`{part.name}`", part.holds) for part in PARTS])
+    return _markdown(("part", "what to give"), [(f"`{part.name}`", part.holds) for part in PARTS])
 
 
 def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -369,7 +366,7 @@ def _check_cells(table: pd.DataFrame) -> Iterator[str]:
     if "path" in table:
         paths = table["path"]
         if gone := [name for name in paths if isinstance(name, str) and not Path(name).is_file()]:
-            yield f"column path names {plural(len(gone), 'file')} that do not exist ({some(gone)}); give paths of files"
+            yield f"column path names files that do not exist ({some(gone)}); give paths of files"
         media = table["has_audio"].eq(True) | table["has_vision"].eq(True)
         if without := table["id"][media & paths.isna()].tolist():
             yield f"columns has_audio and has_vision are True without a path for {some(without)}; give False"

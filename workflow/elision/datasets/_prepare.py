@@ -102,8 +102,10 @@ def finish(samples: pd.DataFrame, settings: DatasetSettings, where: str) -> tupl
 
 def _classify(samples: pd.DataFrame, settings: DatasetSettings, where: str) -> tuple[pd.DataFrame, list[str]]:
     if settings.cuts is not None:
-        number = np.searchsorted(settings.cuts, samples["label"].to_numpy(np.float64), side="right")
-        samples = samples.assign(label=np.array(settings.classes, dtype=object)[number])
+        scores = samples["label"].to_numpy(np.float64)
+        number = np.searchsorted(settings.cuts, scores, side="right")
+        names = np.array(settings.classes, dtype=object)[number]
+        samples = samples.assign(label=np.where(np.isnan(scores), None, names))
     elif pd.api.types.is_numeric_dtype(samples["label"]):
         raise ElisionError(
             f"{where}: task is classification, but the labels are scores; say in params.yaml what parts them, for "

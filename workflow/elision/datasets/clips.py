@@ -310,8 +310,10 @@ def _check_cells(cells: dict[str, str]) -> Iterator[str]:
     """Find what is wrong within a row, apart from its labels, its split, and the files that it names."""
     if cells[""]:
         yield f"there are more cells than columns ({cells['']!r}); put quotes around a text that holds the separator"
-    if "id" in cells and not (_FILE_NAME.fullmatch(cells["id"]) and len(cells["id"].encode()) <= _LONGEST):
-        yield f'the id cannot be a file name: 1 to {_LONGEST} bytes, none of / \\ : * ? " < > |, no dot in front'
+    name = cells.get("id", "id")
+    if not (_FILE_NAME.fullmatch(name) and len(name.encode()) <= _LONGEST and name.isprintable()):
+        what = f'1 to {_LONGEST} bytes that can be printed, none of / \\ : * ? " < > |, no dot in front'
+        yield f"the id cannot be a file name: {what}"
     if (content := [column for column in _CONTENT if column in cells]) and not any(cells[column] for column in content):
         yield f"nothing in {' or '.join(content)}: there are no data"
 

@@ -158,7 +158,7 @@ def _check_structure(parts: dict) -> Iterator[str]:
     if wrong := [name for name, part in sets.items() if not isinstance(part, list)]:
         yield f"{', '.join(wrong)} should be sets of dialogues"
         return
-    if wrong := [name for name, part in parts.items() if not all(isinstance(dialogue, str) for dialogue in part)]:
+    if wrong := [name for name, part in parts.items() if not all(isinstance(d, str) and d for d in part)]:
         yield f"{', '.join(wrong)} should name dialogues by text, each once"
         return
     for name in _PARTS:

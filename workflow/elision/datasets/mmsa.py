@@ -307,7 +307,7 @@ def _samples(parts: dict[str, dict], label_range: float) -> tuple[pd.DataFrame, 
                 )
         problems += [f"{split}: {problem}" for problem in odd_ids(ids)]
         table["text"] = part["raw_text"]
-        videos = [i.split(_SEPARATOR)[0] if _SEPARATOR in i else None for i in ids]
+        videos = [i.split(_SEPARATOR)[0] or None if _SEPARATOR in i else None for i in ids]
         table["speaker"] = pd.Series(videos, dtype=object)
         tables.append(pd.DataFrame(table).assign(duration=np.nan))
     samples = pd.concat(tables, ignore_index=True)

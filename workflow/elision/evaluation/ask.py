@@ -109,13 +109,13 @@ class Trained:
             hyperparameters = method.Hyperparameters(**record.hyperparameters)
         except ValidationError as error:
             raise ElisionError(f"{folder / 'run.json'}: {record.method}: {error}; train it again") from None
-        if getattr(hyperparameters, "batch_attention", False):
-            raise ElisionError(
-                f"{folder}: was trained with batch_attention, so that a prediction depends on the other utterances of "
-                "its batch; it cannot be asked about one"
-            )
         assembled = Assembled(record.method, hyperparameters, device=device, threads=record.threads)
         model = assembled.build(record.spec)
+        if not model.one_by_one:
+            raise ElisionError(
+                f"{folder}: with these hyperparameters, {record.method} lets a prediction depend on the rest of the "
+                "batch; ask a model that predicts each utterance by itself"
+            )
         if assembled.view.reads_text != "nothing":
             _check_encoder(folder, record)
         model.start({}, _database(folder, record))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from elision.errors import ElisionError, plural
-from elision.settings.params import method_names, suggestion
+from elision.settings.params import made_for, method_names, needs, retrieves, suggestion
 from elision.task import CORPORA, OFFICIAL_SPECS, DataSpec
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from elision.methods.base import Method, TrainingHyperparameters
     from elision.settings.params import Params, Variant
 
-__all__ = ["build", "check", "counts", "load", "method_names", "resolve", "resolve_variant"]
+__all__ = ["build", "check", "counts", "load", "load_all", "method_names", "resolve", "resolve_variant"]
 
 _OFFICIAL_ENCODER_WIDTH = 768
 
@@ -30,17 +30,50 @@ def load(name: str) -> "type[Method]":
     Raises
     ------
     ElisionError
-        If there is no such method, or its file does not define it.
+        If there is no such method, or its file does not define it, cannot be imported, or inherits what must be
+        written in it.
     """
     if name not in method_names():
         raise ElisionError(f"unknown method {name!r}; {suggestion(name, method_names())}")
     from elision.methods.base import Method
 
-    module = importlib.import_module(f"{__name__}.{name}")
-    for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Method) and getattr(value, "name", None) == name:
-            return value
-    raise ElisionError(f"{module.__file__}: defines no Method with name = {name!r}")
+    written = {"task": made_for(name), "needs": needs(name), "retrieves": retrieves(name)}
+    try:
+        module = importlib.import_module(f"{__name__}.{name}")
+    except Exception as error:  # whatever the lines of the file raise
+        what = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        raise ElisionError(
+            f"methods/{name}.py: cannot be imported: {what}; correct the file, or move it out of methods/"
+        ) from error
+    for cls in vars(module).values():
+        if isinstance(cls, type) and issubclass(cls, Method) and vars(cls).get("name") == name:
+            for attribute, value in written.items():
+                if (inherited := getattr(cls, attribute)) != value:
+                    raise ElisionError(
+                        f"methods/{name}.py: class {cls.__name__} inherits {attribute}; write {attribute} = "
+                        f"{inherited!r} in the class: the workflow reads it without PyTorch"
+                    )
+            return cls
+    raise ElisionError(f'methods/{name}.py: the class with name = "{name}" does not extend Method; extend it')
+
+
+def load_all() -> "tuple[dict[str, type[Method]], dict[str, str]]":
+    """Load every method.
+
+    Returns
+    -------
+    methods : dict of str to type of Method
+        Those that can be used, by name.
+    problems : dict of str to str
+        What is wrong with each of the others.
+    """
+    methods, problems = {}, {}
+    for name in method_names():
+        try:
+            methods[name] = load(name)
+        except ElisionError as error:
+            problems[name] = str(error)
+    return methods, problems
 
 
 def resolve(
@@ -145,7 +178,8 @@ def counts(dims: str) -> list[dict]:
     Parameters
     ----------
     dims : str
-        Key of ``OFFICIAL_SPECS``: ``mosi``, ``iemocap``, ... Methods that are not made for its task are left out.
+        Key of ``OFFICIAL_SPECS``: ``mosi``, ``iemocap``, ... Methods that are not made for its task are left out, and
+        those whose file is broken.
 
     Returns
     -------
@@ -158,8 +192,7 @@ def counts(dims: str) -> list[dict]:
     from elision.methods.layers.text_encoder import StubEncoder
 
     spec, listed = OFFICIAL_SPECS[dims], []
-    for name in method_names():
-        cls = load(name)
+    for name, cls in load_all()[0].items():
         if spec.task not in cls.task:
             continue
         text = (spec.text or _OFFICIAL_ENCODER_WIDTH) if cls.reads_text == "vectors" else 0
@@ -186,8 +219,12 @@ def check(params: "Params") -> None:
     """
     problems = []
     for name, variant in params.entries.items():
-        cls = load(variant.method)
         where = f"methods.{name}" if name in params.variants else f"stages.{name}"
+        try:
+            cls = load(variant.method)
+        except ElisionError as error:
+            problems.append(f"{where}: {error}")
+            continue
         for dataset, settings in params.datasets.items():
             try:
                 resolve(variant.method, settings.corpus, variant.overrides)

@@ -37,6 +37,9 @@ class ALMT(Method):
         "Zhang, Wang, Yin, Liu, Liu, Yu: Learning Language-guided Adaptive Hyper-modality Representation for "
         "Multimodal Sentiment Analysis. EMNLP 2023, arXiv 2310.05804"
     )
+    sees_padding = "no block masks anything, and learned positions follow the padded length"
+    official_counts: ClassVar[dict[str, int]] = {"mosi": 2_603_649, "mosei": 3_223_041, "sims": 3_232_897}
+    small: ClassVar[dict] = {"width": 16, "tokens": 2, "language_depth": 1, "fusion_depth": 1}
 
     class Hyperparameters(Method.Hyperparameters):
         """Those of the released configuration for MOSI."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -100,6 +100,18 @@ class Method(nn.Module):
     corpus_defaults : dict of str to dict
         Values that differ from the defaults of ``Hyperparameters``, per ``Corpus.defaults``: the official ones, and
         ours for ``demo``.
+    sees_padding : str
+        Why its predictions depend on how far a batch is padded; empty: they do not.
+    combines : bool
+        Whether it predicts from the modalities together, and can learn what only all of them tell.
+    sums_gradients : bool
+        Whether ``accumulate`` does what `descend` says, and nothing else.
+    official_counts : dict of str to int
+        Parameters at the official sizes of a corpus (key of ``OFFICIAL_SPECS``), without the text encoder.
+    compared : str
+        How ``official_counts`` compare with the classes that the authors released.
+    small : dict
+        Hyperparameters with which the tests train it in a moment; they change nothing else.
     """
 
     name: ClassVar[str]
@@ -113,6 +125,12 @@ class Method(nn.Module):
     uses_pooler: ClassVar[bool] = False
     optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.AdamW
     corpus_defaults: ClassVar[dict[str, dict]] = {}
+    sees_padding: ClassVar[str] = ""
+    combines: ClassVar[bool] = True
+    sums_gradients: ClassVar[bool] = True
+    official_counts: ClassVar[dict[str, int]] = {}
+    compared: ClassVar[str] = "equal"
+    small: ClassVar[dict] = {}
 
     class Hyperparameters(TrainingHyperparameters):
         """What `parameter_groups` and `after_backward` of this class read, beside what the trainer reads."""
@@ -125,6 +143,13 @@ class Method(nn.Module):
         gradient_clip: float | None = Field(
             None, gt=0, description="largest norm of the gradient of all weights (null: no limit)"
         )
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        """Counts are of one released class, not of what extends it."""
+        super().__init_subclass__(**settings)
+        for fact in ("official_counts", "compared"):
+            if fact not in vars(cls):
+                setattr(cls, fact, getattr(Method, fact))
 
     def __init__(self, hyperparameters: TrainingHyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
         super().__init__()
@@ -148,6 +173,11 @@ class Method(nn.Module):
     def predict(self, batch: Batch) -> Prediction:
         """Predict from what is observed; never looks at ``batch.label`` or ``batch.clean``."""
         raise NotImplementedError
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the prediction of an utterance follows from that utterance alone, whatever else is in its batch."""
+        return True
 
     def readout(self, x: Tensor) -> Tensor:
         """Turn the output [B, outputs] of a last layer into scores [B], or class logits [B, C]."""

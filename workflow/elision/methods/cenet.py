@@ -91,6 +91,10 @@ class CENET(Method):
         "Transactions on Multimedia 25, 2023 (MMSA's variant)"
     )
     requires = ("text",)
+    sees_padding = "attention of tokens over audio and vision is not masked"
+    official_counts: ClassVar[dict[str, int]] = {"mosi": 6_517_249, "mosei": 6_581_761, "sims": 7_067_905}
+    compared = "equal without three embedding tables that get no ids (10,752), which count to the text encoder"
+    small: ClassVar[dict] = {"initial_std": 0.2, "dropout": 0.0}
 
     class Hyperparameters(TrainingHyperparameters):
         """Those of MMSA for MOSI."""

@@ -234,6 +234,9 @@ class HRLFTeacher(Method):
         "Multimodal Sentiment Analysis via Hierarchical Representation Learning. NeurIPS 2024, arXiv 2411.02793"
     )
     reads_text = "vectors"
+    official_counts: ClassVar[dict[str, int]] = {"iemocap": 460_844}
+    compared = "no code was released"
+    small: ClassVar[dict] = {"width": 8, "heads": 2, "layers": 1, "dropout": 0.0}
 
     class Hyperparameters(TrainingHyperparameters):
         """Those of the paper for IEMOCAP; what it does not give is ours."""

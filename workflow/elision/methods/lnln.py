@@ -38,6 +38,18 @@ class LNLN(Method):
         "Zhang, Wang, Yu: Towards Robust Multimodal Sentiment Analysis with Incomplete Data. NeurIPS 2024, "
         "arXiv 2409.20012"
     )
+    sees_padding = "no block masks anything, and learned positions follow the padded length"
+    official_counts: ClassVar[dict[str, int]] = {"mosi": 6_483_012, "mosei": 7_102_404, "sims": 7_112_260}
+    small: ClassVar[dict] = {
+        "width": 16,
+        "tokens": 2,
+        "embedding_depth": 1,
+        "completeness_depth": 1,
+        "generator_depth": 1,
+        "language_depth": 1,
+        "fusion_depth": 1,
+        "reconstructor_depth": 1,
+    }
 
     class Hyperparameters(Method.Hyperparameters):
         """Those of the released configuration for MOSI."""

@@ -81,6 +81,8 @@ class MAGBERT(Method):
     requires = ("text",)
     uses_pooler = True
     optimizer = torch.optim.Adam
+    official_counts: ClassVar[dict[str, int]] = {"mosi": 1_223_425, "mosei": 1_352_449, "sims": 2_324_737}
+    small: ClassVar[dict] = {"initial_std": 0.2, "gate_dropout": 0.0}
 
     class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""

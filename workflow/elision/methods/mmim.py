@@ -113,6 +113,8 @@ class MMIM(Method):
         "Han, Chen, Poria: Improving Multimodal Fusion with Hierarchical Mutual Information Maximization for "
         "Multimodal Sentiment Analysis. EMNLP 2021, arXiv 2109.00412"
     )
+    sums_gradients = False
+    official_counts: ClassVar[dict[str, int]] = {"mosi": 281_673, "mosei": 292_425, "sims": 373_449}
 
     class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""

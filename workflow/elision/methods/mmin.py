@@ -52,6 +52,10 @@ class MMIN(FamilyMethod):
         "Zhao, Li, Jin: Missing Modality Imagination Network for Emotion Recognition with Uncertain Missing "
         "Modalities. ACL 2021"
     )
+    official_counts: ClassVar[dict[str, int]] = {"iemocap": 5_444_228}
+    compared = "equal; on MSP-IMPROV (`tied`) 3,749,828"
+    # Five blocks put out numbers so large that rounding shows; sixty steps are too few for a short memory of gradients.
+    small: ClassVar[dict] = {"blocks": 1, "layers": (128, 64), "beta1": 0.9, "dropout": 0.0, "text_dropout": 0.0}
 
     class Hyperparameters(CycleHyperparameters):
         """Those of the released configuration for IEMOCAP."""

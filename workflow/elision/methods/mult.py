@@ -45,6 +45,9 @@ class MulT(Method):
         "Sequences. ACL 2019, arXiv 1906.00295"
     )
     optimizer = torch.optim.Adam
+    sees_padding = "no block masks anything, and the last step is read, padded or not"
+    official_counts: ClassVar[dict[str, int]] = {"mosi": 2_571_551, "mosei": 982_951, "sims": 1_870_701}
+    small: ClassVar[dict] = {"accumulate": 1, "width": 10, "heads": 2, "layers": 1}
 
     class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""

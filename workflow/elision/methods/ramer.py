@@ -58,6 +58,12 @@ class Ramer(RamerMethod):
     )
     needs: ClassVar[tuple[str, ...]] = ("ramer_encoders",)
     retrieves = "ramer_encoders"
+    official_counts: ClassVar[dict[str, int]] = {"mer2024": 283_394_694}
+    compared = (
+        "equal part by part with `feed_forward: 256` and `query_encoder: trained` (117,034,630, of which "
+        "117,013,894 are trained); the default holds frozen query encoders, too"
+    )
+    small: ClassVar[dict] = {"hidden": 12, "feed_forward": 16, "dropout": 0.0}
 
     class Hyperparameters(RamerHyperparameters):
         """Those of the official code where it tells them, with the sizes of the first stage."""

@@ -148,6 +148,10 @@ class RamerEncoders(RamerMethod):
         "Fan, Yuan, Zuo, Liu, Gao: Leveraging Retrieval Augment Approach for Multimodal Emotion Recognition Under "
         "Missing Modalities. 2024, arXiv 2410.02804"
     )
+    combines = False
+    official_counts: ClassVar[dict[str, int]] = {"mer2024": 141_882_770}
+    compared = "equal part by part with `layers: 2`"
+    small: ClassVar[dict] = {"hidden": 12, "feed_forward": 16, "dropout": 0.0}
 
     class Hyperparameters(RamerHyperparameters):
         """Those of the official code where it tells them, with one layer."""

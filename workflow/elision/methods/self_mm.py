@@ -45,6 +45,8 @@ class SelfMM(LabelGeneratingMethod):
         "Yu, Xu, Yuan, Wu: Learning Modality-Specific Representations with Self-Supervised Multi-Task Learning for "
         "Multimodal Sentiment Analysis. AAAI 2021, arXiv 2102.04830"
     )
+    official_counts: ClassVar[dict[str, int]] = {"mosi": 159_332, "mosei": 165_668, "sims": 381_380}
+    small: ClassVar[dict] = {"accumulate": 1}
 
     class Hyperparameters(LabelGeneratingMethod.Hyperparameters):
         """Those of MMSA for MOSI."""

@@ -77,6 +77,9 @@ class TETFN(LabelGeneratingMethod):
         "analysis. Pattern Recognition 136, 2023"
     )
     requires = ("text",)
+    sees_padding = "LSTMs, attention, maxima and last steps run over padding"
+    official_counts: ClassVar[dict[str, int]] = {"mosi": 1_254_224, "mosei": 1_257_360, "sims": 1_529_968}
+    small: ClassVar[dict] = {"accumulate": 1, "heads": 2, "head_width": 6, "depth": 1}
 
     class Hyperparameters(LabelGeneratingMethod.Hyperparameters):
         """Those of MMSA for MOSI."""

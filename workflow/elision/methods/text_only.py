@@ -19,6 +19,7 @@ class TextOnly(Method):
 
     name = "text_only"
     requires = ("text",)
+    combines = False
 
     class Hyperparameters(Method.Hyperparameters):
         """Usual values for fine-tuning a BERT."""

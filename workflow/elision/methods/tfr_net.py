@@ -83,6 +83,19 @@ class TFRNet(Method):
         "ACM MM 2021"
     )
     optimizer = torch.optim.Adam
+    sums_gradients = False
+    sees_padding = "attention between modalities and the maximum of a summary see every position"
+    official_counts: ClassVar[dict[str, int]] = {"mosi": 14_850_620, "mosei": 18_812_589, "sims": 6_668_422}
+    compared = "equal; on SIMS the released configuration fails, and the count is with one temporal head"
+    small: ClassVar[dict] = {
+        "width": 12,
+        "layers": 1,
+        "attention_dropout": 0.0,
+        "attention_dropout_audio": 0.0,
+        "relu_dropout": 0.0,
+        "embedding_dropout": 0.0,
+        "residual_dropout": 0.0,
+    }
 
     class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""

@@ -241,7 +241,7 @@ class _Inventory:
     def _dataset(self, dataset: str) -> str | None:
         """Judge what the stages datasets and corruptions made; returns the digest of the data, if they are there."""
         layout, recipes = self.layout, self.recipes
-        made_from = {}
+        made_from: dict[str, str | None] = {}
         modalities = recipes.modalities(dataset)
         if modalities:
             clips = self._look(layout.clips(dataset), recipes.prepare(dataset), **made_from)

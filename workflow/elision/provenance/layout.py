@@ -70,7 +70,8 @@ class Layout:
 
     def corruptions(self, dataset: str) -> tuple[Path, Path]:
         """Draws and description of every test condition."""
-        return tuple(self.root / "corruptions" / f"{dataset}{ending}" for ending in (".safetensors", ".json"))
+        folder = self.root / "corruptions"
+        return folder / f"{dataset}.safetensors", folder / f"{dataset}.json"
 
     def run(self, dataset: str, method: str, run: str) -> Path:
         """Folder of a trained run."""
@@ -79,7 +80,7 @@ class Layout:
     def model(self, dataset: str, method: str, run: str) -> tuple[Path, Path, Path]:
         """Weights, training history, and the record of a run."""
         folder = self.run(dataset, method, run)
-        return tuple(folder / name for name in ("model.safetensors", "history.csv", "run.json"))
+        return folder / "model.safetensors", folder / "history.csv", folder / "run.json"
 
     def database(self, dataset: str, stage: str, run: str) -> Path:
         """Folder of the retrieval database of a stage."""

@@ -123,7 +123,7 @@ def modules(package: str) -> list[str]:
 
 def data(package: str) -> str:
     """Return a digest of the files of a package that are not code."""
-    folder = Path(importlib.util.find_spec(f"elision.{package}").origin).parent
+    folder = Path(__file__).parents[1] / package
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix != ".py")
     return digest({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
 
@@ -183,6 +183,8 @@ class Recipes:
     ElisionError
         If the list of accepted code is damaged.
     """
+
+    params: Params
 
     def __init__(self, params: Params, layout: Layout | None = None) -> None:
         self.params = params
@@ -397,7 +399,8 @@ class Recipes:
     @cached_property
     def report(self) -> dict:
         """Tables, figures and the page."""
-        settings = {"published": {name: entry.published for name, entry in self.params.datasets.items()}}
+        published = {name: entry.published for name, entry in self.params.datasets.items()}
+        settings: dict[str, dict | str] = {"published": published}
         settings |= {"numbers": data("published"), "page": data("report")}
         settings |= self._marks()
         p = self.params

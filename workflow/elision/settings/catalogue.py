@@ -7,8 +7,9 @@ import textwrap
 from rich import box
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
-from elision.methods import load, method_names
+from elision.methods import load, load_all
 
 _NOTHING = "–"
 _WIDTH = 80  # of a terminal
@@ -43,14 +44,17 @@ def citation(paper: str) -> str:
 
 
 def listing() -> Group:
-    """Return a table of a row per method: name, task, what it starts from and requires, and a short citation."""
+    """Return a table of a row per method, and what is wrong with the files that cannot be used."""
     columns = ("method", "task", "starts from", "requires", "paper")
     table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for name in method_names():
-        method = load(name)
+    methods, problems = load_all()
+    for name, method in methods.items():
         task = "both" if len(method.task) > 1 else method.task[0]
         table.add_row(name, task, _names(method.needs), _names(method.requires), citation(method.paper) or _NOTHING)
-    return Group(table, "\nboth: regression and classification. More about one: elision methods NAME")
+    told = ["\nboth: regression and classification. More about one: elision methods NAME"]
+    if problems:
+        told += ["\nFiles that cannot be used:", *(Text(f"  {problem}") for problem in problems.values())]
+    return Group(table, *told)
 
 
 def card(name: str) -> str:

@@ -584,45 +584,89 @@ def method_names() -> list[str]:
 
 @lru_cache
 def _attributes(method: str) -> dict[str, ast.expr]:
-    """Parse what is assigned in the class of a method, without PyTorch."""
-    spec = importlib.util.find_spec(f"elision.methods.{method}")
-    for cls in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+    """Parse what is assigned in the class of a method, without PyTorch.
+
+    Raises
+    ------
+    ElisionError
+        If the file is no Python, or no class in it has the name of the file.
+    """
+    file = f"methods/{method}.py"
+    origin = importlib.util.find_spec(f"elision.methods.{method}").origin
+    try:
+        tree = ast.parse(Path(origin).read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError, OSError) as error:
+        line = f", line {error.lineno}" if getattr(error, "lineno", None) else ""
+        what = getattr(error, "msg", None) or error
+        raise ElisionError(f"{file}{line}: {what}; correct the file, or move it out of methods/") from None
+    names = []
+    for cls in tree.body:
         if isinstance(cls, ast.ClassDef):
             values = {}
             for node in cls.body:
                 if isinstance(node, ast.Assign | ast.AnnAssign):
                     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                     values |= {target.id: node.value for target in targets if isinstance(target, ast.Name)}
-            if "name" in values and ast.literal_eval(values["name"]) == method:
-                return values
-    return {}
+            if isinstance(name := values.get("name"), ast.Constant):
+                if name.value == method:
+                    return values
+                names.append(repr(name.value))
+    found = f"but name = {', '.join(names)}; rename the file or the class" if names else "add that line to its class"
+    raise ElisionError(f'{file}: no class has name = "{method}", {found}')
 
 
-def _literal(method: str, attribute: str) -> Any:
+def _literal(method: str, attribute: str, kind: type, example: str) -> Any:
     """Return an attribute of a method's class that is written as a literal; None, if the class does not set it."""
     values = _attributes(method)
+    if attribute not in values:
+        return None
     try:
-        return ast.literal_eval(values[attribute]) if attribute in values else None
+        value = ast.literal_eval(values[attribute])
     except ValueError:
+        value = None
+    if not isinstance(value, kind):
         raise ElisionError(
-            f"methods/{method}.py: {attribute} must be written as a literal, such as ('name',): the workflow reads it "
+            f"methods/{method}.py: {attribute} must be written as a literal, such as {example}: the workflow reads it "
             "without PyTorch"
-        ) from None
+        )
+    return value
 
 
 def made_for(method: str) -> tuple[TaskKind, ...]:
     """Return the tasks that a method can be trained for."""
-    return tuple(map(TaskKind, _literal(method, "task") or TaskKind))
+    tasks = _literal(method, "task", tuple, '("regression",)') or tuple(TaskKind)
+    for task in tasks:
+        if task not in list(TaskKind):
+            raise ElisionError(f"methods/{method}.py: task: unknown {task!r}; {suggestion(task, list(TaskKind))}")
+    return tuple(map(TaskKind, tasks))
 
 
 def needs(method: str) -> tuple[str, ...]:
     """Return the stages that a method starts from."""
-    return _literal(method, "needs") or ()
+    stages = _literal(method, "needs", tuple, '("mmin_teacher",)') or ()
+    for stage in stages:
+        if stage not in method_names():
+            raise ElisionError(f"methods/{method}.py: needs: unknown {stage!r}; {suggestion(stage, method_names())}")
+    return stages
 
 
 def retrieves(method: str) -> str:
     """Return the stage whose retrieval database a method searches, or an empty string."""
-    return _literal(method, "retrieves") or ""
+    stage = _literal(method, "retrieves", str, '"ramer_encoders"') or ""
+    if stage and stage not in needs(method):
+        raise ElisionError(f"methods/{method}.py: retrieves: {stage!r} is not among needs; add it there")
+    return stage
+
+
+def unreadable_methods() -> dict[str, str]:
+    """Return what is wrong with each file of ``methods/`` that the workflow cannot read, by the name of the method."""
+    problems = {}
+    for method in method_names():
+        try:
+            made_for(method), needs(method), retrieves(method)
+        except ElisionError as error:
+            problems[method] = str(error)
+    return problems
 
 
 def trained_on(params: Params, dataset: str, variant: Variant) -> str:
@@ -632,8 +676,9 @@ def trained_on(params: Params, dataset: str, variant: Variant) -> str:
 
 
 def stage_names() -> list[str]:
-    """Return the methods that others start from."""
-    return sorted({stage for method in method_names() for stage in needs(method)})
+    """Return the methods that others start from; a file that cannot be read has none."""
+    readable = [method for method in method_names() if method not in unreadable_methods()]
+    return sorted({stage for method in readable for stage in needs(method)})
 
 
 @lru_cache
@@ -645,12 +690,15 @@ def dataset_source(name: str) -> ModuleType:
     ElisionError
         If the file is broken, or lacks what a source must have.
     """
+    from elision.datasets._contract import check_source  # which imports this module
+
     try:
-        source = importlib.import_module(f"elision.datasets.{name}")
+        check_source(importlib.import_module(f"elision.datasets.{name}"))
+    except ElisionError:
+        raise
     except Exception as error:  # whatever is wrong with a file of the user's own
         raise ElisionError(f"datasets/{name}.py cannot be imported ({error}); correct the file") from error
-    importlib.import_module("elision.datasets._contract").check_source(source)  # which imports this module
-    return source
+    return importlib.import_module(f"elision.datasets.{name}")
 
 
 def user_files(params: Params, dataset: str) -> list[Path]:

@@ -20,16 +20,16 @@ def schema() -> dict:
 
     sources = [define(f"source-{name}", params.dataset_source(name).Settings) for name in params.source_names()]
     variants = []
-    for name in params.method_names():
-        hyperparameters = methods.load(name).Hyperparameters
-        variants.append(define(f"method-{name}", hyperparameters, method={"const": name}))
+    usable, _ = methods.load_all()
+    for name, method in usable.items():
+        variants.append(define(f"method-{name}", method.Hyperparameters, method={"const": name}))
     document["properties"]["datasets"] |= {
         "patternProperties": {params.NAME: {"anyOf": sources}},
         "additionalProperties": False,
     }
     entry = {
         "anyOf": [
-            {"enum": params.method_names()},
+            {"enum": list(usable)},
             {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": {"anyOf": variants}},
         ]
     }

@@ -21,8 +21,8 @@ WIDTH = 128  # of the vector of a modality
 _STD = 0.012
 
 
-class FamilyHyperparameters(TrainingHyperparameters):
-    """What the methods of the family are trained with; the values are those of MMIN."""
+class AdamHyperparameters(TrainingHyperparameters):
+    """How the methods of the family are trained; the values are those of MMIN."""
 
     constant_epochs: int = Field(30, ge=1, description="passes at the full learning rate")
     decay_epochs: int = Field(30, ge=0, description="passes at a learning rate that falls linearly")
@@ -34,19 +34,24 @@ class FamilyHyperparameters(TrainingHyperparameters):
     beta1: float = Field(0.5, ge=0, lt=1, description="of Adam, whose second beta is 0.999")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient of each sub-network")
     dropout: float = Field(0.5, ge=0, lt=1, description="in the classifier")
-    text_dropout: float = Field(0.5, ge=0, lt=1, description="in the convolutional encoder of text")
     initialisation: Literal["kaiming", "normal"] = Field(
         "kaiming", description="of linear and convolutional weights: Kaiming's, or a normal one with deviation 0.012"
     )
-    mask_padding: bool = Field(
-        True, description="False: as in the official code, positions beyond the sequence take part"
-    )
 
     @model_validator(mode="after")
-    def _add_epochs(self) -> "FamilyHyperparameters":
+    def _add_epochs(self) -> "AdamHyperparameters":
         if "epochs" not in self.model_fields_set:
             self.__dict__["epochs"] = self.constant_epochs + self.decay_epochs  # past the frozen setter
         return self
+
+
+class FamilyHyperparameters(AdamHyperparameters):
+    """What the methods have that read sequences with `Encoders`."""
+
+    text_dropout: float = Field(0.5, ge=0, lt=1, description="in the convolutional encoder of text")
+    mask_padding: bool = Field(
+        True, description="False: as in the official code, positions beyond the sequence take part"
+    )
 
 
 class StageHyperparameters(FamilyHyperparameters):
@@ -126,10 +131,10 @@ class FamilyMethod(Method):
     reads_text = "vectors"
     inherits: ClassVar[tuple[str, ...]] = ("encoders",)
 
-    class Hyperparameters(FamilyHyperparameters):
+    class Hyperparameters(AdamHyperparameters):
         """Hyperparameters of the method."""
 
-    def __init__(self, hyperparameters: FamilyHyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
+    def __init__(self, hyperparameters: AdamHyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
         super().__init__(hyperparameters, spec, encoder)
         # In a list, the teacher is no submodule: neither trained nor stored.
         self._teacher: list[Method] = []

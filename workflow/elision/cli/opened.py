@@ -1,0 +1,304 @@
+"""What verbs begin with: the options that several verbs have, and every artifact, opened and checked."""
+
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from elision.errors import ElisionError
+from elision.provenance import kept
+from elision.provenance.layout import Layout
+from elision.provenance.recipe import Recipes, check, check_data
+from elision.provenance.versions import of_all, stamped
+from elision.settings import params as parameters
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import numpy as np
+    import pandas as pd
+
+    from elision.corruption.plan import Plan
+    from elision.methods.layers.retrieval import Database
+    from elision.store import Store
+    from elision.training.loop import Starts
+    from elision.training.run import Run
+
+ParamsFile = Annotated[Path, typer.Option("--params", envvar="ELISION_PARAMS", help="params file")]
+Results = Annotated[
+    Path | None,
+    typer.Option(envvar="ELISION_RESULTS", help="folder of the results (default: `results` of the params file)"),
+]
+Dataset = Annotated[str, typer.Option(help="name of a dataset in params.yaml")]
+MethodName = Annotated[str, typer.Option("--method", help="name of a method in params.yaml")]
+RunName = Annotated[str, typer.Option("--run", help="run id, for example seed-1111 or seed-1111.fold-3")]
+Recipe = Annotated[
+    str,
+    typer.Option(help="internal (set by Snakemake): refuse to run if settings or code changed since planning"),
+]
+Shard = Annotated[int, typer.Option(help="number of the shard, from 0 to features.shards - 1")]
+
+PARAMS, RESULTS = Path("params.yaml"), None
+
+
+def expect(recipe: dict, identity: str) -> dict:
+    """Refuse to work when the params or the code changed since the workflow was planned.
+
+    Raises
+    ------
+    ElisionError
+        If the recipe has another identity than the caller planned with.
+    """
+    if identity and identity != recipe["identity"]:
+        raise ElisionError(
+            f"params.yaml or the code of step {recipe['step']!r} changed while the workflow was running; "
+            "start the workflow again, and it goes on with what is there"
+        )
+    return recipe
+
+
+def stamp(recipe: dict, identity: str, *more: str) -> dict:
+    """Return the provenance of what is about to be made; ``more``: see ``versions.stamped``."""
+    return stamped(expect(recipe, identity), *more)
+
+
+def known(name: str, allowed: list[str], noun: str) -> str:
+    """Return a name of the params.
+
+    Raises
+    ------
+    ElisionError
+        If the params have no such name.
+    """
+    if name not in allowed:
+        raise ElisionError(f"params.yaml has no {noun} {name!r}; {parameters.suggestion(name, allowed)}")
+    return name
+
+
+def by_row(named: dict[str, object]) -> dict[tuple[str, ...], object]:
+    """Split the names ``DATASET/METHOD`` or ``DATASET/METHOD/RUN`` of what is told of rows."""
+    return {tuple(name.split("/")): value for name, value in named.items()}
+
+
+class Workspace:
+    """The params and the folder of the results, whose artifacts are opened only if the params ask for them.
+
+    Parameters
+    ----------
+    params : Path
+        The params file.
+    results : Path or None
+        The folder of the results; None: ``results`` of the params file.
+
+    Raises
+    ------
+    ElisionError
+        If the params are wrong, or the results are no folder. Each method raises one if a name is unknown, or if an
+        artifact is missing, damaged, or made otherwise than the params ask for.
+    """
+
+    def __init__(self, params: Path, results: Path | None) -> None:
+        self.params = parameters.load(params)
+        self.layout = Layout(results or Path(self.params.results))
+        if self.layout.root.exists() and not self.layout.root.is_dir():
+            raise ElisionError(f"{self.layout.root}: is a file; give a folder for the results")
+
+    @cached_property
+    def recipes(self) -> Recipes:
+        """The recipes of all artifacts."""
+        return Recipes(self.params, self.layout)
+
+    def check_dataset(self, dataset: str) -> None:
+        """Refuse a dataset that the params do not have."""
+        known(dataset, list(self.params.datasets), "dataset")
+
+    def check_modality(self, dataset: str, modality: str) -> None:
+        """Refuse a modality that is not extracted from a dataset."""
+        self.check_dataset(dataset)
+        allowed = parameters.extracted(self.params, dataset)
+        if modality not in allowed:
+            raise ElisionError(
+                f"nothing to extract as {modality!r} from dataset {dataset!r}; "
+                + (parameters.suggestion(modality, allowed) if allowed else "its source has features already")
+            )
+
+    def check_run(self, dataset: str, method: str, run: str, *, among: list[str], noun: str = "method") -> None:
+        """Refuse a run that the params do not have; ``among``: the methods that are allowed."""
+        self.check_dataset(dataset)
+        known(method, among, noun)
+        known(run, self.params.runs(dataset), "run")
+
+    def gpu(self, device: str) -> "AbstractContextManager":
+        """Lease a GPU, if a device is one of several."""
+        from elision.devices import lease
+
+        return lease(device, jobs_per_gpu=self.params.train.jobs_per_gpu)
+
+    def make_room(self, path: Path, provenance: dict, **made_from: str | None) -> bool:
+        """Give an artifact back, if it was made earlier, or make room for it (see ``kept.make_room``)."""
+        return kept.make_room(self.layout, path, provenance["identity"], **made_from)
+
+    def digest_of_clips(self, dataset: str) -> str:
+        """Return the digest of the content of a dataset's clips."""
+        from elision.store import read_table
+
+        return read_table(self.layout.clips(dataset))[1]["data"]
+
+    def store(self, dataset: str) -> "Store":
+        """Open the store of a dataset."""
+        from elision.store import Store
+
+        self.check_dataset(dataset)
+        layout, recipes = self.layout, self.recipes
+        store = Store.open(layout.store(dataset))
+        made_from = recipes.modalities(dataset)
+        check(store.provenance, recipes.store(dataset), layout.samples(dataset))
+        for name, sequences in store.modalities.items():
+            recipe = made_from.get(name, recipes.prepare(dataset))
+            check(sequences.header.provenance, recipe, layout.sequences(dataset, name))
+        return store
+
+    def samples(self, dataset: str) -> "tuple[pd.DataFrame, str]":
+        """Read the table of the samples of a dataset; returns the digest of the data, too."""
+        from elision.store import read_table
+
+        path = self.layout.samples(dataset)
+        table, found = read_table(path)
+        check(found, self.recipes.store(dataset), path)
+        return table, found["data"]
+
+    def plan(self, dataset: str, store: "Store") -> "Plan":
+        """Read the test conditions of a dataset."""
+        from elision.corruption.plan import read
+
+        plan = read(*self.layout.corruptions(dataset))
+        path = self.layout.corruptions(dataset)[0]
+        check(plan.provenance, self.recipes.corrupt(dataset), path)
+        check_data(plan.provenance["data"], store.provenance["data"], path)
+        return plan
+
+    def spans(self, run: "Run", store: "Store") -> "dict[str, np.ndarray] | None":
+        """Open the frames of every text token, if a run asks for them."""
+        if run.hyperparameters.alignment != "words":
+            return None
+        from elision.features.align import Alignment
+
+        path = self.layout.alignment(run.dataset)
+        alignment = Alignment.open(path)
+        check(alignment.provenance, self.recipes.align(run.dataset), path)
+        check_data(alignment.provenance["data"], store.provenance["data"], path)
+        return alignment.spans
+
+    def record(self, dataset: str, method: str, run: str, store: "Store") -> dict:
+        """Read ``run.json`` of a trained run, whose weights are its own."""
+        from elision.evaluation.predict import read_run
+
+        *_, path = self.layout.model(dataset, method, run)
+        return read_run(path, self.recipes.train(dataset, method, run), store.provenance["data"])
+
+    def database(self, run: "Run", store: "Store", starts: dict[str, str]) -> "Database | None":
+        """Open the database that a run searches, if it does; ``starts`` are the digests of the weights of stages."""
+        stage = parameters.retrieves(run.method)
+        if not stage:
+            return None
+        from elision.methods.layers.retrieval import Database
+
+        folder = self.layout.database(run.dataset, stage, run.run)
+        database, found = Database.read(folder, store.samples["id"].tolist())
+        check(found, self.recipes.index(run.dataset, stage, run.run), folder)
+        check_data(found["data"], store.provenance["data"], folder)
+        if found.get("weights") != starts.get(stage):
+            again = " ".join(map(str, self.layout.database_files(run.dataset, stage, run.run)))
+            raise ElisionError(
+                f"{folder}: was made with other weights of {stage} than are asked for; make it again, and then all "
+                f"that starts from it: snakemake --cores all --force {again}"
+            )
+        return database
+
+    def trained(self, run: "Run", store: "Store") -> dict:
+        """Open a trained run and what it is tested on: the arguments of `evaluation.predict.Evaluation`."""
+        weights, *_ = self.layout.model(run.dataset, run.name, run.run)
+        record = self.record(run.dataset, run.name, run.run, store)
+        return {
+            "run": run,
+            "store": store,
+            "plan": self.plan(run.dataset, store),
+            "weights": weights,
+            "record": record,
+            "spans": self.spans(run, store),
+            "database": self.database(run, store, record["provenance"].get("starts", {})),
+        }
+
+    def starts(self, run: "Run", store: "Store") -> "Starts | None":
+        """Open what a run starts from, if it starts from a stage."""
+        stages = parameters.needs(run.method)
+        if not stages:
+            return None
+        from elision.training.loop import Starts
+
+        weights = {stage: self.layout.model(run.dataset, stage, run.run)[0] for stage in stages}
+        records = {stage: self.record(run.dataset, stage, run.run, store) for stage in stages}
+        digests = {stage: record["weights"] for stage, record in records.items()}
+        return Starts(weights, self.database(run, store, digests), records)
+
+    def predictions(
+        self, data: dict[str, str], made_with: dict[str, dict] | None = None
+    ) -> "Iterator[tuple[str, str, str, str, pd.DataFrame]]":
+        """Read all predictions, as ``aggregate`` takes them.
+
+        Parameters
+        ----------
+        data : dict of str to str
+            Digests of the datasets, as far as known; takes the others.
+        made_with : dict, optional
+            Takes the versions of libraries that made each, by ``DATASET/METHOD/RUN``.
+        """
+        from elision.store import read_table
+
+        for dataset in self.params.datasets:
+            for method in self.params.variants:
+                for run in self.params.runs(dataset):
+                    path = self.layout.predictions(dataset, method, run)
+                    table, found = read_table(path)
+                    check(found, self.recipes.evaluate(dataset, method, run), path)
+                    check_data(found["data"], data.setdefault(dataset, found["data"]), path)
+                    if made_with is not None:
+                        made_with[f"{dataset}/{method}/{run}"] = of_all(found)
+                    yield dataset, found["family"], method, run, table
+
+    def table(self, name: str, recipe: dict) -> "tuple[pd.DataFrame, dict]":
+        """Read a table of the results, such as ``metrics``; returns its provenance, too."""
+        from elision.store import read_table
+
+        path = self.layout.root / f"{name}.parquet"
+        table, found = read_table(path)
+        check(found, recipe, path)
+        return table, found
+
+    def history(self, dataset: str, method: str, run: str) -> "tuple[dict, pd.DataFrame]":
+        """Read the record and the history of a run, of which the weights need not be here."""
+        import pandas as pd
+
+        _, history, path = self.layout.model(dataset, method, run)
+        record = json.loads(path.read_text(encoding="utf-8"))
+        check(record["provenance"], self.recipes.train(dataset, method, run), path)
+        return record, pd.read_csv(history)
+
+    def representations(self, dataset: str, method: str, run: str, data: str) -> "dict[str, np.ndarray]":
+        """Read the representations of a run; ``data`` is the digest of the data that it was trained on."""
+        from elision.evaluation.representations import read
+
+        path = self.layout.representations(dataset, method, run)
+        arrays, found = read(path)
+        check(found, self.recipes.represent(dataset, method, run), path)
+        check_data(found["data"], data, path)
+        return arrays
+
+    def marks(self, made_with: dict[str, dict]) -> dict[tuple[str, str], dict[str, str]]:
+        """Say what is to be known of the rows of tables; ``made_with`` as `predictions` gives it."""
+        from elision.report.marks import marks
+
+        return marks(by_row(made_with), by_row(self.recipes.accepted))

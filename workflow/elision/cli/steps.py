@@ -1,0 +1,429 @@
+"""The verbs that rules call: one step of the workflow each."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from elision.cli.opened import (
+    PARAMS,
+    RESULTS,
+    Dataset,
+    MethodName,
+    ParamsFile,
+    Recipe,
+    Results,
+    RunName,
+    Shard,
+    Workspace,
+    by_row,
+    expect,
+    stamp,
+)
+from elision.errors import ElisionError
+from elision.provenance import kept
+from elision.provenance import layout as layouts
+from elision.provenance.recipe import digest
+from elision.provenance.versions import of_all, of_run, versions
+from elision.settings import params as parameters
+
+app = typer.Typer()
+
+
+@app.command()
+def prepare(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+    """Make or check the clips or the features of a dataset."""
+    from elision.datasets._prepare import prepare as run_prepare
+
+    opened = Workspace(params, results)
+    settings, layout = opened.params, opened.layout
+    opened.check_dataset(dataset)
+    provenance = stamp(opened.recipes.prepare(dataset), recipe)
+    from_clips = parameters.extracted(settings, dataset)
+    if opened.make_room(layout.clips(dataset) if from_clips else layout.samples(dataset), provenance):
+        return
+    run_prepare(
+        settings,
+        dataset,
+        clips=layout.clips(dataset),
+        media=layout.media(dataset),
+        store=layout.store(dataset),
+        provenance=provenance,
+    )
+
+
+@app.command()
+def extract(
+    modality: Annotated[str, typer.Argument(help="text, audio, vision or text_features")],
+    dataset: Dataset,
+    shard: Shard,
+    recipe: Recipe = "",
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Extract the features of one modality from one shard."""
+    from elision.features.shards import extract as run_extract
+
+    opened = Workspace(params, results)
+    settings, layout = opened.params, opened.layout
+    opened.check_modality(dataset, modality)
+    if not 0 <= shard < settings.features.shards:
+        raise ElisionError(f"no shard {shard}; features.shards is {settings.features.shards}, and shards count from 0")
+    provenance = stamp(opened.recipes.extract(dataset, modality), recipe)
+    merged = kept.find(layout, layout.sequences(dataset, modality), provenance["identity"])
+    on_gpu = modality == "vision" and settings.features.vision.extractor == "pyfeat" and not merged
+    with opened.gpu("auto" if on_gpu else "cpu"):
+        run_extract(
+            modality,
+            clips=layout.clips(dataset),
+            clips_recipe=opened.recipes.prepare(dataset),
+            shard=shard,
+            features=settings.features,
+            output=layout.shard(dataset, modality, shard),
+            provenance=provenance,
+            merged=merged,
+        )
+
+
+@app.command()
+def merge(
+    modality: Annotated[str, typer.Argument(help="text, audio, vision or text_features")],
+    dataset: Dataset,
+    recipe: Recipe = "",
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Merge the shards of one modality."""
+    from elision.features.shards import merge as run_merge
+
+    opened = Workspace(params, results)
+    settings, layout = opened.params, opened.layout
+    opened.check_modality(dataset, modality)
+    provenance = expect(opened.recipes.extract(dataset, modality), recipe)
+    output, clips = layout.sequences(dataset, modality), opened.digest_of_clips(dataset)
+    if opened.make_room(output, provenance, clips=clips):
+        return
+    run_merge(
+        modality,
+        [layout.shard(dataset, modality, k) for k in range(settings.features.shards)],
+        clips=layout.clips(dataset),
+        features=settings.features,
+        output=output,
+        recipe=provenance,
+    )
+
+
+@app.command()
+def complete(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+    """Write the table of samples of a dataset of clips."""
+    from elision.features.shards import complete as run_complete
+
+    opened = Workspace(params, results)
+    settings, layout = opened.params, opened.layout
+    opened.check_dataset(dataset)
+    modalities = opened.recipes.modalities(dataset)
+    provenance = stamp(opened.recipes.store(dataset), recipe)
+    output, made_from = layout.samples(dataset), opened.digest_of_clips(dataset)
+    if opened.make_room(output, provenance, clips=made_from):
+        return
+    run_complete(
+        settings=settings.datasets[dataset],
+        clips=layout.clips(dataset),
+        modalities={name: layout.sequences(dataset, name) for name in modalities},
+        recipes=modalities,
+        output=output,
+        provenance=provenance,
+    )
+
+
+@app.command()
+def align(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+    """Find the audio and vision frames of every text token."""
+    from elision.features.align import align as run_align
+
+    opened = Workspace(params, results)
+    layout = opened.layout
+    store = opened.store(dataset)
+    provenance = stamp(opened.recipes.align(dataset), recipe)
+    if not opened.make_room(layout.alignment(dataset), provenance, data=store.provenance["data"]):
+        run_align(store, output=layout.alignment(dataset), provenance=provenance)
+
+
+@app.command()
+def corrupt(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+    """Draw the test conditions of a dataset, for all methods."""
+    from elision.corruption.plan import write
+
+    opened = Workspace(params, results)
+    settings, layout = opened.params, opened.layout
+    store = opened.store(dataset)
+    provenance = stamp(opened.recipes.corrupt(dataset), recipe)
+    draws, description = layout.corruptions(dataset)
+    if opened.make_room(draws, provenance, data=store.provenance["data"]):
+        return
+    write(store, settings.corruption_for(dataset), draws, description, {**provenance, "data": store.provenance["data"]})
+
+
+@app.command()
+def train(
+    dataset: Dataset,
+    method: MethodName,
+    run: RunName,
+    recipe: Recipe = "",
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Train one run of a method.
+
+    An interrupted run goes on after its last saved epoch.
+    """
+    from elision.training.loop import train as run_train
+    from elision.training.run import Run
+
+    opened = Workspace(params, results)
+    settings, layout = opened.params, opened.layout
+    opened.check_run(dataset, method, run, among=list(settings.trained))
+    store = opened.store(dataset)
+    provenance = expect(opened.recipes.train(dataset, method, run), recipe)
+    *_, record = layout.model(dataset, method, run)
+    if opened.make_room(record, provenance, data=store.provenance["data"]):
+        return
+    this = Run(settings, dataset, method, run)
+    with opened.gpu(settings.train.device):
+        run_train(
+            this,
+            store=store,
+            plan=opened.plan(dataset, store) if this.oracle else None,
+            folder=layout.run(dataset, method, run),
+            recipe=provenance,
+            spans=opened.spans(this, store),
+            starts=opened.starts(this, store),
+        )
+
+
+@app.command()
+def index(
+    dataset: Dataset,
+    stage: Annotated[str, typer.Option(help="stage whose hidden vectors are searched, such as ramer_encoders")],
+    run: RunName,
+    recipe: Recipe = "",
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Write the retrieval database of a stage."""
+    from elision.training.index import index as run_index
+    from elision.training.run import Run
+
+    opened = Workspace(params, results)
+    settings, layout = opened.params, opened.layout
+    searched = {parameters.retrieves(variant.method) for variant in settings.trained.values()} - {""}
+    opened.check_run(dataset, stage, run, among=sorted(searched), noun="stage that a method searches,")
+    store = opened.store(dataset)
+    provenance = stamp(opened.recipes.index(dataset, stage, run), recipe)
+    record = opened.record(dataset, stage, run, store)
+    made_from = {"data": store.provenance["data"], "weights": record["weights"]}
+    *_, vectors = layout.database_files(dataset, stage, run)
+    if opened.make_room(vectors, provenance, **made_from):
+        return
+    with opened.gpu(settings.train.device):
+        run_index(
+            Run(settings, dataset, stage, run),
+            store=store,
+            weights=layout.model(dataset, stage, run)[0],
+            record=record,
+            folder=layout.database(dataset, stage, run),
+            provenance=provenance,
+        )
+
+
+def _made_from(found: dict) -> dict:
+    """Return the provenance that what is made with a trained run has in common; ``found``: see `Workspace.trained`."""
+    return {
+        "made_with": {**of_all(found["plan"].provenance), **of_run(found["record"])},
+        "data": found["store"].provenance["data"],
+        "weights": found["record"]["weights"],
+    }
+
+
+@app.command()
+def evaluate(
+    dataset: Dataset,
+    method: MethodName,
+    run: RunName,
+    recipe: Recipe = "",
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Predict the test split under every test condition."""
+    from elision.evaluation.metrics import family_name
+    from elision.evaluation.predict import Evaluation
+    from elision.store import write_table
+    from elision.training.run import Run
+
+    opened = Workspace(params, results)
+    opened.check_run(dataset, method, run, among=list(opened.params.variants))
+    settings, store = opened.params, opened.store(dataset)
+    found = opened.trained(Run(settings, dataset, method, run), store)
+    provenance = {
+        **stamp(opened.recipes.evaluate(dataset, method, run), recipe, *(["search"] if found["database"] else [])),
+        **_made_from(found),
+        "selection": found["record"]["selection"],
+        "family": family_name(settings.datasets[dataset].corpus, store.classes),
+    }
+    path = opened.layout.predictions(dataset, method, run)
+    if opened.make_room(path, provenance, data=provenance["data"], weights=provenance["weights"]):
+        return
+    with opened.gpu(settings.train.device):
+        write_table(path, Evaluation(**found).predictions(), provenance)
+
+
+@app.command()
+def represent(
+    dataset: Dataset,
+    method: MethodName,
+    run: RunName,
+    recipe: Recipe = "",
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Write the fused representations of some test samples.
+
+    Each sample is represented complete, and with parts missing.
+    """
+    from elision.evaluation.predict import Evaluation
+    from elision.evaluation.representations import write
+    from elision.training.run import Run
+
+    opened = Workspace(params, results)
+    opened.check_run(dataset, method, run, among=list(opened.params.variants))
+    store = opened.store(dataset)
+    found = opened.trained(Run(opened.params, dataset, method, run), store)
+    provenance = {
+        **stamp(opened.recipes.represent(dataset, method, run), recipe, *(["search"] if found["database"] else [])),
+        **_made_from(found),
+    }
+    path = opened.layout.representations(dataset, method, run)
+    if opened.make_room(path, provenance, data=provenance["data"], weights=provenance["weights"]):
+        return
+    with opened.gpu(opened.params.train.device):
+        write(path, Evaluation(**found).representations(), provenance)
+
+
+@app.command()
+def collect(
+    stage: Annotated[str, typer.Argument(help=", ".join(layouts.STAGES))],
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Write the manifest of a stage.
+
+    Finished work that the params do not ask for moves to results/unused.
+    """
+    from elision.provenance.adopt import remember
+    from elision.provenance.manifest import collect as run_collect
+
+    opened = Workspace(params, results)
+    settings, layout = opened.params, opened.layout
+    if stage not in layouts.STAGES:
+        raise ElisionError(f"unknown stage {stage!r}; {parameters.suggestion(stage, list(layouts.STAGES))}")
+    files, folders = set(layout.stage(stage, settings)), []
+    if stage == "datasets":
+        for dataset in settings.datasets:
+            files |= {layout.sequences(dataset, name) for name in opened.store(dataset).modalities}
+            folders.append(layout.media(dataset))
+    run_collect(layout, stage, sorted(files), folders=folders)
+    remember(layout.root / stage)
+
+
+@app.command()
+def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+    """Compute the metrics of all predictions."""
+    from elision.evaluation import aggregate as aggregation
+    from elision.files import replacing
+    from elision.provenance.adopt import remember
+    from elision.store import write_table
+
+    opened = Workspace(params, results)
+    settings, root = opened.params, opened.layout.root
+    data, made_with = {}, {}
+    provenance = stamp(opened.recipes.aggregate, recipe)
+    protocols = {dataset: settings.protocol_name(dataset) for dataset in settings.datasets}
+    metrics = aggregation.aggregate(opened.predictions(data, made_with), protocols=protocols)
+    confusions = aggregation.confusions(opened.predictions(data))
+    provenance |= {"data": digest(data), "made_with": made_with}
+    summary = aggregation.summary(metrics, opened.marks(made_with))
+    with replacing(root / "metrics.json") as temporary:
+        temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    for name, table in (("confusions", confusions), ("metrics", metrics)):
+        write_table(root / f"{name}.parquet", table, provenance)
+        remember(root / f"{name}.parquet")
+
+
+@app.command()
+def significance(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+    """Compute confidence intervals and compare all methods."""
+    from elision.evaluation.significance import significance as run_significance
+    from elision.provenance.adopt import remember
+    from elision.store import write_table
+
+    opened = Workspace(params, results)
+    provenance = stamp(opened.recipes.significance, recipe)
+    samples, data = {}, {}
+    for dataset in opened.params.datasets:
+        samples[dataset], data[dataset] = opened.samples(dataset)
+    made = run_significance(opened.predictions(data), samples, opened.params.statistics)
+    for name, table in zip(("intervals", "comparisons"), made, strict=True):
+        path = opened.layout.root / f"{name}.parquet"
+        write_table(path, table, {**provenance, "data": digest(data)})
+        remember(path)
+
+
+@app.command()
+def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+    """Write the tables, the figures and the page."""
+    from elision import report as reports
+    from elision.provenance.adopt import remember
+
+    opened = Workspace(params, results)
+    settings, layout, recipes = opened.params, opened.layout, opened.recipes
+    identity = expect(recipes.report, recipe)["identity"]
+    tables, made_with = {}, {}
+    made_by = dict.fromkeys(("metrics", "confusions"), recipes.aggregate)
+    made_by |= dict.fromkeys(("intervals", "comparisons"), recipes.significance)
+    for name, recipe_of in made_by.items():
+        tables[name], found = opened.table(name, recipe_of)
+        made_with |= found.get("made_with", {})
+    records, histories, representations, data = {}, {}, {}, {}
+    for dataset in settings.datasets:
+        for method in settings.trained:
+            for run in settings.runs(dataset):
+                record, histories[dataset, method, run] = opened.history(dataset, method, run)
+                records[dataset, method, run] = record
+                data[dataset] = record["provenance"]["data"]
+    for dataset in settings.datasets:
+        for method in settings.variants:
+            run = settings.runs(dataset)[0]
+            trained_on = records[dataset, method, run]["provenance"]["data"]
+            representations[dataset, method] = opened.representations(dataset, method, run, trained_on)
+    asked = reports.asked(settings)
+    reports.build(
+        reports.Results(
+            **tables,
+            records=records,
+            histories=histories,
+            representations=representations,
+            published={name: entry.published for name, entry in settings.datasets.items() if entry.published},
+            protocols={name: settings.protocol_text(name) for name in settings.datasets},
+            made_with=by_row(made_with),
+            accepted=by_row(recipes.accepted),
+        ),
+        layout.root,
+        methods=list(settings.variants),
+        settings={"params": settings.model_dump(mode="json"), "versions": versions("report")},
+        asked=asked,
+        provenance=f"{identity} {digest(data)}",
+    )
+    written = {layout.root / name for name in reports.files(asked)}
+    there = (path for folder in ("tables", "figures", "plots") for path in (layout.root / folder).glob("*"))
+    kept.put_aside(layout, (path for path in there if path.is_file() and path not in written))
+    remember(layout.root / "report.html")
