@@ -144,7 +144,7 @@ def test_the_page_and_its_files_have_it(both, tmp_path, monkeypatch):
     assert {f"{name}.{ending}" for name in TABLES_OF.values() for ending in ("csv", "md", "tex")} <= tables
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     for word in ("<h3>Spans missing</h3>", "<dt>Spans missing</dt>", "Spans missing, rate by rate (mosi_data)"):
-        assert text.count(word) == 1
+        assert word in text
     spans = kinds()["burst"]
     assert f"<dd>{spans.about} Evaluated: mosi_data at 0, 0.1, " in text
 
