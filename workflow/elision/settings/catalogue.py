@@ -3,6 +3,7 @@
 import inspect
 import re
 import textwrap
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group
@@ -10,6 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from elision.methods import load, load_all
+
+if TYPE_CHECKING:
+    from elision.methods.base import Method
 
 _NOTHING = "–"
 _WIDTH = 80  # of a terminal
@@ -41,6 +45,13 @@ def citation(paper: str) -> str:
     names = re.sub(r".*\bof ", "", authors).split(", ")  # "Autoencoder baseline of Lian, Chen, Sun"
     first = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
     return f"{first} {year[0]}"
+
+
+def title(method: "type[Method]") -> str:
+    """Return what a method is in a few words: the first line of its file, without the name of the method."""
+    first = (inspect.getmodule(method).__doc__ or "").strip().partition("\n")[0].rstrip(".")
+    name, colon, words = first.partition(": ")
+    return (words if colon and " " not in name else first).replace("``", "`")
 
 
 def listing() -> Group:

@@ -1,0 +1,126 @@
+"""Write the parts of README.md and docs/ that follow from the code; with --check, only say which are out of date.
+
+A part lies between `<!-- generated: NAME -->` and `<!-- end -->`, where NAME is a function of this file.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from elision.methods import load, method_names
+from elision.methods.base import Method
+from elision.settings.catalogue import citation, title
+from elision.settings.params import stage_names
+from elision.task import MODALITIES
+
+REPOSITORY = Path(__file__).parent.parent
+COMMAND = ".venv/bin/python docs/generate.py"
+PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.S)
+ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")
+
+
+def table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a table in Markdown."""
+    lines = [columns, tuple("---" for _ in columns), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def catalogue(*, vectors: bool) -> list[type[Method]]:
+    """Return the methods that are no stages, the newest paper first, and then those without a paper."""
+    methods = [load(name) for name in method_names() if name not in stage_names()]
+    methods = [method for method in methods if (method.reads_text == "vectors") == vectors]
+    return sorted(methods, key=year, reverse=True)
+
+
+def year(method: type[Method]) -> int:
+    """Return the year of the paper; 0 without one."""
+    found = re.search(r"\d{4}$", citation(method.paper))
+    return int(found[0]) if found else 0
+
+
+def paper(method: type[Method]) -> str:
+    """Return a short citation, with a link where the paper is on arXiv."""
+    number = ARXIV.search(method.paper.partition(";")[0])
+    link = f", [{number[1]}](https://arxiv.org/abs/{number[1]})" if number else ""
+    return citation(method.paper) + link
+
+
+def code(names: Iterable[str]) -> str:
+    """Return names in the type of code."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def sentiment_methods() -> str:
+    """Methods that read tokens, or no text."""
+    rows = [(f"`{method.name}`", paper(method), title(method)) for method in catalogue(vectors=False)]
+    return table(("name", "paper", "what it is"), rows)
+
+
+def emotion_methods() -> str:
+    """Methods that read frozen vectors of text."""
+    rows = [
+        (f"`{method.name}`", paper(method), title(method), code(method.needs)) for method in catalogue(vectors=True)
+    ]
+    return table(("name", "paper", "what it is", "starts from"), rows)
+
+
+def parameter_counts() -> str:
+    """Parameters of every method at the official sizes."""
+    methods = [method for method in map(load, method_names()) if method.official_counts]
+    rows = [
+        (
+            f"`{method.name}`",
+            "; ".join(f"{corpus}: {count:,}" for corpus, count in method.official_counts.items()),
+            method.compared,
+        )
+        for method in methods
+    ]
+    return table(("method", "parameters", "compared with the released class"), rows)
+
+
+def what_each_needs() -> str:
+    """Modalities and tasks of every method, methods that need the same in one row."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for method in map(load, method_names()):
+        needed = [name for name in MODALITIES if name in method.requires]
+        reads = {"tokens": "token ids", "vectors": "frozen vectors", "nothing": "no text"}[method.reads_text]
+        rows.setdefault((reads, ", ".join(needed) or "none", " and ".join(method.task)), []).append(method.name)
+    columns = ("methods", "reads text as", "cannot do without", "task")
+    return table(columns, [(code(names), *facts) for facts, names in rows.items()])
+
+
+PARTS = {
+    "sentiment-methods": sentiment_methods,
+    "emotion-methods": emotion_methods,
+    "parameter-counts": parameter_counts,
+    "what-each-needs": what_each_needs,
+}
+
+
+def generated(text: str) -> str:
+    """Return a document with its parts made anew."""
+    return PART.sub(lambda part: f"{part[1]}{PARTS[part[2]]()}{part[3]}", text)
+
+
+def main(words: list[str] | None = None) -> None:
+    """Write the documents, or check them; ``words`` replace those of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a document is out of date")
+    parser.add_argument("--root", type=Path, default=REPOSITORY, help="folder of README.md and docs/")
+    arguments = parser.parse_args(words)
+    stale = []
+    for path in [arguments.root / "README.md", *sorted((arguments.root / "docs").glob("*.md"))]:
+        text = path.read_text(encoding="utf-8")
+        if (new := generated(text)) != text:
+            stale.append(path.relative_to(arguments.root).as_posix())
+            if not arguments.check:
+                path.write_text(new, encoding="utf-8")
+    if stale and arguments.check:
+        sys.exit(f"out of date: {', '.join(stale)}; run: {COMMAND}")
+    print(f"written: {', '.join(stale)}" if stale else "nothing to write")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""The parts of README.md and docs/ that follow from the code are those of this code."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+SPEC = importlib.util.spec_from_file_location("generate", REPOSITORY / "docs" / "generate.py")
+generate = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(generate)
+
+
+def test_the_documents_are_up_to_date():
+    generate.main(["--check"])
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """A copy of the documents in which a row is changed by hand."""
+    (tmp_path / "docs").mkdir()
+    for path in [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]:
+        shutil.copy(path, tmp_path / path.relative_to(REPOSITORY))
+    readme = tmp_path / "README.md"
+    text = readme.read_text()
+    assert "| `lnln` | Zhang et al. 2024" in text
+    readme.write_text(text.replace("| `lnln` | Zhang et al. 2024", "| `lnln` | Somebody 2024"))
+    return tmp_path
+
+
+def test_a_document_that_is_out_of_date_is_named_with_the_command_and_then_written(root, capsys):
+    with pytest.raises(SystemExit, match=r"^out of date: README.md; run: .venv/bin/python docs/generate.py$"):
+        generate.main(["--check", "--root", str(root)])
+    assert "Somebody 2024" in (root / "README.md").read_text()
+    generate.main(["--root", str(root)])
+    assert capsys.readouterr().out == "written: README.md\n"
+    assert (root / "README.md").read_text() == (REPOSITORY / "README.md").read_text()
