@@ -48,6 +48,8 @@ wildcard_constraints:
     dataset="|".join(D), method="|".join(M), run="|".join(map(re.escape, R)),
     modality="text|audio|vision", shard="[0-9]+"
 
+ruleorder: evaluate_first > evaluate
+
 rule all:
     input: "results/report.html", [f"results/{{stage}}/MANIFEST" for stage in FILES]
 """
@@ -79,7 +81,11 @@ RULES = {
     "corrupt": ("SAMPLES", "CORRUPTIONS", "dataset"),
     "train": ("SAMPLES, ALIGNMENT", "MODEL", "dataset method run"),
     "evaluate": ("MODEL, CORRUPTIONS, SAMPLES, ALIGNMENT", "PREDICTIONS", "dataset method run"),
-    "represent": ("MODEL, CORRUPTIONS, SAMPLES, ALIGNMENT", "REPRESENTATIONS", "dataset method run"),
+    "evaluate_first": (
+        '[m.replace("{run}", R[0]) for m in MODEL], CORRUPTIONS, SAMPLES, ALIGNMENT',
+        '[f.replace("{run}", R[0]) for f in (PREDICTIONS, REPRESENTATIONS)]',
+        "dataset method",
+    ),
     "aggregate": ('FILES["predictions"]', "TABLES[:2]", ""),
     "significance": ('FILES["predictions"], expand(SAMPLES, dataset=D)', "TABLES[2:]", ""),
     "report": (

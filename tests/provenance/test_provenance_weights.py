@@ -11,6 +11,7 @@ import yaml
 from safetensors.numpy import load_file, save_file
 
 from elision import cli
+from elision.evaluation.predict import Evaluation
 from elision.provenance.versions import versions
 from elision.store import read_provenance, read_table, read_tensors, write_table, write_tensors
 
@@ -36,7 +37,6 @@ PARAMS = {
 }
 WAYS = {
     "evaluate": ["evaluate", "--dataset", "mine", "--method", "ours"],
-    "represent": ["represent", "--dataset", "mine", "--method", "ours"],
     "index": ["index", "--dataset", "mine", "--stage", STAGE],
     "a start": ["train", "--dataset", "mine", "--method", "ours"],
 }
@@ -104,7 +104,7 @@ def gone(path: Path) -> None:
 @pytest.mark.parametrize("damage", [zeroed, truncated, of_another_run, gone])
 @pytest.mark.parametrize("way", WAYS)
 def test_weights_that_are_not_those_of_the_record_are_refused(project, monkeypatch, capfd, way, damage):
-    method = "ours" if way in ("evaluate", "represent") else STAGE
+    method = "ours" if way == "evaluate" else STAGE
     weights = project / "models" / "mine" / method / RUN / "model.safetensors"
     damage(weights)
     if way == "a start":  # the run itself is not finished
@@ -136,7 +136,7 @@ def test_a_record_that_cannot_be_read_is_refused(project, monkeypatch, capfd):
     assert "run.json: damaged" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("way", ["evaluate", "represent", "a start"])
+@pytest.mark.parametrize("way", ["evaluate", "a start"])
 def test_a_database_of_other_weights_is_refused(project, monkeypatch, capfd, way):
     vectors = project / "models" / "mine" / STAGE / RUN / "database" / "vectors.safetensors"
     tensors, header = read_tensors(vectors)
@@ -188,3 +188,39 @@ def test_all_that_is_made_says_with_which_versions(trained):
     assert set(record["made_with"]) == {"prepare", f"train {STAGE}"}
     assert "versions" not in record["provenance"]
     assert set(read_provenance(paths["evaluate"])["made_with"]) == {"prepare", f"train {STAGE}", "train", "corrupt"}
+
+
+@pytest.mark.parametrize("lost", [(), ("predictions",), ("representations",), ("predictions", "representations")])
+def test_the_first_run_is_evaluated_and_represented_in_one_load_of_the_model(project, monkeypatch, lost):
+    """Whatever of the two is among the unused work, the other is made, and the same to the byte."""
+    paths = [next((project / name).rglob("seed-1.*")) for name in ("predictions", "representations")]
+    before = {path: path.read_bytes() for path in paths}
+    identity = {read_provenance(path)["identity"] for path in paths}
+    assert len(identity) == 1
+    for path in paths:
+        if path.relative_to(project).parts[0] not in lost:
+            target = project / "unused" / next(iter(identity)) / path.relative_to(project)
+            target.parent.mkdir(parents=True)
+            path.rename(target)
+        else:
+            path.unlink()
+    loaded, load = [], Evaluation.__init__
+
+    def counted(self, run, **found):
+        loaded.append(str(run))
+        load(self, run, **found)
+
+    monkeypatch.setattr(Evaluation, "__init__", counted)
+    assert elision(monkeypatch, *WAYS["evaluate"], "--run", RUN) == 0
+    assert {path: path.read_bytes() for path in paths} == before
+    assert loaded == (["mine ours seed-1"] if lost else [])
+
+
+def test_a_later_run_is_not_represented(project, monkeypatch):
+    params = {**PARAMS, "seeds": [0, 1]}
+    (project.parent / "params.yaml").write_text(yaml.safe_dump(params))
+    for path in (project / "predictions", project / "representations"):
+        shutil.rmtree(path)
+    assert elision(monkeypatch, *WAYS["evaluate"], "--run", RUN) == 0
+    assert [path.name for path in (project / "predictions").rglob("*.parquet")] == ["seed-1.parquet"]
+    assert not (project / "representations").exists()

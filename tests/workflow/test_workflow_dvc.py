@@ -16,7 +16,8 @@ pytestmark = [pytest.mark.workflow, pytest.mark.orchestration]
 
 MODEL = "results/models/first/ae/seed-1/model.safetensors"
 MADE_OF_RUNS = {"aggregate": 1, "significance": 1, "report": 1}
-ALL_RUNS = {"train": 2, "models": 1, "evaluate": 2, "predictions": 1, "represent": 2, "representations": 1}
+EVALUATED = {"evaluate_first": 2, "predictions": 1, "representations": 1}
+ALL_RUNS = {"train": 2, "models": 1, **EVALUATED}
 CHANGES = {
     "epochs": ({"train": {"epochs": 12}}, {**ALL_RUNS, **MADE_OF_RUNS}),
     "a missing rate added": (
@@ -24,10 +25,7 @@ CHANGES = {
         {
             "corrupt": 1,
             "corruptions": 1,
-            "evaluate": 2,
-            "predictions": 1,
-            "represent": 2,
-            "representations": 1,
+            **EVALUATED,
             **MADE_OF_RUNS,
         },
     ),
@@ -159,7 +157,7 @@ def test_changed_code_reruns_the_steps_that_it_belongs_to(edited):
     method.write_text(text + "\n# One comment more.\n")
     assert edited.jobs() == {}
     method.write_text(text + "\nONE_CONSTANT_MORE = 1\n")
-    runs = {"train": 1, "models": 1, "evaluate": 1, "predictions": 1, "represent": 1, "representations": 1}
+    runs = {"train": 1, "models": 1, "evaluate_first": 1, "predictions": 1, "representations": 1}
     assert edited.jobs() == {**runs, **MADE_OF_RUNS}
     method.write_text(text)
     page = edited.folder / "workflow" / "elision" / "report" / "page.css"

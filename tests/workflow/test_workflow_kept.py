@@ -130,7 +130,7 @@ def test_files_that_look_old_are_read_again(edited, replace):
     replace(edited.folder / "data" / "first")
     jobs = edited.jobs(*TARGETS)
     assert jobs["prepare_sequences"] == 1
-    assert jobs["train"] == jobs["evaluate"] == 2
+    assert jobs["train"] == jobs["evaluate_first"] == 2
 
 
 def test_files_that_are_touched_cost_nothing(edited):

@@ -35,7 +35,7 @@ def test_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
     assert jobs["extract"] == jobs["merge"] == 1
     assert jobs["train"] == 1 + len(EMOTION) + len(studies) + len(STAGES)
     assert jobs["index"] == 1
-    assert jobs["evaluate"] == 1 + len(EMOTION) + len(studies)
+    assert jobs["evaluate_first"] == 1 + len(EMOTION) + len(studies)
     project.snakemake("--cores", "2")
     metrics = pd.read_parquet(project.folder / "results" / "metrics.parquet")
     assert set(metrics["method"]) == {"majority", *EMOTION, "ramer-2"}

@@ -31,6 +31,6 @@ def test_a_thousand_jobs_are_planned_one_for_each_method_dataset_seed_and_fold(t
         "merge": 2 * 3,
         "train": runs * (10 + 2),  # and the teacher of mmin, and the encoders by which ramer retrieves
         "index": runs,
-        "evaluate": runs * 10,
-        "represent": 2 * 10,
+        "evaluate": (runs - 2) * 10,
+        "evaluate_first": 2 * 10,
     }

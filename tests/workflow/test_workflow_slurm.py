@@ -152,7 +152,7 @@ def test_jobs_run_on_both_nodes_and_afterwards_there_is_nothing_to_do(finished):
 
 def test_jobs_on_a_gpu_are_in_its_partition_and_have_one(finished):
     on_a_gpu = [job for job in finished.jobs if job["Partition"] == "gpu"]
-    assert rules(on_a_gpu) == {"train": 2, "evaluate": 2, "represent": 2}
+    assert rules(on_a_gpu) == {"train": 2, "evaluate_first": 2}
     assert on_a_gpu == [job for job in finished.jobs if job.get("TresPerJob") == "gres:gpu:1"]
 
 
@@ -181,7 +181,7 @@ def test_dvc_repro_runs_its_jobs_on_slurm(slurm, tmp_path, monkeypatch):
     clone.write(changed(TINY, methods=["majority"]))
     before = len(queue())
     clone.dvc("repro")
-    steps = ("prepare_sequences", "align", "corrupt", "train", "evaluate", "represent")
+    steps = ("prepare_sequences", "align", "corrupt", "train", "evaluate_first")
     assert rules(queue()[before:]) == dict.fromkeys((*steps, "aggregate", "significance", "report"), 1)
     assert "Data and pipelines are up to date." in clone.dvc("repro")
 
@@ -212,7 +212,7 @@ def on_one_machine(tmp_path_factory) -> dict[str, set[str]]:
 @pytest.mark.parametrize("name", ["slurm", "generic", "kubernetes"])
 def test_a_cluster_plans_the_jobs_of_one_machine_and_gives_gpus_to_those_that_use_them(name, on_one_machine, tmp_path):
     on_cluster = planned(tmp_path, "--workflow-profile", str(PROFILES / name))
-    assert len(on_one_machine) == 19
+    assert len(on_one_machine) == 17
     assert on_cluster.keys() == on_one_machine.keys()
     for output, asked in on_cluster.items():
         folder = output.split("/")[1]

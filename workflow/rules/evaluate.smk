@@ -1,5 +1,10 @@
 """Evaluation: predictions of every run under every test condition, the metrics of all, and how sure they are."""
 
+FIRST_RUNS = {PARAMS.runs(dataset)[0] for dataset in PARAMS.datasets}
+LATER_RUNS = {
+    run for dataset in PARAMS.datasets for run in PARAMS.runs(dataset)
+} - FIRST_RUNS
+
 
 rule evaluate:
     input:
@@ -14,6 +19,8 @@ rule evaluate:
         RESULTS.log("evaluate", "{dataset}", "{method}", "{run}"),
     benchmark:
         RESULTS.benchmark("evaluate", "{dataset}", "{method}", "{run}")
+    wildcard_constraints:
+        run=any_of(LATER_RUNS),
     conda:
         TRAINING_ENVIRONMENT
     threads: PARAMS.train.threads
@@ -28,31 +35,13 @@ rule evaluate:
         " --recipe {params.recipe} > {log} 2>&1"
 
 
-rule represent:
-    input:
-        RESULTS.model("{dataset}", "{method}", "{run}"),
-        RESULTS.corruptions("{dataset}"),
-        database,
-        samples=RESULTS.samples("{dataset}"),
-        alignment=RESULTS.alignment("{dataset}"),
+# The first run of each method is represented, too: two files of one job.
+use rule evaluate as evaluate_first with:
     output:
+        RESULTS.predictions("{dataset}", "{method}", "{run}"),
         RESULTS.representations("{dataset}", "{method}", "{run}"),
-    log:
-        RESULTS.log("represent", "{dataset}", "{method}", "{run}"),
-    benchmark:
-        RESULTS.benchmark("represent", "{dataset}", "{method}", "{run}")
-    conda:
-        TRAINING_ENVIRONMENT
-    threads: PARAMS.train.threads
-    resources:
-        mem_mb=lambda w, attempt: 8000 * attempt,
-        runtime=60,
-        gpu=TRAINING_GPUS,
-    params:
-        recipe=lambda w: RECIPES.represent(w.dataset, w.method, w.run)["identity"],
-    shell:
-        "python -m elision represent --dataset {wildcards.dataset} --method {wildcards.method} --run {wildcards.run}"
-        " --recipe {params.recipe} > {log} 2>&1"
+    wildcard_constraints:
+        run=any_of(FIRST_RUNS),
 
 
 rule predictions:

@@ -293,7 +293,7 @@ class Workspace:
 
         path = self.layout.representations(dataset, method, run)
         arrays, found = read(path)
-        check(found, self.recipes.represent(dataset, method, run), path)
+        check(found, self.recipes.evaluate(dataset, method, run), path)
         check_data(found["data"], data, path)
         return arrays
 

@@ -236,15 +236,6 @@ def index(
         )
 
 
-def _made_from(found: dict) -> dict:
-    """Return the provenance that what is made with a trained run has in common; ``found``: see `Workspace.trained`."""
-    return {
-        "made_with": {**of_all(found["plan"].provenance), **of_run(found["record"])},
-        "data": found["store"].provenance["data"],
-        "weights": found["record"]["weights"],
-    }
-
-
 @app.command()
 def evaluate(
     dataset: Dataset,
@@ -254,59 +245,40 @@ def evaluate(
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Predict the test split under every test condition."""
+    """Predict the test split under every test condition.
+
+    For the first run of a method, the fused representations of some test samples are written, too.
+    """
+    from elision.evaluation import representations
     from elision.evaluation.metrics import family_name
     from elision.evaluation.predict import Evaluation
     from elision.store import write_table
     from elision.training.run import Run
 
     opened = Workspace(params, results)
-    opened.check_run(dataset, method, run, among=list(opened.params.variants))
-    settings, store = opened.params, opened.store(dataset)
+    settings, layout = opened.params, opened.layout
+    opened.check_run(dataset, method, run, among=list(settings.variants))
+    store = opened.store(dataset)
     found = opened.trained(Run(settings, dataset, method, run), store)
+    made_from = {"data": store.provenance["data"], "weights": found["record"]["weights"]}
     provenance = {
         **stamp(opened.recipes.evaluate(dataset, method, run), recipe, *(["search"] if found["database"] else [])),
-        **_made_from(found),
-        "selection": found["record"]["selection"],
-        "family": family_name(settings.datasets[dataset].corpus, store.classes),
+        "made_with": {**of_all(found["plan"].provenance), **of_run(found["record"])},
+        **made_from,
     }
-    path = opened.layout.predictions(dataset, method, run)
-    if opened.make_room(path, provenance, data=provenance["data"], weights=provenance["weights"]):
+    predicted, represented = layout.predictions(dataset, method, run), layout.representations(dataset, method, run)
+    asked = [predicted, represented] if run == settings.runs(dataset)[0] else [predicted]
+    missing = [path for path in asked if not opened.make_room(path, provenance, **made_from)]
+    if not missing:
         return
     with opened.gpu(settings.train.device):
-        write_table(path, Evaluation(**found).predictions(), provenance)
-
-
-@app.command()
-def represent(
-    dataset: Dataset,
-    method: MethodName,
-    run: RunName,
-    recipe: Recipe = "",
-    params: ParamsFile = PARAMS,
-    results: Results = RESULTS,
-) -> None:
-    """Write the fused representations of some test samples.
-
-    Each sample is represented complete, and with parts missing.
-    """
-    from elision.evaluation.predict import Evaluation
-    from elision.evaluation.representations import write
-    from elision.training.run import Run
-
-    opened = Workspace(params, results)
-    opened.check_run(dataset, method, run, among=list(opened.params.variants))
-    store = opened.store(dataset)
-    found = opened.trained(Run(opened.params, dataset, method, run), store)
-    provenance = {
-        **stamp(opened.recipes.represent(dataset, method, run), recipe, *(["search"] if found["database"] else [])),
-        **_made_from(found),
-    }
-    path = opened.layout.representations(dataset, method, run)
-    if opened.make_room(path, provenance, data=provenance["data"], weights=provenance["weights"]):
-        return
-    with opened.gpu(opened.params.train.device):
-        write(path, Evaluation(**found).representations(), provenance)
+        evaluation = Evaluation(**found)
+        if predicted in missing:
+            family = family_name(settings.datasets[dataset].corpus, store.classes)
+            about = {**provenance, "selection": found["record"]["selection"], "family": family}
+            write_table(predicted, evaluation.predictions(), about)
+        if represented in missing:
+            representations.write(represented, evaluation.representations(), provenance)
 
 
 @app.command()

@@ -27,7 +27,7 @@ from elision.settings.params import Params
 _LOCKS = Path(".snakemake/locks")
 _KNOWN = Path(".snakemake/elision")  # for each results folder, what Snakemake knows of it
 # What makes artifacts that are worth keeping, in the order of the workflow.
-STEPS = ("prepare", "extract", "complete", "align", "corrupt", "train", "index", "evaluate", "represent")
+STEPS = ("prepare", "extract", "complete", "align", "corrupt", "train", "index", "evaluate")
 # The files after the stages, by the recipe of the job that makes them.
 _FINAL = {
     "metrics.parquet": "aggregate",
@@ -267,10 +267,8 @@ class _Inventory:
                     self._look(vectors, recipes.index(dataset, method, run), data=data)
                 if method in params.variants:
                     made_from = {"data": data, "weights": trained.get("weights")}
-                    predictions = layout.predictions(dataset, method, run)
-                    self._look(predictions, recipes.evaluate(dataset, method, run), **made_from)
-                    shown = layout.representations(dataset, method, run)
-                    self._look(shown, recipes.represent(dataset, method, run), **made_from)
+                    for found in (layout.predictions, layout.representations):
+                        self._look(found(dataset, method, run), recipes.evaluate(dataset, method, run), **made_from)
 
     def _manifest(self, stage: str, *, thorough: bool) -> None:
         """Judge a manifest by the files that it lists; with ``thorough``, as to which and as to content.

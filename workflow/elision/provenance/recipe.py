@@ -348,22 +348,14 @@ class Recipes:
 
     @_once
     def evaluate(self, dataset: str, method: str, run: str) -> dict:
-        """Predictions of a run."""
-        return self._predicted("evaluate", dataset, method, run)
-
-    @_once
-    def represent(self, dataset: str, method: str, run: str) -> dict:
-        """Representations of test samples of a run."""
-        return self._predicted("represent", dataset, method, run)
-
-    def _predicted(self, step: str, dataset: str, method: str, run: str) -> dict:
+        """Predictions of a run, and representations of test samples."""
         inputs = {
             "model": self.train(dataset, method, run),
             "corruptions": self.corrupt(dataset),
             "alignment": self.align(dataset),
         }
         modules = ("evaluation.predict", f"methods.{self.params.variants[method].method}")
-        return self._recipe(step, {}, self._code(*modules, *self._kinds(dataset)), **inputs)
+        return self._recipe("evaluate", {}, self._code(*modules, *self._kinds(dataset)), **inputs)
 
     @cached_property
     def aggregate(self) -> dict:
@@ -404,7 +396,7 @@ class Recipes:
         settings |= {"numbers": data("published"), "page": data("report")}
         settings |= self._marks()
         p = self.params
-        inputs = {f"{d}/{m}": self.represent(d, m, p.runs(d)[0]) for d in p.datasets for m in p.variants}
+        inputs = {f"{d}/{m}": self.evaluate(d, m, p.runs(d)[0]) for d in p.datasets for m in p.variants}
         inputs |= {"aggregate": self.aggregate, "significance": self.significance}
         code_of = self._code(*modules("report"), *self._kinds(*p.datasets))
         return self._recipe("report", settings, code_of, **inputs)

@@ -29,7 +29,6 @@ _LIBRARIES = {
     "search": _FAISS,
     "index": (*_FAISS, *_MODEL),
     "evaluate": _MODEL,
-    "represent": _MODEL,
     "aggregate": ("numpy", "pandas"),
     "significance": ("numpy", "pandas", "scipy"),
     "report": ("matplotlib", "numpy", "pandas", "scikit-learn"),
