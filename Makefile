@@ -8,7 +8,7 @@ SNAKEMAKE := $(BIN)/snakemake
 CORES ?= all
 WORKERS ?= auto
 # Settings, identities, corruption, metrics and stores: what a change breaks first, in a process that imports little.
-QUICK := $(addprefix tests/,settings corruption evaluation)
+QUICK := $(addprefix tests/,settings corruption evaluation provenance test_docs.py test_files.py test_store.py)
 # Python keeps what it has compiled: each module when it is first used, so that the installation need not compile all.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -45,7 +45,7 @@ test: $(INSTALLED)
 		$(if $(PART),tests/$(PART))
 
 quick: $(INSTALLED)
-	$(BIN)/pytest $(QUICK)
+	$(BIN)/pytest -m "not workflow and not orchestration" $(QUICK)
 
 # What is made from the code comes first: a page that is out of date stops the build of the site.
 docs: $(INSTALLED)

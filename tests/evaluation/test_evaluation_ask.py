@@ -22,6 +22,7 @@ from elision.settings import params as parameters
 from elision.store import read_table
 from elision.training.record import Record
 
+pytestmark = pytest.mark.workflow
 runner = CliRunner()
 RUN = "seed-1"
 TABLE = """id,path,text,label,split,speaker

@@ -116,7 +116,7 @@ def code(*modules: str, within: tuple[str, ...] = ("elision",)) -> str:
 
 def modules(package: str) -> list[str]:
     """Name a package and all modules in it, which nothing else may name."""
-    folder = Path(importlib.util.find_spec(f"elision.{package}").origin).parent
+    folder = Path(__file__).parents[1].joinpath(*package.split("."))
     files = (path.relative_to(folder).with_suffix("") for path in sorted(folder.rglob("*.py")))
     return [".".join((package, *(part for part in file.parts if part != "__init__"))) for file in files]
 

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -258,7 +258,10 @@ def _corruption() -> type[_Corruption]:
     return create_model("Corruption", __base__=_Corruption, __doc__="Test conditions.", **fields)
 
 
-Corruption = _corruption()
+if TYPE_CHECKING:
+    Corruption = _Corruption  # the settings of kinds are not known before they are looked for
+else:
+    Corruption = _corruption()
 
 
 class Train(Section):
