@@ -303,9 +303,28 @@ class Recipes:
             "run": run,
         }
         inputs = {"store": self.store(dataset), "alignment": self.align(dataset), **self.starts(dataset, method, run)}
-        if train.selection == "test_oracle" and method in self.params.variants:
+        on_test = train.selection == "test_oracle" and method in self.params.variants
+        if on_test:
             inputs["corruptions"] = self.corrupt(dataset)
-        return self._recipe("train", settings, self._code("training.trainer", f"methods.{variant.method}"), **inputs)
+        modules = ("training.trainer", f"methods.{variant.method}", *self._selecting(dataset, on_test=on_test))
+        return self._recipe("train", settings, self._code(*modules), **inputs)
+
+    # Metrics are found by their place, so that no import leads to their code.
+
+    def _selecting(self, dataset: str, *, on_test: bool) -> tuple[str, ...]:
+        """Name the modules of the metrics that choose the checkpoints of a training."""
+        from elision.evaluation.metrics import deciding, family_kind  # takes NumPy
+
+        settings = self.params.datasets[dataset]
+        return deciding(family_kind(settings.corpus, settings.task), on_test=on_test)
+
+    @cached_property
+    def _metrics(self) -> list[str]:
+        """Modules of the metrics of all datasets."""
+        from elision.evaluation.metrics import family_kind, modules  # takes NumPy
+
+        kinds = {family_kind(settings.corpus, settings.task) for settings in self.params.datasets.values()}
+        return sorted({module for kind in kinds for module in modules(kind)})
 
     def starts(self, dataset: str, method: str, run: str) -> dict[str, dict]:
         """Stages that a run starts from, and the database that it searches."""
@@ -344,12 +363,13 @@ class Recipes:
         """Metrics of everything."""
         settings = {"protocols": {dataset: self.params.protocol_name(dataset) for dataset in self.params.datasets}}
         settings |= self._marks()
-        return self._recipe("aggregate", settings, self._code("evaluation.aggregate"), **self._evaluated())
+        code_of = self._code("evaluation.aggregate", *self._metrics)
+        return self._recipe("aggregate", settings, code_of, **self._evaluated())
 
     @cached_property
     def significance(self) -> dict:
         """Intervals and comparisons of everything."""
-        code_of = self._code("evaluation.significance")
+        code_of = self._code("evaluation.significance", *self._metrics)
         return self._recipe("significance", self._settings["statistics"], code_of, **self._evaluated())
 
     @cached_property
@@ -377,7 +397,7 @@ class Recipes:
         p = self.params
         inputs = {f"{d}/{m}": self.represent(d, m, p.runs(d)[0]) for d in p.datasets for m in p.variants}
         inputs |= {"aggregate": self.aggregate, "significance": self.significance}
-        return self._recipe("report", settings, self._code("report", "report.build"), **inputs)
+        return self._recipe("report", settings, self._code("report", "report.build", *self._metrics), **inputs)
 
 
 def check(found: dict, expected: dict, path: Path | str) -> None:
