@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from elision.evaluation.metrics import family as family_of
-from elision.evaluation.metrics import metric, score
-from elision.evaluation.significance import draw, significance, totals, weighted_score
+from elision.evaluation.metrics import score, weighted
+from elision.evaluation.significance import Resamples, draw, significance
 from elision.settings.params import Statistics
 
 EMOTION = "emotion:happy,angry,sad,neutral"
@@ -48,16 +48,14 @@ def loop(family: str, samples: int, times: np.ndarray, names: list[str]) -> tupl
         pd.Categorical(table[name], labels).codes if labels else table[name].to_numpy()
         for name in ("prediction", "label")
     )
-    total, start, found = totals(np.arange(samples), times), time.perf_counter(), []
+    start, found = time.perf_counter(), []
     for row in times:
         drawn = np.repeat(np.arange(samples), row)
         found.append(score(prediction[drawn], label[drawn], family))
     seconds = (time.perf_counter() - start) / len(times)
-    apart = 0.0
-    for name in names:
-        ours = weighted_score(prediction[None], label, name=name, family=family, total=total)[:, 0]
-        apart = max(apart, float(np.abs(ours - [values[name] for values in found]).max()))
-    return seconds, apart
+    ours = weighted(prediction[None], label, family, weights=Resamples(np.arange(samples), times), keys=names)
+    apart = max(np.abs(ours[name][:, 0] - [values[name] for values in found]).max() for name in names)
+    return seconds, float(apart)
 
 
 def main() -> None:
@@ -90,8 +88,7 @@ def main() -> None:
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     times = draw(arguments.samples, resamples=arguments.loop, key=("benchmark",))
-    names = [name for name in family_of(family).reported if metric(name).better]
-    per_score, apart = loop(family, arguments.samples, times, names)
+    per_score, apart = loop(family, arguments.samples, times, list(family_of(family).directed))
     plain = per_score * arguments.resamples * arguments.methods * arguments.seeds * len(CONDITIONS)
     print(
         f"{arguments.family}: {arguments.resamples} resamples of {arguments.methods} methods x {arguments.seeds} seeds "

@@ -7,17 +7,19 @@ from sklearn import metrics as sklearn
 
 from elision.errors import ElisionError
 from elision.evaluation.metrics import (
-    accuracy,
+    Classes,
+    Once,
     classify,
     confusion_matrix,
     emotion_family_name,
-    majority_share,
     metric,
-    one_against_rest,
     score,
-    weighted_f1,
+    weighted,
 )
 from elision.evaluation.metrics import family as family_of
+from elision.evaluation.metrics.accuracy import share_right
+from elision.evaluation.metrics.f1 import swapped_f1, weighted_f1
+from elision.evaluation.metrics.variety import majority_share
 
 RANGE = {"mosi": 3, "sims": 1}
 FAMILIES = tuple(RANGE)
@@ -31,6 +33,13 @@ def pairs(draw, family):
     end = RANGE[family]
     label = draw(st.lists(scores.filter(lambda v: abs(v) <= end), min_size=n, max_size=n))
     return np.array(draw(st.lists(scores, min_size=n, max_size=n))), np.array(label)
+
+
+def classes_of(counts):
+    """Classes with as many samples of each pair of a true (row) and a predicted class as a confusion matrix says."""
+    counts = np.asarray(counts)
+    label, prediction = np.repeat(np.indices(counts.shape).reshape(2, -1), counts.ravel(), axis=1)
+    return Classes(prediction[None], label[None], len(counts), Once())
 
 
 def test_mosi_values_worked_by_hand():
@@ -126,8 +135,9 @@ def test_class_metrics_equal_those_of_sklearn(family, data):
         truth, predicted = (classify(v, family=family, classes=classes) for v in (label, prediction))
         counts = confusion_matrix(truth, predicted, classes=classes)
         assert (counts == sklearn.confusion_matrix(truth, predicted, labels=range(classes))).all()
-        assert accuracy(counts) == pytest.approx(sklearn.accuracy_score(truth, predicted))
-        assert majority_share(counts) == pytest.approx(np.bincount(predicted).max() / len(predicted))
+        of = classes_of(counts)
+        assert share_right(of).item() == pytest.approx(sklearn.accuracy_score(truth, predicted))
+        assert majority_share(of).item() == pytest.approx(np.bincount(predicted).max() / len(predicted))
     if family == "mosi" and (label != 0).any():
         kept = label != 0
         signs = label[kept] > 0, prediction[kept] > 0
@@ -164,11 +174,12 @@ def test_a_perfect_prediction_has_every_accuracy_and_f1_of_one_and_no_error(fami
 @given(st.integers(1, 500), st.integers(1, 500))
 def test_a_constant_predictor_has_the_f1_that_its_accuracy_gives(majority, minority):
     a = majority / (majority + minority)
-    counts = np.array([[0, minority], [0, majority]])
-    assert accuracy(counts) == pytest.approx(a)
-    assert weighted_f1(counts) == pytest.approx(2 * a**2 / (1 + a))
-    # Arguments swapped: the weights are the predicted shares.
-    assert weighted_f1(counts.T) == pytest.approx(2 * a / (1 + a))
+    of = classes_of([[0, minority], [0, majority]])
+    with np.errstate(invalid="ignore"):
+        assert share_right(of).item() == pytest.approx(a)
+        assert weighted_f1(of).item() == pytest.approx(2 * a**2 / (1 + a))
+        # Arguments swapped: the weights are the predicted shares.
+        assert swapped_f1(of).item() == pytest.approx(2 * a / (1 + a))
 
 
 @pytest.mark.parametrize(
@@ -177,9 +188,9 @@ def test_a_constant_predictor_has_the_f1_that_its_accuracy_gives(majority, minor
 )
 def test_constant_predictors_in_the_tables_of_lnln_have_the_documented_f1(acc, f1, swapped):
     """Language missing on MOSEI and SIMS: most rows print the first F1, LNLN's and ALMT's the second."""
-    counts = np.array([[0, round(1e4 * (1 - acc))], [0, round(1e4 * acc)]])
-    assert weighted_f1(counts) == pytest.approx(f1, abs=1.5e-4)
-    assert weighted_f1(counts.T) == pytest.approx(swapped, abs=1.5e-4)
+    of = classes_of([[0, round(1e4 * (1 - acc))], [0, round(1e4 * acc)]])
+    assert weighted_f1(of).item() == pytest.approx(f1, abs=1.5e-4)
+    assert swapped_f1(of).item() == pytest.approx(swapped, abs=1.5e-4)
 
 
 @pytest.mark.parametrize("value", [0.1, -0.3, 0.0, 7.0])
@@ -232,6 +243,33 @@ def test_every_metric_is_described_and_every_reported_one_computed(family):
     assert set(found.confusions) <= set(found.reported)
     for share, names in found.confusions.items():
         assert share.partition("majority_share_")[2] in ("", str(len(names)))
+
+
+def test_columns_stand_in_the_order_of_papers():
+    mosi = ("acc7", "acc5", "acc2_negpos", "f1_negpos", "acc2_nonneg", "f1_nonneg", "mae", "corr")
+    assert family_of("mosi").reported == (*mosi, "majority_share_7", "majority_share_2", "entropy_7", "entropy_2")
+    sims = ("acc5", "acc3", "acc2", "f1", "mae", "corr")
+    assert family_of("sims").reported == (*sims, "majority_share_5", "majority_share_2", "entropy_5", "entropy_2")
+    emotion = ("wa", "ua", "f1_weighted", "f1_macro", "majority_share", "entropy")
+    assert family_of(EMOTION).reported == emotion
+    assert family_of("mosi").compared == ("f1_negpos", "mae", "corr")
+    assert family_of("sims").compared == ("f1", "mae", "corr")
+    assert family_of(EMOTION).compared == ("f1_weighted", "ua")
+
+
+def test_many_conditions_at_once_are_each_as_alone():
+    random = np.random.default_rng(3)
+    label = random.uniform(-3, 3, 50).round(1)
+    prediction = np.concatenate([label + random.normal(0, 1, (3, 50)), np.full((1, 50), 0.4)])
+    found = weighted(prediction, label, "mosi", weights=Once())
+    for k, row in enumerate(prediction):
+        alone = score(row, label, "mosi", protocol="lnln")
+        assert {name: round(values[0, k], 4) for name, values in found.items()} == pytest.approx(alone, nan_ok=True)
+
+
+def test_an_unknown_family_is_an_error():
+    with pytest.raises(KeyError, match="emotion"):
+        family_of("emotion")
 
 
 def test_what_chooses_checkpoints_is_the_error_of_scores_and_the_recall_of_classes():
@@ -305,12 +343,13 @@ def test_emotion_metrics_equal_those_of_sklearn(pairs):
 
 @given(st.lists(st.integers(0, 30), min_size=9, max_size=9), st.integers(0, 2))
 def test_a_class_against_the_rest_keeps_every_sample(cells, number):
-    counts = np.array(cells).reshape(3, 3)
-    binary = one_against_rest(counts, number)
-    assert binary.sum() == counts.sum()
-    assert (binary >= 0).all()
-    assert binary[1].sum() == counts[number].sum()
-    assert binary[:, 1].sum() == counts[:, number].sum()
+    of = classes_of(np.reshape(cells, (3, 3)))
+    rest = of.against_rest(number)
+    plain = Classes(rest.prediction, rest.label, 2, Once())
+    for name in ("size", "right", "found", "true", "predicted"):
+        assert np.array_equal(getattr(rest, name), getattr(plain, name))
+    assert rest.size == of.size
+    assert rest.true[1] == of.true[number] and rest.predicted[1] == of.predicted[number]
 
 
 def test_many_classes_in_small_integers_do_not_overflow():

@@ -9,9 +9,10 @@ from threadpoolctl import threadpool_limits
 from elision.errors import ElisionError
 from elision.evaluation import significance as module
 from elision.evaluation.aggregate import aggregate
+from elision.evaluation.metrics import Once, score, weighted
 from elision.evaluation.metrics import family as family_of
-from elision.evaluation.metrics import metric, score
 from elision.evaluation.significance import (
+    Resamples,
     clusters,
     draw,
     holm,
@@ -20,8 +21,6 @@ from elision.evaluation.significance import (
     ranks,
     significance,
     summaries,
-    totals,
-    weighted_score,
 )
 from elision.settings.params import Statistics
 
@@ -35,7 +34,7 @@ KEYS = ["corruption", "level", "modalities"]
 
 
 def directed(family):
-    return [name for name in family_of(family).reported if metric(name).better]
+    return family_of(family).directed
 
 
 def predictions(family="mosi", *, seed=0, samples=40, noise=0.4, checkpoints=("valid",), prefix="v", predicted=None):
@@ -85,7 +84,7 @@ grid = st.integers(-40, 40).map(lambda tenths: tenths / 10)
 
 
 @st.composite
-def weighted(draw, family):
+def resampled(draw, family):
     """Labels, predictions under two conditions, and three weightings, each with a sample at least."""
     size = draw(st.integers(1, 25))
     values = st.integers(0, 3) if family == EMOTION else grid
@@ -101,24 +100,53 @@ def weighted(draw, family):
 @given(data=st.data())
 @settings(max_examples=100)
 def test_a_weighted_metric_is_that_of_samples_given_so_many_times(family, data):
-    label, prediction, times = data.draw(weighted(family))
-    total = totals(np.arange(len(label)), times)
-    expected = [[score(np.repeat(p, row), np.repeat(label, row), family) for p in prediction] for row in times]
-    for name in directed(family):
-        found = weighted_score(prediction, label, name=name, family=family, total=total)
-        assert found.shape == (3, 2)
+    label, prediction, times = data.draw(resampled(family))
+    found = weighted(prediction, label, family, weights=Resamples(np.arange(len(label)), times))
+    expected = [
+        [score(np.repeat(p, row), np.repeat(label, row), family, protocol="hrlf") for p in prediction] for row in times
+    ]
+    assert set(found) >= set(expected[0][0])
+    for name in expected[0][0]:
         values = [[values[name] for values in line] for line in expected]
-        np.testing.assert_allclose(found, values, rtol=0, atol=1e-12, equal_nan=True)
+        np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-12, equal_nan=True)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@given(data=st.data())
+@settings(max_examples=50)
+def test_a_weight_of_0_leaves_a_sample_out_and_the_order_of_samples_does_not_count(family, data):
+    label, prediction, times = data.draw(resampled(family))
+    times = np.minimum(times, 1)
+    order = data.draw(st.permutations(range(len(label))))
+    names = np.arange(len(label))
+    found = weighted(prediction, label, family, weights=Resamples(names, times))
+    mixed = weighted(prediction[:, order], label[order], family, weights=Resamples(names, times[:, order]))
+    for row, kept in enumerate(times > 0):
+        alone = weighted(prediction[:, kept], label[kept], family, weights=Once())
+        for name, values in alone.items():
+            for other in (found, mixed):
+                np.testing.assert_allclose(other[name][row], values[0], rtol=0, atol=1e-12, equal_nan=True)
 
 
 def test_correlation_is_safe_far_from_zero_and_for_tiny_differences():
     label = np.array([-1.0, 0.0, 1.0, 2.0])
     prediction = 1e6 + 1e-6 * np.array([[0.0, 2.0, 1.0, 3.0]])
-    total = totals(np.arange(4), np.ones((1, 4)))
-    found = weighted_score(prediction, label, name="corr", family="mosi", total=total)
-    assert found[0, 0] == pytest.approx(0.8, abs=1e-4)
-    constant = weighted_score(np.full((1, 4), 0.1), label, name="corr", family="mosi", total=total)
-    assert np.isnan(constant).all()
+    for weights in (Once(), Resamples(np.arange(4), np.ones((1, 4)))):
+        found = weighted(prediction, label, "mosi", weights=weights)["corr"]
+        assert found[0, 0] == pytest.approx(0.8, abs=1e-4)
+        assert np.isnan(weighted(np.full((1, 4), 0.1), label, "mosi", weights=weights)["corr"]).all()
+
+
+@pytest.mark.parametrize("weights", [Once(), Resamples(np.arange(3), np.array([[1, 1, 1], [2, 0, 1]]))])
+def test_moments_are_those_of_numpy(weights):
+    a, b = np.array([[1.0, 2.0, 4.0], [3.0, 3.0, 3.0]]), np.array([[0.5, -1.0, 2.0]])
+    found = np.stack(weights.moments(a, b)[:2])
+    for row, samples in enumerate([[0, 1, 2], [0, 0, 2]][: found.shape[1]]):
+        for k in range(2):
+            expected = np.cov(a[k, samples], b[0, samples])
+            assert found[:, row, k] == pytest.approx(expected[0], abs=1e-14)
+            assert weights.moments(a, b)[2][row, 0] == pytest.approx(expected[1, 1])
+    assert (found[:, :, 1] == 0).all()
 
 
 def test_sums_do_not_depend_on_threads_or_on_how_resamples_are_cut():
@@ -126,12 +154,12 @@ def test_sums_do_not_depend_on_threads_or_on_how_resamples_are_cut():
     times = draw(977, resamples=300, key=("test",))
     values = random.normal(size=(37, 977))
     with threadpool_limits(2):
-        whole = totals(np.arange(977), times)(values)
+        whole = Resamples(np.arange(977), times).total(values)
     with threadpool_limits(1):
-        alone = totals(np.arange(977), times)(values)
-    cut = np.concatenate([totals(np.arange(977), part)(values) for part in np.array_split(times, 7)])
-    one_by_one = np.stack([totals(np.arange(977), times)(row[None])[:, 0] for row in values], axis=1)
-    reverse = totals(np.arange(977), times[:, ::-1])(values[:, ::-1])
+        alone = Resamples(np.arange(977), times).total(values)
+    cut = np.concatenate([Resamples(np.arange(977), part).total(values) for part in np.array_split(times, 7)])
+    one_by_one = np.stack([Resamples(np.arange(977), times).total(row[None])[:, 0] for row in values], axis=1)
+    reverse = Resamples(np.arange(977), times[:, ::-1]).total(values[:, ::-1])
     for other in (alone, cut, one_by_one, reverse):
         assert other.tobytes() == whole.tobytes()
     np.testing.assert_allclose(whole, times.astype(float) @ values.T, rtol=0, atol=1e-11)
@@ -141,7 +169,7 @@ def test_utterances_of_a_cluster_are_drawn_together_and_every_resample_has_as_ma
     names = np.array(["b", "a", "b", "c", "a", "b"])
     times = draw(3, resamples=200, key=("test",))
     assert (times.sum(1) == 3).all()
-    weights = totals(names, times)(np.eye(6))
+    weights = Resamples(names, times).total(np.eye(6))
     for name, column in (("a", 0), ("b", 1), ("c", 2)):
         assert (weights[:, names == name] == times[:, [column]]).all()
     assert len({tuple(row) for row in times}) == 10  # all ways to draw three of three with replacement
@@ -192,8 +220,8 @@ def test_differences_by_chance_are_significant_as_often_as_they_should_be_if_clu
         for kind, names in (("cluster", np.repeat(np.arange(groups), size)), ("utterance", np.arange(groups * size))):
             count = len(set(names))
             times = draw(count, resamples=100, key=(trial, kind))
-            total = totals(names, np.concatenate([np.ones((1, count)), times]))
-            means = total(differences) / total(np.ones_like(differences))
+            weights = Resamples(names, np.concatenate([np.ones((1, count)), times]))
+            means = weights.total(differences) / weights.total(np.ones_like(differences))
             rejected[kind] += p_value(means[0], means[1:], count)[0] < 0.05
     assert 0.03 < rejected["cluster"] / 400 < 0.08
     assert rejected["utterance"] / 400 > 0.3

@@ -298,8 +298,8 @@ def test_fetched_weights_of_py_feat_are_an_input_of_vision(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("module", "old", "new", "changed"),
     [
-        ("evaluation/metrics.py", "outputs.argmax(1)", "outputs.argmin(1)", {"train", "evaluate"}),
-        ("evaluation/metrics.py", "CORPORA[corpus].metrics", "'sims'", {"train", "evaluate"}),
+        ("evaluation/metrics/__init__.py", "outputs.argmax(1)", "outputs.argmin(1)", {"train", "evaluate"}),
+        ("evaluation/metrics/_catalogue.py", "else CORPORA[corpus].metrics", "else 'sims'", {"train", "evaluate"}),
         ("task.py", "int(fold or 0)", "int(fold or 1)", {"train", "evaluate", "aggregate"}),
         ("versions.py", '"numpy", "tokenizers"', '"numpy"', set()),
     ],

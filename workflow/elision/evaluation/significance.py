@@ -5,7 +5,8 @@ takes all utterances of a cluster as often as it was drawn. The draws are the sa
 differences between methods are paired. Only the test utterances are drawn: an interval tells how far a number would be
 off with other people, not with other seeds, over which ``aggregate.statistics`` has the deviation.
 
-Every metric is a function of sums over utterances, so that all resamples of all conditions are products of matrices.
+Every metric is a function of sums over utterances (``metrics.Weights``), so that all resamples of all conditions are
+products of matrices.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from scipy import special
 from elision.corruption.missing import generator
 from elision.errors import ElisionError
 from elision.evaluation.aggregate import CONDITION, Predictions, Run, checked, pool
-from elision.evaluation.metrics import Family, classify, metric
+from elision.evaluation.metrics import Family, Weights, weighted
 from elision.evaluation.metrics import family as family_of
 from elision.progress import track
 from elision.settings.params import Statistics
@@ -32,117 +33,6 @@ VIDEO = "$_$"
 _BLOCK = 2**21
 # Where metrics, which are of the order of 1, count as equal.
 _EQUAL = 1e-12
-
-Total = Callable[[np.ndarray], np.ndarray]
-
-
-def weighted_score(prediction: np.ndarray, label: np.ndarray, *, name: str, family: str, total: Total) -> np.ndarray:
-    """Compute a metric as ``metrics.score`` does, of samples that are there several times, or not at all.
-
-    Parameters
-    ----------
-    prediction : np.ndarray [shape=(K, N)]
-        Scores or class numbers under K conditions.
-    label : np.ndarray [shape=(N,)]
-    name : str
-        Key of ``WEIGHTED``.
-    family : str
-        See ``metrics.family``.
-    total : callable
-        Takes values of samples [shape=(K, N) or (1, N)] to their sums under R weightings [shape=(R, K) or (R, 1)].
-
-    Returns
-    -------
-    values : np.ndarray [shape=(R, K)]
-        nan where the metric is undefined.
-    """
-    form, made_from = WEIGHTED[name]
-    label = label[None]
-    if made_from == "scores":
-        end = 1.0 if family == "sims" else np.inf
-        label, prediction = np.clip(label, -end, end), np.clip(prediction, -end, end)
-    elif made_from == "signs":
-        label, prediction = np.where(label == 0, -1, label > 0), (prediction > 0).astype(int)
-    else:
-        label, prediction = (classify(values, family=family, classes=made_from) for values in (label, prediction))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return form(total, label, prediction)
-
-
-# Forms of the metrics: of the truth [shape=(1, N)] and of what was predicted [shape=(K, N)]. A class of -1 is left out.
-
-
-def _accuracy(total: Total, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    return total(truth == predicted) / total(truth >= 0)
-
-
-def _counts(total: Total, truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Samples of each class that were found, that there are, and that were predicted [shape=(classes, R, K or 1)]."""
-    kept, classes = truth >= 0, range(1 + max(truth.max(), predicted.max()))
-    found = np.stack([total((truth == c) & (predicted == c)) for c in classes])
-    there = np.stack([total(truth == c) for c in classes])
-    return found, there, np.stack([total(kept & (predicted == c)) for c in classes])
-
-
-def _mean_defined(values: np.ndarray, defined: np.ndarray) -> np.ndarray:
-    return np.where(defined, values, 0).sum(0) / defined.sum(0)
-
-
-def _weighted_f1(total: Total, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    found, there, guessed = _counts(total, truth, predicted)
-    return (there * np.nan_to_num(2 * found / (there + guessed))).sum(0) / there.sum(0)
-
-
-def _macro_f1(total: Total, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    found, there, guessed = _counts(total, truth, predicted)
-    return _mean_defined(2 * found / (there + guessed), there + guessed > 0)
-
-
-def _macro_recall(total: Total, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    found, there, _ = _counts(total, truth, predicted)
-    return _mean_defined(found / there, there > 0)
-
-
-def _mae(total: Total, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    return total(np.abs(predicted - truth)) / total(np.ones_like(truth))
-
-
-def _correlation(total: Total, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    def centred(values: np.ndarray) -> np.ndarray:
-        values = values - values[:, :1]  # exactly 0 where all are the same
-        return values - values.mean(1, keepdims=True)
-
-    def moment(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return total(a * b) - total(a) * total(b) / count
-
-    def variance(values: np.ndarray) -> np.ndarray:
-        found = moment(values, values)
-        # What is left of equal values is the rounding of their difference.
-        return np.where(found > _EQUAL * total(values**2), found, np.nan)
-
-    count = total(np.ones_like(truth))
-    truth, predicted = centred(truth), centred(predicted)
-    found = moment(predicted, truth) / np.sqrt(variance(predicted) * variance(truth))
-    return np.clip(found, -1, 1)
-
-
-WEIGHTED: dict[str, tuple[Callable[[Total, np.ndarray, np.ndarray], np.ndarray], int | str]] = {
-    "acc7": (_accuracy, 7),
-    "acc5": (_accuracy, 5),
-    "acc3": (_accuracy, 3),
-    "acc2_negpos": (_accuracy, "signs"),
-    "f1_negpos": (_weighted_f1, "signs"),
-    "acc2_nonneg": (_accuracy, 2),
-    "f1_nonneg": (_weighted_f1, 2),
-    "acc2": (_accuracy, 2),
-    "f1": (_weighted_f1, 2),
-    "mae": (_mae, "scores"),
-    "corr": (_correlation, "scores"),
-    "wa": (_accuracy, "labels"),
-    "ua": (_macro_recall, "labels"),
-    "f1_weighted": (_weighted_f1, "labels"),
-    "f1_macro": (_macro_f1, "labels"),
-}
 
 
 def clusters(ids: Sequence[str], samples: pd.DataFrame, by: str) -> tuple[str, np.ndarray]:
@@ -201,8 +91,8 @@ def draw(count: int, *, resamples: int, key: Sequence[int | str]) -> np.ndarray:
     return np.stack([row.astype(np.uint16) for row in rows])
 
 
-def totals(names: np.ndarray, times: np.ndarray) -> Total:
-    """Make the function that sums values over utterances, those of a cluster as often as it was drawn.
+class Resamples(Weights):
+    """Utterances of each cluster count as often as the cluster was drawn.
 
     The sums are exact, apart from a rounding of the values of each cluster to 2^-52, so that they do not depend on the
     order in which a matrix product adds: on the number of threads, or on the processor.
@@ -214,19 +104,40 @@ def totals(names: np.ndarray, times: np.ndarray) -> Total:
     times : np.ndarray [shape=(R, clusters)]
         Clusters are in sorted order.
     """
-    order = np.argsort(names, kind="stable")
-    starts = np.unique(names[order], return_index=True)[1]
-    times = times.astype(np.float64)
 
-    def total(values: np.ndarray) -> np.ndarray:
-        sums = np.add.reduceat(values[:, order], starts, axis=1, dtype=np.float64)
+    def __init__(self, names: np.ndarray, times: np.ndarray) -> None:
+        self._order = np.argsort(names, kind="stable")
+        self._starts = np.unique(names[self._order], return_index=True)[1]
+        self._times = times.astype(np.float64)
+
+    def total(self, values: np.ndarray) -> np.ndarray:
+        """Add up values of utterances; see ``Weights``."""
+        sums = np.add.reduceat(values[:, self._order], self._starts, axis=1, dtype=np.float64)
         # Sums of multiples of 2^-20 fit into a float64 up to 2^33, and those of what is left, being small, too.
         coarse = np.rint(sums * 2**20) / 2**20
         if (coarse == sums).all():
-            return times @ coarse.T
-        return times @ coarse.T + times @ (np.rint((sums - coarse) * 2**52) / 2**52).T
+            return self._times @ coarse.T
+        return self._times @ coarse.T + self._times @ (np.rint((sums - coarse) * 2**52) / 2**52).T
 
-    return total
+    def moments(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return variances and covariance; see ``Weights``."""
+        a, b = _centred(a), _centred(b)
+        count = self.total(np.ones((1, a.shape[1]), bool))
+        sum_a, sum_b, square_a, square_b = (self.total(values) for values in (a, b, a**2, b**2))
+
+        def variance(total: np.ndarray, square: np.ndarray) -> np.ndarray:
+            found = square - total**2 / count
+            # What is left of equal values is the rounding of their difference.
+            return np.where(found > _EQUAL * square, found, 0) / (count - 1)
+
+        covariance = (self.total(a * b) - sum_a * sum_b / count) / (count - 1)
+        return variance(sum_a, square_a), covariance, variance(sum_b, square_b)
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    """Take the mean of all utterances from values [shape=(K, N)], so that squares lose no digits."""
+    values = values - values[:, :1]  # exactly 0 where all are the same
+    return values - values.mean(1, keepdims=True)
 
 
 def interval(values: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
@@ -278,7 +189,8 @@ def p_value(difference: np.ndarray, resampled: np.ndarray, count: int) -> np.nda
     defined = ~np.isnan(resampled)
     number = defined.sum(0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        centred = np.where(defined, resampled - _mean_defined(resampled, defined), 0)
+        mean = np.where(defined, resampled, 0).sum(0) / number
+        centred = np.where(defined, resampled - mean, 0)
         error = np.sqrt((centred**2).sum(0) / (number - 1) * count / (count - 1))
         p = 2 * special.stdtr(count - 1, -np.abs(difference) / error)
     same = np.where(np.abs(difference) <= _EQUAL, 1.0, 0.0)
@@ -420,7 +332,7 @@ _COMPARISONS = ["dataset", *CONDITION, "metric", "method", "other", "difference"
 
 
 @dataclass(frozen=True)
-class _Resamples:
+class _Values:
     """Values of one dataset [shape=(methods, metrics, 1 + resamples, conditions)]; the first are those of the test set.
 
     ``conditions`` has a row for each summary, too.
@@ -460,17 +372,21 @@ def _by_dataset(tables: Iterable[Predictions]) -> dict[str, tuple[str, dict[str,
     return found
 
 
-def _reported(run: Run, family: Family, name: str) -> str:
-    """Return the checkpoint that a metric is read from."""
-    chosen = family.selected_by.get(name, VALID)
-    return chosen if chosen in set(run.keys["checkpoint"]) else VALID
+def _by_checkpoint(runs: list[Run], family: Family, metrics: list[str]) -> dict[tuple[str, ...], list[str]]:
+    """Group metrics by the checkpoint of each run that they are read from."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for name in metrics:
+        chosen = family.selected_by[name]
+        read = tuple(chosen if chosen in set(run.keys["checkpoint"]) else VALID for run in runs)
+        found.setdefault(read, []).append(name)
+    return found
 
 
 def _resample(
     dataset: str, family: str, methods: dict[str, list[Run]], samples: pd.DataFrame, settings: Statistics
-) -> _Resamples:
+) -> _Values:
     known = family_of(family)
-    metrics = [name for name in known.reported if metric(name).better]
+    metrics = list(known.directed)
     first = next(iter(methods.values()))[0]
     conditions = first.keys[CONDITION].drop_duplicates(ignore_index=True)
     kind, names = clusters(first.ids, samples, settings.cluster)
@@ -482,18 +398,16 @@ def _resample(
     rows = max(1, _BLOCK // count)
     for start in track(range(0, len(times), rows), f"bootstrap {dataset}"):
         block = slice(start, start + rows)
-        total = totals(names, times[block])
-        for (i, runs), (j, name) in product(enumerate(methods.values()), enumerate(metrics)):
-            read = [_reported(run, known, name) for run in runs]
-            on_test[i, j] = any(checkpoint != VALID for checkpoint in read)
-            prediction = np.concatenate(
-                [
-                    run.prediction[run.keys["checkpoint"] == checkpoint]
-                    for run, checkpoint in zip(runs, read, strict=True)
-                ]
-            )
-            scores = weighted_score(prediction, first.label, name=name, family=family, total=total)
-            values[i, j, block] = scores.reshape(len(scores), len(runs), -1).mean(1)
+        weights = Resamples(names, times[block])
+        for i, runs in enumerate(methods.values()):
+            for read, keys in _by_checkpoint(runs, known, metrics).items():
+                prediction = np.concatenate(
+                    [run.prediction[run.keys["checkpoint"] == of] for run, of in zip(runs, read, strict=True)]
+                )
+                scores = weighted(prediction, first.label, family, weights=weights, keys=keys)
+                for key, value in scores.items():
+                    values[i, metrics.index(key), block] = value.reshape(len(value), len(runs), -1).mean(1)
+                    on_test[i, metrics.index(key)] = any(checkpoint != VALID for checkpoint in read)
     made_of = summaries(conditions)
     if made_of:
         parts = [(values[..., rows] * weights).sum(-1, keepdims=True) for rows, weights in made_of.values()]
@@ -504,10 +418,10 @@ def _resample(
         values[:, :, 1:] = np.nan
     made = {"cluster": kind, "clusters": count, "resamples": settings.resamples, "confidence": settings.confidence}
     seeds = {method: len(runs) for method, runs in methods.items()}
-    return _Resamples(dataset, family, seeds, metrics, conditions, values, on_test, made)
+    return _Values(dataset, family, seeds, metrics, conditions, values, on_test, made)
 
 
-def _intervals(found: _Resamples) -> Iterator[pd.DataFrame]:
+def _intervals(found: _Values) -> Iterator[pd.DataFrame]:
     for (i, (method, seeds)), (j, name) in product(enumerate(found.seeds.items()), enumerate(found.metrics)):
         value, resampled = found.values[i, j, 0], found.values[i, j, 1:]
         low, high = interval(resampled, found.made["confidence"])
@@ -516,12 +430,10 @@ def _intervals(found: _Resamples) -> Iterator[pd.DataFrame]:
         yield found.conditions.assign(**here, **numbers, **found.made, on_test=found.on_test[i, j])
 
 
-def _comparisons(found: _Resamples) -> Iterator[pd.DataFrame]:
+def _comparisons(found: _Values) -> Iterator[pd.DataFrame]:
     family, count = family_of(found.family), found.made["clusters"]
     pairs = list(combinations(enumerate(found.seeds), 2))
-    for name in (family.f1, family.second, "corr"):
-        if name not in found.metrics or not pairs:
-            continue
+    for name in family.compared if pairs else ():
         of = found.metrics.index(name)
         tests = []
         for (i, _), (j, _) in pairs:
@@ -536,9 +448,7 @@ def _comparisons(found: _Resamples) -> Iterator[pd.DataFrame]:
             yield found.conditions.assign(**here, **test, p_holm=p_holm, **found.made, on_test=on_test)
 
 
-def _table(
-    found: list[_Resamples], rows: Callable[[_Resamples], Iterator[pd.DataFrame]], columns: list[str]
-) -> pd.DataFrame:
+def _table(found: list[_Values], rows: Callable[[_Values], Iterator[pd.DataFrame]], columns: list[str]) -> pd.DataFrame:
     parts = [part for resamples in found for part in rows(resamples)]
     if not parts:
         return pd.DataFrame(columns=columns)

@@ -328,10 +328,30 @@ class Recipes:
             "run": run,
         }
         inputs = {"store": self.store(dataset), "alignment": self.align(dataset), **self.starts(dataset, method, run)}
-        if train.selection == "test_oracle" and method in self.params.variants:
+        on_test = train.selection == "test_oracle" and method in self.params.variants
+        if on_test:
             inputs["corruptions"] = self.corrupt(dataset)
-        code_of = self._code("training.loop", f"methods.{variant.method}", f"corruption.kinds.{kind}")
+        named = ("training.loop", f"methods.{variant.method}", f"corruption.kinds.{kind}")
+        code_of = self._code(*named, *self._selecting(dataset, on_test=on_test))
         return self._recipe("train", settings, code_of, **inputs)
+
+    # Metrics are found by their place, so that no import leads to their code.
+
+    def _selecting(self, dataset: str, *, on_test: bool) -> tuple[str, ...]:
+        """Name the modules of the metrics that choose the checkpoints of a training."""
+        from elision.evaluation.metrics import deciding, family_kind  # takes NumPy
+
+        settings = self.params.datasets[dataset]
+        return deciding(family_kind(settings.corpus, settings.task), on_test=on_test)
+
+    @cached_property
+    def _metrics(self) -> list[str]:
+        """Modules of the metrics of all datasets."""
+        from elision.evaluation.metrics import family_kind  # takes NumPy
+        from elision.evaluation.metrics import modules as modules_of
+
+        kinds = {family_kind(settings.corpus, settings.task) for settings in self.params.datasets.values()}
+        return sorted({module for kind in kinds for module in modules_of(kind)})
 
     def starts(self, dataset: str, method: str, run: str) -> dict[str, dict]:
         """Stages that a run starts from, and the database that it searches."""
@@ -363,13 +383,13 @@ class Recipes:
         p = self.params
         settings = {"protocols": {d: [p.protocol_name(d), p.protocol_of(d).report.model_dump()] for d in p.datasets}}
         settings |= self._marks()
-        code_of = self._code("evaluation.aggregate", *self._kinds(*p.datasets))
+        code_of = self._code("evaluation.aggregate", *self._metrics, *self._kinds(*p.datasets))
         return self._recipe("aggregate", settings, code_of, **self._evaluated())
 
     @cached_property
     def significance(self) -> dict:
         """Intervals and comparisons of everything."""
-        code_of = self._code("evaluation.significance", *self._kinds(*self.params.datasets))
+        code_of = self._code("evaluation.significance", *self._metrics, *self._kinds(*self.params.datasets))
         return self._recipe("significance", self._settings["statistics"], code_of, **self._evaluated())
 
     @cached_property
@@ -398,7 +418,7 @@ class Recipes:
         p = self.params
         inputs = {f"{d}/{m}": self.evaluate(d, m, p.runs(d)[0]) for d in p.datasets for m in p.variants}
         inputs |= {"aggregate": self.aggregate, "significance": self.significance}
-        code_of = self._code(*modules("report"), *self._kinds(*p.datasets))
+        code_of = self._code(*modules("report"), *self._metrics, *self._kinds(*p.datasets))
         return self._recipe("report", settings, code_of, **inputs)
 
 

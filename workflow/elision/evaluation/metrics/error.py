@@ -1,0 +1,28 @@
+"""Mean absolute error of scores."""
+
+import numpy as np
+
+from elision.evaluation.metrics._base import Metric
+from elision.evaluation.metrics._samples import Scores
+
+
+def absolute_error(scores: Scores) -> np.ndarray:
+    """Mean absolute difference of prediction and label, in units of the label."""
+    return scores.mean(np.abs(scores.prediction - scores.label))
+
+
+METRICS = (
+    Metric(
+        key="mae",
+        name="MAE",
+        function=absolute_error,
+        reads="scores",
+        better="lower",
+        unit="label",
+        description="Mean absolute error, in units of the label (SIMS: of predictions clipped to -1 to 1).",
+        families={"mosi": "mae", "sims": "mae"},
+        column=130,
+        headline=2,
+        selects=True,
+    ),
+)
