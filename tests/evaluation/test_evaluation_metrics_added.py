@@ -17,25 +17,40 @@ REPOSITORY = Path(__file__).parents[2]
 GUIDE = (REPOSITORY / "docs" / "add-a-metric.md").read_text(encoding="utf-8")
 LABEL, PREDICTION = [1.0, -2.0, 0.0, 3.0, -0.4], [0.5, -1.0, 0.2, 1.0, -0.4]
 
+# Identities as they are, and after each of some edits of a file.
 IDENTITIES = """
-import json
+import json, sys
+from pathlib import Path
+from elision.provenance import recipe
 from elision.provenance.recipe import Recipes
 from elision.settings.params import Params
 
 demo, classes = {"source": "demo"}, {"source": "demo", "task": "classification", "classes": ["a", "b"], "cuts": [0]}
-found = {}
-for selection in ("valid", "test_oracle"):
-    recipes = Recipes(Params(
-        datasets={"demo": demo, "classes": classes}, seeds=[1], train={"selection": selection},
-        methods=["majority", {"short": {"method": "text_only", "epochs": 2}}],
-    ))
-    for dataset in ("demo", "classes"):
-        for step in ("train", "evaluate"):
-            found[f"{step} {dataset} {selection}"] = getattr(recipes, step)(dataset, "short", "seed-1")["identity"]
-    found[f"extract {selection}"] = recipes.extract("demo", "audio")["identity"]
-    for step in ("aggregate", "significance", "report"):
-        found[f"{step} {selection}"] = getattr(recipes, step)["identity"]
-print(json.dumps(found))
+
+def identities():
+    found = {}
+    recipe._module.cache_clear()
+    for selection in ("valid", "test_oracle"):
+        recipes = Recipes(Params(
+            datasets={"demo": demo, "classes": classes}, seeds=[1], train={"selection": selection},
+            methods=["majority", {"short": {"method": "text_only", "epochs": 2}}],
+        ))
+        for dataset in ("demo", "classes"):
+            for step in ("train", "evaluate"):
+                found[f"{step} {dataset} {selection}"] = getattr(recipes, step)(dataset, "short", "seed-1")["identity"]
+        found[f"extract {selection}"] = recipes.extract("demo", "audio")["identity"]
+        for step in ("aggregate", "significance", "report"):
+            found[f"{step} {selection}"] = getattr(recipes, step)["identity"]
+    return found
+
+made = [identities()]
+for path, old, new in json.loads(sys.argv[1]):
+    source = Path(path).read_text()
+    assert source.count(old) == 1, (path, old)
+    Path(path).write_text(source.replace(old, new))
+    made.append(identities())
+    Path(path).write_text(source)
+print(json.dumps(made))
 """
 
 FACTS = f"""
@@ -71,10 +86,15 @@ def package(tmp_path):
     copy = tmp_path / "elision"
     shutil.copytree(REPOSITORY / "workflow" / "elision", copy, ignore=shutil.ignore_patterns("__pycache__"))
 
-    def run(program, *, fails=False):
+    def run(program, *arguments, fails=False):
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
         done = subprocess.run(
-            [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            [sys.executable, "-c", program, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert bool(done.returncode) == fails, done.stderr
         return done.stderr if fails else json.loads(done.stdout.splitlines()[-1])
@@ -108,31 +128,30 @@ def test_one_file_adds_a_metric_to_tables_scores_intervals_and_docs(package):
 
 def test_a_new_metric_makes_no_training_stale_and_one_that_selects_does(package):
     metrics, run = package
-    before = run(IDENTITIES)
-
-    def changed():
-        now = run(IDENTITIES)
-        return {step for step in before if now[step] != before[step]}
-
-    evaluated = {
-        f"{step} {kind}" for step in ("aggregate", "significance", "report") for kind in ("valid", "test_oracle")
+    edits = {
+        ("correlation.py", "-1, 1)", "-2, 1)"): set(),
+        ("accuracy.py", "classes.right /", "1 - classes.right /"): {"demo test_oracle", "classes test_oracle"},
+        ("recall.py", "occurs.sum(0)", "len(occurs)"): {"classes valid", "classes test_oracle"},
+        ("error.py", "np.abs(", "np.square("): {"demo valid", "demo test_oracle"},
     }
+    comment = "error.py", "METRICS = (", "# A comment.\nMETRICS = ("
+    before, *edited = run(
+        IDENTITIES, json.dumps([(str(metrics / file), old, new) for file, old, new in (*edits, comment)])
+    )
     name, text = example()
     (metrics / name).write_text(text)
-    assert changed() == evaluated
-    (metrics / name).unlink()
-    for file, old, new, trained in (
-        ("correlation.py", "-1, 1)", "-2, 1)", set()),
-        ("accuracy.py", "classes.right /", "1 - classes.right /", {"demo test_oracle", "classes test_oracle"}),
-        ("recall.py", "occurs.sum(0)", "len(occurs)", {"classes valid", "classes test_oracle"}),
-    ):
-        source = (metrics / file).read_text()
-        assert source.count(old) == 1
-        (metrics / file).write_text(source.replace(old, new))
+    (added,) = run(IDENTITIES, "[]")
+
+    def changed(now):
+        return {step for step in before if now[step] != before[step]}
+
+    kinds = ("valid", "test_oracle")
+    evaluated = {f"{step} {kind}" for step in ("aggregate", "significance", "report") for kind in kinds}
+    assert changed(added) == evaluated
+    for (file, *_), now, trained in zip(edits, edited, edits.values(), strict=False):
         steps = {f"{step} {of}" for step in ("train", "evaluate") for of in trained}
-        assert changed() == evaluated | steps, file
-        (metrics / file).write_text(f"# A comment.\n{source}")
-    assert changed() == set()
+        assert changed(now) == evaluated | steps, file
+    assert changed(edited[-1]) == set()
 
 
 @pytest.mark.parametrize(
