@@ -71,9 +71,9 @@ def test_the_workflow_makes_both(added):
         yaml.safe_dump({"datasets": {"demo": {"source": "demo"}}, "methods": ["majority"], "seeds": [1]})
     )
     asked = ("tables/hardest.tex", "figures/ranking_demo.svg", "tables/random_missing.csv")
-    done = run("-m", "snakemake", "-n", "--quiet", *(f"results/{name}" for name in asked))
+    done = run("-m", "snakemake", "-n", *(f"results/{name}" for name in asked))
     assert done.returncode == 0, done.stdout + done.stderr
-    missing = run("-m", "snakemake", "-n", "--quiet", "results/tables/hardest.txt")
+    missing = run("-m", "snakemake", "-n", "results/tables/hardest.txt")
     assert missing.returncode != 0 and "MissingRuleException" in missing.stdout + missing.stderr
 
 
