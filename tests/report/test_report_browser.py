@@ -8,7 +8,6 @@ from report_results import draw, frame, frames
 
 from elision.evaluation.aggregate import FLOOR, statistics
 from elision.report import drawing, page
-from elision.report.figures.confusion import matrices
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e .[dev]")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -24,7 +23,7 @@ ARGUMENTS += ["--disable-sync", "--no-first-run"]
 def path(five, tmp_path_factory):
     drawn = {
         ("emotion_data", "curve_f1"): draw("curve_f1", five, "emotion_data", METHODS),
-        ("mosi_data", "confusion"): matrices(five, dataset="mosi_data", method="fifth"),
+        ("mosi_data", "confusion"): draw("confusion", five.only(["fifth"]), "mosi_data", ["fifth"]),
     }
     file = tmp_path_factory.mktemp("browser") / "report.html"
     page.write(

@@ -12,9 +12,6 @@ from threadpoolctl import threadpool_limits
 from elision.evaluation.aggregate import FLOOR
 from elision.report import FORMATS, drawing
 from elision.report.figures import representations
-from elision.report.figures.confusion import matrices
-
-NONE = pd.DataFrame(columns=["method"])
 
 
 def lines(figure):
@@ -65,8 +62,8 @@ def test_absent_modalities_stand_in_order_with_the_complete_data_first(metrics, 
     assert names == ["nothing", "text", "audio", "vision", "text + audio", "text + vision", "audio + vision"]
 
 
-def test_confusion_matrices_hold_the_counts_summed_over_runs(counted):
-    figure = matrices(results(NONE, confusions=counted), dataset="mosi_data", method="brittle_one")
+def test_confusion_matrices_hold_the_counts_summed_over_runs(metrics, counted):
+    figure = draw("confusion", results(metrics, confusions=counted).only(["brittle_one"]), "mosi_data", ["brittle_one"])
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
     assert [axes.get_title(loc="left") for axes in panels] == ["r = 0", "r = 0.1", "r = 0.5", "r = 0.9"] * 2
     for axes in panels:
@@ -81,7 +78,12 @@ def test_what_was_not_evaluated_gives_a_figure_that_says_so(metrics, counted, me
     for figure in (
         draw("curve_mae", results(none), "mosi_data", methods),
         draw("absent", results(none), "mosi_data", methods),
-        matrices(results(NONE, confusions=counted[counted["level"] == 7]), dataset="mosi_data", method="steady"),
+        draw(
+            "confusion",
+            results(metrics, confusions=counted[counted["level"] == 7]).only(["steady"]),
+            "mosi_data",
+            ["steady"],
+        ),
     ):
         assert "evaluated" in figure.texts[0].get_text()
 
@@ -142,8 +144,8 @@ def test_any_number_of_classes_has_as_many_panels(metrics, methods, count):
     assert len(figure.axes) == count
 
 
-def test_the_confusion_of_classes_is_one_row_with_their_names(counted):
-    figure = matrices(results(NONE, confusions=counted), dataset="emotion_data", method="steady")
+def test_the_confusion_of_classes_is_one_row_with_their_names(metrics, counted):
+    figure = draw("confusion", results(metrics, confusions=counted).only(["steady"]), "emotion_data", ["steady"])
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
     assert [axes.get_title(loc="left") for axes in panels] == ["r = 0", "r = 0.1", "r = 0.5", "r = 0.9"]
     assert [label.get_text() for label in panels[0].get_yticklabels()] == ["happy", "angry", "sad", "neutral"]
@@ -160,7 +162,10 @@ def test_figures_are_as_wide_as_one_or_two_columns_and_have_room_for_many_names(
     what = {"dataset": "mosi_data", "methods": methods}
     assert draw("curve_mae", results(metrics), **what).get_figwidth() == 3.5
     assert draw("absent", results(metrics), **what).get_figwidth() == 7.2
-    assert matrices(results(NONE, confusions=counted), dataset="mosi_data", method="steady").get_figwidth() == 7.2
+    assert (
+        draw("confusion", results(metrics, confusions=counted).only(["steady"]), "mosi_data", ["steady"]).get_figwidth()
+        == 7.2
+    )
     many = [f"method-{i}" for i in range(12)]
     copies = [metrics[metrics["method"] == "steady"].assign(method=name) for name in many]
     figure = draw("curve_mae", results(pd.concat(copies)), "mosi_data", many)

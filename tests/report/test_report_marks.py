@@ -11,7 +11,6 @@ from test_report_page import text_of
 from elision import report
 from elision.evaluation.aggregate import FLOOR, summary
 from elision.report import curves, drawing
-from elision.report.figures.confusion import matrices
 from elision.report.marks import marked, marks
 from elision.report.text import csv
 
@@ -136,7 +135,7 @@ def test_figures_of_results_carry_the_marks(five):
 
 def test_a_confusion_matrix_is_marked_for_its_own_method_alone(source, counted):
     for method, sign in (("steady", "‡"), ("brittle_one", "§"), (FLOOR, "")):
-        figure = matrices(replace(source, confusions=counted), dataset="mosi_data", method=method)
+        figure = draw("confusion", replace(source, confusions=counted).only([method]), "mosi_data", [method])
         assert figure.get_suptitle()[:1] == sign
         assert f"{method} {sign}".strip() in figure.get_supxlabel()
 

@@ -19,11 +19,9 @@ from matplotlib.style import context
 
 from elision.corruption.kind import Kind
 from elision.evaluation.aggregate import FLOOR, VALID, statistics
-from elision.evaluation.metrics import family as family_of
 from elision.evaluation.metrics import metric as metric_of
 from elision.files import replacing
 from elision.report.marks import capital, headings, signs
-from elision.report.results import Results
 from elision.report.text import heading
 
 INK = "#1c1b22"
@@ -93,11 +91,6 @@ def untested(kind: Kind) -> str:
     (name, *_) = kind.corruptions.values()
     what = f"condition with {kind.sets} modalities" if kind.sets else f"{name.replace(' ', '-')} condition"
     return f"No {what} was evaluated."
-
-
-def headline_metric(results: Results, dataset: str) -> str:
-    """Return the metric that ranks the methods of a dataset."""
-    return family_of(results.family(dataset)).f1
 
 
 def look(position: int) -> dict:

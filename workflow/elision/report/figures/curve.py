@@ -45,15 +45,16 @@ class Curve(KindFigure):
 
     def draw(self, results: Results, *, dataset: str, methods: Sequence[str]) -> "Drawing":
         """Draw means with bands."""
+        from elision.evaluation.metrics import family
         from elision.report import drawing, wide
         from elision.report.marks import of_methods
 
-        metric = drawing.headline_metric(results, dataset) if self.metric == "f1" else self.metric
-        rows = wide.of(results.metrics, self.kind.corruptions)
-        rows = rows[(rows["dataset"] == dataset) & (rows["metric"] == metric)]
-        series = drawing.series_of(rows, methods, metric, "level")
-        if not series:
+        rows = wide.of(results.metrics[results.metrics["dataset"] == dataset], self.kind.corruptions)
+        if rows.empty:
             return drawing.nothing(drawing.untested(self.kind))
+        metric = family(rows["family"].iloc[0]).f1 if self.metric == "f1" else self.metric
+        rows = rows[rows["metric"] == metric]
+        series = drawing.series_of(rows, methods, metric, "level")
         names = drawing.labels(series)
         shown = of_methods(dataset, names, results.marks, on_test=drawing.on_test(rows))
         axes = drawing.with_legend(names, width=drawing.COLUMN, height=2.3, shown=shown).subplots()

@@ -29,15 +29,16 @@ class EachSet(KindFigure):
     def draw(self, results: Results, *, dataset: str, methods: Sequence[str]) -> "Drawing":
         """Draw means with bars."""
         from elision.evaluation.aggregate import FLOOR
+        from elision.evaluation.metrics import family
         from elision.report import drawing, wide
         from elision.report.marks import of_methods
 
-        metric = drawing.headline_metric(results, dataset)
-        rows = wide.of(results.metrics, self.kind.corruptions)
-        rows = rows[(rows["dataset"] == dataset) & (rows["metric"] == metric)]
-        series = drawing.series_of(rows, methods, metric, "modalities")
-        if not series:
+        rows = wide.of(results.metrics[results.metrics["dataset"] == dataset], self.kind.corruptions)
+        if rows.empty:
             return drawing.nothing(drawing.untested(self.kind))
+        metric = family(rows["family"].iloc[0]).f1
+        rows = rows[rows["metric"] == metric]
+        series = drawing.series_of(rows, methods, metric, "modalities")
         names = drawing.labels(series)
         shown = of_methods(dataset, names, results.marks, on_test=drawing.on_test(rows))
         axes = drawing.with_legend(names, width=drawing.PAGE, height=2.3, shown=shown).subplots()

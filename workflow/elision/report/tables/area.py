@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 from elision.corruption.kind import Kind
 from elision.report.results import Results
 from elision.report.table import KindTable
-from elision.report.words import about, label
+from elision.report.words import about, label, unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,5 +46,6 @@ class Area(KindTable):
 
         row = frame.iloc[0]
         width = row["last"] - row["first"]
-        remark = f"Trapezoids over the rates {row['first']:g} to {row['last']:g}: 100 % at all of them is "
+        levels = f"{unit(self.kind)}s {row['first']:g} to {row['last']:g}"
+        remark = f"Trapezoids over the {levels}: 100 % at all of them is "
         return certainty.notes(frame, f"{remark}{100 * width:.2f}.", second=second)
