@@ -60,7 +60,7 @@ from elision.evaluation.aggregate import aggregate
 from elision.evaluation.metrics import family, metric, score
 from elision.evaluation.metrics.__main__ import listing
 from elision.evaluation.significance import significance
-from elision.report.tables import heading
+from elision.report.text import heading
 from elision.settings.params import Statistics
 
 label, prediction = {LABEL}, {PREDICTION}
