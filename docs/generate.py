@@ -52,6 +52,12 @@ def code(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
+def methods() -> str:
+    """All methods by name, in two sentences."""
+    of = {"sentiment": catalogue(vectors=False), "emotion, on frozen vectors of text": catalogue(vectors=True)}
+    return "".join(f"- Of {what}: {code(method.name for method in listed)}\n" for what, listed in of.items())
+
+
 def sentiment_methods() -> str:
     """Methods that read tokens, or no text."""
     rows = [(f"`{method.name}`", paper(method), title(method)) for method in catalogue(vectors=False)]
@@ -92,6 +98,7 @@ def what_each_needs() -> str:
 
 
 PARTS = {
+    "methods": methods,
     "sentiment-methods": sentiment_methods,
     "emotion-methods": emotion_methods,
     "parameter-counts": parameter_counts,

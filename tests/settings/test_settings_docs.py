@@ -24,15 +24,15 @@ def root(tmp_path) -> Path:
         shutil.copy(path, tmp_path / path.relative_to(REPOSITORY))
     readme = tmp_path / "README.md"
     text = readme.read_text()
-    assert "| `lnln` | Zhang et al. 2024" in text
-    readme.write_text(text.replace("| `lnln` | Zhang et al. 2024", "| `lnln` | Somebody 2024"))
+    assert "- Of sentiment: `lnln`" in text
+    readme.write_text(text.replace("- Of sentiment: `lnln`", "- Of sentiment: `somebody`"))
     return tmp_path
 
 
 def test_a_document_that_is_out_of_date_is_named_with_the_command_and_then_written(root, capsys):
     with pytest.raises(SystemExit, match=r"^out of date: README.md; run: .venv/bin/python docs/generate.py$"):
         generate.main(["--check", "--root", str(root)])
-    assert "Somebody 2024" in (root / "README.md").read_text()
+    assert "`somebody`" in (root / "README.md").read_text()
     generate.main(["--root", str(root)])
     assert capsys.readouterr().out == "written: README.md\n"
     assert (root / "README.md").read_text() == (REPOSITORY / "README.md").read_text()

@@ -170,6 +170,16 @@ def methods(
 
 
 @app.command()
+def protocols(
+    name: Annotated[str, typer.Argument(help="a protocol to describe: a name, or the path of a file")] = "",
+) -> None:
+    """List the protocols with what they set, or describe one."""
+    from elision.settings.protocols import described, names
+
+    print("\n\n".join(map(described, [name] if name else names())))
+
+
+@app.command()
 def doctor(params: ParamsFile = PARAMS) -> None:
     """Report missing software or hardware.
 

@@ -85,6 +85,7 @@ def card(name: str) -> str:
         "paper": method.paper or _NOTHING,
         "task": _names(method.task),
         "starts from": _names(method.needs),
+        "trained on": method.corruption or "train.corruption",
         "searches": f"the database of {method.retrieves}" if method.retrieves else _NOTHING,
         "requires": _names(method.requires),
         "reads text as": method.reads_text,
