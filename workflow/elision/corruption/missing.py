@@ -27,7 +27,7 @@ def generator(*key: int | str) -> np.random.Generator:
 
 
 def uniforms(
-    *, seed: int, stream: str, ids: Sequence[str], lengths: np.ndarray, modality: str, keep_ends: bool
+    *, seed: int, stream: str, ids: Sequence[str] | np.ndarray, lengths: np.ndarray, modality: str, keep_ends: bool
 ) -> np.ndarray:
     """Draw one uniform number per position of every sample of one modality.
 
@@ -96,7 +96,7 @@ def missing(uniform: np.ndarray, rate: float | np.ndarray) -> np.ndarray:
     return uniform < rate
 
 
-def half_complete_rates(*, seed: int, stream: str, ids: Sequence[str]) -> np.ndarray:
+def half_complete_rates(*, seed: int, stream: str, ids: Sequence[str] | np.ndarray) -> np.ndarray:
     """Draw the training mixture of LNLN: a missing rate per sample and modality.
 
     Rates are uniform on (0, 1); then, for each modality on its own, half of the samples (rounded down) are complete
@@ -123,7 +123,7 @@ def subsets(present: Sequence[str]) -> list[tuple[str, ...]]:
     return [subset for size in range(len(present)) for subset in combinations(present, size)]
 
 
-def absent_rates(*, seed: int, stream: str, ids: Sequence[str], present: Sequence[str]) -> np.ndarray:
+def absent_rates(*, seed: int, stream: str, ids: Sequence[str] | np.ndarray, present: Sequence[str]) -> np.ndarray:
     """Draw the training mixture of MMIN: for each sample one of the sets of absent modalities, not the empty one.
 
     Parameters
@@ -142,12 +142,12 @@ def absent_rates(*, seed: int, stream: str, ids: Sequence[str], present: Sequenc
     return np.array([[name in absent for name in MODALITIES] for absent in drawn], np.float32)
 
 
-def level_rates(*, seed: int, stream: str, ids: Sequence[str]) -> np.ndarray:
+def level_rates(*, seed: int, stream: str, ids: Sequence[str] | np.ndarray) -> np.ndarray:
     """Draw a missing rate per sample, one of 0, 0.1, ..., 0.9 [shape=(N,), dtype=float32]."""
     return np.array([generator(seed, stream, "level", name).integers(10) / 10 for name in ids], np.float32)
 
 
-def mixed_rates(*, seed: int, stream: str, ids: Sequence[str], present: Sequence[str]) -> np.ndarray:
+def mixed_rates(*, seed: int, stream: str, ids: Sequence[str] | np.ndarray, present: Sequence[str]) -> np.ndarray:
     """Draw the training mixture of HRLF (section 3.2): frames lost and modalities absent at once.
 
     Each sample has a missing rate, one of 0, 0.1, ..., 0.9, and a set of modalities that are absent, none included.

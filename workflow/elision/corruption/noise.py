@@ -6,7 +6,7 @@ number of steps: the betas keep their ends, so that more steps destroy more (but
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def remaining(betas: np.ndarray) -> np.ndarray:
     return np.cumprod(1 - betas)
 
 
-def times(*, seed: int, stream: str, ids: Sequence[str], modality: str) -> np.ndarray:
+def times(*, seed: int, stream: str, ids: Sequence[str] | np.ndarray, modality: str) -> np.ndarray:
     """Draw the time of one modality of every sample.
 
     Parameters
@@ -85,7 +85,7 @@ def times(*, seed: int, stream: str, ids: Sequence[str], modality: str) -> np.nd
     return np.array([generator(seed, stream, "noise time", modality, name).random() for name in ids], np.float64)
 
 
-def draw(kind: Kind, *, seed: int, stream: str, name: str, modality: str, shape: tuple[int, ...]) -> np.ndarray:
+def draw(kind: str, *, seed: int, stream: str, name: str, modality: str, shape: tuple[int, ...]) -> np.ndarray:
     """Draw the noise of one modality of a sample; a longer sample begins with the same noise.
 
     Parameters
@@ -105,7 +105,14 @@ def draw(kind: Kind, *, seed: int, stream: str, name: str, modality: str, shape:
     Returns
     -------
     noise : np.ndarray [shape=(T, d), dtype=float32]
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind.
     """
+    if kind not in get_args(Kind):
+        raise ValueError(f"no kind of noise: {kind!r}; choose one of {', '.join(get_args(Kind))}")
     noise = generator(seed, stream, "noise", modality, name).standard_normal(shape, dtype=np.float32)
     if kind == "gaussian":
         return noise

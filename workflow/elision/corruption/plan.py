@@ -3,9 +3,9 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-from pydantic import BaseModel
 
 from elision.corruption.kind import Condition, Draw, Kind, Samples, kinds
 from elision.files import replacing
@@ -13,18 +13,28 @@ from elision.store import Sequences, Store, read_tensors, write_tensors
 from elision.task import MODALITIES
 
 
-def conditions(settings: BaseModel, present: tuple[str, ...]) -> list[Condition]:
+class Settings(Protocol):
+    """The section ``corruption`` of the params: what it has beside a setting of each kind."""
+
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+
+    @property
+    def masks(self) -> str | None: ...  # noqa: D102
+
+
+def conditions(settings: Settings, present: tuple[str, ...]) -> list[Condition]:
     """List the test conditions of a dataset that has the modalities ``present``, kind by kind.
 
     Parameters
     ----------
-    settings : BaseModel
+    settings : Settings
         The section ``corruption`` of the params, as a dataset has it.
     """
     return [each for kind in tested(settings) for each in kind.conditions(getattr(settings, kind.name), present)]
 
 
-def tested(settings: BaseModel) -> list[Kind]:
+def tested(settings: Settings) -> list[Kind]:
     """Return the kinds that have conditions under given settings, by rank."""
     return [
         kind for kind in kinds().values() if kind.setting and kind.conditions(getattr(settings, kind.name), MODALITIES)
@@ -90,7 +100,7 @@ def _lengths(store: Store, modality: str) -> np.ndarray:
     return _sequences(store, modality).lengths[_tested(store)]
 
 
-def draw(store: Store, settings: BaseModel) -> tuple[list[Condition], dict[str, np.ndarray]]:
+def draw(store: Store, settings: Settings) -> tuple[list[Condition], dict[str, np.ndarray]]:
     """Draw the test corruption of a dataset: its conditions, and the numbers of the ``Plan``."""
     named = {name: _sequences(store, name) for name in store.present}
     samples = Samples(
@@ -108,7 +118,7 @@ def draw(store: Store, settings: BaseModel) -> tuple[list[Condition], dict[str, 
     return conditions(settings, store.present), drawn
 
 
-def write(store: Store, settings: BaseModel, draws: Path, description: Path, provenance: dict) -> None:
+def write(store: Store, settings: Settings, draws: Path, description: Path, provenance: dict) -> None:
     """Draw the test corruption of a dataset and write it; last the draws, which carry the provenance of both."""
     listed, drawn = draw(store, settings)
     document = {"seed": settings.seed, "conditions": [asdict(condition) for condition in listed]}

@@ -34,5 +34,5 @@ class Combined(Kind):
         return f"{', '.join(condition.modalities)}, and {100 * condition.level:g} % of the others"
 
     def train(self, samples: Samples, draw: Draw, setting: object, options: object) -> Drawn:
-        key = {"seed": draw.seed, "stream": draw.stream, "ids": samples.ids}
-        return Drawn(mixed_rates(**key, present=samples.present), draw.uniforms(samples))
+        rates = mixed_rates(seed=draw.seed, stream=draw.stream, ids=samples.ids, present=samples.present)
+        return Drawn(rates, draw.uniforms(samples))

@@ -99,7 +99,7 @@ class InPlace(Kind):
         return [_noisy(each, samples, draw, options.noise, options.intensity, setting) for each in drawn]
 
 
-def _noisy(drawn: Drawn, samples: Samples, draw: Draw, kind: noise.Kind, intensity: int, setting: Setting) -> Drawn:
+def _noisy(drawn: Drawn, samples: Samples, draw: Draw, kind: str, intensity: int, setting: Setting) -> Drawn:
     """Put noise where the rate is 1; token ids stay [UNK]."""
     left = noise.remaining(noise.betas(setting.schedule, intensity, setting.first, setting.last))
     rates, noises = np.broadcast_to(drawn.rates, (len(samples), len(MODALITIES))), {}
@@ -109,11 +109,10 @@ def _noisy(drawn: Drawn, samples: Samples, draw: Draw, kind: noise.Kind, intensi
             continue
         bounds = samples.bounds(name)
         values = np.zeros((bounds[-1], samples.widths[name]), np.float32)
-        key = {"seed": draw.seed, "stream": draw.stream, "modality": name}
         for row in some:
-            part = values[bounds[row] : bounds[row + 1]]
-            part[:] = noise.draw(kind, **key, name=samples.ids[row], shape=part.shape)
-        steps = noise.times(**key, ids=samples.ids) * intensity
+            part, sample = values[bounds[row] : bounds[row + 1]], samples.ids[row]
+            part[:] = noise.draw(kind, seed=draw.seed, stream=draw.stream, name=sample, modality=name, shape=part.shape)
+        steps = noise.times(seed=draw.seed, stream=draw.stream, ids=samples.ids, modality=name) * intensity
         noises[name] = Noise(values, left[steps.astype(np.int64)].astype(np.float32), bool(setting.t_per_batch))
     return replace(drawn, noise=noises)
 
