@@ -7,7 +7,6 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from elision.errors import ElisionError
-from elision.evaluation import significance as module
 from elision.evaluation.aggregate import aggregate
 from elision.evaluation.metrics import Once, score, weighted
 from elision.evaluation.metrics import family as family_of
@@ -30,6 +29,7 @@ FAMILIES = ("mosi", "sims", EMOTION)
 RATES = (0.0, 0.1, 0.5, 0.9)
 CONDITIONS = [("random", rate, "text+audio+vision" if rate else "") for rate in RATES]
 CONDITIONS += [("absent", 0.0, ""), ("absent", 1.0, "text"), ("absent", 1.0, "text+audio")]
+SUMMARIES = ("mean_random", "mean_absent", "area_random")
 KEYS = ["corruption", "level", "modalities"]
 
 
@@ -259,12 +259,22 @@ def test_values_are_the_means_over_seeds_of_the_metrics(family):
     tables = [("d", family, "a", f"seed-{seed}", predictions(family, seed=seed)) for seed in (1, 2, 3)]
     intervals, _ = significance(tables, {"d": people(tables[0][4])}, Statistics(resamples=100))
     expected = aggregate(tables).groupby([*KEYS, "metric"])["value"].mean()
-    found = intervals[~intervals["corruption"].isin(module.SUMMARIES)].set_index([*KEYS, "metric"])["value"]
+    found = intervals[~intervals["corruption"].isin(SUMMARIES)].set_index([*KEYS, "metric"])["value"]
     assert set(found.index.get_level_values("metric")) == set(directed(family))
     np.testing.assert_allclose(found, expected[found.index], rtol=0, atol=1e-13)
     assert (intervals["seeds"] == 3).all()
     assert (intervals["low"] <= intervals["value"]).all() and (intervals["value"] <= intervals["high"]).all()
     assert (intervals["low"] < intervals["high"]).any()
+
+
+def test_a_kind_says_how_its_conditions_are_summarised():
+    listed = [("burst", rate, "text" if rate else "") for rate in (0.5, 0.0, 0.2)]
+    listed += [("combined", 0.3, "text"), ("gaussian", 20.0, "text"), ("absent", 0.0, ""), ("random", 0.4, "text")]
+    found = summaries(pd.DataFrame(listed, columns=KEYS))
+    assert set(found) == {"mean_burst", "area_burst", "mean_random"}
+    rows, weights = found["area_burst"]
+    assert dict(zip(rows.tolist(), weights, strict=True)) == pytest.approx({1: 0.1, 2: 0.25, 0: 0.15})
+    assert found["mean_burst"][1] == pytest.approx(np.full(3, 1 / 3))
 
 
 def test_seeds_are_scored_on_the_same_resamples():
@@ -288,7 +298,7 @@ def test_folds_of_a_seed_are_pooled():
     samples = people(*(table for *_, table in tables))
     intervals, _ = significance(tables, {"d": samples}, Statistics(resamples=100))
     pooled = aggregate(tables).query("fold == 'pooled'").groupby([*KEYS, "metric"])["value"].mean()
-    found = intervals[~intervals["corruption"].isin(module.SUMMARIES)].set_index([*KEYS, "metric"])["value"]
+    found = intervals[~intervals["corruption"].isin(SUMMARIES)].set_index([*KEYS, "metric"])["value"]
     np.testing.assert_allclose(found, pooled[found.index], rtol=0, atol=1e-13)
     assert (intervals["clusters"] == 80).all() and (intervals["seeds"] == 2).all()
 
@@ -356,7 +366,7 @@ def test_summaries_are_those_of_the_values_and_of_each_resample():
         chosen = intervals[(intervals["metric"] == name) & (intervals["method"] == "a")]
         random = chosen[chosen["corruption"] == "random"].sort_values("level")
         absent = chosen[(chosen["corruption"] == "absent") & (chosen["modalities"] != "")]
-        row = {kind: at(chosen, kind, level=None) for kind in module.SUMMARIES}
+        row = {kind: at(chosen, kind, level=None) for kind in SUMMARIES}
         assert row["mean_random"].value == pytest.approx(random["value"].mean())
         assert row["mean_absent"].value == pytest.approx(absent["value"].mean())
         assert row["area_random"].value == pytest.approx(np.trapezoid(random["value"], random["level"]))

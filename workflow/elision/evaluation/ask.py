@@ -28,6 +28,7 @@ from elision.methods.base import Method
 from elision.progress import track
 from elision.provenance import contents
 from elision.provenance.versions import versions
+from elision.settings.fields import Section
 from elision.settings.params import (
     AudioFeatures,
     Corruption,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 RATES = (0.1, 0.5, 0.9)
 SEED = Corruption().seed
 
-_SETTINGS = {"text": TextFeatures, "audio": AudioFeatures, "vision": VisionFeatures}
+_SETTINGS: dict[str, type[Section]] = {"text": TextFeatures, "audio": AudioFeatures, "vision": VisionFeatures}
 _NO_LIMIT = 10**6  # tokens
 
 
@@ -229,7 +230,7 @@ def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
         _check_code(trained.folder, trained.record, [kind], trained.accept_code)
         settings = {key: value for key, value in recorded.settings.items() if key in _SETTINGS[kind].model_fields}
         try:
-            function, here = extractor(name, Features(**{kind: settings}))
+            function, here = extractor(name, Features.model_validate({kind: settings}))
         except ValidationError as error:
             raise ElisionError(f"{trained.folder / 'run.json'}: settings of {name}: {error}; train it again") from None
         then, now = (
@@ -243,7 +244,9 @@ def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
                 "trained with, or train it again"
             )
         if kind == "text":  # as long as the longest text of the training, and still with [SEP]
-            function, _ = extractor(name, Features(text={**settings, "max_length": recorded.length}))
+            function, _ = extractor(
+                name, Features.model_validate({"text": {**settings, "max_length": recorded.length}})
+            )
         functions[name] = function
     return functions
 
@@ -291,7 +294,7 @@ def ask(
     kinds = {name: name.removesuffix("_features") for name in trained.headers()}
     needed = [name for name, kind in kinds.items() if kind in record.present and given[kind].any()]
     functions = _extractors(trained, needed)
-    settings = Corruption(seed=seed, random=list(rates), absent=True, masks="per_sample")
+    settings = Corruption.model_validate({"seed": seed, "random": list(rates), "absent": True, "masks": "per_sample"})
     answers = []
     for row, clip in track(list(enumerate(clips.itertuples())), f"predict with {record.name}"):
         answer = {"id": clip.id, "path": clip.path, "text": clip.text, "error": None}
@@ -312,7 +315,7 @@ def ask(
             "checkpoint": VALID,
             "task": spec.task.value,
             "corpus": spec.corpus,
-            "range": None if classes else [-spec.label_range, spec.label_range],
+            "range": None if spec.label_range is None or classes else [-spec.label_range, spec.label_range],
             "classes": list(spec.classes),
             "modalities": list(trained.modalities),
         },

@@ -193,7 +193,7 @@ def _columns(predictions: np.ndarray, labels: np.ndarray, classes: tuple[str, ..
 
 
 @torch.inference_mode()
-def _representation(model: Method, data: SplitData, rows: np.ndarray, corrupted: Corrupted) -> np.ndarray:
+def _representation(model: Method, data: SplitData, rows: np.ndarray, corrupted: Corrupted | None) -> np.ndarray:
     """Representations of the samples ``rows`` [N, D] float32."""
     model.eval()
     batches = torch.from_numpy(rows).split(model.hyperparameters.batch_size)

@@ -17,16 +17,16 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from elision.corruption.kind import kind_of
 from elision.corruption.missing import generator
 from elision.errors import ElisionError
-from elision.evaluation.aggregate import CONDITION, Predictions, Run, checked, pool
+from elision.evaluation.aggregate import CONDITION, Predictions, Run, checked, incomplete, pool
 from elision.evaluation.metrics import Family, Weights, weighted
 from elision.evaluation.metrics import family as family_of
 from elision.progress import track
 from elision.settings.params import Statistics
 from elision.training.selection import VALID
 
-SUMMARIES = ("mean_random", "mean_absent", "area_random")
 VIDEO = "$_$"
 
 # Numbers in a factor of a product of matrices: 16 MiB, which stay in the cache.
@@ -35,7 +35,7 @@ _BLOCK = 2**21
 _EQUAL = 1e-12
 
 
-def clusters(ids: Sequence[str], samples: pd.DataFrame, by: str) -> tuple[str, np.ndarray]:
+def clusters(ids: Sequence[str] | np.ndarray, samples: pd.DataFrame, by: str) -> tuple[str, np.ndarray]:
     """Find the utterances that belong together.
 
     Parameters
@@ -220,10 +220,10 @@ def holm(p: np.ndarray) -> np.ndarray:
 def summaries(conditions: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Give the rows of conditions, and their weights, of which each summary is the weighted sum.
 
-    ``mean_random`` and ``mean_absent`` are means over the missing rates, and over the sets of absent modalities (none
-    is not one of them). ``area_random`` is NIAT's AUILC: the area under the metric over the missing rates r_i that were
-    evaluated, by trapezoids, sum of (m_i + m_{i+1}) / 2 * (r_{i+1} - r_i). A metric of 1 at all rates of 0 to 0.9 has
-    an area of 0.9.
+    A kind of corruption says how its conditions are summarised. ``mean_random`` and ``mean_absent`` are means over the
+    missing rates, and over the sets of absent modalities (none is not one of them). ``area_random`` is NIAT's AUILC:
+    the area under the metric over the missing rates r_i that were evaluated, by trapezoids, sum of
+    (m_i + m_{i+1}) / 2 * (r_{i+1} - r_i). A metric of 1 at all rates of 0 to 0.9 has an area of 0.9.
 
     Parameters
     ----------
@@ -233,16 +233,20 @@ def summaries(conditions: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarra
     Returns
     -------
     summaries : dict of str to (rows, weights)
-        Without those for which there are not enough conditions.
+        By the summary and the corruption. Those for which there are not enough conditions are left out.
     """
-    rates = conditions["level"].where(conditions["corruption"] == "random").sort_values().dropna()
-    absent = np.flatnonzero((conditions["corruption"] == "absent") & (conditions["modalities"] != ""))
-    random, steps, found = rates.index.to_numpy(), np.diff(rates), {}
-    for name, rows in (("mean_random", random), ("mean_absent", absent)):
-        if len(rows):
-            found[name] = rows, np.full(len(rows), 1 / len(rows))
-    if len(random) > 1:
-        found["area_random"] = random, (np.append(0, steps) + np.append(steps, 0)) / 2
+    counted = incomplete(conditions)
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for corruption, of in counted.groupby("corruption"):
+        levels = of["level"].sort_values(kind="stable")
+        rows, steps = levels.index.to_numpy(), np.diff(levels)
+        made = {
+            "mean": np.full(len(rows), 1 / len(rows)),
+            "area": (np.append(0, steps) + np.append(steps, 0)) / 2,
+        }
+        for summary in kind_of(str(corruption)).summaries:
+            if summary != "area" or len(rows) > 1:
+                found[f"{summary}_{corruption}"] = rows, made[summary]
     return found
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from elision.corruption.kind import kind_of, kinds
 from elision.published import AVERAGES, WHERE, errata
 
 # F1, the accuracy from the same predictions, and the share of the largest class of the test split in both.
@@ -107,7 +108,7 @@ def _averages(numbers: pd.DataFrame) -> Iterator[Finding]:
         parts = series.get((*key[:-1], corruption))
         if parts is None:
             continue
-        parts = parts if corruption == "random" else parts[parts["level"] > 0]
+        parts = parts[parts["level"] > 0] if kind_of(corruption).sets else parts
         for _, row in rows.iterrows():
             values = parts if np.isnan(row["level"]) else parts[parts["level"] == row["level"]]
             mean = values["value"].mean()
@@ -134,8 +135,9 @@ def _copies(numbers: pd.DataFrame) -> Iterator[Finding]:
 
 def _outliers(numbers: pd.DataFrame) -> Iterator[Finding]:
     series = _series(numbers)
+    over_levels = {name for kind in kinds().values() if kind.level and not kind.sets for name in kind.corruptions}
     for key, rows in series.items():
-        if key[-1] != "random":
+        if key[-1] not in over_levels:
             continue
         rows = rows.sort_values("level")
         values = rows["value"].to_numpy()

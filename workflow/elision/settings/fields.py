@@ -56,7 +56,7 @@ def explained(error: ValidationError, model: type[BaseModel]) -> list[str]:
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             fields = _fields_at(model, parents)
-            lines.append(f"{key}: unknown key; {suggestion(last, fields)}")
+            lines.append(f"{key}: unknown key; {suggestion(str(last), fields)}")
         elif problem["type"] == "value_error":
             lines += [
                 line if not key else f"{key}.{line}" if "." in line.split(":")[0] else f"{key}: {line}"
@@ -80,7 +80,8 @@ def _fields_at(model: type[BaseModel], parents: list) -> list[str]:
     for part in parents:
         field = model.model_fields.get(part)
         kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
-        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        if model is None:
+        models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not models:
             return []
+        model = models[0]
     return list(model.model_fields)

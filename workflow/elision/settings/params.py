@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -72,12 +72,19 @@ def _is_protocol(name: str) -> str:
     return name
 
 
-ProtocolName = Annotated[str, AfterValidator(_is_protocol)]
-TrainingCorruption = Annotated[
-    Literal[tuple(kind.name for kind in kinds().values() if kind.training)],
-    _renamed(lnln="half_complete", mixed="combined"),
-]
-PublishedCorpus = Literal[published.CORPORA]
+if TYPE_CHECKING:  # what is found by its place is no type that a checker can read
+    ProtocolName = str
+    TrainingCorruption = str
+    PublishedCorpus = str
+    CorpusName = str
+else:
+    ProtocolName = Annotated[str, AfterValidator(_is_protocol)]
+    TrainingCorruption = Annotated[
+        Literal[tuple(kind.name for kind in kinds().values() if kind.training)],
+        _renamed(lnln="half_complete", mixed="combined"),
+    ]
+    PublishedCorpus = Literal[published.CORPORA]
+    CorpusName = Literal[tuple(CORPORA)]
 
 # Keys of Snakemake's --config, with examples; `elision adopt` sets the last one.
 CONFIG = {"params": "params.yaml", "results": "results", "adopt": "1"}
@@ -126,7 +133,7 @@ class DatasetSettings(Section):
     """What every dataset entry has; ``Settings`` of each file in ``datasets/`` extends it."""
 
     source: str = Field(description="file of datasets/ that reads it: demo, clips, mmsa, ...")
-    corpus: Literal[tuple(CORPORA)] = Field("mosi", description="corpus whose label range, metrics and defaults apply")
+    corpus: CorpusName = Field("mosi", description="corpus whose label range, metrics and defaults apply")
     task: TaskKind = Field(TaskKind.REGRESSION, description="regression (labels are scores) or classification")
     classes: Annotated[list[ClassName], AfterValidator(unique)] | None = Field(
         None,
@@ -259,7 +266,7 @@ def _corruption() -> type[_Corruption]:
 
 
 if TYPE_CHECKING:
-    Corruption = _Corruption  # the settings of kinds are not known before they are looked for
+    Corruption: TypeAlias = _Corruption  # the settings of kinds are not known before they are looked for
 else:
     Corruption = _corruption()
 
@@ -367,7 +374,8 @@ def _not_for_results() -> set[Path]:
 
 def _decided(section: str, name: str) -> Section:
     """Return a section as a protocol has it, with what the default protocol says where it is silent."""
-    model = {"corruption": Corruption, "train": Train}[section]
+    models: dict[str, type[Section]] = {"corruption": Corruption, "train": Train}
+    model = models[section]
     default = model.model_validate(getattr(protocol(DEFAULT), section))
     return _filled(model.model_validate(getattr(protocol(name), section)), default)
 
@@ -596,21 +604,23 @@ def _attributes(method: str) -> dict[str, ast.expr]:
         If the file is no Python, or no class in it has the name of the file.
     """
     file = f"methods/{method}.py"
-    origin = importlib.util.find_spec(f"elision.methods.{method}").origin
+    spec = importlib.util.find_spec(f"elision.methods.{method}")
+    assert spec and spec.origin, f"{file} was listed"
     try:
-        tree = ast.parse(Path(origin).read_text(encoding="utf-8"))
+        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
     except (SyntaxError, ValueError, OSError) as error:
-        line = f", line {error.lineno}" if getattr(error, "lineno", None) else ""
+        number = getattr(error, "lineno", None)
+        line = f", line {number}" if number else ""
         what = getattr(error, "msg", None) or error
         raise ElisionError(f"{file}{line}: {what}; correct the file, or move it out of methods/") from None
     names = []
     for cls in tree.body:
         if isinstance(cls, ast.ClassDef):
-            values = {}
+            values: dict[str, ast.expr] = {}
             for node in cls.body:
                 if isinstance(node, ast.Assign | ast.AnnAssign):
                     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                    values |= {target.id: node.value for target in targets if isinstance(target, ast.Name)}
+                    values |= {t.id: node.value for t in targets if isinstance(t, ast.Name) and node.value}
             if isinstance(name := values.get("name"), ast.Constant):
                 if name.value == method:
                     return values

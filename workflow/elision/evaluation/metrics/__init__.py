@@ -155,18 +155,19 @@ class _Reader:
     def _made(self, reads: str, classes: int | None, one: str) -> Scores | Classes:
         labels, prediction, label = self._family.labels, self._prediction, self._label
         if one:
-            return self.read(reads, classes, "").against_rest(labels.index(one))
+            together = self.read(reads, classes, "")
+            assert isinstance(together, Classes), "one class is told from other classes"
+            return together.against_rest(labels.index(one))
         if labels:
-            prediction, label, classes = prediction.astype(np.int64), label.astype(np.int64), len(labels)
-        elif reads == "signs":
-            prediction, label, classes = (prediction > 0).astype(np.int64), np.where(label == 0, -1, label > 0), 2
-        elif reads == "classes":
+            return Classes(prediction.astype(np.int64), label.astype(np.int64), len(labels), self._weights)
+        if reads == "signs":
+            signs = (prediction > 0).astype(np.int64), np.where(label == 0, -1, label > 0)
+            return Classes(*signs, 2, self._weights)
+        if reads == "classes" and classes:
             sort = CONVENTIONS[self._family.kind].classify
-            prediction, label = sort(prediction, classes), sort(label, classes)
-        else:
-            end = CONVENTIONS[self._family.kind].end
-            return Scores(np.clip(prediction, -end, end), np.clip(label, -end, end), self._weights)
-        return Classes(prediction, label, classes, self._weights)
+            return Classes(sort(prediction, classes), sort(label, classes), classes, self._weights)
+        end = CONVENTIONS[self._family.kind].end
+        return Scores(np.clip(prediction, -end, end), np.clip(label, -end, end), self._weights)
 
 
 def score(
@@ -212,9 +213,9 @@ def score(
         prediction, label = prediction.astype(np.float64), label.astype(np.float64)
     keys = [key for key, entry in of.metrics.items() if how.swapped_f1 or not entry.swapped]
     found = weighted(prediction[None], label, family, weights=Once(), keys=keys)
-    values = {key: float(value[0, 0]) for key, value in found.items()}
+    single = {key: float(value[0, 0]) for key, value in found.items()}
     decimals = how.decimals.get(family)
-    return values if decimals is None else {name: round(value, decimals) for name, value in values.items()}
+    return single if decimals is None else {name: round(value, decimals) for name, value in single.items()}
 
 
 def _check_values(name: str, values: np.ndarray, of: Family) -> None:

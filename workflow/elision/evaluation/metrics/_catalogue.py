@@ -36,10 +36,10 @@ def _found() -> dict[str, tuple[Metric, str]]:
     ordered = dict(sorted(found.items(), key=lambda item: (item[1][0].column, item[0])))
     for kind in (*CONVENTIONS, EMOTION):
         _check(kind, [entry for entry, _ in ordered.values() if kind in entry.families])
-    for entry, module in ordered.values():
+    for entry, place in ordered.values():
         if unknown := set(entry.families) - {*CONVENTIONS, EMOTION}:
             raise ElisionError(
-                f"{module}: metric {entry.key!r}: unknown family {min(unknown)!r}; "
+                f"{place}: metric {entry.key!r}: unknown family {min(unknown)!r}; "
                 f"use {', '.join(CONVENTIONS)} or {EMOTION}"
             )
     return ordered
@@ -117,6 +117,19 @@ def deciding(kind: str, *, on_test: bool = False) -> tuple[str, ...]:
     return modules(kind, keys | ({entry.families[kind] for entry in of_kind} - {""} if on_test else set()))
 
 
+def _of_scores(corpus: str) -> str:
+    """Return the family of the scores of a corpus.
+
+    Raises
+    ------
+    ElisionError
+        If the corpus has classes alone.
+    """
+    if (found := CORPORA[corpus].metrics) is None:
+        raise ElisionError(f"corpus {corpus} has classes and no scores; write task: classification")
+    return found
+
+
 def family_kind(corpus: str, task: TaskKind) -> str:
     """Return the kind of the metric family of a dataset: a family of scores, or "emotion".
 
@@ -126,7 +139,7 @@ def family_kind(corpus: str, task: TaskKind) -> str:
         Key of ``CORPORA``.
     task : TaskKind
     """
-    return EMOTION if task is TaskKind.CLASSIFICATION else CORPORA[corpus].metrics
+    return EMOTION if task is TaskKind.CLASSIFICATION else _of_scores(corpus)
 
 
 @dataclass(frozen=True)
@@ -205,7 +218,7 @@ class Family:
     def confusions(self) -> dict[str, tuple[str, ...]]:
         """Class names of each confusion matrix, by the metric of the share of the most frequent predicted class."""
         shown = {key: self.metrics[key] for key in self.reported if self.metrics[key].confusion}
-        return {key: self.labels or CONVENTIONS[self.kind].names[entry.classes] for key, entry in shown.items()}
+        return {key: self.labels or CONVENTIONS[self.kind].names[entry.classes or 0] for key, entry in shown.items()}
 
     @cached_property
     def checkpoints(self) -> dict[str, bool]:
@@ -250,7 +263,7 @@ def family_name(corpus: str, classes: Sequence[str]) -> str:
     classes : sequence of str
         In the order of their numbers; empty for scores.
     """
-    return emotion_family_name(classes) if classes else CORPORA[corpus].metrics
+    return emotion_family_name(classes) if classes else _of_scores(corpus)
 
 
 @lru_cache
