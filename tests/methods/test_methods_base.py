@@ -75,7 +75,7 @@ def test_the_trainer_reads_every_hyperparameter_that_is_its_own(store, tmp_path,
 
     monkeypatch.setattr(elision.methods, "resolve", resolved)
     monkeypatch.setattr(TextEncoder, "load", lambda *_, **__: StubEncoder(8))
-    entry = {"mine": {"method": "text_only", "epochs": 1}}
+    entry = {"mine": {"method": "text_only", "epochs": 1, "corruption": "noise"}}
     params = Params(datasets={"demo": {"source": "demo"}}, methods=[entry], seeds=[1], train={"device": "cpu"})
     recipe = {"step": "train", "identity": "abc"}
     train(Run(params, "demo", "mine", "seed-1"), store=store, plan=None, folder=tmp_path, recipe=recipe)
