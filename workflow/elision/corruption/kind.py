@@ -107,8 +107,14 @@ class Draw:
         for name, lengths in samples.lengths.items():
             ends = samples.keeps_ends(name)
             if self.shared is None:
-                key = {"seed": self.seed, "stream": self.stream, "ids": samples.ids, "modality": name}
-                drawn[name] = uniforms(**key, lengths=lengths, keep_ends=ends)
+                drawn[name] = uniforms(
+                    seed=self.seed,
+                    stream=self.stream,
+                    ids=samples.ids,
+                    lengths=lengths,
+                    modality=name,
+                    keep_ends=ends,
+                )
             else:
                 padded = samples.padded[name]
                 drawn[name] = legacy_uniforms(seed=self.shared, lengths=lengths, padded=padded, keep_ends=ends)
@@ -300,7 +306,9 @@ def kinds() -> dict[str, Kind]:
             raise ValueError(f"{module.__file__}: must define one Kind with name = {info.name!r}")
         found.append(own[0]())
     found.sort(key=lambda kind: kind.rank)
-    for words in ([kind.rank for kind in found], [word for kind in found for word in kind.corruptions]):
+    ranks: list[int | str] = [kind.rank for kind in found]
+    names: list[int | str] = [word for kind in found for word in kind.corruptions]
+    for words in (ranks, names):
         if twice := sorted({word for word in words if words.count(word) > 1}):
             raise ValueError(f"{folder.__path__[0]}: two kinds have the rank or the corruption {twice[0]!r}")
     return {kind.name: kind for kind in found}

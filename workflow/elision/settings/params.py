@@ -367,7 +367,8 @@ def _not_for_results() -> set[Path]:
 
 def _decided(section: str, name: str) -> Section:
     """Return a section as a protocol has it, with what the default protocol says where it is silent."""
-    model = {"corruption": Corruption, "train": Train}[section]
+    models: dict[str, type[Section]] = {"corruption": Corruption, "train": Train}
+    model = models[section]
     default = model.model_validate(getattr(protocol(DEFAULT), section))
     return _filled(model.model_validate(getattr(protocol(name), section)), default)
 
