@@ -299,9 +299,9 @@ def test_fetched_weights_of_py_feat_are_an_input_of_vision(tmp_path, monkeypatch
     ("module", "old", "new", "changed"),
     [
         ("evaluation/metrics/__init__.py", "outputs.argmax(1)", "outputs.argmin(1)", {"train", "evaluate"}),
-        ("evaluation/metrics/_catalogue.py", "else CORPORA[corpus].metrics", "else 'sims'", {"train", "evaluate"}),
+        ("evaluation/metrics/_catalogue.py", "else _of_scores(corpus)", "else 'sims'", {"train", "evaluate"}),
         ("task.py", "int(fold or 0)", "int(fold or 1)", {"train", "evaluate", "aggregate"}),
-        ("versions.py", '"numpy", "tokenizers"', '"numpy"', set()),
+        ("provenance/versions.py", '"numpy", "tokenizers"', '"numpy"', set()),
     ],
 )
 def test_code_that_scores_or_reads_the_name_of_a_run_is_part_of_recipes(monkeypatch, module, old, new, changed):
