@@ -254,7 +254,7 @@ def test_columns_are_checked_and_near_names_suggested(folder):
     assert any(p.startswith("column 'labels' is not known; did you mean label") for p in found)
     assert "there are both columns text and transcript; keep one of them" in found
     assert problems(folder, "id,label,split,id\na,1,train,b\nc,1,valid,d\ne,1,test,f") == [
-        "column 'id' stands there twice",
+        "column 'id' is there more than once; rename one",
         "there is none of the columns path, text, transcript",
     ]
 

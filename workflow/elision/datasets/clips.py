@@ -297,7 +297,7 @@ def _check_columns(columns: list[str], required: Iterable[str]) -> Iterator[str]
             yield f"there is no column {name}{how if name == 'split' else ''}"
     for name in dict.fromkeys(columns):
         if columns.count(name) > 1:
-            yield f"column {name!r} stands there twice"
+            yield f"column {name!r} is there more than once; rename one"
         if name not in _COLUMNS:
             yield f"column {name!r} is not known; {suggestion(name, [c for c in _COLUMNS if c not in columns])}"
     if not set(_CONTENT) & set(columns):

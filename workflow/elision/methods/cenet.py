@@ -102,7 +102,7 @@ class CENET(Method):
         epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
         patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
-        learning_rate: float = Field(1e-5, gt=0, description="of everything including the text encoder")
+        learning_rate: float = Field(1e-5, gt=0, description="of all weights, also those of the text encoder")
         weight_decay: float = Field(1e-4, ge=0, description="L2, except on biases and layer norms outside enhancement")
         adam_epsilon: float = Field(3e-8, gt=0, description="epsilon of Adam")
         gradient_clip: float = Field(2.0, gt=0, description="largest norm of the gradient")

@@ -56,7 +56,7 @@ class LNLN(Method):
 
         epochs: int = Field(200, ge=0, description="passes over the training split")
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
-        learning_rate: float = Field(1e-4, gt=0, description="peak, of everything including the text encoder")
+        learning_rate: float = Field(1e-4, gt=0, description="peak, of all weights, also those of the text encoder")
         weight_decay: float = Field(1e-4, ge=0, description="of AdamW, for everything including the text encoder")
         width: int = Field(128, ge=8, multiple_of=8, description="dimension of every token after the embedding")
         tokens: int = Field(8, ge=1, description="tokens that a modality is embedded into")

@@ -95,8 +95,8 @@ class MAGBERT(Method):
             description="audio and vision of a token: means of the frames of its word, or over equal parts of the "
             "padded length",
         )
-        learning_rate: float = Field(2e-5, gt=0, description="of everything including the text encoder")
-        weight_decay: float = Field(0.0, ge=0, description="L2, of everything including the text encoder")
+        learning_rate: float = Field(2e-5, gt=0, description="of all weights, also those of the text encoder")
+        weight_decay: float = Field(0.0, ge=0, description="L2, of all weights, also those of the text encoder")
         beta: float = Field(1.0, gt=0, description="longest shift of a token, in lengths of its embedding")
         gate_dropout: float = Field(0.3, ge=0, lt=1, description="on the shifted embeddings")
         dropout: float = Field(0.1, ge=0, lt=1, description="on the input of the prediction head")

@@ -92,7 +92,7 @@ class MISA(Method):
         batch_size: int = Field(16, ge=1, description="utterances per forward pass")
         accumulate: int = Field(2, ge=1, description="batches whose gradients are summed before a step")
         patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
-        learning_rate: float = Field(1e-4, gt=0, description="of everything including the text encoder")
+        learning_rate: float = Field(1e-4, gt=0, description="of all weights, also those of the text encoder")
         width: int = Field(128, ge=2, multiple_of=_HEADS, description="dimension of shared and private vectors")
         dropout: float = Field(0.2, ge=0, lt=1, description="in the prediction head")
         transformer_dropout: float = Field(0.1, ge=0, lt=1, description="in the transformer layer")

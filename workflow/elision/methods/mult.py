@@ -57,7 +57,7 @@ class MulT(Method):
         accumulate: int = Field(8, ge=1, description="batches whose gradients are summed before a step")
         patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
         finetune_text_encoder: bool = Field(False, description="train the text encoder with the rest; not in MMSA")
-        learning_rate: float = Field(2e-3, gt=0, description="of everything but the text encoder")
+        learning_rate: float = Field(2e-3, gt=0, description="of all weights but those of the text encoder")
         learning_rate_text_encoder: float = Field(5e-5, gt=0, description="of the text encoder, where it is trained")
         plateau_patience: int = Field(
             5, ge=0, description="epochs without a better validation error before the learning rates fall to a tenth"

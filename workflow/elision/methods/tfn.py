@@ -77,7 +77,7 @@ class TFN(Method):
         batch_size: int = Field(32, ge=1, description="utterances per forward pass")
         patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
         finetune_text_encoder: bool = Field(False, description="train the text encoder with the rest; not in MMSA")
-        learning_rate: float = Field(1e-3, gt=0, description="of everything but the text encoder")
+        learning_rate: float = Field(1e-3, gt=0, description="of all weights but those of the text encoder")
         learning_rate_text_encoder: float = Field(5e-5, gt=0, description="of the text encoder, where it is trained")
         text_hidden: int = Field(128, ge=1, description="hidden state of the text LSTM")
         text_width: int = Field(32, ge=1, description="text vector in the outer product")

@@ -243,13 +243,13 @@ def emotion_family_name(classes: Sequence[str]) -> str:
     Raises
     ------
     ElisionError
-        If there are fewer than two, one stands there twice, is empty or holds a comma or a colon.
+        If there are fewer than two, one is the name of two classes, is empty or holds a comma or a colon.
     """
     if len(classes) < 2:
         raise ElisionError(f"{len(classes)} class names ({', '.join(classes)}): a classification needs two or more")
     for name in classes:
         if not name or "," in name or ":" in name or list(classes).count(name) > 1:
-            raise ElisionError(f"class name {name!r}: must not be empty, hold , or :, or stand there twice; rename it")
+            raise ElisionError(f"class name {name!r}: is empty, holds , or :, or names two classes; rename the class")
     return f"{EMOTION}:{','.join(classes)}"
 
 
