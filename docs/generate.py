@@ -12,7 +12,7 @@ from pathlib import Path
 from elision.methods import load, method_names
 from elision.methods.base import Method
 from elision.settings.catalogue import citation, title
-from elision.settings.params import stage_names
+from elision.settings.params import teacher_names
 from elision.task import MODALITIES
 
 REPOSITORY = Path(__file__).parent.parent
@@ -28,8 +28,8 @@ def table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def catalogue(*, vectors: bool) -> list[type[Method]]:
-    """Return the methods that are no stages, the newest paper first, and then those without a paper."""
-    methods = [load(name) for name in method_names() if name not in stage_names()]
+    """Return the methods that are no teachers, the newest paper first, and then those without a paper."""
+    methods = [load(name) for name in method_names() if name not in teacher_names()]
     methods = [method for method in methods if (method.reads_text == "vectors") == vectors]
     return sorted(methods, key=year, reverse=True)
 

@@ -49,7 +49,7 @@ PARAMS = {
         {"ae": {"epochs": 1, "batch_size": 4}},
         {"ramer": {"top_k": 2, **RAMER}},
     ],
-    "stages": {"ramer_encoders": RAMER},
+    "teachers": {"ramer_encoders": RAMER},
     "seeds": [1],
     "features": {"shards": 1, "vision": {"fps": 5, "centre": "clip"}},
     "corruption": {"random": [0.0, 0.5, 0.9], "seed": 7},
@@ -112,7 +112,7 @@ def project(tmp_path_factory) -> Path:
         for verb in ("complete", "align", "corrupt"):
             elision(folder, verb, "--dataset", dataset)
     elision(folder, "train", "--dataset", "classes", "--method", "ramer_encoders", "--run", RUN)
-    elision(folder, "index", "--dataset", "classes", "--stage", "ramer_encoders", "--run", RUN)
+    elision(folder, "index", "--dataset", "classes", "--teacher", "ramer_encoders", "--run", RUN)
     for dataset, method in ASKED:
         for verb in ("train", "evaluate"):
             elision(folder, verb, "--dataset", dataset, "--method", method, "--run", RUN)

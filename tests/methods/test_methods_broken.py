@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from elision.cli import app
 from elision.errors import ElisionError
 from elision.methods import check, counts, load, load_all, method_names
-from elision.settings.params import Params, made_for, needs, stage_names, unreadable_methods
+from elision.settings.params import Params, made_for, needs, teacher_names, unreadable_methods
 
 BASE = "from elision.methods.base import Method\nclass Mine(Method):\n"
 BROKEN = {
@@ -27,7 +27,7 @@ BROKEN = {
         "from elision.methods.base import Method, Missing\nclass Mine(Method):\n    name = 'mine'\n",
         "methods/mine.py: cannot be imported: ImportError: cannot import name 'Missing'",
     ),
-    "stages of its base class": (
+    "teachers of its base class": (
         "from elision.methods.mmin import MMIN\nclass Mine(MMIN):\n    name = 'mine'\n",
         "methods/mine.py: class Mine inherits needs; write needs = ('mmin_teacher',) in the class",
     ),
@@ -35,11 +35,11 @@ BROKEN = {
         "from elision.methods.mmim import MMIM\nclass Mine(MMIM):\n    name = 'mine'\n",
         "methods/mine.py: class Mine inherits task; write task = ('regression',) in the class",
     ),
-    "computed stages": (
+    "computed teachers": (
         f"{BASE}    name = 'mine'\n    needs = tuple('a')\n",
         "methods/mine.py: needs must be written as a literal",
     ),
-    "a stage that is not there": (
+    "a teacher that is not there": (
         f"{BASE}    name = 'mine'\n    needs = ('mmin_teach',)\n",
         "methods/mine.py: needs: unknown 'mmin_teach'; did you mean mmin_teacher?",
     ),
@@ -77,7 +77,7 @@ def test_a_broken_file_is_told_with_its_remedy_and_the_others_can_be_used(messag
 
 def test_a_broken_file_stops_only_who_asks_for_it(message, tmp_path):
     check(Params(**params()))
-    assert "mmin_teacher" in stage_names()
+    assert "mmin_teacher" in teacher_names()
     for methods in (["mine"], [{"another": {"method": "mine"}}], "all"):
         with pytest.raises(ElisionError) as error:
             check(Params(**params(methods=methods)))

@@ -8,7 +8,7 @@ import elision.methods
 from elision.corruption.kind import kinds
 from elision.errors import ElisionError
 from elision.methods import build, check, counts, load, method_names, resolve, resolve_variant
-from elision.settings.params import Params, made_for, needs, retrieves, stage_names
+from elision.settings.params import Params, made_for, needs, retrieves, teacher_names
 from elision.task import TaskKind
 
 
@@ -108,16 +108,18 @@ def test_what_the_workflow_reads_without_pytorch_is_what_the_class_says(name):
     assert made_for(name) == method.task
 
 
-def test_checking_params_names_wrong_hyperparameters_of_stages():
+def test_checking_params_names_wrong_hyperparameters_of_teachers():
     params = Params(
         datasets={"demo": {"source": "demo"}},
         methods=["mmin"],
-        stages={"mmin_teacher": {"epoch": 3}, "nmer_teacher": {"batch_size": 0}},
+        teachers={"mmin_teacher": {"epoch": 3}, "nmer_teacher": {"batch_size": 0}},
     )
     with pytest.raises(ElisionError) as error:
         check(params)
-    assert "stages.mmin_teacher: mmin_teacher: epoch: unknown hyperparameter; did you mean epochs?" in str(error.value)
-    assert "stages.nmer_teacher: nmer_teacher: batch_size:" in str(error.value)  # although nothing starts from it
+    assert "teachers.mmin_teacher: mmin_teacher: epoch: unknown hyperparameter; did you mean epochs?" in str(
+        error.value
+    )
+    assert "teachers.nmer_teacher: nmer_teacher: batch_size:" in str(error.value)  # although nothing starts from it
     assert "methods." not in str(error.value)
 
 
@@ -132,15 +134,15 @@ def test_all_methods_are_those_that_are_made_for_every_task():
             "both": {"a": scores, "b": emotions},
         }.items()
     }
-    assert of["scores"] == set(method_names()) - set(stage_names())
+    assert of["scores"] == set(method_names()) - set(teacher_names())
     assert of["classes"] == of["both"] == {name for name in of["scores"] if "classification" in load(name).task}
 
 
-def test_a_method_sees_what_its_stage_sees():
-    def params(**stages):
+def test_a_method_sees_what_its_teacher_sees():
+    def params(**teachers):
         mine = {"mine": {"method": "mmin", "modalities": ["text", "audio"]}}
-        return Params(datasets={"demo": {"source": "demo"}}, methods=[mine], stages=stages)
+        return Params(datasets={"demo": {"source": "demo"}}, methods=[mine], teachers=teachers)
 
     check(params(mmin_teacher={"modalities": ["text", "audio"]}))
-    with pytest.raises(ElisionError, match=r"methods\.mine: modalities: text, audio, but its stage sees text, "):
+    with pytest.raises(ElisionError, match=r"methods\.mine: modalities: text, audio, but its teacher sees text, "):
         check(params())

@@ -23,7 +23,7 @@ ENCODERS = {
 }
 
 
-def test_parameter_counts_of_the_stage_are_those_of_the_official_code_without_the_temperature(official_method):
+def test_parameter_counts_of_the_teacher_are_those_of_the_official_code_without_the_temperature(official_method):
     counts = ENCODERS | {f"projections.{name}": 33280 for name in ("audio", "text", "vision")}
     assert_counts(official_method("cif_mmin_teacher", "iemocap"), counts | {"classifier": 66308, "": 3129092})
 
@@ -43,12 +43,12 @@ def test_parameter_counts_on_mosi_are_those_of_the_official_code():
 
 @pytest.mark.parametrize(("corpus", "rate"), [("iemocap", 2e-4), ("mosi", 2e-4), ("msp", 5e-4)])
 def test_official_values_are_those_of_the_released_scripts(corpus, rate):
-    stage, h = (resolve(name, corpus)[0] for name in ("cif_mmin_teacher", "cif_mmin"))
-    assert (stage.constant_epochs, stage.decay_epochs, stage.epochs) == (30, 10, 40)
-    assert (stage.batch_size, stage.beta1, stage.clip, stage.dropout) == (64, 0.9, 0.5, 0.3)
+    teacher, h = (resolve(name, corpus)[0] for name in ("cif_mmin_teacher", "cif_mmin"))
+    assert (teacher.constant_epochs, teacher.decay_epochs, teacher.epochs) == (30, 10, 40)
+    assert (teacher.batch_size, teacher.beta1, teacher.clip, teacher.dropout) == (64, 0.9, 0.5, 0.3)
     assert (h.epochs, h.batch_size, h.beta1, h.clip, h.dropout) == (40, 64, 0.5, 1.0, 0.5)
     assert (h.imagination_weight, h.invariant_weight) == (8.0, 100.0)
-    assert stage.learning_rate == h.learning_rate == rate
+    assert teacher.learning_rate == h.learning_rate == rate
 
 
 def test_the_contrastive_loss_of_two_orthonormal_pairs_is_minus_e():
@@ -76,7 +76,7 @@ def test_the_contrastive_loss_of_one_sample_and_of_zeros_is_finite():
         assert value.isfinite() and p.grad.isfinite().all()
 
 
-def test_the_stage_contrasts_every_two_modalities_and_classifies_without_them():
+def test_the_teacher_contrasts_every_two_modalities_and_classifies_without_them():
     method, batch = make("cif_mmin_teacher").eval(), make_batch(7, spec=VECTORS)
     audio, text, vision = (
         method.projections[name](method.contrastive[name](getattr(batch, name))) for name in ("audio", "text", "vision")
@@ -89,7 +89,7 @@ def test_the_stage_contrasts_every_two_modalities_and_classifies_without_them():
     torch.testing.assert_close(method.predict(batch).representation, method.encoders(batch))
 
 
-def test_the_loss_has_three_terms_and_the_last_follows_the_stage_on_the_complete_input():
+def test_the_loss_has_three_terms_and_the_last_follows_the_teacher_on_the_complete_input():
     method, batch = make("cif_mmin", blocks=2).eval(), make_batch(5, spec=VECTORS, absent=("text",))
     fused, invariant = method.encoders(batch), method.contrastive(batch)
     imagined, _ = method.imagination(fused, invariant)
@@ -121,7 +121,7 @@ def test_scores_have_a_narrower_head_than_classes():
     assert widths == {"regression": [128, 64, 1], "classification": [128, 128, 3]}
 
 
-def test_pooling_text_by_its_last_state_leaves_the_stage_as_it_is():
+def test_pooling_text_by_its_last_state_leaves_the_teacher_as_it_is():
     batch = make_batch(5, spec=VECTORS, lost=0.0, lengths=VECTORS.length)
     maximum, last = (make("cif_mmin", text_pool=pool).eval() for pool in ("maximum", "last"))
     assert maximum.loss(batch)["invariant"] < 1e-12 < last.loss(batch)["invariant"]

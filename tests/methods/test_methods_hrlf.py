@@ -498,7 +498,7 @@ def test_a_student_without_factorisation_starts_from_what_it_shares_with_the_tea
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"width": 12}, "width is 8, but 12 in its teacher; set stages.hrlf_teacher alike"),
+        ({"width": 12}, "width is 8, but 12 in its teacher; set teachers.hrlf_teacher alike"),
         ({"scales": "added"}, "scales is 'concatenated', but 'added'"),
         ({"layers": 2}, "sequences has another shape than in its teacher.*start_from_teacher"),
     ],
@@ -530,7 +530,7 @@ def test_the_teacher_is_no_part_of_the_method(batch):
     assert not teacher.training
 
 
-def test_without_a_stage_it_predicts_as_with_one_once_its_weights_are_loaded(batch):
+def test_without_a_teacher_it_predicts_as_with_one_once_its_weights_are_loaded(batch):
     method = make("hrlf").train()
     method.update(batch, method.optimizers(), 0)
     other = type(method)(method.hyperparameters, method.spec, nn.Identity()).eval()

@@ -12,7 +12,7 @@ VECTORS = replace(SPEC, text=6)
 ENCODERS = {"encoders.audio": 133120, "encoders.vision": 241664, "encoders.text": 1622528, "invariant": 33024}
 
 
-def test_parameter_counts_of_the_stage_are_those_of_the_official_code(official_method):
+def test_parameter_counts_of_the_teacher_are_those_of_the_official_code(official_method):
     assert_counts(official_method("if_mmin_teacher", "iemocap"), ENCODERS | {"classifier": 115460, "": 2145796})
 
 
@@ -22,13 +22,13 @@ def test_parameter_counts_are_those_of_the_official_code(official_method):
 
 
 def test_official_values_are_those_of_the_released_scripts(official_method):
-    stage, h = (official_method(name, "iemocap").hyperparameters for name in ("if_mmin_teacher", "if_mmin"))
-    assert (stage.epochs, stage.batch_size, stage.beta1, stage.clip, stage.dropout) == (20, 64, 0.9, 0.5, 0.3)
+    teacher, h = (official_method(name, "iemocap").hyperparameters for name in ("if_mmin_teacher", "if_mmin"))
+    assert (teacher.epochs, teacher.batch_size, teacher.beta1, teacher.clip, teacher.dropout) == (20, 64, 0.9, 0.5, 0.3)
     assert (h.epochs, h.batch_size, h.beta1, h.clip, h.dropout) == (40, 128, 0.5, 1.0, 0.5)
     assert (h.imagination_weight, h.invariant_weight) == (1.0, 100.0)
 
 
-def test_the_stage_pulls_the_invariant_vectors_of_every_two_modalities_together():
+def test_the_teacher_pulls_the_invariant_vectors_of_every_two_modalities_together():
     method, batch = make("if_mmin_teacher").eval(), make_batch(7, spec=VECTORS)
     vectors = [method.encoders[name](getattr(batch, name)) for name in ("audio", "text", "vision")]
     invariant = [method.invariant(vector) for vector in vectors]

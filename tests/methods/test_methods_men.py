@@ -61,7 +61,7 @@ def test_what_is_classified_are_the_vectors_as_they_are(batch):
         assert torch.equal(prediction.output, method.classifier(expected).squeeze(1))
 
 
-def test_on_clean_data_it_starts_where_the_stage_stopped(batch):
+def test_on_clean_data_it_starts_where_the_teacher_stopped(batch):
     method = make("men").eval()
     clean = replace(batch.clean, clean=batch.clean)
     assert torch.equal(method.predict(clean).representation, method.teacher.predict(clean).representation)
@@ -113,7 +113,7 @@ def test_gradients_reach_what_each_term_reads_and_never_the_teacher(batch):
         assert all(p.grad is None for p in method.teacher.parameters())
 
 
-def test_without_pretraining_only_the_target_is_the_stage_s(batch):
+def test_without_pretraining_only_the_target_is_the_teacher_s(batch):
     method = make("men", pretrained=False).eval()
     ours, its = method.encode(batch), method.teacher.encode(batch)
     assert not any(torch.equal(p, q) for p, q in zip(ours, its, strict=True))
@@ -135,8 +135,8 @@ def test_invariant_encoders_that_nothing_would_train_are_left_out(batch, pretrai
     terms = method.update(batch, method.optimizers(), 0)
     assert set(terms) == {"emotion"}
     started = make("men", **{**PLAIN, "pretrained": pretrained}).specific.state_dict()
-    stage = method.teacher.specific.state_dict()
-    assert all(torch.equal(value, stage[key]) for key, value in started.items() if "weight" in key) == pretrained
+    teacher = method.teacher.specific.state_dict()
+    assert all(torch.equal(value, teacher[key]) for key, value in started.items() if "weight" in key) == pretrained
 
 
 @pytest.mark.parametrize("overrides", [{}, {"classifier_input": "specific"}, PLAIN])
@@ -147,7 +147,7 @@ def test_a_prediction_never_depends_on_the_rest_of_the_batch(batch, overrides):
 
 
 @pytest.mark.parametrize("overrides", [{}, {"classifier_input": "specific"}, PLAIN])
-def test_without_a_stage_it_predicts_as_with_one_once_its_weights_are_loaded(batch, overrides):
+def test_without_a_teacher_it_predicts_as_with_one_once_its_weights_are_loaded(batch, overrides):
     method = make("men", **overrides).eval()
     other = type(method)(method.hyperparameters, method.spec, nn.Identity()).eval()
     other.start({}, None)

@@ -15,7 +15,7 @@ ENCODERS = {"encoders.audio": 133120, "encoders.vision": 241664, "encoders.text"
 CASCADE = 1694400
 
 
-def test_parameter_counts_of_the_stage_are_those_of_the_official_code(official_method):
+def test_parameter_counts_of_the_teacher_are_those_of_the_official_code(official_method):
     assert_counts(official_method("mmin_teacher", "iemocap"), ENCODERS | {"classifier": 66308, "": 2063620})
 
 
@@ -38,10 +38,16 @@ def test_on_msp_improv_one_cascade_goes_both_ways():
 
 
 def test_official_values_are_those_of_the_released_scripts(official_method):
-    stage, mmin = (official_method(name, "iemocap").hyperparameters for name in ("mmin_teacher", "mmin"))
-    assert (stage.epochs, stage.beta1, stage.clip, stage.dropout, stage.corruption) == (20, 0.9, 0.5, 0.3, "complete")
+    teacher, mmin = (official_method(name, "iemocap").hyperparameters for name in ("mmin_teacher", "mmin"))
+    assert (teacher.epochs, teacher.beta1, teacher.clip, teacher.dropout, teacher.corruption) == (
+        20,
+        0.9,
+        0.5,
+        0.3,
+        "complete",
+    )
     assert (mmin.epochs, mmin.beta1, mmin.clip, mmin.dropout, mmin.corruption) == (60, 0.5, 1.0, 0.5, "absent")
-    assert stage.batch_size == mmin.batch_size == 128 and stage.learning_rate == mmin.learning_rate == 2e-4
+    assert teacher.batch_size == mmin.batch_size == 128 and teacher.learning_rate == mmin.learning_rate == 2e-4
     assert resolve("mmin_teacher", "msp")[0].batch_size == 64
 
 
@@ -75,7 +81,7 @@ def test_the_prediction_reads_the_bottlenecks_of_all_blocks():
     torch.testing.assert_close(prediction.output, method.classifier(prediction.representation).squeeze(1))
 
 
-def test_without_missing_modalities_the_stage_is_asked_for_zeros():
+def test_without_missing_modalities_the_teacher_is_asked_for_zeros():
     method, batch = make("mmin").eval(), make_batch(5, spec=VECTORS, lost=0.0)
     target = method.missing_target(batch)
     zeros = {name: replace(s, values=torch.zeros_like(s.values)) for name in MODALITIES for s in [getattr(batch, name)]}

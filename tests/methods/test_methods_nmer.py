@@ -49,15 +49,15 @@ def test_parameter_counts_equal_the_official_ones_less_what_is_never_used(offici
     assert (448, 384) not in [(module.in_features, module.out_features) for module in linear]
 
 
-def test_parameter_counts_of_the_stage_equal_the_official_ones_without_the_diffusion_network(official_method):
+def test_parameter_counts_of_the_teacher_equal_the_official_ones_without_the_diffusion_network(official_method):
     expected = SPACES | {"shared": 33024, "classifier": 115460, "": 4143108}
     assert_counts(official_method("nmer_teacher", "iemocap"), expected)
 
 
 def test_training_is_that_of_the_official_scripts(official_method):
-    stage, method = official_method("nmer_teacher", "iemocap"), official_method("nmer", "iemocap")
+    teacher, method = official_method("nmer_teacher", "iemocap"), official_method("nmer", "iemocap")
     for each, beta1, epochs, size, clip, corruption in (
-        (stage, 0.9, 20, 64, 0.5, "complete"),
+        (teacher, 0.9, 20, 64, 0.5, "complete"),
         (method, 0.5, 80, 128, 1.0, "noise"),
     ):
         h, (optimizer,) = each.hyperparameters, each.optimizers()
@@ -68,7 +68,7 @@ def test_training_is_that_of_the_official_scripts(official_method):
         half = epochs // 2
         factors = [each.learning_rate_factor(epoch) for epoch in (1, half, half + 1, epochs)]
         assert factors == pytest.approx([1, 1, 1 - 1 / (half + 1), 1 / (half + 1)])
-    assert (stage.hyperparameters.dropout, method.hyperparameters.dropout) == (0.2, 0.1)
+    assert (teacher.hyperparameters.dropout, method.hyperparameters.dropout) == (0.2, 0.1)
     assert (method.hyperparameters.noise, method.hyperparameters.intensity) == ("gaussian", 100)
     assert (method.hyperparameters.transformer_layers, method.hyperparameters.transformer_dropout) == (5, 0.1)
 
@@ -105,9 +105,9 @@ def test_specific_and_invariant_encoders_are_apart_and_one_head_follows_the_inva
     assert not torch.equal(method.specific["text"].out[1].weight, method.invariant["text"].out[1].weight)
 
 
-def test_the_stage_learns_from_the_error_and_the_mean_discrepancy_of_three_pairs(batch):
-    stage = make("nmer_teacher").eval()
-    terms, (_, invariant) = stage.loss(batch), stage.encode(batch)
+def test_the_teacher_learns_from_the_error_and_the_mean_discrepancy_of_three_pairs(batch):
+    teacher = make("nmer_teacher").eval()
+    terms, (_, invariant) = teacher.loss(batch), teacher.encode(batch)
 
     def moments(x: torch.Tensor) -> list[torch.Tensor]:
         return [x.mean(0), *(((x - x.mean(0)) ** k).mean(0) for k in (2, 3, 4, 5))]
@@ -117,11 +117,11 @@ def test_the_stage_learns_from_the_error_and_the_mean_discrepancy_of_three_pairs
         pairs = zip(moments(third(invariant, p)), moments(third(invariant, q)), strict=True)
         distances.append(sum((a - b).norm() for a, b in pairs))
     assert terms["discrepancy"].item() == pytest.approx(sum(distances).item() / 3, rel=1e-4)
-    error = ((stage.predict(batch).output - batch.label) ** 2).mean()
+    error = ((teacher.predict(batch).output - batch.label) ** 2).mean()
     assert terms["emotion"].item() == pytest.approx(error.item(), rel=1e-5)
     invariant_ones = {f"invariant.{name}" for name in MODALITIES} | {"shared"}
-    assert receivers(stage, terms["discrepancy"]) == invariant_ones
-    assert receivers(stage, terms["emotion"]) == {*SPACES, "shared", "classifier"}
+    assert receivers(teacher, terms["discrepancy"]) == invariant_ones
+    assert receivers(teacher, terms["emotion"]) == {*SPACES, "shared", "classifier"}
 
 
 def by_hand(autoencoder: ConditionalAutoencoder, sequence: torch.Tensor) -> torch.Tensor:
@@ -258,7 +258,7 @@ def test_a_draw_at_evaluation_follows_from_the_utterance_alone(batch):
     assert not torch.allclose(together, make("nmer").eval().predict(batch).output)
 
 
-def test_it_starts_from_the_encoders_of_the_stage(batch):
+def test_it_starts_from_the_encoders_of_the_teacher(batch):
     method = make("nmer").eval()
     for ours, its in zip(method.encode(batch), method.teacher.encode(batch), strict=True):
         assert torch.equal(ours, its)
@@ -277,7 +277,7 @@ def test_the_teacher_is_no_part_of_the_method(batch):
     assert not any(p.requires_grad for p in teacher.parameters())
 
 
-def test_without_a_stage_it_predicts_as_with_one_once_its_weights_are_loaded(batch):
+def test_without_a_teacher_it_predicts_as_with_one_once_its_weights_are_loaded(batch):
     method = make("nmer").eval()
     other = type(method)(method.hyperparameters, method.spec, nn.Identity()).eval()
     other.start({}, None)

@@ -14,7 +14,7 @@ from elision.methods.layers.text_encoder import StubEncoder
 from elision.methods.ramer_encoders import FeatureEncoder, heads
 from elision.task import MODALITIES, OFFICIAL_SPECS
 
-# Counted on the official classes; the intended three classifiers of the first stage are alike.
+# Counted on the official classes; the intended three classifiers of the teacher are alike.
 STAGE_3 = {
     256: {
         "encoders.audio.transformer": 4728064,
@@ -88,13 +88,13 @@ def neighbours_by_loops(method, queries: dict, given: list[bool], row: int, k: i
 
 
 @pytest.mark.parametrize("hidden", STAGE_3)
-def test_parameter_counts_equal_the_official_ones_of_the_second_stage(hidden):
+def test_parameter_counts_equal_the_official_ones_of_the_second_teacher(hidden):
     method = official("ramer", hidden=hidden, feed_forward=hidden, query_encoder="trained", train_cls_tokens=False)
     assert_counts(method, STAGE_3[hidden])
     assert sum(p.numel() for p in method.trainable()) == TRAINED[hidden]
 
 
-def test_parameter_counts_equal_the_official_ones_of_the_first_stage():
+def test_parameter_counts_equal_the_official_ones_of_the_teacher():
     assert_counts(official("ramer_encoders", layers=2), STAGE_1)
 
 
@@ -111,8 +111,8 @@ def test_official_values_are_those_of_the_code_or_else_of_mmin():
             1,
         )
         assert h.classifier_dropout == 0.5
-    stage, h = resolve("ramer_encoders", "mer2024")[0], resolve("ramer", "mer2024")[0]
-    assert (stage.dropout, stage.corruption, h.dropout, h.corruption) == (0.5, "complete", 0.1, "absent")
+    teacher, h = resolve("ramer_encoders", "mer2024")[0], resolve("ramer", "mer2024")[0]
+    assert (teacher.dropout, teacher.corruption, h.dropout, h.corruption) == (0.5, "complete", 0.1, "absent")
     assert (h.top_k, h.database, h.database_size, h.query_encoder) == (5, "labelled", None, "frozen")
     assert load("ramer").needs == ("ramer_encoders",) and load("ramer").retrieves == "ramer_encoders"
 
@@ -177,34 +177,34 @@ def test_a_hidden_vector_is_the_projected_summary_token_after_a_transformer():
 
 @pytest.mark.parametrize("trained", [True, False])
 def test_summary_tokens_and_positions_are_trained_or_not(trained):
-    stage = make("ramer_encoders", train_cls_tokens=trained).train()
+    teacher = make("ramer_encoders", train_cls_tokens=trained).train()
     torch.manual_seed(0)
-    learn(stage, [batch_of()] * 2, stage.optimizers(), epoch=1)
-    for encoder in stage.encoders.values():
+    learn(teacher, [batch_of()] * 2, teacher.optimizers(), epoch=1)
+    for encoder in teacher.encoders.values():
         assert encoder.cls.any() == encoder.position.any() == trained
-    assert "encoders.text.cls" in stage.state_dict()
+    assert "encoders.text.cls" in teacher.state_dict()
 
 
-# The first stage.
+# The teacher.
 
 
-def test_modalities_of_the_first_stage_do_not_interact():
-    stage, batch = make("ramer_encoders"), batch_of()
-    for name, term in stage.loss(batch).items():
-        stage.zero_grad(set_to_none=True)
+def test_modalities_of_the_teacher_do_not_interact():
+    teacher, batch = make("ramer_encoders"), batch_of()
+    for name, term in teacher.loss(batch).items():
+        teacher.zero_grad(set_to_none=True)
         term.backward()
-        touched = {key.split(".")[1] for key, p in stage.named_parameters() if p.grad is not None}
+        touched = {key.split(".")[1] for key, p in teacher.named_parameters() if p.grad is not None}
         assert touched == {name}
 
 
-def test_each_modality_of_the_first_stage_has_the_error_of_its_own_classifier():
+def test_each_modality_of_the_teacher_has_the_error_of_its_own_classifier():
     batch = batch_of()
-    stage = make("ramer_encoders").eval()
-    terms, hidden = stage.loss(batch), stage.hidden(batch)
+    teacher = make("ramer_encoders").eval()
+    terms, hidden = teacher.loss(batch), teacher.hidden(batch)
     classes = make_batch(7, spec=spec_for("ramer", CLASSES), lost=0.0)
     classifier = make("ramer_encoders", spec=spec_for("ramer", CLASSES)).eval()
     for name in MODALITIES:
-        output = stage.classifiers[name](hidden[name]).squeeze(1)
+        output = teacher.classifiers[name](hidden[name]).squeeze(1)
         errors = [(a - b) ** 2 for a, b in zip(output.tolist(), batch.label.tolist(), strict=True)]
         assert terms[name].item() == pytest.approx(sum(errors) / 7, rel=1e-5)
         likelihood = classifier.classifiers[name](classifier.hidden(classes)[name]).softmax(1).detach()
@@ -212,24 +212,24 @@ def test_each_modality_of_the_first_stage_has_the_error_of_its_own_classifier():
         assert classifier.loss(classes)[name].item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_first_stage_predicts_the_mean_of_the_available_modalities():
-    stage = make("ramer_encoders").eval()
+def test_the_teacher_predicts_the_mean_of_the_available_modalities():
+    teacher = make("ramer_encoders").eval()
     for absent in [(), *CONDITIONS, MODALITIES]:
         batch = batch_of(absent=absent)
         seen = [name for name in MODALITIES if name not in absent] or MODALITIES
-        outputs = [stage.classifiers[name](stage.hidden(batch)[name]).squeeze(1) for name in seen]
-        prediction = stage.predict(batch)
+        outputs = [teacher.classifiers[name](teacher.hidden(batch)[name]).squeeze(1) for name in seen]
+        prediction = teacher.predict(batch)
         torch.testing.assert_close(prediction.output, sum(outputs) / len(outputs))
-        torch.testing.assert_close(prediction.representation, torch.cat(list(stage.hidden(batch).values()), 1))
+        torch.testing.assert_close(prediction.representation, torch.cat(list(teacher.hidden(batch).values()), 1))
 
 
-# The second stage.
+# The second teacher.
 
 
-def test_it_starts_from_the_encoders_of_the_first_stage_and_stores_those_of_its_queries():
-    stages, database = starting_points("ramer", spec_for("ramer"))
+def test_it_starts_from_the_encoders_of_the_teacher_and_stores_those_of_its_queries():
+    teachers, database = starting_points("ramer", spec_for("ramer"))
     method = make("ramer").train()
-    start = stages["ramer_encoders"].encoders.state_dict()
+    start = teachers["ramer_encoders"].encoders.state_dict()
     for encoders in (method.encoders, method.query_encoders):
         assert all(torch.equal(value, start[key]) for key, value in encoders.state_dict().items())
     torch.manual_seed(0)
@@ -238,7 +238,7 @@ def test_it_starts_from_the_encoders_of_the_first_stage_and_stores_those_of_its_
     assert all(torch.equal(value, start[key]) for key, value in method.query_encoders.state_dict().items())
     assert not any(p.requires_grad for p in method.query_encoders.parameters())
 
-    # An evaluation has no stages: the stored weights are loaded after the start.
+    # An evaluation has no teachers: the stored weights are loaded after the start.
     other = make("ramer", seed=9)
     other.query_encoders.load_state_dict(other.encoders.state_dict())
     other.start({}, database)
@@ -266,13 +266,13 @@ def test_frozen_query_encoders_have_no_dropout_and_trained_ones_are_the_encoders
         assert not queries[0]["audio"].requires_grad
 
 
-def test_another_size_of_the_first_stage_is_an_error_with_a_remedy():
+def test_another_size_of_the_teacher_is_an_error_with_a_remedy():
     spec = spec_for("ramer")
     for changed in ({"hidden": 13}, {"feed_forward": 17}, {"layers": 2}):
         method = make("ramer", spec=spec)
-        stage = make("ramer_encoders", spec=spec, **changed)
+        teacher = make("ramer_encoders", spec=spec, **changed)
         with pytest.raises(ElisionError, match=r"ramer_encoders.*the same hidden, layers, feed_forward and modalities"):
-            method.start({"ramer_encoders": stage}, None)
+            method.start({"ramer_encoders": teacher}, None)
 
 
 def test_the_database_is_the_part_that_is_asked_for_and_larger_than_the_number_of_neighbours():

@@ -270,15 +270,15 @@ def test_the_teacher_is_neither_stored_nor_trained_and_moves_with_the_method(nam
 
 
 @pytest.mark.parametrize("name", ["mmin", "mmin_ae", "if_mmin", "cif_mmin"])
-def test_a_method_starts_from_the_weights_of_its_stage_and_leaves_them_as_they_are(name):
+def test_a_method_starts_from_the_weights_of_its_teacher_and_leaves_them_as_they_are(name):
     method = make(name)
-    stage = {key: value.clone() for key, value in method.teacher.state_dict().items()}
+    teacher = {key: value.clone() for key, value in method.teacher.state_dict().items()}
     for inherited in method.inherits:
         own = getattr(method, inherited).state_dict()
-        assert own and all(torch.equal(value, stage[f"{inherited}.{key}"]) for key, value in own.items())
+        assert own and all(torch.equal(value, teacher[f"{inherited}.{key}"]) for key, value in own.items())
     batch = make_batch(5, spec=SPEC, absent=("text",))
     method.train().update(batch, method.optimizers(), 0)
-    assert all(torch.equal(value, stage[key]) for key, value in method.teacher.state_dict().items())
+    assert all(torch.equal(value, teacher[key]) for key, value in method.teacher.state_dict().items())
     assert all(p.grad is None for p in method.teacher.parameters()) and not method.teacher.training
 
 
@@ -294,7 +294,7 @@ def test_the_target_holds_what_the_teacher_makes_of_the_missing_modalities_alone
 
 
 @pytest.mark.parametrize("name", ["mmin", "mmin_ae", "if_mmin", "cif_mmin"])
-def test_a_trained_method_is_restored_from_its_own_weights_without_its_stage(name):
+def test_a_trained_method_is_restored_from_its_own_weights_without_its_teacher(name):
     method, batch = make(name).train(), make_batch(5, spec=SPEC, absent=("text",))
     method.update(batch, method.optimizers(), 0)
     restored = build(name, method.hyperparameters, SPEC)

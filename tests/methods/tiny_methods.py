@@ -69,14 +69,14 @@ def make(
 
 
 def starting_points(name: str, spec: DataSpec):
-    """The stages that a method needs, with random weights, and the database that it searches."""
-    stages = {need: make(need, spec=spec, seed=1).eval().requires_grad_(False) for need in load(name).needs}
+    """The teachers that a method needs, with random weights, and the database that it searches."""
+    teachers = {need: make(need, spec=spec, seed=1).eval().requires_grad_(False) for need in load(name).needs}
     if not load(name).retrieves:
-        return stages, None
+        return teachers, None
     from elision.methods.layers.retrieval import Database
 
-    hidden = stages[load(name).retrieves].hidden(make_batch(16, spec=spec, lost=0.0, seed=2))
-    return stages, Database(hidden, rows=torch.arange(100, 116), labelled=torch.arange(16) < 12)
+    hidden = teachers[load(name).retrieves].hidden(make_batch(16, spec=spec, lost=0.0, seed=2))
+    return teachers, Database(hidden, rows=torch.arange(100, 116), labelled=torch.arange(16) < 12)
 
 
 def _classes(score: torch.Tensor) -> torch.Tensor:

@@ -191,7 +191,7 @@ def test_a_manifest_of_other_content_is_made_again(folder, snakemake):
 
 def test_methods_are_checked_until_a_run_has_begun_and_again_when_they_or_their_code_change(folder, monkeypatch):
     def is_checked(**sections) -> bool:
-        change(**{"methods": ["majority"], "stages": {}, **sections})
+        change(**{"methods": ["majority"], "teachers": {}, **sections})
         return adopt.is_checked(parameters.load("params.yaml"), Layout())
 
     assert not is_checked()
@@ -200,7 +200,7 @@ def test_methods_are_checked_until_a_run_has_begun_and_again_when_they_or_their_
     assert is_checked(seeds=[1, 2], train={"epochs": 3}, corruption={"random": [0.0]})
     assert not is_checked(methods=["majority", "ae"])
     assert not is_checked(methods=[{"majority": {"epochs": 1}}])
-    assert not is_checked(stages={"mmin_teacher": {"epoch": 1}})
+    assert not is_checked(teachers={"mmin_teacher": {"epoch": 1}})
     assert is_checked()
     monkeypatch.setattr("elision.provenance.adopt.code", lambda *_, **__: "other code")
     assert not is_checked()

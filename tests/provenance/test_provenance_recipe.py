@@ -161,14 +161,14 @@ def test_a_changed_file_of_the_page_or_of_the_published_numbers_asks_for_another
     assert after.aggregate == before.aggregate
 
 
-def test_a_stage_is_an_input_of_all_that_start_from_it():
-    found = recipes(methods=["nmer", "men", "ramer"], stages={"nmer_teacher": {"epochs": 3}})
+def test_a_teacher_is_an_input_of_all_that_start_from_it():
+    found = recipes(methods=["nmer", "men", "ramer"], teachers={"nmer_teacher": {"epochs": 3}})
     teacher = found.train("demo", "nmer_teacher", "seed-1")
     assert teacher["settings"]["overrides"] == {"epochs": 3}
     for method in ("nmer", "men"):
         assert found.train("demo", method, "seed-1")["inputs"]["nmer_teacher"] == teacher["identity"]
     database = found.index("demo", "ramer_encoders", "seed-1")
-    assert database["inputs"] == {"stage": found.train("demo", "ramer_encoders", "seed-1")["identity"]}
+    assert database["inputs"] == {"teacher": found.train("demo", "ramer_encoders", "seed-1")["identity"]}
     assert found.train("demo", "ramer", "seed-1")["inputs"]["database"] == database["identity"]
 
 

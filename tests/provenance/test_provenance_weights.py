@@ -30,14 +30,14 @@ PARAMS = {
         }
     },
     "methods": [{"ours": {"method": "ramer", "top_k": 2, **SMALL}}],
-    "stages": {STAGE: SMALL},
+    "teachers": {STAGE: SMALL},
     "seeds": [1],
     "train": {"device": "cpu", "threads": 1},
     "corruption": {"random": [0.0, 0.5], "absent": False},
 }
 WAYS = {
     "evaluate": ["evaluate", "--dataset", "mine", "--method", "ours"],
-    "index": ["index", "--dataset", "mine", "--stage", STAGE],
+    "index": ["index", "--dataset", "mine", "--teacher", STAGE],
     "a start": ["train", "--dataset", "mine", "--method", "ours"],
 }
 
@@ -62,7 +62,7 @@ def write_project(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
-    """A project with a stage, its database, and a method that starts from both."""
+    """A project with a teacher, its database, and a method that starts from both."""
     folder = tmp_path_factory.mktemp("weights")
     write_project(folder)
     with pytest.MonkeyPatch.context() as patch:

@@ -177,7 +177,7 @@ def test_figures_are_as_wide_as_one_or_two_columns_and_have_room_for_many_names(
 
 
 def histories(metric="mae"):
-    """Two runs of one method, of which one stops earlier, a stage, and the floor."""
+    """Two runs of one method, of which one stops earlier, a teacher, and the floor."""
     found = {
         ("steady", "seed-1"): ([4.0, 3.0, 2.0], [0.9, 0.7, 0.8]),
         ("steady", "seed-2"): ([4.0, 3.0], [0.9, 0.8]),

@@ -172,7 +172,7 @@ def test_the_headline_and_its_file_carry_the_marks(source, metrics):
     assert set(found["sims_data"]["steady"]) == set(summary(metrics)["sims_data"]["steady"])
 
 
-def test_a_stage_is_marked_by_its_own_record(metrics):
+def test_a_teacher_is_marked_by_its_own_record(metrics):
     records = {
         ("mosi_data", "hrlf_teacher", run): {"versions": {"torch": version, "python": "3"}}
         for run, version in (("seed-1111", "2.13.0"), ("seed-1112", "2.14.1"))

@@ -408,7 +408,7 @@ def record(**values):
     return {"checkpoints": {"valid": {}}, "device": "cpu, 1 thread(s)", **costs, **values}
 
 
-def test_costs_are_means_over_runs_with_stages_after_the_methods_that_start_from_them(metrics):
+def test_costs_are_means_over_runs_with_teachers_after_the_methods_that_start_from_them(metrics):
     records = {
         ("demo", FLOOR, "seed-1"): record(epochs=0, seconds_per_epoch=0.0),
         ("demo", "mmin_teacher", "seed-1"): record(device="A GPU"),

@@ -38,7 +38,7 @@ FULL = {
         "challenge": {"source": "mer2024", "labels": "l.npz", "features": "f", "seed": 3},
     },
     "methods": ["majority", {"short": {"method": "mult", "epochs": 4}}, {"mmin": None}],
-    "stages": {"mmin_teacher": {"constant_epochs": 5}},
+    "teachers": {"mmin_teacher": {"constant_epochs": 5}},
     "seeds": [1111, 1112],
     "features": {"shards": 4, "audio": {"mfcc": 20, "f0_max": 500.0}, "vision": {"fps": None, "centre": "none"}},
     "corruption": {"random": [0.0, 0.5], "noise": {"kinds": ["gaussian"], "first": 0.01}},
@@ -189,7 +189,7 @@ GOOD = "datasets: {demo: {source: demo}}\nmethods: [majority]\n"
         (b"? [a, b]\n: c\n", "not valid YAML"),
         (b"1: x\n2: y\n", "wrong setting"),
         (GOOD.encode() + b"seeds: [" + b"9" * 5000 + b"]\n", "not valid YAML"),
-        (GOOD.encode() + b"stages: {mmin_teacher: {method: lnln}}\n", "mmin_teacher.method: a stage is always"),
+        (GOOD.encode() + b"teachers: {mmin_teacher: {method: lnln}}\n", "mmin_teacher.method: a teacher is always"),
         (b"datasets: {demo: {source: demo}}\nmethods: [majority: 5]\n", "majority: give a mapping of hyper"),
         (GOOD.encode() + b"features: {vision: {fps: .inf}}\n", "features.vision.fps: .*finite"),
         (GOOD.encode() + b"corruption: {random: [.nan]}\n", "corruption.random.0: .*"),
@@ -217,7 +217,7 @@ def test_what_is_no_file_is_named(tmp_path):
 
 MAPPINGS = [path for path in places(FULL) if isinstance(at(FULL, path), dict) and at(FULL, path)]
 # Users name what these hold: no key of theirs is unknown.
-NAMED = [("datasets",), ("methods", 1), ("methods", 2), ("stages",)]
+NAMED = [("datasets",), ("methods", 1), ("methods", 2), ("teachers",)]
 
 
 @pytest.mark.parametrize("path", [path for path in MAPPINGS if path not in NAMED], ids=str)
@@ -298,7 +298,9 @@ def test_the_largest_number_is_allowed_and_a_larger_one_is_not(file, section, mo
         ("1:30:00.5", 5400.5, r"\(base 60\); type 5400.5"),
     ],
 )
-@pytest.mark.parametrize("place", ["seeds: [%s]", "train: {epochs: %s}", "stages: {%s: {}}", "methods: [{a: {b: %s}}]"])
+@pytest.mark.parametrize(
+    "place", ["seeds: [%s]", "train: {epochs: %s}", "teachers: {%s: {}}", "methods: [{a: {b: %s}}]"]
+)
 def test_numbers_that_yaml_misreads_are_refused(file, place, text, read, told):
     file.write_text("datasets: {demo: {source: demo}}\n" + place % text)
     with pytest.raises(ElisionError, match=rf"line 2: YAML 1\.1 reads {text} as {read} {told}"):
@@ -326,9 +328,9 @@ def test_numbers_that_yaml_reads_as_people_do_are_read(file, text, number):
         (["demo"], ["mmin", {"MMIN_teacher": {"method": "lnln"}}], "differs from .* by case alone"),
         (["x" * 81], ["majority"], "at most 80 characters"),
         (["demo"], [{"x" * 81: {"method": "majority"}}], "at most 80 characters"),
-        (["demo"], [{"mmin_teacher": {"method": "lnln"}}], r"  methods\.mmin_teacher: .* is the name of a stage"),
+        (["demo"], [{"mmin_teacher": {"method": "lnln"}}], r"  methods\.mmin_teacher: .* is the name of a teacher"),
         (["demo"], [{"mmin_teacher": {"method": "lnln"}}, "mmin"], "but this row is the method lnln; give the row"),
-        (["demo"], [{"ramer_encoders": {"method": "majority"}}, "ramer"], "is the name of a stage"),
+        (["demo"], [{"ramer_encoders": {"method": "majority"}}, "ramer"], "is the name of a teacher"),
     ],
 )
 def test_names_that_collide_are_refused(file, datasets, methods, message):
@@ -338,14 +340,14 @@ def test_names_that_collide_are_refused(file, datasets, methods, message):
         parameters.load(file)
 
 
-def test_a_stage_is_a_row_under_its_own_name(file):
+def test_a_teacher_is_a_row_under_its_own_name(file):
     file.write_text(GOOD.replace("[majority]", "[mmin, mmin_teacher, {other: {method: mmin_teacher}}]"))
     assert parameters.load(file).trained["mmin_teacher"].method == "mmin_teacher"
 
 
-def test_a_stage_is_set_in_one_place(file):
-    file.write_text(GOOD.replace("[majority]", "[mmin, mmin_teacher]") + "stages: {mmin_teacher: {epochs: 5}}\n")
-    with pytest.raises(ElisionError, match=r"stages\.mmin_teacher: methods lists mmin_teacher, too"):
+def test_a_teacher_is_set_in_one_place(file):
+    file.write_text(GOOD.replace("[majority]", "[mmin, mmin_teacher]") + "teachers: {mmin_teacher: {epochs: 5}}\n")
+    with pytest.raises(ElisionError, match=r"teachers\.mmin_teacher: methods lists mmin_teacher, too"):
         parameters.load(file)
 
 

@@ -1,4 +1,4 @@
-"""The stages of RAMER, from the training of its encoders to predictions, on classes with unlabelled samples."""
+"""The teachers of RAMER, from the training of its encoders to predictions, on classes with unlabelled samples."""
 
 import json
 
@@ -41,7 +41,7 @@ def params(**overrides) -> Params:
     return Params(
         datasets={"demo": {"source": "demo", "task": "classification", "classes": CLASSES, "cuts": [0]}},
         methods=[{"mine": {"method": "ramer", "top_k": 2, **SIZES, **overrides}}],
-        stages={"ramer_encoders": SIZES},
+        teachers={"ramer_encoders": SIZES},
         seeds=[3],
         train={"device": "cpu"},
     )
@@ -60,7 +60,7 @@ def trained(settings, store, folder, method, starts=None):
 
 
 def indexed(settings, store, folder):
-    weights, record = trained(settings, store, folder / "stage", "ramer_encoders")
+    weights, record = trained(settings, store, folder / "teacher", "ramer_encoders")
     index(
         Run(settings, "demo", "ramer_encoders", RUN),
         store=store,
@@ -96,12 +96,12 @@ def test_the_database_is_the_same_to_the_bit_and_does_not_depend_on_test_samples
     assert all(torch.equal(first.vectors[name], second.vectors[name]) for name in first.vectors)
 
 
-def test_a_method_starts_from_its_stage_and_is_evaluated_without_it(classes, tmp_path):
+def test_a_method_starts_from_its_teacher_and_is_evaluated_without_it(classes, tmp_path):
     settings = params(database="all")
-    stage, database, _ = indexed(settings, classes, tmp_path)
-    starts = Starts({"ramer_encoders": stage}, database)
+    teacher, database, _ = indexed(settings, classes, tmp_path)
+    starts = Starts({"ramer_encoders": teacher}, database)
     weights, record = trained(settings, classes, tmp_path / "run", "mine", starts)
-    frozen, encoders = load_file(weights), load_file(stage)
+    frozen, encoders = load_file(weights), load_file(teacher)
     queries = {name: tensor for name, tensor in frozen.items() if "query_encoders." in name}
     assert queries
     for name, tensor in queries.items():
@@ -128,6 +128,6 @@ def test_a_method_starts_from_its_stage_and_is_evaluated_without_it(classes, tmp
 
 def test_a_database_that_is_too_small_is_refused_before_training(classes, tmp_path):
     settings = params(database="unlabelled")
-    stage, database, _ = indexed(settings, classes, tmp_path)
+    teacher, database, _ = indexed(settings, classes, tmp_path)
     with pytest.raises(ElisionError, match="top_k: 2 neighbours asked of 2 unlabelled samples"):
-        trained(settings, classes, tmp_path / "run", "mine", Starts({"ramer_encoders": stage}, database))
+        trained(settings, classes, tmp_path / "run", "mine", Starts({"ramer_encoders": teacher}, database))

@@ -60,12 +60,12 @@ def test_hyperparameters_are_those_of_the_method_with_what_the_params_set(
 
 
 @pytest.mark.parametrize("selection", ["valid", "test_oracle"])
-def test_a_stage_is_never_chosen_on_the_test_split(selection):
+def test_a_teacher_is_never_chosen_on_the_test_split(selection):
     run = Run(params("mmin", selection=selection), "demo", "mmin", "seed-1")
-    stage = run.stage("mmin_teacher")
+    teacher = run.teacher("mmin_teacher")
     assert run.oracle == (selection == "test_oracle")
-    assert not stage.oracle
-    assert (stage.method, stage.dataset, stage.run) == ("mmin_teacher", "demo", "seed-1")
+    assert not teacher.oracle
+    assert (teacher.method, teacher.dataset, teacher.run) == ("mmin_teacher", "demo", "seed-1")
 
 
 def test_a_device_is_asked_for_when_it_is_used_and_not_before(store):

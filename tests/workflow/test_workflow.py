@@ -56,7 +56,7 @@ def test_the_page_opens_on_a_phone(small):
     browse(small.folder / "results" / "report.html")
 
 
-def test_stages_and_databases_are_made_once_per_fold(edited):
+def test_teachers_and_databases_are_made_once_per_fold(edited):
     edited.write(
         changed(
             datasets={"demo": {**SMALL["datasets"]["demo"], **CLASSES, "folds": FOLDS}},
@@ -64,9 +64,9 @@ def test_stages_and_databases_are_made_once_per_fold(edited):
         )
     )
     planned = edited.snakemake("-n", "--cores", "2")
-    for stage in ("nmer_teacher", "mmin_teacher", "ramer_encoders"):
+    for teacher in ("nmer_teacher", "mmin_teacher", "ramer_encoders"):
         for run in ("seed-1.fold-1", "seed-1.fold-2"):
-            assert planned.count(f"output: results/models/demo/{stage}/{run}/model.safetensors") == 1
+            assert planned.count(f"output: results/models/demo/{teacher}/{run}/model.safetensors") == 1
     jobs = edited.jobs()
     assert jobs["index"] == 2
     assert jobs["train"] == (3 + 5) * 2

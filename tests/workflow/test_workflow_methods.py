@@ -14,7 +14,7 @@ pytestmark = pytest.mark.workflow
 # One of each way of training with classes (the demo has those with scores); that every method learns is tested without
 # the workflow.
 EMOTION = ["mmin", "nmer", "ramer"]
-STAGES = {stage for method in EMOTION for stage in needs(method)}
+STAGES = {teacher for method in EMOTION for teacher in needs(method)}
 
 
 def test_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
@@ -27,7 +27,7 @@ def test_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
         train={"epochs": 1},
         corruption={"random": [0.0, 0.9], "combined": [0.5], "noise": noise},
     )
-    # Another number of neighbours, as in RAMER's studies: no stage is trained again for it.
+    # Another number of neighbours, as in RAMER's studies: no teacher is trained again for it.
     studies = [{"ramer-2": {"method": "ramer", "top_k": 2}}]
     project = Project(tmp_path / "all", {**params, "methods": ["majority", *EMOTION, *studies]})
     jobs = project.jobs()

@@ -68,19 +68,19 @@ def user_files(wildcards):
 
 
 def starts(wildcards):
-    """Return the weights of the stages that a run starts from, and the database that it searches."""
+    """Return the weights of the teachers that a run starts from, and the database that it searches."""
     method = PARAMS.trained[wildcards.method].method
     files = [
         path
-        for stage in parameters.needs(method)
-        for path in RESULTS.model(wildcards.dataset, stage, wildcards.run)
+        for teacher in parameters.needs(method)
+        for path in RESULTS.model(wildcards.dataset, teacher, wildcards.run)
     ]
     return files + database(wildcards)
 
 
 def database(wildcards):
     """Return the files of the database that a method searches."""
-    stage = parameters.retrieves(PARAMS.trained[wildcards.method].method)
+    teacher = parameters.retrieves(PARAMS.trained[wildcards.method].method)
     return (
-        RESULTS.database_files(wildcards.dataset, stage, wildcards.run) if stage else []
+        RESULTS.database_files(wildcards.dataset, teacher, wildcards.run) if teacher else []
     )

@@ -1,4 +1,4 @@
-"""Training: one job per dataset, method and run, after the stages that a method starts from."""
+"""Training: one job per dataset, method and run, after the teachers that a method starts from."""
 
 
 rule train:
@@ -52,7 +52,7 @@ rule index:
     params:
         recipe=lambda w: RECIPES.index(w.dataset, w.method, w.run)["identity"],
     shell:
-        "python -m elision index --dataset {wildcards.dataset} --stage {wildcards.method} --run {wildcards.run}"
+        "python -m elision index --dataset {wildcards.dataset} --teacher {wildcards.method} --run {wildcards.run}"
         " --recipe {params.recipe} > {log} 2>&1"
 
 

@@ -200,20 +200,20 @@ class Workspace:
         return read_run(path, self.recipes.train(dataset, method, run), store.provenance["data"])
 
     def database(self, run: "Run", store: "Store", starts: dict[str, str]) -> "Database | None":
-        """Open the database that a run searches, if it does; ``starts`` are the digests of the weights of stages."""
-        stage = parameters.retrieves(run.method)
-        if not stage:
+        """Open the database that a run searches, if it does; ``starts`` are the digests of the weights of teachers."""
+        teacher = parameters.retrieves(run.method)
+        if not teacher:
             return None
         from elision.methods.layers.retrieval import Database
 
-        folder = self.layout.database(run.dataset, stage, run.run)
+        folder = self.layout.database(run.dataset, teacher, run.run)
         database, found = Database.read(folder, store.samples["id"].tolist())
-        check(found, self.recipes.index(run.dataset, stage, run.run), folder)
+        check(found, self.recipes.index(run.dataset, teacher, run.run), folder)
         check_data(found["data"], store.provenance["data"], folder)
-        if found.get("weights") != starts.get(stage):
-            again = " ".join(map(str, self.layout.database_files(run.dataset, stage, run.run)))
+        if found.get("weights") != starts.get(teacher):
+            again = " ".join(map(str, self.layout.database_files(run.dataset, teacher, run.run)))
             raise ElisionError(
-                f"{folder}: was made with other weights of {stage} than are asked for; make it again, and then all "
+                f"{folder}: was made with other weights of {teacher} than are asked for; make it again, and then all "
                 f"that starts from it: snakemake --cores all --force {again}"
             )
         return database
@@ -233,15 +233,15 @@ class Workspace:
         }
 
     def starts(self, run: "Run", store: "Store") -> "Starts | None":
-        """Open what a run starts from, if it starts from a stage."""
-        stages = parameters.needs(run.method)
-        if not stages:
+        """Open what a run starts from, if it starts from a teacher."""
+        teachers = parameters.needs(run.method)
+        if not teachers:
             return None
         from elision.training.loop import Starts
 
-        weights = {stage: self.layout.model(run.dataset, stage, run.run)[0] for stage in stages}
-        records = {stage: self.record(run.dataset, stage, run.run, store) for stage in stages}
-        digests = {stage: record["weights"] for stage, record in records.items()}
+        weights = {teacher: self.layout.model(run.dataset, teacher, run.run)[0] for teacher in teachers}
+        records = {teacher: self.record(run.dataset, teacher, run.run, store) for teacher in teachers}
+        digests = {teacher: record["weights"] for teacher, record in records.items()}
         return Starts(weights, self.database(run, store, digests), records)
 
     def predictions(

@@ -129,7 +129,7 @@ def params_show(
 
     settings = parameters.load(params)
     known(dataset, list(settings.datasets), "dataset")
-    variants = {name: settings.stage(name) for name in parameters.method_names()} | settings.variants
+    variants = {name: settings.teacher(name) for name in parameters.method_names()} | settings.variants
     variant = variants[known(method, list(variants), "method")]
     hyperparameters, origins = resolve_variant(settings, variant, dataset)
     table = Table("hyperparameter", "value", "from", "meaning", title=f"{variant.name} on {dataset}")

@@ -204,34 +204,34 @@ def train(
 @app.command()
 def index(
     dataset: Dataset,
-    stage: Annotated[str, typer.Option(help="stage whose hidden vectors are searched, such as ramer_encoders")],
+    teacher: Annotated[str, typer.Option(help="teacher whose hidden vectors are searched, such as ramer_encoders")],
     run: RunName,
     recipe: Recipe = "",
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Write the retrieval database of a stage."""
+    """Write the retrieval database of a teacher."""
     from elision.training.index import index as run_index
     from elision.training.run import Run
 
     opened = Workspace(params, results)
     settings, layout = opened.params, opened.layout
     searched = {parameters.retrieves(variant.method) for variant in settings.trained.values()} - {""}
-    opened.check_run(dataset, stage, run, among=sorted(searched), noun="stage that a method searches,")
+    opened.check_run(dataset, teacher, run, among=sorted(searched), noun="teacher that a method searches,")
     store = opened.store(dataset)
-    provenance = stamp(opened.recipes.index(dataset, stage, run), recipe)
-    record = opened.record(dataset, stage, run, store)
+    provenance = stamp(opened.recipes.index(dataset, teacher, run), recipe)
+    record = opened.record(dataset, teacher, run, store)
     made_from = {"data": store.provenance["data"], "weights": record["weights"]}
-    *_, vectors = layout.database_files(dataset, stage, run)
+    *_, vectors = layout.database_files(dataset, teacher, run)
     if opened.make_room(vectors, provenance, **made_from):
         return
     with opened.gpu(settings.train.device):
         run_index(
-            Run(settings, dataset, stage, run),
+            Run(settings, dataset, teacher, run),
             store=store,
-            weights=layout.model(dataset, stage, run)[0],
+            weights=layout.model(dataset, teacher, run)[0],
             record=record,
-            folder=layout.database(dataset, stage, run),
+            folder=layout.database(dataset, teacher, run),
             provenance=provenance,
         )
 

@@ -195,21 +195,21 @@ def _check_encoder(folder: Path, record: Record) -> None:
 
 def _database(folder: Path, record: Record) -> "Database | None":
     """Read the database that a method searches: beside the weights, or where the workflow leaves it."""
-    stage = retrieves(record.method)
-    if not stage:
+    teacher = retrieves(record.method)
+    if not teacher:
         return None
     from elision.methods.layers.retrieval import Database
 
-    places = [folder / "database", folder.absolute().parent.parent / stage / record.run / "database"]
+    places = [folder / "database", folder.absolute().parent.parent / teacher / record.run / "database"]
     place = next((path for path in places if path.exists()), None)
     if place is None:
         raise ElisionError(
-            f"{record.method} searches the database of {stage}, which is missing; copy it to {places[0]}"
+            f"{record.method} searches the database of {teacher}, which is missing; copy it to {places[0]}"
         )
     _, metadata = read_tensors(place / "vectors.safetensors")
     database, provenance = Database.read(place, metadata.get("ids", []))
     made_by, searched = provenance.get("identity"), record.provenance.get("inputs", {}).get("database")
-    if made_by != searched or provenance.get("weights") != record.provenance.get("starts", {}).get(stage):
+    if made_by != searched or provenance.get("weights") != record.provenance.get("starts", {}).get(teacher):
         raise ElisionError(f"{place}: is not the database that {folder} was trained with; copy that one to {places[0]}")
     database.rows.fill_(-1)  # no clip that is asked about is a sample of it
     return database

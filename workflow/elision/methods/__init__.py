@@ -215,11 +215,11 @@ def check(params: "Params") -> None:
     Raises
     ------
     ElisionError
-        Names every wrong hyperparameter of every entry of ``methods:`` and ``stages:``.
+        Names every wrong hyperparameter of every entry of ``methods:`` and ``teachers:``.
     """
     problems = []
     for name, variant in params.entries.items():
-        where = f"methods.{name}" if name in params.variants else f"stages.{name}"
+        where = f"methods.{name}" if name in params.variants else f"teachers.{name}"
         try:
             cls = load(variant.method)
         except ElisionError as error:
@@ -236,24 +236,24 @@ def check(params: "Params") -> None:
                     f"{where}: {variant.method} is made for {', '.join(sorted(cls.task))}, but dataset "
                     f"{dataset!r} asks for {settings.task}"
                 )
-    problems = problems or _stages_that_see_otherwise(params)
+    problems = problems or _teachers_that_see_otherwise(params)
     if problems:
         lines = "\n".join(f"  {line}" for line in problems)
         raise ElisionError(f"params: {plural(len(problems), 'wrong setting')}:\n{lines}")
 
 
-def _stages_that_see_otherwise(params: "Params") -> list[str]:
-    """Find methods that see other modalities than the stage from whose weights they start."""
+def _teachers_that_see_otherwise(params: "Params") -> list[str]:
+    """Find methods that see other modalities than the teacher from whose weights they start."""
     problems = []
     for dataset in params.datasets:
         seen = {
             name: resolve_variant(params, variant, dataset)[0].modalities for name, variant in params.trained.items()
         }
         problems += [
-            f"methods.{name}: modalities: {', '.join(seen[name])}, but its stage sees {', '.join(seen[stage])}; set "
-            f"stages.{stage}.modalities alike"
+            f"methods.{name}: modalities: {', '.join(seen[name])}, but its teacher sees "
+            f"{', '.join(seen[teacher])}; set teachers.{teacher}.modalities alike"
             for name, variant in params.trained.items()
-            for stage in load(variant.method).needs
-            if seen[stage] != seen[name]
+            for teacher in load(variant.method).needs
+            if seen[teacher] != seen[name]
         ]
     return list(dict.fromkeys(problems))

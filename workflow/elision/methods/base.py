@@ -81,13 +81,13 @@ class Method(nn.Module):
     paper : str
         One line: authors, venue, arXiv number.
     needs : tuple of str
-        Stages: methods whose trained runs it starts from (see ``start``). Written as a literal: the workflow reads it
+        Teachers: methods whose trained runs it starts from (see ``start``). Written as a literal: the workflow reads it
         without PyTorch.
     corruption : str
         Training corruption of the method: the name of a kind of corruption, written as a literal; empty: that of
         ``train.corruption``. Its hyperparameter ``corruption`` replaces it.
     retrieves : str
-        The stage among them whose retrieval database it searches; a literal, too.
+        The teacher among them whose retrieval database it searches; a literal, too.
     reads_text : str
         ``tokens``: ids, for a text encoder that is part of the method; ``vectors``: frozen text features; ``nothing``:
         no text encoder is loaded.
@@ -193,12 +193,12 @@ class Method(nn.Module):
         """Return which of text, audio and vision each sample has as a whole, if partly [B, 3] bool."""
         return batch.rate < 1
 
-    def start(self, stages: "dict[str, Method]", database: "Database | None") -> None:
+    def start(self, teachers: "dict[str, Method]", database: "Database | None") -> None:
         """Take what the method starts from; called once after building, before training and before evaluation.
 
         Parameters
         ----------
-        stages : dict of str to Method
+        teachers : dict of str to Method
             The trained methods of ``needs``, in evaluation mode and frozen, on the device; none before an evaluation,
             where the method's own weights are loaded afterwards. What is kept of them and is no part of the method
             must not be registered as a submodule.

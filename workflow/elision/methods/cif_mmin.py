@@ -1,22 +1,22 @@
 """CIF-MMIN: MMIN with a modality-invariant feature from contrastive learning.
 
 As in IF-MMIN, a cascade of autoencoders imagines the missing modalities with an invariant vector added to the input of
-every block. Here that vector comes from encoders of its own, which the stage has trained with a contrastive loss, and
+every block. Here that vector comes from encoders of its own, which the teacher has trained with a contrastive loss, and
 what is imagined is added to what is available, and classified.
 
 Follows the official code and its configurations. What it has of its own, and the paper does not tell:
 
 - Text has convolutions in the first set of encoders and an LSTM in the second.
-- The projections between the second encoders and the contrastive loss are thrown away after the stage.
+- The projections between the second encoders and the contrastive loss are thrown away after the teacher.
 - No weight decay: the configured one never reaches the optimizer.
 - As released, it imports a module that is not there, uses nothing of it, and fails.
 
 What differs here:
 
-- The LSTM of text is pooled by its maximum, as in the stage. In the official code an argument is left out, and the
-  last hidden state is read in place of it, but not in the stage that is its target (``text_pool: last`` does the same).
+- The LSTM of text is pooled by its maximum, as in the teacher. In the official code an argument is left out, and the
+  last hidden state is read in place of it, but not in the teacher that is the target (``text_pool: last`` does so).
 - Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there; the
-  stage has a switch of its own).
+  teacher has a switch of its own).
 - The official code keeps the epoch with the best unweighted average recall on validation (MSP-IMPROV: macro F1, MOSI:
   mean absolute error); here, as for every method, ``train.selection`` chooses.
 """
@@ -63,8 +63,8 @@ class CIFMMIN(FamilyMethod):
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
         layers: tuple[int, ...] = Field((256, 128, 64), min_length=1, description="widths of an autoencoder's encoder")
         blocks: int = Field(5, ge=1, description="autoencoders of the cascade")
-        imagination_weight: float = Field(8.0, ge=0, description="of the distance from the stage's vectors")
-        invariant_weight: float = Field(100.0, ge=0, description="of the distance from the stage's invariant vectors")
+        imagination_weight: float = Field(8.0, ge=0, description="of the distance from the teacher's vectors")
+        invariant_weight: float = Field(100.0, ge=0, description="of the distance from the teacher's invariant vectors")
         text_pool: Literal["maximum", "last"] = Field(
             "maximum", description="hidden states that make the invariant vector of text; last: as in the official code"
         )
@@ -94,7 +94,7 @@ class CIFMMIN(FamilyMethod):
 
     @torch.no_grad()
     def invariant_target(self, batch: Batch) -> Tensor:
-        """Return the stage's invariant vectors of the complete input [B, 384]."""
+        """Return the teacher's invariant vectors of the complete input [B, 384]."""
         return self.teacher.contrastive(batch.clean)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:

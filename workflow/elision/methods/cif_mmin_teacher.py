@@ -1,4 +1,4 @@
-"""The stage of CIF-MMIN: two encoders per modality that learn from complete data.
+"""The teacher of CIF-MMIN: two encoders per modality that learn from complete data.
 
 The vectors of the first are classified; those of the second are projected, and a contrastive loss pulls the
 projections of an utterance's modalities together and those of different utterances apart. CIF-MMIN starts from both,
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Prediction
-from elision.methods.layers.mmin_family import ORDER, WIDTH, Encoders, FamilyMethod, StageHyperparameters
+from elision.methods.layers.mmin_family import ORDER, WIDTH, Encoders, FamilyMethod, TeacherHyperparameters
 from elision.methods.layers.utterance import Classifier, LSTMEncoder
 from elision.task import DataSpec
 
@@ -39,7 +39,7 @@ class CIFMMINTeacher(FamilyMethod):
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 3_129_092}
     compared = "equal without the temperature (1) that no optimizer trains"
 
-    class Hyperparameters(StageHyperparameters):
+    class Hyperparameters(TeacherHyperparameters):
         """Those of the released configurations for IEMOCAP and MOSI."""
 
         constant_epochs: int = Field(30, ge=1, description="passes at the full learning rate")

@@ -18,7 +18,7 @@ No code was released. What the paper leaves open is listed with the teacher, whe
 - A single score has no distribution, so L_KL is the squared distance of the scores (``score_distillation``). A dataset
   of scores with ``task: classification`` and ``cuts: [0]`` has two classes, and the divergence as printed.
 - An ablation leaves out the modules and the terms; without FRF the vectors of the modalities are joined. That is the
-  student's alone: the teacher has its own hyperparameters (``stages``), ``factorisation: false`` among them.
+  student's alone: the teacher has its own hyperparameters (``teachers``), ``factorisation: false`` among them.
 
 Student, statistics networks and discriminators have an Adam each, with the same hyperparameters, and their gradients
 are clipped apart. With ``accumulate``, gradients of all three are summed; the discriminators take their step before the
@@ -147,7 +147,7 @@ class HRLF(HRLFTeacher):
         # In a list, so that it is no part of the weights.
         self._teacher: list[HRLFTeacher] = []
 
-    def start(self, stages: dict[str, Method], database: "Database | None") -> None:
+    def start(self, teachers: dict[str, Method], database: "Database | None") -> None:
         """Take the teacher, and its weights.
 
         Raises
@@ -155,13 +155,13 @@ class HRLF(HRLFTeacher):
         ElisionError
             If its features have other widths, or its weights other shapes.
         """
-        self._teacher = list(stages.values())
+        self._teacher = list(teachers.values())
         for teacher in self._teacher:
             for field in ("width", "scales"):
                 own, its = getattr(self.hyperparameters, field), getattr(teacher.hyperparameters, field)
                 if own != its:
                     raise ElisionError(
-                        f"hrlf: {field} is {own!r}, but {its!r} in its teacher; set stages.{teacher.name} alike"
+                        f"hrlf: {field} is {own!r}, but {its!r} in its teacher; set teachers.{teacher.name} alike"
                     )
             if self.hyperparameters.start_from_teacher:
                 self._copy(teacher)
@@ -174,7 +174,7 @@ class HRLF(HRLFTeacher):
                     getattr(self, name).load_state_dict(getattr(teacher, name).state_dict())
                 except RuntimeError as error:
                     raise ElisionError(
-                        f"hrlf: {name} has another shape than in its teacher; set stages.{teacher.name} alike, or "
+                        f"hrlf: {name} has another shape than in its teacher; set teachers.{teacher.name} alike, or "
                         "start_from_teacher to false"
                     ) from error
 

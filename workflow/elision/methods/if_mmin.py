@@ -1,7 +1,7 @@
 """IF-MMIN: MMIN with a modality-invariant feature.
 
-The stage has learnt to make invariant vectors that are alike for all modalities. The cascade of autoencoders that
-imagines the missing modalities adds them to the input of every block, and a loss keeps them where the stage has them
+The teacher has learnt to make invariant vectors that are alike for all modalities. The cascade of autoencoders that
+imagines the missing modalities adds them to the input of every block, and a loss keeps them where the teacher has them
 for the complete input. There is no way back, unlike in MMIN.
 
 Follows the official code and its configuration for IEMOCAP. Where code and paper differ, it follows the code:
@@ -14,7 +14,7 @@ Follows the official code and its configuration for IEMOCAP. Where code and pape
 What differs here:
 
 - Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there; the
-  stage has a switch of its own).
+  teacher has a switch of its own).
 - The official code keeps the epoch with the best unweighted average recall on validation; here, as for every method,
   ``train.selection`` chooses.
 - Scores are ours: the squared error in place of the cross-entropy.
@@ -57,8 +57,8 @@ class IFMMIN(FamilyMethod):
         decay_epochs: int = Field(20, ge=0, description="passes at a learning rate that falls linearly")
         layers: tuple[int, ...] = Field((256, 128, 64), min_length=1, description="widths of an autoencoder's encoder")
         blocks: int = Field(5, ge=1, description="autoencoders of the cascade")
-        imagination_weight: float = Field(1.0, ge=0, description="of the distance from the stage's vectors")
-        invariant_weight: float = Field(100.0, ge=0, description="of the distance from the stage's invariant vectors")
+        imagination_weight: float = Field(1.0, ge=0, description="of the distance from the teacher's vectors")
+        invariant_weight: float = Field(100.0, ge=0, description="of the distance from the teacher's invariant vectors")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16, "learning_rate": 1e-3},
@@ -81,7 +81,7 @@ class IFMMIN(FamilyMethod):
 
     @torch.no_grad()
     def invariant_target(self, batch: Batch) -> Tensor:
-        """Return the stage's invariant vectors of the complete input [B, 384]."""
+        """Return the teacher's invariant vectors of the complete input [B, 384]."""
         return self.teacher.invariant(self.teacher.encoders(batch.clean))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:

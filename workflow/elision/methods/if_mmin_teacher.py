@@ -1,4 +1,4 @@
-"""The stage of IF-MMIN: encoders and a head of invariant features that learn from complete data.
+"""The teacher of IF-MMIN: encoders and a head of invariant features that learn from complete data.
 
 A head that the modalities share makes an invariant vector of each modality's vector; the central moment discrepancy
 pulls the invariant vectors of the modalities together, and both kinds are classified (``utt_shared`` in the official
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Prediction
-from elision.methods.layers.mmin_family import WIDTH, Encoders, FamilyMethod, InvariantHead, StageHyperparameters
+from elision.methods.layers.mmin_family import WIDTH, Encoders, FamilyMethod, InvariantHead, TeacherHyperparameters
 from elision.methods.layers.moments import central_moment_discrepancy
 from elision.methods.layers.utterance import Classifier
 from elision.task import DataSpec
@@ -36,7 +36,7 @@ class IFMMINTeacher(FamilyMethod):
     )
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 2_145_796}
 
-    class Hyperparameters(StageHyperparameters):
+    class Hyperparameters(TeacherHyperparameters):
         """Those of the released configuration for IEMOCAP."""
 
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")

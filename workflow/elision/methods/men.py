@@ -1,14 +1,14 @@
 """MEN: NMER without its autoencoder.
 
 The specific and the invariant vectors of NMER's encoders are classified as they are. Like NMER it is trained on noisy
-copies of what is absent, starts from the same first stage, and keeps the invariant vectors near those that the stage
+copies of what is absent, starts from the same teacher, and keeps the invariant vectors near those that the teacher
 has of the clean data.
 
 NMER's authors compare it with a model of this name. Their code plots its numbers but does not contain it, and we know
 of no description: this is our reading, **NMER minus the autoencoder**, and its numbers are no replication of theirs.
-The classifier has the input of the first stage (768 values) and batch normalisation and dropout of the second.
+The classifier has the input of the teacher (768 values) and batch normalisation and dropout of the second.
 
-Their MEN lies so far below MMIN that it may have had neither the first stage nor its invariant vectors: ``pretrained:
+Their MEN lies so far below MMIN that it may have had neither the teacher nor its invariant vectors: ``pretrained:
 false`` and ``invariant: false``. With ``classifier_input: specific`` beside them that is, but for batch normalisation
 and how long and how it is trained, the augmentation baseline of MMIN's code, on noise: the invariant encoders, which
 nothing would train, are left out then.
@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from elision.batch import Batch
 from elision.methods.base import Prediction
 from elision.methods.layers.utterance import Classifier
-from elision.methods.nmer_teacher import FUSED, SecondStageHyperparameters, TwoSpaces
+from elision.methods.nmer_teacher import FUSED, NoiseHyperparameters, TwoSpaces
 from elision.task import DataSpec
 
 
@@ -44,14 +44,14 @@ class MEN(TwoSpaces):
     compared = "no code was released; NMER's without the autoencoder, with a classifier of 768 values"
     small: ClassVar[dict] = {"dropout": 0.0, "text_dropout": 0.0}
 
-    class Hyperparameters(SecondStageHyperparameters):
+    class Hyperparameters(NoiseHyperparameters):
         """Those of the official code of NMER for IEMOCAP."""
 
         classifier_input: Literal["concat", "specific"] = Field(
             "concat", description="specific and invariant vectors, or the specific ones alone"
         )
-        pretrained: bool = Field(True, description="start from the encoders of the first stage")
-        invariant: bool = Field(True, description="keep the invariant vectors near the first stage's of clean data")
+        pretrained: bool = Field(True, description="start from the encoders of the teacher")
+        invariant: bool = Field(True, description="keep the invariant vectors near the teacher's of clean data")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "demo": {"constant_epochs": 6, "decay_epochs": 4, "batch_size": 16, "learning_rate": 1e-3}

@@ -1,20 +1,20 @@
 """MMIN: missing modality imagination network.
 
 Encoders read the modalities, zeros for missing ones. A cascade of residual autoencoders imagines what the encoders of
-the stage would make of the missing modalities, a second one goes back from there to what was available, and the
+the teacher would make of the missing modalities, a second one goes back from there to what was available, and the
 bottlenecks of the first are classified.
 
 Follows the official code and its configurations. Where code and paper differ, it follows the code:
 
-- The target holds the missing modalities alone: the stage reads zeros for the available ones, and its answer to zeros,
-  which is not zero, is part of the target.
+- The target holds the missing modalities alone: the teacher reads zeros for the available ones, and its answer to
+  zeros, which is not zero, is part of the target.
 - No weight decay: the configured one never reaches the optimizer.
 - On MSP-IMPROV the two autoencoders are one (``tied``).
 
 What differs here:
 
 - Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there; the
-  stage has a switch of its own).
+  teacher has a switch of its own).
 - The official code keeps the epoch with the best unweighted average recall (MSP-IMPROV: macro F1) on validation; here,
   as for every method, ``train.selection`` chooses.
 - Scores are ours: the squared error in place of the cross-entropy.
@@ -38,7 +38,7 @@ class CycleHyperparameters(FamilyHyperparameters):
     """What MMIN and its variant with a plain autoencoder have."""
 
     layers: tuple[int, ...] = Field((256, 128, 64), min_length=1, description="widths of an autoencoder's encoder")
-    imagination_weight: float = Field(4.0, ge=0, description="of the distance from the stage's vectors")
+    imagination_weight: float = Field(4.0, ge=0, description="of the distance from the teacher's vectors")
     cycle_weight: float = Field(2.0, ge=0, description="of the way back to the available vectors")
 
 

@@ -1,4 +1,4 @@
-"""The stage of MMIN: encoders and a classifier that learn from complete data (``utt_fusion`` in the official code).
+"""The teacher of MMIN: encoders and a classifier that learn from complete data (``utt_fusion`` in the official code).
 
 Follows the official code and its configurations. MMIN starts from the encoders, and imagines what they make of the
 modalities that are missing. Where this differs from the official code:
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Prediction
-from elision.methods.layers.mmin_family import WIDTH, Encoders, FamilyMethod, StageHyperparameters
+from elision.methods.layers.mmin_family import WIDTH, Encoders, FamilyMethod, TeacherHyperparameters
 from elision.methods.layers.utterance import Classifier
 from elision.task import DataSpec
 
@@ -31,7 +31,7 @@ class MMINTeacher(FamilyMethod):
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 2_063_620}
     small: ClassVar[dict] = {"dropout": 0.0, "text_dropout": 0.0}
 
-    class Hyperparameters(StageHyperparameters):
+    class Hyperparameters(TeacherHyperparameters):
         """Those of the released configuration for IEMOCAP."""
 
     corpus_defaults: ClassVar[dict[str, dict]] = {

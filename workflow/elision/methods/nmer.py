@@ -2,7 +2,7 @@
 
 What MMIN fills with zeros is a noisy copy of the modality here (``corruption: noise``). A conditional variational
 autoencoder reads what is specific to the modalities, conditioned on what is invariant between them, and generates the
-specific vectors of the clean data, from which the emotion is classified. The first stage, frozen, has seen complete
+specific vectors of the clean data, from which the emotion is classified. The teacher, frozen, has seen complete
 data and gives the targets.
 
 The released code does not run, as its decoder is missing; this has the decoder of an earlier revision, and follows the
@@ -28,7 +28,7 @@ What differs here:
 
 - A linear layer from 448 to 384 that nothing reads is left out.
 - Padding takes no part in the maxima over time, and has no noise (``mask_padding: false`` gives it the part that it has
-  there, as zeros; the stage has a switch of its own).
+  there, as zeros; the teacher has a switch of its own).
 - The noise of an epoch is drawn per utterance, and that of validation and test once; the official code draws anew
   whenever it reads a batch, one step of the scheduler for all its utterances (``corruption.noise.t_per_batch``).
 - The official loader drops the last incomplete batch, also when it tests. The official code keeps the epoch with the
@@ -46,7 +46,7 @@ from torch.nn import functional as F
 from elision.batch import Batch
 from elision.methods.base import Prediction
 from elision.methods.layers.utterance import Classifier
-from elision.methods.nmer_teacher import FUSED, SecondStageHyperparameters, TwoSpaces
+from elision.methods.nmer_teacher import FUSED, NoiseHyperparameters, TwoSpaces
 from elision.task import DataSpec
 
 _LATENT, _HIDDEN = 64, 128
@@ -107,7 +107,7 @@ class NMER(TwoSpaces):
     # With dropout on text, the running statistics of batch normalisation are not those of an evaluation.
     small: ClassVar[dict] = {"transformer_layers": 1, "transformer_dropout": 0.0, "text_dropout": 0.0}
 
-    class Hyperparameters(SecondStageHyperparameters):
+    class Hyperparameters(NoiseHyperparameters):
         """Those of the official code for IEMOCAP."""
 
         transformer_layers: int = Field(5, ge=1, description="layers of the autoencoder's transformer")

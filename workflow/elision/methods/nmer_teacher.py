@@ -1,13 +1,13 @@
-"""The first stage of NMER and MEN: a network that has seen complete data.
+"""The teacher of NMER and MEN: a network that has seen complete data.
 
 Each modality has two encoders, one for what is specific to it and one for what is invariant between modalities. A head
 that the modalities share follows the invariant ones, and the central moment discrepancy pulls its outputs together.
 
-Follows the official code. It has two scripts for this stage; these are the values of the one whose weights the second
-stage loads (``CAP_utt_shared_002``: dropout 0.2, 10 + 10 epochs, batches of 64), and not those of the one that the
-README names, whose model file is gone. What differs here:
+Follows the official code. It has two scripts for this network; these are the values of the one whose weights the
+second network loads (``CAP_utt_shared_002``: dropout 0.2, 10 + 10 epochs, batches of 64), and not those of the one
+that the README names, whose model file is gone. What differs here:
 
-- The official first stage has one more term, 100 times the squared error between the specific vectors and the output
+- The official teacher has one more term, 100 times the squared error between the specific vectors and the output
   of a diffusion network (a U-Net of 35.6 million parameters) that runs on the batch folded into an image. It needs
   batches of exactly 64, the paper does not have it, and its network is thrown away afterwards: it is left out.
 - Equal moments have a gradient of 0.
@@ -32,7 +32,7 @@ from elision.methods.layers.mmin_family import (
     FamilyHyperparameters,
     FamilyMethod,
     InvariantHead,
-    StageHyperparameters,
+    TeacherHyperparameters,
 )
 from elision.methods.layers.moments import central_moment_discrepancy
 from elision.methods.layers.utterance import Classifier
@@ -41,7 +41,7 @@ from elision.task import DataSpec
 FUSED = len(ORDER) * WIDTH
 
 
-class SecondStageHyperparameters(FamilyHyperparameters):
+class NoiseHyperparameters(FamilyHyperparameters):
     """What NMER and MEN share: those of the official code of NMER for IEMOCAP."""
 
     constant_epochs: int = Field(40, ge=1, description="passes at the full learning rate")
@@ -70,7 +70,7 @@ class TwoSpaces(FamilyMethod):
 
 
 class NMERTeacher(TwoSpaces):
-    """Fan, Zuo, Liu, Lian and Gao, MRAC at ACM MM 2024: the first stage."""
+    """Fan, Zuo, Liu, Lian and Gao, MRAC at ACM MM 2024: the teacher."""
 
     name = "nmer_teacher"
     corruption = "complete"
@@ -82,7 +82,7 @@ class NMERTeacher(TwoSpaces):
     compared = "equal without the diffusion network (35,605,700)"
     small: ClassVar[dict] = {"dropout": 0.0, "text_dropout": 0.0}
 
-    class Hyperparameters(StageHyperparameters):
+    class Hyperparameters(TeacherHyperparameters):
         """Those of the official code for IEMOCAP."""
 
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")

@@ -6,10 +6,10 @@ brought to length 1. A classifier reads the three.
 
 The released code cannot run; this is what it intends, and differs in this (see ``ramer_encoders``, too):
 
-- The encoders start from those of the first stage, and have its sizes. In the code they start from scratch, so that
+- The encoders start from those of the teacher, and have its sizes. In the code they start from scratch, so that
   queries and database first lie in different spaces, and the feed-forward layers are as wide as the hidden vectors
   (``feed_forward: 256``).
-- Queries are made by frozen encoders of the first stage, which are stored with the method. In the code the encoders
+- Queries are made by frozen encoders of the teacher, which are stored with the method. In the code the encoders
   that are trained make them (``query_encoder: trained``): those drift away from the database.
 - A sample is no neighbour of itself: its row is left out where it is found. The code drops the first of six hits
   whatever it is, in testing, too, where the sample is not in the database.
@@ -66,7 +66,7 @@ class Ramer(RamerMethod):
     small: ClassVar[dict] = {"hidden": 12, "feed_forward": 16, "dropout": 0.0}
 
     class Hyperparameters(RamerHyperparameters):
-        """Those of the official code where it tells them, with the sizes of the first stage."""
+        """Those of the official code where it tells them, with the sizes of the teacher."""
 
         top_k: int = Field(5, ge=1, description="neighbours whose vectors are summed")
         database: Literal["labelled", "unlabelled", "all"] = Field(
@@ -77,7 +77,7 @@ class Ramer(RamerMethod):
         )
         database_seed: int = Field(0, ge=0, description="key of that draw; smaller databases lie in larger ones")
         query_encoder: Literal["frozen", "trained"] = Field(
-            "frozen", description="what makes the queries: the encoders of the first stage, or those that are trained"
+            "frozen", description="what makes the queries: the encoders of the teacher, or those that are trained"
         )
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
@@ -95,24 +95,24 @@ class Ramer(RamerMethod):
         self.query_encoders.eval()
         return self
 
-    def start(self, stages: dict[str, Method], database: "Database | None") -> None:
-        """Take the encoders of the first stage, and the part of the database that is searched.
+    def start(self, teachers: dict[str, Method], database: "Database | None") -> None:
+        """Take the encoders of the teacher, and the part of the database that is searched.
 
         Raises
         ------
         ElisionError
-            If the first stage has other sizes, or the database is too small.
+            If the teacher has other sizes, or the database is too small.
         """
         h = self.hyperparameters
-        for stage in stages.values():
+        for teacher in teachers.values():
             try:
-                self.encoders.load_state_dict(stage.encoders.state_dict())
+                self.encoders.load_state_dict(teacher.encoders.state_dict())
                 if self.query_encoders:
-                    self.query_encoders.load_state_dict(stage.encoders.state_dict())
+                    self.query_encoders.load_state_dict(teacher.encoders.state_dict())
             except RuntimeError as error:
                 raise ElisionError(
-                    f"{self.name}: cannot start from {stage.name}, whose encoders have other sizes; give both the same "
-                    "hidden, layers, feed_forward and modalities"
+                    f"{self.name}: cannot start from {teacher.name}, whose encoders have other sizes; give both the "
+                    "same hidden, layers, feed_forward and modalities"
                 ) from error
         if database is not None:
             self._database = database.subset(h.database, h.database_size, h.database_seed)

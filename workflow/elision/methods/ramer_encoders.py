@@ -1,4 +1,4 @@
-"""First stage of RAMER: an emotion encoder of each modality, trained on complete data.
+"""Teacher of RAMER: an emotion encoder of each modality, trained on complete data.
 
 Two tokens, a learned summary and the feature vector of the utterance, pass a transformer; the summary, projected, is
 the hidden vector of the modality, from which a classifier of its own predicts. Modalities do not interact. The hidden
@@ -8,7 +8,7 @@ The released code cannot run; this is what it intends, and differs in this:
 
 - The summary token and the positions are registered and trained. In the code they are moved to the device as they are
   made, so that no optimizer holds them (``train_cls_tokens: false``).
-- One transformer layer instead of two: the second stage, which starts from these weights, has one, as has the paper.
+- One transformer layer instead of two: the method itself, which starts from these weights, has one, as has the paper.
 - All three classifiers read a hidden vector. One of the code is made for three of them, side by side, and no class.
 - Learning rate, batch and number of epochs are not published: they are those of MMIN.
 - The feature of a sequence is the mean of its observed frames; the paper has one vector per utterance and modality. A
@@ -36,7 +36,7 @@ _CLASSIFIER = (256, 128)
 
 
 class RamerHyperparameters(TrainingHyperparameters):
-    """What both stages have."""
+    """What the encoders and RAMER have."""
 
     epochs: int = Field(40, ge=0, description="all passes; not published, those of MMIN's descendants")
     constant_epochs: int = Field(20, ge=0, description="passes before the learning rate falls linearly")
@@ -44,9 +44,9 @@ class RamerHyperparameters(TrainingHyperparameters):
     learning_rate: float = Field(2e-4, gt=0, description="of Adam, before it falls")
     beta1: float = Field(0.5, ge=0, lt=1, description="of Adam, whose second beta is 0.999")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient of each sub-network")
-    hidden: int = Field(256, ge=1, description="width of the hidden vectors; the same in both stages")
-    layers: int = Field(1, ge=1, description="of each transformer; the same in both stages")
-    feed_forward: int = Field(2048, ge=1, description="inner width of each transformer; the same in both stages")
+    hidden: int = Field(256, ge=1, description="width of the hidden vectors; the same in ramer")
+    layers: int = Field(1, ge=1, description="of each transformer; the same in ramer")
+    feed_forward: int = Field(2048, ge=1, description="inner width of each transformer; the same in ramer")
     dropout: float = Field(0.1, ge=0, lt=1, description="in the transformers")
     classifier_dropout: float = Field(0.5, ge=0, lt=1, description="in the classifiers")
     train_cls_tokens: bool = Field(
@@ -96,7 +96,7 @@ def feature_encoders(hyperparameters: RamerHyperparameters, spec: DataSpec) -> n
 
 
 class RamerMethod(Method):
-    """What both stages share: the encoders of the modalities, and how they are trained."""
+    """What the encoders and RAMER share: the encoders of the modalities, and how they are trained."""
 
     reads_text = "vectors"
     corpus_defaults: ClassVar[dict[str, dict]] = {
@@ -140,7 +140,7 @@ class RamerMethod(Method):
 
 
 class RamerEncoders(RamerMethod):
-    """Fan, Yuan, Zuo, Liu and Gao 2024, the first stage."""
+    """Fan, Yuan, Zuo, Liu and Gao 2024, the teacher."""
 
     name = "ramer_encoders"
     corruption = "complete"

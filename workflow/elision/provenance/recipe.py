@@ -354,17 +354,17 @@ class Recipes:
         return sorted({module for kind in kinds for module in modules_of(kind)})
 
     def starts(self, dataset: str, method: str, run: str) -> dict[str, dict]:
-        """Stages that a run starts from, and the database that it searches."""
+        """Teachers that a run starts from, and the database that it searches."""
         name = self.params.trained[method].method
-        inputs = {stage: self.train(dataset, stage, run) for stage in needs(name)}
-        if stage := retrieves(name):
-            inputs["database"] = self.index(dataset, stage, run)
+        inputs = {teacher: self.train(dataset, teacher, run) for teacher in needs(name)}
+        if teacher := retrieves(name):
+            inputs["database"] = self.index(dataset, teacher, run)
         return inputs
 
     @_once
-    def index(self, dataset: str, stage: str, run: str) -> dict:
-        """Retrieval database of a stage."""
-        return self._recipe("index", {}, self._code("training.index"), stage=self.train(dataset, stage, run))
+    def index(self, dataset: str, teacher: str, run: str) -> dict:
+        """Retrieval database of a teacher."""
+        return self._recipe("index", {}, self._code("training.index"), teacher=self.train(dataset, teacher, run))
 
     @_once
     def evaluate(self, dataset: str, method: str, run: str) -> dict:

@@ -49,16 +49,16 @@ def _told(results: Results, dataset: str, methods: Sequence[str]) -> str:
     """Write the headings of rows that are marked for something else than how checkpoints were chosen."""
     from elision.evaluation.aggregate import FLOOR
     from elision.report.marks import headings, of_methods
-    from elision.settings.params import stage_names
+    from elision.settings.params import teacher_names
 
-    shown = of_methods(dataset, [*methods, FLOOR, *stage_names()], results.marks, on_test=False)
+    shown = of_methods(dataset, [*methods, FLOOR, *teacher_names()], results.marks, on_test=False)
     return "".join(f" ({text})" for text, _ in headings(shown))
 
 
 def training(results: Results, methods: Sequence[str]) -> "pd.DataFrame":
     """Average the loss and the metric that selects, on the validation split, over the runs that reached each epoch.
 
-    Stages that methods start from are there, too.
+    Teachers that methods start from are there, too.
 
     Returns
     -------
@@ -72,12 +72,12 @@ def training(results: Results, methods: Sequence[str]) -> "pd.DataFrame":
     from elision.evaluation.aggregate import FLOOR
     from elision.evaluation.metrics import family as family_of
     from elision.evaluation.metrics import metric as metric_of
-    from elision.settings.params import stage_names
+    from elision.settings.params import teacher_names
 
     families = dict(zip(results.metrics["dataset"], results.metrics["family"], strict=True))
     parts = []
     for (dataset, method, run), history in results.histories.items():
-        if dataset not in families or method not in {*methods, FLOOR, *stage_names()}:
+        if dataset not in families or method not in {*methods, FLOOR, *teacher_names()}:
             continue
         metric = family_of(families[dataset]).selection[0]
         told = _told(results, dataset, methods)

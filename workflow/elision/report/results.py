@@ -38,7 +38,7 @@ class Results:
     intervals, comparisons : pd.DataFrame
         Of ``evaluation.significance``.
     records : dict
-        ``run.json`` by (dataset, method, run); stages that methods start from are there too.
+        ``run.json`` by (dataset, method, run); teachers that methods start from are there too.
     histories : dict
         ``history.csv`` by the same keys.
     representations : dict

@@ -432,8 +432,8 @@ class Params(Section):
         [1111, 1112, 1113], min_length=1, max_length=MOST_ENTRIES, description="one run per seed"
     )
     features: Features = Features()
-    stages: dict[str, dict[str, Any]] = Field(
-        {}, description="hyperparameters of the stages that methods start from: {mmin_teacher: {epochs: 5}}"
+    teachers: dict[str, dict[str, Any]] = Field(
+        {}, description="hyperparameters of the teachers that methods start from: {mmin_teacher: {epochs: 5}}"
     )
     corruption: Corruption = Corruption()
     train: Train = Train()
@@ -452,17 +452,17 @@ class Params(Section):
         if methods != "all":
             return methods
         tasks = {settings.task for settings in info.data.get("datasets", {}).values()}
-        return [name for name in method_names() if name not in stage_names() and tasks.issubset(made_for(name))]
+        return [name for name in method_names() if name not in teacher_names() and tasks.issubset(made_for(name))]
 
-    @field_validator("stages")
+    @field_validator("teachers")
     @classmethod
-    def _know_stages(cls, stages: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        for name, settings in stages.items():
-            _known(name, stage_names(), "stage")
+    def _know_teachers(cls, teachers: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, settings in teachers.items():
+            _known(name, teacher_names(), "teacher")
             if "method" in settings:
-                raise ValueError(f"{name}.method: a stage is always the method of its name; leave it out")
+                raise ValueError(f"{name}.method: a teacher is always the method of its name; leave it out")
             _in_range(name, settings)
-        return stages
+        return teachers
 
     @field_validator("datasets", mode="before")
     @classmethod
@@ -483,19 +483,26 @@ class Params(Section):
             raise ValueError("\n".join(problems))
         return read
 
+    @model_validator(mode="before")
+    @classmethod
+    def _know_old_names(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "stages" in content:
+            raise ValueError("stages: is now called teachers; write teachers:")
+        return content
+
     @model_validator(mode="after")
     def _check_names(self) -> "Params":
         _file_names("datasets", self.datasets)
         for name, variant in self.variants.items():
-            if variant.method != name and name in method_names() and name in stage_names():
+            if variant.method != name and name in method_names() and name in teacher_names():
                 raise ValueError(
-                    f"methods.{name}: {name} is the name of a stage, which is always the method {name}, but this row "
+                    f"methods.{name}: {name} is the name of a teacher, which is always the method {name}, but this row "
                     f"is the method {variant.method}; give the row another name"
                 )
-            if name in self.stages:
+            if name in self.teachers:
                 raise ValueError(
-                    f"stages.{name}: methods lists {name}, too, and both are one trained run; set its hyperparameters "
-                    f"under methods: {{{name}: {{...}}}}"
+                    f"teachers.{name}: methods lists {name}, too, and both are one trained run; set the "
+                    f"hyperparameters under methods: {{{name}: {{...}}}}"
                 )
         _file_names("methods", self.entries)
         return self
@@ -555,12 +562,12 @@ class Params(Section):
 
     @cached_property
     def trained(self) -> dict[str, Variant]:
-        """All that is trained, by name: the variants, and the stages that they start from."""
+        """All that is trained, by name: the variants, and the teachers that they start from."""
         found, waiting = dict(self.variants), [variant.method for variant in self.methods]
         while waiting:
-            for stage in needs(waiting.pop()):
-                found.setdefault(stage, self.stage(stage))
-                waiting.append(stage)
+            for teacher in needs(waiting.pop()):
+                found.setdefault(teacher, self.teacher(teacher))
+                waiting.append(teacher)
         return found
 
     @cached_property
@@ -570,12 +577,12 @@ class Params(Section):
 
     @property
     def entries(self) -> dict[str, Variant]:
-        """All that ``methods:`` and ``stages:`` list, and the stages that methods start from, by name."""
-        return {name: self.stage(name) for name in self.stages} | self.trained
+        """All that ``methods:`` and ``teachers:`` list, and the teachers that methods start from, by name."""
+        return {name: self.teacher(name) for name in self.teachers} | self.trained
 
-    def stage(self, name: str) -> Variant:
-        """Return a stage with what ``stages`` sets."""
-        return Variant.model_validate({name: self.stages.get(name, {})})
+    def teacher(self, name: str) -> Variant:
+        """Return a teacher with what ``teachers`` sets."""
+        return Variant.model_validate({name: self.teachers.get(name, {})})
 
     def runs(self, dataset: str) -> list[str]:
         """Return the names of the runs of every method on a dataset: ``seed-S``, or ``seed-S.fold-F``."""
@@ -656,20 +663,21 @@ def made_for(method: str) -> tuple[TaskKind, ...]:
 
 
 def needs(method: str) -> tuple[str, ...]:
-    """Return the stages that a method starts from."""
-    stages = _literal(method, "needs", tuple, '("mmin_teacher",)') or ()
-    for stage in stages:
-        if stage not in method_names():
-            raise ElisionError(f"methods/{method}.py: needs: unknown {stage!r}; {suggestion(stage, method_names())}")
-    return stages
+    """Return the teachers that a method starts from."""
+    teachers = _literal(method, "needs", tuple, '("mmin_teacher",)') or ()
+    for teacher in teachers:
+        if teacher not in method_names():
+            told = suggestion(teacher, method_names())
+            raise ElisionError(f"methods/{method}.py: needs: unknown {teacher!r}; {told}")
+    return teachers
 
 
 def retrieves(method: str) -> str:
-    """Return the stage whose retrieval database a method searches, or an empty string."""
-    stage = _literal(method, "retrieves", str, '"ramer_encoders"') or ""
-    if stage and stage not in needs(method):
-        raise ElisionError(f"methods/{method}.py: retrieves: {stage!r} is not among needs; add it there")
-    return stage
+    """Return the teacher whose retrieval database a method searches, or an empty string."""
+    teacher = _literal(method, "retrieves", str, '"ramer_encoders"') or ""
+    if teacher and teacher not in needs(method):
+        raise ElisionError(f"methods/{method}.py: retrieves: {teacher!r} is not among needs; add it there")
+    return teacher
 
 
 def unreadable_methods() -> dict[str, str]:
@@ -689,10 +697,10 @@ def trained_on(params: Params, dataset: str, variant: Variant) -> str:
     return str(own or params.train_for(dataset).corruption)
 
 
-def stage_names() -> list[str]:
+def teacher_names() -> list[str]:
     """Return the methods that others start from; a file that cannot be read has none."""
     readable = [method for method in method_names() if method not in unreadable_methods()]
-    return sorted({stage for method in readable for stage in needs(method)})
+    return sorted({teacher for method in readable for teacher in needs(method)})
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""The index step: the retrieval database of a stage, from the data that a run may learn from."""
+"""The index step: the retrieval database of a teacher, from the data that a run may learn from."""
 
 from pathlib import Path
 

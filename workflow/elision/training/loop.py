@@ -101,7 +101,7 @@ def train(
         encoder = encoder_of(store)
         store = run.seen(store)
         model = run.build(run.sizes(store))
-        model.start(starts.stages(run, store) if starts else {}, starts.database if starts else None)
+        model.start(starts.teachers(run, store) if starts else {}, starts.database if starts else None)
         loop = _Loop(
             run,
             model,
@@ -131,19 +131,19 @@ class Starts:
     Attributes
     ----------
     weights : dict of str to Path
-        ``model.safetensors`` of the run of each stage.
+        ``model.safetensors`` of the run of each teacher.
     database : Database or None
     records : mapping of str to dict
-        ``run.json`` of the run of each stage.
+        ``run.json`` of the run of each teacher.
     """
 
     weights: dict[str, Path]
     database: "Database | None" = None
     records: Mapping[str, dict] = field(default_factory=dict)
 
-    def stages(self, run: Run, store: Store) -> dict[str, Method]:
-        """Build the stages of a run with their trained weights, frozen; ``store`` with text vectors, if read."""
-        return {name: run.stage(name).trained(store, path) for name, path in self.weights.items()}
+    def teachers(self, run: Run, store: Store) -> dict[str, Method]:
+        """Build the teachers of a run with their trained weights, frozen; ``store`` with text vectors, if read."""
+        return {name: run.teacher(name).trained(store, path) for name, path in self.weights.items()}
 
 
 def _check(run: Run, store: Store) -> None:
@@ -182,7 +182,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _is_finished(folder: Path, provenance: dict) -> bool:
-    """Tell whether a run was finished with the same settings, code, data and stages, and its weights are whole."""
+    """Tell whether a run was finished with the same settings, code, data and teachers, and its weights are whole."""
     if not all((folder / name).exists() for name in ("model.safetensors", "history.csv", "run.json")):
         return False
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))

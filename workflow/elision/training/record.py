@@ -59,7 +59,7 @@ class Record(BaseModel):
     versions : dict of str to str
         Of the libraries that change numbers; two of one library, where the training was interrupted by an upgrade.
     provenance : dict
-        The recipe. ``starts`` has the digests of the weights of the stages that the run started from.
+        The recipe. ``starts`` has the digests of the weights of the teachers that the run started from.
     """
 
     dataset: str

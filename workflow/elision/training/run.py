@@ -91,7 +91,7 @@ class Run(Assembled):
     params : Params
     dataset : str
     name : str
-        Of a variant or of a stage.
+        Of a variant or of a teacher.
     run : str
         ``seed-S`` or ``seed-S.fold-F``.
 
@@ -131,8 +131,8 @@ class Run(Assembled):
             validation_rate=self.settings.validation_rate if self.name in self.params.variants else None,
         )
 
-    def stage(self, name: str) -> "Run":
-        """Return the run of a stage that this run starts from."""
+    def teacher(self, name: str) -> "Run":
+        """Return the run of a teacher that this run starts from."""
         return Run(self.params, self.dataset, name, self.run)
 
     def seen(self, store: Store) -> Store:

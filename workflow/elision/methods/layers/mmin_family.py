@@ -54,8 +54,8 @@ class FamilyHyperparameters(AdamHyperparameters):
     )
 
 
-class StageHyperparameters(FamilyHyperparameters):
-    """What the stages are trained with, on complete data; the values are those of MMIN's."""
+class TeacherHyperparameters(FamilyHyperparameters):
+    """What the teachers are trained with, on complete data; the values are those of MMIN's."""
 
     constant_epochs: int = Field(10, ge=1, description="passes at the full learning rate")
     decay_epochs: int = Field(10, ge=0, description="passes at a learning rate that falls linearly")
@@ -125,7 +125,7 @@ class FamilyMethod(Method):
     Attributes
     ----------
     inherits : tuple of str
-        Modules that start from the weights of the stage's module of the same name, where the method has a stage.
+        Modules that start from the weights of the teacher's module of the same name, where the method has a teacher.
     """
 
     reads_text = "vectors"
@@ -150,16 +150,16 @@ class FamilyMethod(Method):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def start(self, stages: dict[str, Method], database: "Database | None") -> None:
-        """Take the weights of the stage, and keep it as the teacher."""
-        for stage in stages.values():
-            self._teacher = [stage]
+    def start(self, teachers: dict[str, Method], database: "Database | None") -> None:
+        """Take the weights of the teacher, and keep the teacher for the loss."""
+        for teacher in teachers.values():
+            self._teacher = [teacher]
             for name in self.inherits:
-                getattr(self, name).load_state_dict(getattr(stage, name).state_dict())
+                getattr(self, name).load_state_dict(getattr(teacher, name).state_dict())
 
     @property
     def teacher(self) -> Method:
-        """The stage, frozen and in evaluation mode."""
+        """The teacher, frozen and in evaluation mode."""
         return self._teacher[0]
 
     def _apply(self, fn, recurse: bool = True) -> "FamilyMethod":  # noqa: ANN001

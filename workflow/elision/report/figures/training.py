@@ -25,7 +25,7 @@ class Training(Figure):
         """Draw two panels.
 
         Losses of methods have scales of their own, so the mean of each is drawn between 0, its lowest, and 1, its
-        highest. A marker is an epoch whose weights some run kept. Stages that methods start from follow the methods;
+        highest. A marker is an epoch whose weights some run kept. Teachers that methods start from follow the methods;
         what is not optimised has no loss, and is a line across.
         """
         from elision.evaluation.aggregate import FLOOR, VALID

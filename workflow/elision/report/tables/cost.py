@@ -23,7 +23,7 @@ _COSTS = {
 
 
 class Cost(Table):
-    """One row per method, and per stage that methods start from: what the training of a run cost."""
+    """One row per method, and per teacher that methods start from: what the training of a run cost."""
 
     name = "cost"
     caption = "What training costs"
@@ -45,9 +45,9 @@ class Cost(Table):
         import pandas as pd
 
         from elision.evaluation.aggregate import FLOOR, VALID
-        from elision.settings.params import stage_names
+        from elision.settings.params import teacher_names
 
-        order = [*(method for method in methods if method != FLOOR), *stage_names(), FLOOR]
+        order = [*(method for method in methods if method != FLOOR), *teacher_names(), FLOOR]
         rows = [
             {
                 "dataset": dataset,
@@ -94,6 +94,6 @@ class Cost(Table):
             over if frame["runs"].max() > 1 else "One run, so no standard deviation.",
             f"Devices: {'; '.join(sorted(set(frame['devices'])))}.",
             "Seconds are wall-clock time of training with validation, and memory is that of the process, or of the GPU "
-            "where one was used: they differ from run to run, and between machines. A stage is trained once for all "
+            "where one was used: they differ from run to run, and between machines. A teacher is trained once for all "
             "methods that start from it.",
         ]
