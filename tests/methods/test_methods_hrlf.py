@@ -234,7 +234,7 @@ def test_training_is_that_of_the_paper_for_each_corpus():
             assert (h.epochs, h.batch_size, h.learning_rate, h.heads) == expected
             assert (h.width, h.kernel, h.layers, h.weight_decay, h.gradient_clip) == (40, 3, 4, 0, 1)
             assert name == "hrlf_teacher" or h.adversarial_weight == 1
-            assert h.corruption == ("mixed" if name == "hrlf" else "complete")
+            assert h.corruption == ("combined" if name == "hrlf" else "complete")
     assert {type(optimizer) for optimizer in make("hrlf").optimizers()} == {torch.optim.Adam}
 
 

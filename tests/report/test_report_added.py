@@ -65,6 +65,7 @@ def test_both_are_written_and_shown(added, metrics, methods):
     assert "random missing, mean over 1 rate" in text and "mean over the 6 sets of absent modalities" in text
 
 
+@pytest.mark.workflow
 def test_the_workflow_makes_both(added):
     folder, run = added
     (folder / "params.yaml").write_text(
