@@ -15,7 +15,7 @@ from elision.methods.layers.mmin_family import (
     Encoders,
     FamilyHyperparameters,
     InvariantHead,
-    StageHyperparameters,
+    TeacherHyperparameters,
     masked,
 )
 from elision.methods.layers.moments import central_moment_discrepancy
@@ -206,7 +206,7 @@ def test_epochs_are_the_sum_of_the_phases_unless_they_are_given():
     assert FamilyHyperparameters().epochs == 60
     assert FamilyHyperparameters(constant_epochs=20, decay_epochs=80).epochs == 100
     assert FamilyHyperparameters(epochs=7).epochs == 7
-    assert StageHyperparameters().epochs == 20
+    assert TeacherHyperparameters().epochs == 20
 
 
 def test_the_learning_rate_falls_linearly_after_the_constant_phase():
