@@ -24,7 +24,7 @@ def project(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     for name in ("workflow/elision", "tests/methods"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "tests/conftest.py"):
+    for name in ("pyproject.toml", "tests/conftest.py", "tests/tiny_bert.py"):
         shutil.copy(REPOSITORY / name, folder / name)
     (folder / "workflow" / "elision" / "methods" / "mine.py").write_text(FILE, encoding="utf-8")
     return folder
