@@ -21,6 +21,7 @@ import yaml
 from pydantic import BaseModel
 
 from elision import cli
+from elision.cli import steps
 from elision.features.media import probe
 from elision.provenance.layout import Layout
 from elision.provenance.recipe import Recipes
@@ -36,10 +37,11 @@ AGAIN = """
 import os, sys, traceback
 from pathlib import Path
 from elision import cli
+from elision.cli import steps
 for place in sys.argv[1:]:
     os.chdir(place)
     try:
-        cli.prepare("mine", params=Path(place).parent / "params.yaml")
+        steps.prepare("mine", params=Path(place).parent / "params.yaml")
     except Exception:
         traceback.print_exc()
 """
@@ -117,7 +119,7 @@ def whole(tmp_path_factory) -> Callable[[str], Example]:
         made, state = example_of(name, tmp_path_factory.mktemp(name)), global_state()
         before = files(made.data)
         with inside(made.place("first")):
-            cli.prepare("mine", params=made.params)
+            steps.prepare("mine", params=made.params)
         made.touched = files(made.data) != before
         made.drew = global_state() != state
         return made
@@ -235,7 +237,8 @@ def test_no_global_random_numbers_are_drawn(name, prepared):
 @pytest.fixture(scope="module")
 def again(whole, request) -> None:
     """Prepare all examples of the tests that are to run once more: in one process, because its start takes seconds."""
-    tests = [item for item in request.session.items if "again" in getattr(item, "fixturenames", ())]
+    here = (item for item in request.session.items if item.path == request.path)
+    tests = [item for item in here if "again" in getattr(item, "fixturenames", ())]
     names = {item.callspec.params["name"] for item in tests}
     places = []
     for name in sorted(names):
@@ -296,7 +299,7 @@ def test_a_file_that_is_gone_or_empty_is_named(name, left, example, prepared, el
 def test_folds_of_the_settings_replace_the_splits_of_the_source(name, example):
     example.write(folds={"by": "id", "count": 2})
     with inside(example.place("first")):
-        cli.prepare("mine", params=example.params)
+        steps.prepare("mine", params=example.params)
     assert example.load().datasets["mine"].fold_count() == 2
     if dataset_source(name).MAKES == "sequences":
         samples = Store.open(results(example).store("mine")).samples

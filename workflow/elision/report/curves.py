@@ -38,9 +38,13 @@ def missing_rate(results: Results, methods: Sequence[str]) -> "pd.DataFrame":
     headline = {name: (family_of(name).f1, family_of(name).second) for name in values["family"].unique()}
     pairs = pd.MultiIndex.from_frame(values[["family", "metric"]])
     values = values[pairs.isin([(name, key) for name, keys in headline.items() for key in keys])].copy()
-    values["panel"] = values["dataset"] + ": " + values["metric"].map(heading) + values["corruption"].map(told)
+    keys = zip(values["dataset"], values["metric"], values["corruption"], strict=True)
+    values["panel"] = pd.Series(
+        [f"{dataset}: {heading(name)}{told[of]}" for dataset, name, of in keys], values.index, dtype=str
+    )
     values.loc[values.groupby("panel")["on_test"].transform("any"), "panel"] += f" ({ON_TEST})"
-    values["panel"] += values["dataset"].map({name: _told(results, name, methods) for name in set(values["dataset"])})
+    marks = {name: _told(results, name, methods) for name in set(values["dataset"])}
+    values["panel"] += pd.Series([marks[name] for name in values["dataset"]], values.index, dtype=str)
     columns = ["panel", "dataset", "metric", "method", "rate"]
     return values.sort_values(columns, ignore_index=True)[[*columns, "mean", "std", "on_test"]]
 
