@@ -150,7 +150,7 @@ def test_an_unknown_run_is_answered_with_the_known_ones(refused, verb, run):
         ("extract text --dataset mine --shard 4", "no shard 4; features.shards is 4"),
         ("extract text --dataset mine --shard 1000000000", "no shard 1000000000; features.shards is 4"),
         ("extract text --dataset mine --shard x", "'--shard'"),
-        ("collect model", "unknown teacher 'model'; did you mean models?"),
+        ("collect model", "unknown stage 'model'; did you mean models?"),
         ("params show lnl --dataset mine", "no method 'lnl'; did you mean lnln?"),
         ("adopt --accept-code trian", "unknown step 'trian'; did you mean train?"),
         ("methods lnl", "unknown method 'lnl'; did you mean lnln?"),

@@ -265,6 +265,7 @@ def test_names_of_earlier_versions_are_answered_with_those_of_today():
         ({"train": {"corruption": "mixed"}}, "mixed is now called combined; write combined"),
         ({"corruption": {"masks": "lnln"}}, "lnln is now called shared; write shared"),
         ({"corruption": {"masks": "keyed"}}, "keyed is now called per_sample; write per_sample"),
+        ({"stages": {"mmin_teacher": {"epochs": 5}}}, "stages: is now called teachers; write teachers:"),
     ):
         with pytest.raises(ValueError, match=message):
             params("elision", **values)
