@@ -82,5 +82,7 @@ def database(wildcards):
     """Return the files of the database that a method searches."""
     teacher = parameters.retrieves(PARAMS.trained[wildcards.method].method)
     return (
-        RESULTS.database_files(wildcards.dataset, teacher, wildcards.run) if teacher else []
+        RESULTS.database_files(wildcards.dataset, teacher, wildcards.run)
+        if teacher
+        else []
     )
