@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from elision.corruption import kinds as folder
-from elision.corruption.missing import legacy_uniforms, uniforms
+from elision.corruption.missing import legacy_uniforms, subsets, uniforms
 from elision.task import MODALITIES
 
 
@@ -77,6 +77,13 @@ class Samples:
     def keeps_ends(self, modality: str) -> bool:
         """Return whether the first and the last position of a modality are never missing at a rate below 1."""
         return modality == "text" and self.ends
+
+    def with_ends(self, numbers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Give the first and last position of the samples of some modalities 1 in place: below 1 they are kept."""
+        for name in filter(self.keeps_ends, numbers):
+            bounds, some = self.bounds(name), self.lengths[name] > 0
+            numbers[name][bounds[:-1][some]] = numbers[name][bounds[1:][some] - 1] = 1.0
+        return numbers
 
     def bounds(self, modality: str) -> np.ndarray:
         """Return where each sample begins and the last one ends, of samples end to end [shape=(N + 1,)]."""
@@ -162,11 +169,13 @@ class Drawn:
 def whole(samples: Samples, rates: np.ndarray) -> Drawn:
     """Take modalities away as a whole: where a rate is 0 or 1, no position needs a number of its own."""
     numbers = {name: np.zeros(lengths.sum(), np.float32) for name, lengths in samples.lengths.items()}
-    for name in samples.lengths:
-        if samples.keeps_ends(name):
-            bounds, some = samples.bounds(name), samples.lengths[name] > 0
-            numbers[name][bounds[:-1][some]] = numbers[name][bounds[1:][some] - 1] = 1.0
-    return Drawn(rates, numbers)
+    return Drawn(rates, samples.with_ends(numbers))
+
+
+def each_absence(samples: Samples) -> list[Drawn]:
+    """Take every set of modalities away that can be absent, but the empty one; nothing, if none can."""
+    absences = (subset for subset in subsets(samples.present) if subset)
+    return [whole(samples, of_modalities(absent, 1.0).astype(np.float32)) for absent in absences]
 
 
 def of_modalities(named: Sequence[str], rate: float, others: float = 0.0) -> np.ndarray:
@@ -283,7 +292,7 @@ class Kind:
         """
         raise NotImplementedError(f"{self.name} has no training corruption")
 
-    def validate(self, samples: Samples, draw: Draw, setting: Any, options: Any) -> list[Drawn | None]:
+    def validate(self, samples: Samples, draw: Draw, setting: Any, options: Any) -> Sequence[Drawn | None]:
         """Draw what the validation split is seen under: by default one draw of the training corruption."""
         return [self.train(samples, draw, setting, options)]
 

@@ -143,8 +143,9 @@ def absent_rates(*, seed: int, stream: str, ids: Sequence[str] | np.ndarray, pre
 
 
 def level_rates(*, seed: int, stream: str, ids: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Draw a missing rate per sample, one of 0, 0.1, ..., 0.9 [shape=(N,), dtype=float32]."""
-    return np.array([generator(seed, stream, "level", name).integers(10) / 10 for name in ids], np.float32)
+    """Draw a missing rate per sample, one of 0, 0.1, ..., 0.9, for all modalities [shape=(N, 3), dtype=float32]."""
+    levels = [generator(seed, stream, "level", name).integers(10) / 10 for name in ids]
+    return np.repeat(np.array(levels, np.float32)[:, None], len(MODALITIES), 1)
 
 
 def mixed_rates(*, seed: int, stream: str, ids: Sequence[str] | np.ndarray, present: Sequence[str]) -> np.ndarray:

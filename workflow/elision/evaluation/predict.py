@@ -95,6 +95,7 @@ class Evaluation:
     ) -> None:
         self.run, self.plan, self.weights, self.checkpoints = run, plan, weights, record["checkpoints"]
         self.classes, self._store = store.classes, store
+        self._settings = run.params.corruption_for(run.dataset)
         store = run.seen(store)
         self.model = run.build(run.sizes(store))
         self.model.start({}, database)
@@ -103,7 +104,7 @@ class Evaluation:
     def _corrupted(self, condition: Condition) -> Corrupted | None:
         """Do to the test split what a condition does."""
         kind, run = condition.kind, self.run
-        setting = getattr(run.params.corruption_for(run.dataset), kind.name)
+        setting = getattr(self._settings, kind.name)
         numbers = self.plan.numbers(kind, self._store, run.fold)
         drawn = kind.test(condition, self.data.samples, Draw(self.plan.seed, "test"), numbers, setting)
         return self.data.corrupted(drawn)

@@ -298,6 +298,7 @@ class Recipes:
         code_of = self._code("corruption.plan", *self._kinds(dataset))
         return self._recipe("corrupt", settings, code_of, store=self.store(dataset))
 
+    @_once
     def _tested(self, dataset: str) -> list[str]:
         """Name the kinds of corruption that a dataset is tested under."""
         return [kind.name for kind in tested(self.params.corruption_for(dataset))]

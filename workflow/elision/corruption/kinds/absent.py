@@ -1,8 +1,8 @@
 """Whole modalities absent (LNLN appendix A.8; MMIN): every proper subset of them, and none."""
 
-import numpy as np
+from collections.abc import Sequence
 
-from elision.corruption.kind import Condition, Draw, Drawn, Kind, Samples, of_modalities, whole
+from elision.corruption.kind import Condition, Draw, Drawn, Kind, Samples, each_absence, whole
 from elision.corruption.missing import absent_rates, subsets
 from elision.settings.fields import AS_PROTOCOL
 
@@ -39,9 +39,6 @@ class Absent(Kind):
         rates = absent_rates(seed=draw.seed, stream=draw.stream, ids=samples.ids, present=samples.present)
         return whole(samples, rates)
 
-    def validate(self, samples: Samples, draw: Draw, setting: object, options: object) -> list[Drawn | None]:
+    def validate(self, samples: Samples, draw: Draw, setting: object, options: object) -> Sequence[Drawn | None]:
         """Every sample under every set of absent modalities, as in MMIN's loader."""
-        absences = [subset for subset in subsets(samples.present) if subset]
-        if not absences:
-            return [self.train(samples, draw, setting, options)]
-        return [whole(samples, of_modalities(absent, 1.0).astype(np.float32)) for absent in absences]
+        return each_absence(samples) or [self.train(samples, draw, setting, options)]

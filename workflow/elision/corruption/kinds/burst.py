@@ -43,18 +43,15 @@ class Burst(Kind):
                 _spans(generator(draw.seed, draw.stream, "burst", name, sample), int(length), setting.length)
                 for sample, length in zip(samples.ids, lengths, strict=True)
             ]
-            if samples.keeps_ends(name):
-                for part in parts:
-                    part[[0, -1] if len(part) else []] = 1.0
             drawn[name] = np.concatenate(parts) if parts else np.zeros(0, np.float32)
-        return drawn
+        return samples.with_ends(drawn)
 
     def trained_with(self, setting: Setting) -> int:
         return setting.length
 
     def train(self, samples: Samples, draw: Draw, setting: Setting, options: object) -> Drawn:
         rates = level_rates(seed=draw.seed, stream=draw.stream, ids=samples.ids)
-        return Drawn(np.repeat(rates[:, None], 3, 1), self.numbers(samples, draw, setting))
+        return Drawn(rates, self.numbers(samples, draw, setting))
 
 
 def _spans(random: np.random.Generator, length: int, mean: int) -> np.ndarray:

@@ -5,6 +5,7 @@ Here step and noise belong to a sample, as masks do (``t_per_batch``: the first 
 Neither depends on the intensity, so that the noise of one intensity is comparable with that of another.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, get_args
 
@@ -12,7 +13,7 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from elision.corruption import noise
-from elision.corruption.kind import Condition, Draw, Drawn, Kind, Noise, Samples, of_modalities, whole
+from elision.corruption.kind import Condition, Draw, Drawn, Kind, Noise, Samples, each_absence, of_modalities, whole
 from elision.corruption.missing import absent_rates, subsets
 from elision.settings.fields import AS_PROTOCOL, MOST_ENTRIES, Length, Section, unique
 from elision.task import MODALITIES
@@ -90,13 +91,11 @@ class InPlace(Kind):
         rates = absent_rates(seed=draw.seed, stream=draw.stream, ids=samples.ids, present=samples.present)
         return _noisy(whole(samples, rates), samples, draw, options.noise, options.intensity, setting)
 
-    def validate(self, samples: Samples, draw: Draw, setting: Setting, options: Any) -> list[Drawn | None]:
+    def validate(self, samples: Samples, draw: Draw, setting: Setting, options: Any) -> Sequence[Drawn | None]:
         """Every sample under every set of noisy modalities, as in MMIN's loader."""
-        absences = [subset for subset in subsets(samples.present) if subset]
-        if not absences:
-            return [self.train(samples, draw, setting, options)]
-        drawn = [whole(samples, of_modalities(absent, 1.0).astype(np.float32)) for absent in absences]
-        return [_noisy(each, samples, draw, options.noise, options.intensity, setting) for each in drawn]
+        return [
+            _noisy(each, samples, draw, options.noise, options.intensity, setting) for each in each_absence(samples)
+        ] or [self.train(samples, draw, setting, options)]
 
 
 def _noisy(drawn: Drawn, samples: Samples, draw: Draw, kind: str, intensity: int, setting: Setting) -> Drawn:

@@ -1,7 +1,5 @@
 """Tokens and frames missing at random, at the same rate in all modalities (LNLN section 3.2)."""
 
-import numpy as np
-
 from elision.corruption.kind import Condition, Draw, Drawn, Kind, Samples
 from elision.corruption.missing import level_rates
 from elision.settings.fields import AS_PROTOCOL, Rates
@@ -40,4 +38,4 @@ class Random(Kind):
 
     def train(self, samples: Samples, draw: Draw, setting: object, options: object) -> Drawn:
         rates = level_rates(seed=draw.seed, stream=draw.stream, ids=samples.ids)
-        return Drawn(np.repeat(rates[:, None], 3, 1), draw.uniforms(samples))
+        return Drawn(rates, draw.uniforms(samples))
