@@ -329,3 +329,19 @@ def test_code_that_scores_or_reads_the_name_of_a_run_is_part_of_recipes(monkeypa
         recipe._module.cache_clear()
     assert changed <= {name for name in codes if codes[name] != now[name]}
     assert changed or codes == now
+
+
+@pytest.mark.parametrize(
+    ("corruption", "told"),
+    [("mixed", "'mixed'; did you mean combined"), ("rain", "'rain'; "), ("gaussian", "'gaussian'; ")],
+)
+def test_a_run_that_is_trained_on_an_unknown_corruption_has_no_recipe(corruption, told):
+    found = recipes(methods=[{"mine": {"method": "lnln", "corruption": corruption}}])
+    with pytest.raises(ElisionError, match=rf"methods\.mine: corruption: unknown {told}"):
+        found.train("demo", "mine", "seed-1")
+
+
+def test_a_row_without_a_corruption_of_its_own_is_trained_on_that_of_the_params():
+    found = recipes(methods=["mmin", {"mine": {"method": "mmin", "corruption": None}}])
+    kinds = [found.train("demo", name, "seed-1")["settings"]["corruption"] for name in ("mmin", "mine")]
+    assert kinds == ["absent", "half_complete"]

@@ -10,7 +10,7 @@ import pkgutil
 import sys
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -372,6 +372,7 @@ def _not_for_results() -> set[Path]:
     return {here, *here.parents, *(here / name for name in ("data", "envs", "tests", "workflow"))}
 
 
+@cache
 def _decided(section: str, name: str) -> Section:
     """Return a section as a protocol has it, with what the default protocol says where it is silent."""
     models: dict[str, type[Section]] = {"corruption": Corruption, "train": Train}
@@ -694,7 +695,10 @@ def unreadable_methods() -> dict[str, str]:
 def trained_on(params: Params, dataset: str, variant: Variant) -> str:
     """Name the kind that a variant is trained on: its own, that of its method, or ``train.corruption``."""
     own = variant.overrides.get("corruption", _literal(variant.method, "corruption", str, '"absent"'))
-    return str(own or params.train_for(dataset).corruption)
+    kind = str(own or params.train_for(dataset).corruption)
+    if kind not in (trained := [kind.name for kind in kinds().values() if kind.training]):
+        raise ElisionError(f"methods.{variant}: corruption: unknown {kind!r}; {suggestion(kind, trained)}")
+    return kind
 
 
 def teacher_names() -> list[str]:
