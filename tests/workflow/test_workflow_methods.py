@@ -14,7 +14,7 @@ pytestmark = pytest.mark.workflow
 # One of each way of training with classes (the demo has those with scores); that every method learns is tested without
 # the workflow.
 EMOTION = ["mmin", "nmer", "ramer"]
-STAGES = {teacher for method in EMOTION for teacher in needs(method)}
+TEACHERS = {teacher for method in EMOTION for teacher in needs(method)}
 
 
 def test_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
@@ -33,7 +33,7 @@ def test_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
     jobs = project.jobs()
     assert "prepare_clips" not in jobs
     assert jobs["extract"] == jobs["merge"] == 1
-    assert jobs["train"] == 1 + len(EMOTION) + len(studies) + len(STAGES)
+    assert jobs["train"] == 1 + len(EMOTION) + len(studies) + len(TEACHERS)
     assert jobs["index"] == 1
     assert jobs["evaluate_first"] == 1 + len(EMOTION) + len(studies)
     project.snakemake("--cores", "2")
@@ -59,3 +59,27 @@ def test_a_protocol_without_missing_rates_goes_from_classes_to_the_report(small,
     page = (project.folder / "results" / "report.html").read_text()
     assert "Protocol: nmer (train.epochs: 1)" in page
     assert "30 Gaussian noise conditions" in page
+
+
+def test_a_protocol_of_ones_own_that_trains_and_tests_on_bursts_goes_to_the_report(small, tmp_path):
+    shutil.copytree(small.folder, tmp_path / "bursts")
+    own = tmp_path / "bursts" / "mine.yaml"
+    tested = "corruption: {random: [], absent: false, burst: {rates: [0.0, 0.5, 0.9], length: 5}}\n"
+    own.write_text(f"source: ours\n{tested}train: {{corruption: burst}}\n")
+    params = {**SMALL, "protocol": "mine.yaml", "methods": ["majority", {"text_only": {"epochs": 1, "batch_size": 4}}]}
+    del params["corruption"]
+    project = Project(tmp_path / "bursts", params)
+    project.snakemake("--cores", "2")
+    results = project.folder / "results"
+    assert set(pd.read_parquet(results / "metrics.parquet")["corruption"]) == {"burst"}
+    assert {"mean_burst", "area_burst"} < set(pd.read_parquet(results / "intervals.parquet")["corruption"])
+    assert set(pd.read_csv(results / "tables" / "burst_per_level.csv")["level"]) == {0.0, 0.5, 0.9}
+    assert (results / "figures" / "burst_curve_f1_demo.svg").exists()
+    record = json.loads((results / "models/demo/text_only/seed-1/run.json").read_text())
+    assert (record["training_corruption"], record["protocol"]) == ("burst", "mine.yaml")
+    assert "Spans missing" in (results / "report.html").read_text()
+    # Other rates of the test change no training; another length of the spans does.
+    own.write_text(own.read_text().replace("0.9]", "0.8]"))
+    assert "\ntrain " not in project.snakemake("--cores", "2", "-n")
+    own.write_text(own.read_text().replace("length: 5", "length: 6"))
+    assert "\ntrain " in project.snakemake("--cores", "2", "-n")

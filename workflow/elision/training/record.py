@@ -21,7 +21,7 @@ from elision.task import DataSpec
 from elision.training.run import Run
 
 # What decides features and predictions, given the weights; not what trains or stores.
-_PREDICTING = ("elision.batch", "elision.features", "elision.features.media", "elision.methods")
+_PREDICTING = ("elision.batch", "elision.features", "elision.methods")
 
 
 class Record(BaseModel):
