@@ -48,18 +48,20 @@ def browser():
 
 @pytest.fixture
 def opened(browser, path):
-    """Open the page; whatever it says on the console, throws or asks for is an error."""
+    """Open the page with its plots drawn; whatever it says on the console, throws or asks for is an error."""
     contexts, said = [], []
 
-    def open_page(*, width=1280, **options):
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+    def open_page(*, width=1280, scripts=True, **options):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, java_script_enabled=scripts, **options
+        )
         contexts.append(context)
         shown = context.new_page()
         shown.on("console", lambda message: said.append(message.text))
         shown.on("pageerror", lambda error: said.append(str(error)))
         shown.on("request", lambda request: said.append(request.url) if request.url != path.as_uri() else None)
         shown.goto(path.as_uri())
-        return shown
+        return drawn(shown) if scripts else shown
 
     yield open_page
     for context in contexts:
@@ -271,7 +273,7 @@ def test_print_shows_the_drawn_figures_and_what_was_folded_up(opened):
 
 
 def test_without_script_there_are_the_drawn_figures(opened):
-    shown = opened(java_script_enabled=False)
+    shown = opened(scripts=False)
     assert not shown.locator("#explorer").is_visible()
     assert shown.locator(".plot svg").first.is_visible()
     assert shown.get_by_text("is best on average").first.is_visible()
