@@ -22,7 +22,8 @@ from elision.features import text
 from elision.settings.params import Params
 from elision.store import Store
 from elision.task import SPLITS
-from elision.training.data import SplitData
+from elision.training.split import SplitData
+from elision.training.view import View
 
 IDS = ["a", "b", "c", "d"]
 X = np.ones((4, 3))
@@ -796,7 +797,7 @@ def test_a_prepared_dataset_can_be_trained_on(tmp_path):
     prepare_dataset(params, "mine", **places, provenance={"step": "prepare"})
     store = Store.open(tmp_path / "store")
     assert list(store.modalities) == ["text", "audio"]
-    split = SplitData(store, "train", scales={})
+    split = SplitData(store, "train", scales={}, view=View())
     assert split.labels.tolist() == [1, -2.5]
     assert {name: lengths.tolist() for name, lengths in split.lengths.items()} == {
         "text": [4, 0],
