@@ -331,7 +331,7 @@ def accept(params: Params, layout: Layout, steps: Iterable[str]) -> None:
         # Made anew for each step: what is accepted changes the identities of all that follows.
         for path, recipe in _Inventory(params, layout, thorough=False).looked_at:
             made = kept.made_by(path)
-            same = RENAMED.get(made.get("step"), made.get("step")) == recipe["step"]
+            same = RENAMED.get(str(made.get("step")), made.get("step")) == recipe["step"]
             same = same and all(made.get(key) == recipe[key] for key in ("settings", "inputs"))
             if same and recipe["step"].partition(" ")[0] == step:
                 key = recipe["step"], recipe["code"], recipe.get("code_here", recipe["code"])
