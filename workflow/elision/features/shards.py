@@ -211,7 +211,7 @@ def merge(modality: str, shards: list[Path], *, clips: Path, features: Features,
     write_sequences(output, Sequences.of(sequences, header))
 
 
-def complete(
+def assemble(
     *,
     settings: DatasetSettings,
     clips: Path,
@@ -220,7 +220,7 @@ def complete(
     output: Path,
     provenance: dict,
 ) -> None:
-    """Write the table of samples that completes a store, with its classes and folds.
+    """Assemble a store: write the table of samples, with classes and folds.
 
     A clip that failed in a modality (``features.on_error: skip``) stays in the table, in no split.
 
