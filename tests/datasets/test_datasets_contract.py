@@ -14,8 +14,6 @@ from elision.settings import params
 from elision.settings.params import DatasetSettings, Params
 from elision.store import Header, Sequences
 
-GUIDE = Path(__file__).parents[2] / "docs" / "add-a-dataset.md"
-
 
 class Settings(DatasetSettings):
     source: Literal["mine"]
@@ -246,9 +244,3 @@ def test_nothing_is_written_of_what_is_against_the_contract(monkeypatch, tmp_pat
     with pytest.raises(ElisionError, match="column speaker is missing"):
         _prepare.prepare(asked, "mine", **places, provenance={})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_guide_shows_the_contract():
-    guide = GUIDE.read_text(encoding="utf-8")
-    for shown in (_contract.columns_table(), _contract.parts_table()):
-        assert shown in guide, f"put this table into {GUIDE.name}:\n{shown}"

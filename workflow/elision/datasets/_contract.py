@@ -1,4 +1,4 @@
-"""What a source gives to the prepare step. The contract stands here alone: it is checked, and the guide shows it.
+"""What a source gives to the prepare step. This is the only place of the contract: `check` and the guide read it.
 
 A source is a file ``datasets/NAME.py`` with four names:
 
@@ -127,8 +127,8 @@ COLUMNS = (
     Column("id", "text that can be printed; no two samples have the same", _text),
     Column(
         "label",
-        "a score (a number in the range of the corpus), or the name of a class (no comma, no colon); None or NaN only "
-        "for samples outside train, valid and test",
+        "a score (a number in the range of the corpus), or the name of a class (no comma, no colon). Samples outside "
+        "train, valid and test can have None or NaN",
         lambda cell: _absent(cell) or _number(cell) or (_text(cell) and not set(cell) & set(",:")),
     ),
     Column(
@@ -300,25 +300,6 @@ def check(source: ModuleType, settings: "DatasetSettings", made: Any) -> None:
         found = (_check_sequences(name, sequences, table["id"], encoder) for name, sequences in modalities.items())
         refuse(file, list(chain.from_iterable(found)))
         refuse(file, list(_check_tokens(modalities)))
-
-
-def columns_table() -> str:
-    """Return the columns as a table in Markdown, for the guide."""
-    rows = []
-    for column in COLUMNS:
-        names = ", ".join(name if name == "..." else f"`{name}`" for name in column.name.split(", "))
-        of = "both" if column.kinds == KINDS else "".join(column.kinds)
-        rows.append((names, of if column.needed else f"{of}, optional", column.holds))
-    return _markdown(("column", "source of", "what to give"), rows)
-
-
-def parts_table() -> str:
-    """Return the parts of sequences as a table in Markdown, for the guide."""
-    return _markdown(("part", "what to give"), [(f"`{part.name}`", part.holds) for part in PARTS])
-
-
-def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
 def _is_pair(made: object) -> bool:
