@@ -56,9 +56,9 @@ def code(names: Iterable[str]) -> str:
 
 
 def methods() -> str:
-    """All methods by name, in two sentences."""
-    of = {"sentiment": catalogue(vectors=False), "emotion, on frozen vectors of text": catalogue(vectors=True)}
-    return "".join(f"- Of {what}: {code(method.name for method in listed)}\n" for what, listed in of.items())
+    """All methods by name, in two items."""
+    kinds = {"Sentiment": catalogue(vectors=False), "Emotion, from frozen text vectors": catalogue(vectors=True)}
+    return "".join(f"- {kind}: {code(method.name for method in listed)}\n" for kind, listed in kinds.items())
 
 
 def sentiment_methods() -> str:

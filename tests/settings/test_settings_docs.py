@@ -19,7 +19,7 @@ def test_the_documents_are_up_to_date():
 @pytest.mark.parametrize(
     ("page", "row"),
     [
-        ("README.md", "- Of sentiment: `"),
+        ("README.md", "- Sentiment: `"),
         ("docs/metrics.md", "| `mae` | MAE | "),
         ("docs/add-a-dataset.md", "| `header.rate` | "),
     ],
