@@ -29,6 +29,7 @@ _PLUMBING = (
     "elision.cli",
     "elision.datasets._contract",
     "elision.errors",
+    "elision.features.facts",
     "elision.files",
     "elision.progress",
     "elision.provenance",
@@ -273,6 +274,11 @@ class Recipes:
         features = self._settings["features"]
         settings = {"on_error": features["on_error"], "shards": features["shards"], **features[kind]}
         settings.pop("frozen", None)  # it adds a modality and changes none
+        # Audio and vision of a clip are cut at the same second.
+        if kind == "audio":
+            settings["vision"] = {key: features["vision"][key] for key in ("max_length", "fps")}
+        if kind == "vision":
+            settings["audio"] = {key: features["audio"][key] for key in ("max_length", "sample_rate", "hop_length")}
         code_of = self._code("features.shards", f"features.{kind}")
         read = {"encoder": self._encoder(dataset)} if kind == "text" else {}
         if kind == "vision":
