@@ -44,7 +44,7 @@ _CONTENT = {
 }
 
 # What the complete step makes of the labels and splits of clips.
-_LATE = {"task", "classes", "cuts", "folds"}
+_LATE = {"task", "classes", "cuts", "folds", "scale"}
 
 
 def digest(value: object) -> str:
