@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import pandas as pd
 
+from elision.datasets._labels import GIVE_LABELS, TOLERANCE, range_of
 from elision.datasets._problems import odd_ids, refuse, some
 from elision.errors import plural
 from elision.task import SPLITS, TaskKind
@@ -36,11 +37,11 @@ if TYPE_CHECKING:
 
 KINDS = ("clips", "sequences")
 MODALITIES = ("text", "audio", "vision", "text_features")
-_TOLERANCE = 1e-6  # of labels, which files hold as float32
 _ROWS = 1 << 16  # frames that are looked at together: memory for more than a few would double that of the source
 _MOST = 80  # characters of a wrong cell, in messages
 _FOLD = re.compile(r"fold-\d+")
 _OURS = re.compile(r"sha256|length_.*")  # columns that the workflow adds
+LABELS_OF_ONE = ("label_text", "label_audio", "label_vision")  # labels of one modality alone
 _NO_CHARACTER = re.compile(r"[\ud800-\udfff]")  # half of a pair, which UTF-8 cannot write
 
 
@@ -127,8 +128,8 @@ COLUMNS = (
     Column("id", "text that can be printed; no two samples have the same", _text),
     Column(
         "label",
-        "a score (a number in the range of the corpus), or the name of a class (no comma, no colon). Samples outside "
-        "train, valid and test can have None or NaN",
+        "a score (a number in the range of the corpus, or in `settings.scale`), or the name of a class (no comma, no "
+        "colon). Samples outside train, valid and test, or with `settings.skip_unlabelled`, can have None or NaN",
         lambda cell: _absent(cell) or _number(cell) or (_text(cell) and not set(cell) & set(",:")),
     ),
     Column(
@@ -166,7 +167,7 @@ COLUMNS = (
         needed=False,
     ),
     Column(
-        "label_text, label_audio, label_vision",
+        ", ".join(LABELS_OF_ONE),
         "a score of the modality alone, float64; NaN where there is none",
         lambda cell: _number(cell) and not np.isinf(cell),
         needed=False,
@@ -371,20 +372,18 @@ def _check_splits(table: pd.DataFrame, settings: "DatasetSettings", kind: str) -
 def _check_labels(table: pd.DataFrame, settings: "DatasetSettings") -> Iterator[str]:
     """Find labels that do not fit the task, and samples in a split that have none."""
     labels, ids = table["label"], table["id"]
+    low, high = settings.label_limits
     splits = [name for name in table if name == "split" or _FOLD.fullmatch(name)]
     used = table[splits].isin(SPLITS).any(axis=1) if splits else pd.Series(True, table.index)
-    if without := ids[used & labels.isna()].tolist():
-        yield f"column label is empty for {plural(len(without), 'sample')} in a split ({some(without)}); give a label"
+    if not settings.skip_unlabelled and (without := ids[used & labels.isna()].tolist()):
+        yield f"column label is empty for {plural(len(without), 'sample')} in a split ({some(without)}); {GIVE_LABELS}"
     scores = pd.api.types.is_numeric_dtype(labels)
     if not scores and not all(isinstance(label, str) for label in labels.dropna()):
         yield "column label holds scores and names; give numbers (float64), or names of classes (text)"
     elif not scores and (settings.task is TaskKind.REGRESSION or settings.cuts is not None) and labels.notna().any():
         yield f"column label holds {labels.dropna().iloc[0]!r}, but the settings want scores; give numbers, float64"
-    elif scores and (far := ids[labels.abs() > settings.largest_label + _TOLERANCE].tolist()):
-        yield (
-            f"column label of {plural(len(far), 'sample')} ({some(far)}) is outside [-{settings.largest_label:g}, "
-            f"{settings.largest_label:g}], the range of corpus {settings.corpus}; give scores in this range"
-        )
+    elif scores and (far := ids[(labels < low - TOLERANCE) | (labels > high + TOLERANCE)].tolist()):
+        yield f"column label of {plural(len(far), 'sample')} ({some(far)}) is outside {range_of(settings)}"
 
 
 def _check_modalities(modalities: dict[str, "Sequences"]) -> Iterator[str]:

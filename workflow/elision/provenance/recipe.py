@@ -49,7 +49,7 @@ _CONTENT = {
 }
 
 # What the step `assemble` makes of the labels and splits of clips.
-_LATE = {"task", "classes", "cuts", "folds"}
+_LATE = {"task", "classes", "cuts", "folds", "scale"}
 
 
 def digest(value: object) -> str:
