@@ -169,7 +169,7 @@ class _Ordered(_Dict):
 
 
 @dataclass(frozen=True)
-class _Global:
+class Global:
     """A name that a pickle uses: what a call of it is."""
 
     call: type[Call]
@@ -238,6 +238,7 @@ class Builder:
         self._done: dict[int, tuple[Any, int, int]] = {}
 
     def __call__(self, item: Any) -> Any:
+        """Return what a record stands for; what is no record stands for itself."""
         if type(item) in _PLAIN:
             return self._plain(item)
         if id(item) in self._done:
@@ -327,7 +328,7 @@ class _Unpickler(pickle._Unpickler):
     def _decode_string(self, value: bytes) -> _Native:
         return _Native(value)
 
-    def find_class(self, module: str, name: str) -> _Global:
+    def find_class(self, module: str, name: str) -> Global:
         """Look a global of the pickle up in the allow-list."""
         if (module, name) not in self._allowed:
             raise ElisionError(
@@ -335,7 +336,7 @@ class _Unpickler(pickle._Unpickler):
                 "because anything else can run code. If you trust where it comes from, load it elsewhere and save it "
                 "again with NumPy arrays, lists and dicts only"
             )
-        return _Global(self._allowed[module, name])
+        return Global(self._allowed[module, name])
 
     def _top(self, kind: type) -> Any:
         """Return the object that an opcode changes."""
@@ -345,7 +346,7 @@ class _Unpickler(pickle._Unpickler):
 
     def _reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
-        if type(function) is not _Global or type(arguments) is not tuple:
+        if type(function) is not Global or type(arguments) is not tuple:
             raise ValueError("a call of something that has no name")
         self.append(function.call(*arguments))
 
