@@ -113,7 +113,7 @@ def test_text_left_out_is_one_invalid_token(store):
 
 
 def test_training_frames_are_standardised_and_missing_frames_stay_zero(store):
-    measured = scales(store, standardise=True)
+    measured = scales(store, standardise=["audio", "vision"])
     batch = split(store, scales=measured).batch(ALL, None)
     for name in ("audio", "vision"):
         sequence = getattr(batch, name)
@@ -124,14 +124,33 @@ def test_training_frames_are_standardised_and_missing_frames_stay_zero(store):
 
 
 def test_only_training_frames_are_measured(store):
-    expected = scales(store, standardise=True)["audio"]
+    expected = scales(store, standardise=["audio"])["audio"]
     for row in store.rows("test"):
         store.modalities["audio"].values[store.modalities["audio"].offsets[row] :][:3] += 100
     assert np.array_equal(Scale.of(store, "audio").mean, expected.mean)
 
 
 def test_nothing_is_measured_without_standardisation(store):
-    assert scales(store, standardise=False) == {}
+    assert scales(store, standardise=[]) == {}
+
+
+def test_what_is_listed_is_scaled_and_the_rest_stays_as_it_is(store):
+    plain = split(store).batch(ALL, None)
+    for name, other in (("audio", "vision"), ("vision", "audio")):
+        measured = scales(store, standardise=[name])
+        assert list(measured) == [name]
+        batch = split(store, scales=measured).batch(ALL, None)
+        assert torch.equal(getattr(batch, other).values, getattr(plain, other).values)
+        assert not torch.equal(getattr(batch, name).values, getattr(plain, name).values)
+
+
+def test_all_samples_are_measured_when_asked_for(store):
+    values = store.modalities["vision"].values
+    seen = values[~np.isnan(values).any(1)].astype(np.float64)
+    measured = scales(store, standardise=["vision"], everyone=True)["vision"]
+    np.testing.assert_allclose(measured.mean, seen.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(measured.std, seen.std(0), rtol=1e-6)
+    assert not np.allclose(measured.mean, Scale.of(store, "vision").mean)
 
 
 def test_a_constant_dimension_is_only_centred(store):

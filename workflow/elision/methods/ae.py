@@ -25,7 +25,6 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elision.batch import Batch, Sequence
 from elision.methods.base import Prediction
@@ -48,6 +47,7 @@ class AE(FamilyMethod):
     """Baseline of Lian et al., TPAMI 2023."""
 
     name = "ae"
+    error_of_scores = "squared"
     corruption = "absent"
     paper = (
         "Autoencoder baseline of Lian, Chen, Sun, Liu, Tao: GCNet: Graph Completion Network for Incomplete Multimodal "
@@ -67,7 +67,11 @@ class AE(FamilyMethod):
         learning_rate: float = Field(1e-3, gt=0, description="of Adam, before it falls")
         clip: float = Field(5.0, gt=0, description="largest norm of the gradient of each sub-network")
         initialisation: Literal["kaiming", "normal"] = Field(
-            "normal", description="of linear weights: Kaiming's, or a normal one with deviation 0.012"
+            "normal",
+            description="Distribution from which linear weights start. normal has the deviation init_gain.",
+        )
+        init_gain: float = Field(
+            0.02, gt=0, description="Standard deviation of the initial weights, for initialisation: normal."
         )
         dropout: float = Field(0.5, ge=0, lt=1, description="in encoders, decoders and classifier")
         layers: tuple[int, ...] = Field((256, 128), min_length=1, description="widths of the autoencoder's encoder")
@@ -117,7 +121,7 @@ class AE(FamilyMethod):
         completed = self.complete(batch)
         output = self.readout(self.classifier(completed))
         return {
-            "sentiment": self.error(output, batch.label, regression=F.mse_loss),
+            "sentiment": self.error(output, batch.label),
             "reconstruction": self.hyperparameters.reconstruction_weight * self.reconstruction_error(completed, batch),
         }
 

@@ -20,7 +20,6 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
@@ -33,6 +32,7 @@ class ALMT(Method):
     """Zhang, Wang, Yin, Liu, Liu and Yu, EMNLP 2023."""
 
     name = "almt"
+    error_of_scores = "squared"
     paper = (
         "Zhang, Wang, Yin, Liu, Liu, Yu: Learning Language-guided Adaptive Hyper-modality Representation for "
         "Multimodal Sentiment Analysis. EMNLP 2023, arXiv 2310.05804"
@@ -96,7 +96,7 @@ class ALMT(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean squared error, or the cross-entropy of classes."""
-        return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.mse_loss)}
+        return {"sentiment": self.error(self.predict(batch).output, batch.label)}
 
     def learning_rate_factor(self, epoch: int) -> float:
         """Warm up over a tenth of the epochs, then follow half a cosine."""

@@ -1,6 +1,5 @@
 """What a method is: a module that turns a batch into named losses and into a prediction."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -88,6 +87,9 @@ class Method(nn.Module):
         ``train.corruption``. Its hyperparameter ``corruption`` replaces it.
     retrieves : str
         The teacher among them whose retrieval database it searches; a literal, too.
+    error_of_scores : str
+        Whether the loss takes scores by their ``absolute`` or by their ``squared`` error. Under ``train.watch: loss``,
+        the same error of the validation split chooses the checkpoint.
     reads_text : str
         ``tokens``: ids, for a text encoder that is part of the method; ``vectors``: frozen text features; ``nothing``:
         no text encoder is loaded.
@@ -120,6 +122,7 @@ class Method(nn.Module):
     needs: ClassVar[tuple[str, ...]] = ()
     corruption: ClassVar[str] = ""
     retrieves: ClassVar[str] = ""
+    error_of_scores: ClassVar[Literal["absolute", "squared"]] = "absolute"
     reads_text: ClassVar[Literal["tokens", "vectors", "nothing"]] = "tokens"
     requires: ClassVar[tuple[str, ...]] = ()
     uses_pooler: ClassVar[bool] = False
@@ -183,11 +186,11 @@ class Method(nn.Module):
         """Turn the output [B, outputs] of a last layer into scores [B], or class logits [B, C]."""
         return x.squeeze(1) if self.spec.task is TaskKind.REGRESSION else x
 
-    def error(
-        self, output: Tensor, label: Tensor, *, regression: Callable[[Tensor, Tensor], Tensor] = F.l1_loss
-    ) -> Tensor:
-        """Return the error of scores [B], or the cross-entropy of class logits [B, C]."""
-        return regression(output, label) if self.spec.task is TaskKind.REGRESSION else F.cross_entropy(output, label)
+    def error(self, output: Tensor, label: Tensor) -> Tensor:
+        """Return the mean ``error_of_scores`` of scores [B], or the cross-entropy of class logits [B, C]."""
+        if self.spec.task is TaskKind.CLASSIFICATION:
+            return F.cross_entropy(output, label)
+        return F.mse_loss(output, label) if self.error_of_scores == "squared" else F.l1_loss(output, label)
 
     def available(self, batch: Batch) -> Tensor:
         """Return which of text, audio and vision each sample has as a whole, if partly [B, 3] bool."""

@@ -114,6 +114,7 @@ class CENET(Method):
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "mosei": {"adam_epsilon": 1e-8},
         "sims": {"batch_size": 32, "learning_rate": 2e-6, "weight_decay": 0.0, "adam_epsilon": 2e-8},
+        "simsv2": {"learning_rate": 3e-5, "weight_decay": 0.0},
         "demo": {"epochs": 10, "batch_size": 16, "learning_rate": 1e-4},
     }
 
@@ -141,7 +142,7 @@ class CENET(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute error, or the cross-entropy of classes."""
-        return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.l1_loss)}
+        return {"sentiment": self.error(self.predict(batch).output, batch.label)}
 
     def parameter_groups(self) -> list[dict]:
         """Enhancement, which decays as a whole, and weights and biases of all the rest."""

@@ -40,6 +40,7 @@ class CIFMMIN(FamilyMethod):
     """Liu, Zuo, Lian, Schuller and Li, IEEE Transactions on Affective Computing 2024."""
 
     name = "cif_mmin"
+    error_of_scores = "squared"
     corruption = "absent"
     needs = ("cif_mmin_teacher",)
     inherits = ("encoders", "contrastive")
@@ -104,7 +105,7 @@ class CIFMMIN(FamilyMethod):
         imagined, _ = self.imagination(fused, invariant)
         output = self.readout(self.classifier(fused + imagined))
         return {
-            "emotion": self.error(output, batch.label, regression=F.mse_loss),
+            "emotion": self.error(output, batch.label),
             "imagination": h.imagination_weight * F.mse_loss(imagined, self.missing_target(batch)),
             "invariant": h.invariant_weight * F.mse_loss(invariant, self.invariant_target(batch)),
         }

@@ -31,6 +31,7 @@ class CIFMMINTeacher(FamilyMethod):
     """Liu, Zuo, Lian, Schuller and Li, IEEE Transactions on Affective Computing 2024."""
 
     name = "cif_mmin_teacher"
+    error_of_scores = "squared"
     corruption = "complete"
     paper = (
         "Liu, Zuo, Lian, Schuller, Li: Contrastive Learning Based Modality-Invariant Feature Acquisition for Robust "
@@ -72,7 +73,7 @@ class CIFMMINTeacher(FamilyMethod):
             f"contrast {p} {q}": weight * contrastive_loss(projected[p], projected[q])
             for (p, q), weight in _WEIGHTS.items()
         }
-        return {"emotion": self.error(self.predict(batch).output, batch.label, regression=F.mse_loss), **terms}
+        return {"emotion": self.error(self.predict(batch).output, batch.label), **terms}
 
 
 def projection() -> nn.Sequential:

@@ -228,6 +228,7 @@ class HRLFTeacher(Method):
     """
 
     name = "hrlf_teacher"
+    error_of_scores = "squared"
     corruption = "complete"
     paper = (
         "Li, Yang, Liu, Wang, Chen, Wang, Wei, Jiang, Xu, Hou, Sun, Qian, Kou, Zhang: Toward Robust Incomplete "
@@ -346,7 +347,7 @@ class HRLFTeacher(Method):
 
     def own_terms(self, found: Representations, label: Tensor) -> dict[str, Tensor]:
         """Return L_task and L_FRF, which need no other network."""
-        terms = {"sentiment": self.error(found.output, label, regression=F.mse_loss)}
+        terms = {"sentiment": self.error(found.output, label)}
         if found.codes and self.hyperparameters.factorisation_loss:
             terms |= self.factorisation.losses(found.vectors, *found.codes)
         return terms

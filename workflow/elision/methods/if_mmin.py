@@ -39,6 +39,7 @@ class IFMMIN(FamilyMethod):
     """Zuo, Liu, Zhao, Gao and Li, ICASSP 2023."""
 
     name = "if_mmin"
+    error_of_scores = "squared"
     corruption = "absent"
     needs = ("if_mmin_teacher",)
     inherits = ("encoders", "invariant")
@@ -92,7 +93,7 @@ class IFMMIN(FamilyMethod):
         imagined, latent = self.imagination(fused, invariant)
         output = self.readout(self.classifier(latent))
         return {
-            "emotion": self.error(output, batch.label, regression=F.mse_loss),
+            "emotion": self.error(output, batch.label),
             "imagination": h.imagination_weight * F.mse_loss(imagined, self.missing_target(batch)),
             "invariant": h.invariant_weight * F.mse_loss(invariant, self.invariant_target(batch)),
         }

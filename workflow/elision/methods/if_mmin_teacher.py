@@ -15,7 +15,6 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Prediction
@@ -29,6 +28,7 @@ class IFMMINTeacher(FamilyMethod):
     """Zuo, Liu, Zhao, Gao and Li, ICASSP 2023."""
 
     name = "if_mmin_teacher"
+    error_of_scores = "squared"
     corruption = "complete"
     paper = (
         "Zuo, Liu, Zhao, Gao, Li: Exploiting Modality-Invariant Feature for Robust Multimodal Emotion Recognition "
@@ -65,6 +65,6 @@ class IFMMINTeacher(FamilyMethod):
         invariant = prediction.representation[:, 3 * WIDTH :].split(WIDTH, 1)
         distances = [central_moment_discrepancy(p, q) for p, q in combinations(invariant, 2)]
         return {
-            "emotion": self.error(prediction.output, batch.label, regression=F.mse_loss),
+            "emotion": self.error(prediction.output, batch.label),
             "discrepancy": self.hyperparameters.discrepancy_weight * torch.stack(distances).mean(),
         }

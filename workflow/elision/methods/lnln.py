@@ -34,6 +34,7 @@ class LNLN(Method):
     """Zhang, Wang and Yu, NeurIPS 2024."""
 
     name = "lnln"
+    error_of_scores = "squared"
     paper = (
         "Zhang, Wang, Yu: Towards Robust Multimodal Sentiment Analysis with Incomplete Data. NeurIPS 2024, "
         "arXiv 2409.20012"
@@ -180,7 +181,7 @@ class LNLN(Method):
             errors = [F.mse_loss(self.reconstructor[name](embedded[name]), complete[name]) for name in MODALITIES]
             terms["reconstruction"] = h.reconstruction_weight * torch.stack(errors).mean()
         output = self.readout(self.head(self.fuse(language, embedded)))
-        terms["sentiment"] = h.sentiment_weight * self.error(output, batch.label, regression=F.mse_loss)
+        terms["sentiment"] = h.sentiment_weight * self.error(output, batch.label)
         return terms
 
     def predict(self, batch: Batch) -> Prediction:

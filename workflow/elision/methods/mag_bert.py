@@ -131,4 +131,4 @@ class MAGBERT(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute error, or the cross-entropy of classes."""
-        return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.l1_loss)}
+        return {"sentiment": self.error(self.predict(batch).output, batch.label)}

@@ -34,6 +34,7 @@ class MEN(TwoSpaces):
     """An ablation of Fan, Zuo, Liu, Lian and Gao, MRAC at ACM MM 2024, in our reading."""
 
     name = "men"
+    error_of_scores = "squared"
     corruption = "noise"
     paper = (
         "Ablation, in our reading, of Fan, Zuo, Liu, Lian, Gao: Learning Noise-Robust Joint Representation for "
@@ -87,7 +88,7 @@ class MEN(TwoSpaces):
         """Return the error, and the distance of the invariant vectors to the teacher's of the clean batch."""
         specific, invariant = self.encode(batch)
         output = self.readout(self.classifier(self.fuse(specific, invariant)))
-        terms = {"emotion": self.error(output, batch.label, regression=F.mse_loss)}
+        terms = {"emotion": self.error(output, batch.label)}
         if self.hyperparameters.invariant:
             with torch.no_grad():
                 target = self.teacher.encode_invariant(batch.clean)

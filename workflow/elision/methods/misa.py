@@ -74,6 +74,7 @@ class MISA(Method):
     """Hazarika, Zimmermann and Poria, ACM MM 2020."""
 
     name = "misa"
+    error_of_scores = "squared"
     paper = (
         "Hazarika, Zimmermann, Poria: MISA: Modality-Invariant and -Specific Representations for Multimodal Sentiment "
         "Analysis. ACM MM 2020, arXiv 2005.03545"
@@ -113,6 +114,13 @@ class MISA(Method):
             "similarity_weight": 1.0,
             "reconstruction_weight": 0.8,
             "gradient_clip": 1.0,
+        },
+        "simsv2": {
+            "width": 64,
+            "dropout": 0.5,
+            "difference_weight": 0.5,
+            "similarity_weight": 1.0,
+            "reconstruction_weight": 0.5,
         },
         "demo": {"epochs": 10, "accumulate": 1},
     }
@@ -178,7 +186,7 @@ class MISA(Method):
         errors = [F.mse_loss(self.reconstructor[n](private[n] + shared[n]), vectors[n]) for n in MODALITIES]
         output = self.readout(self.head(self.fuse(private, shared)))
         return {
-            "sentiment": self.error(output, batch.label, regression=F.mse_loss),
+            "sentiment": self.error(output, batch.label),
             "difference": h.difference_weight * torch.stack([overlap(x, z) for x, z in apart]).sum(),
             "similarity": h.similarity_weight * torch.stack([moment_distance(x, z) for x, z in together]).mean(),
             "reconstruction": h.reconstruction_weight * torch.stack(errors).mean(),

@@ -46,6 +46,7 @@ class MMIN(FamilyMethod):
     """Zhao, Li and Jin, ACL 2021."""
 
     name = "mmin"
+    error_of_scores = "squared"
     corruption = "absent"
     needs = ("mmin_teacher",)
     paper = (
@@ -96,7 +97,7 @@ class MMIN(FamilyMethod):
         back, _ = (self.cycle or self.imagination)(imagined)
         output = self.readout(self.classifier(latent))
         return {
-            "emotion": self.error(output, batch.label, regression=F.mse_loss),
+            "emotion": self.error(output, batch.label),
             "imagination": h.imagination_weight * F.mse_loss(imagined, self.missing_target(batch)),
             "cycle": h.cycle_weight * F.mse_loss(back, fused.detach()),
         }

@@ -10,7 +10,6 @@ modalities that are missing. Where this differs from the official code:
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Prediction
@@ -23,6 +22,7 @@ class MMINTeacher(FamilyMethod):
     """Zhao, Li and Jin, ACL 2021."""
 
     name = "mmin_teacher"
+    error_of_scores = "squared"
     corruption = "complete"
     paper = (
         "Zhao, Li, Jin: Missing Modality Imagination Network for Emotion Recognition with Uncertain Missing "
@@ -52,4 +52,4 @@ class MMINTeacher(FamilyMethod):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the error of the prediction."""
-        return {"emotion": self.error(self.predict(batch).output, batch.label, regression=F.mse_loss)}
+        return {"emotion": self.error(self.predict(batch).output, batch.label)}

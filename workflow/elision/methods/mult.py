@@ -25,7 +25,6 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
@@ -113,6 +112,18 @@ class MulT(Method):
             "text_dropout": 0.3,
             "output_dropout": 0.1,
         },
+        "simsv2": {
+            "learning_rate": 5e-4,
+            "plateau_patience": 10,
+            "gradient_clip": 1.0,
+            "width": 30,
+            "heads": 6,
+            "audio_kernel": 3,
+            "vision_kernel": 1,
+            "attention_dropout": 0.1,
+            "relu_dropout": 0.1,
+            "output_dropout": 0.3,
+        },
         "demo": {"epochs": 10, "accumulate": 1, "width": 20, "heads": 4, "layers": 2},
     }
 
@@ -186,7 +197,7 @@ class MulT(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute error, or the cross-entropy."""
-        return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.l1_loss)}
+        return {"sentiment": self.error(self.predict(batch).output, batch.label)}
 
     def after_backward(self) -> None:
         """Clip every gradient."""

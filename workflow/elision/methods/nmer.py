@@ -96,6 +96,7 @@ class NMER(TwoSpaces):
     """Fan, Zuo, Liu, Lian and Gao, MRAC at ACM MM 2024."""
 
     name = "nmer"
+    error_of_scores = "squared"
     corruption = "noise"
     paper = (
         "Fan, Zuo, Liu, Lian, Gao: Learning Noise-Robust Joint Representation for Multimodal Emotion Recognition under "
@@ -198,7 +199,7 @@ class NMER(TwoSpaces):
         divergence = divergence.sum() if h.kl_reduction == "sum" else divergence.mean()
         output = self.readout(self.classifier(generated))
         return {
-            "emotion": self.error(output, batch.label, regression=F.mse_loss),
+            "emotion": self.error(output, batch.label),
             "invariant": h.invariant_weight * F.mse_loss(invariant, invariant_target),
             "reconstruction": h.autoencoder_weight * F.mse_loss(generated, specific_target),
             "divergence": h.autoencoder_weight * divergence,

@@ -21,7 +21,6 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Prediction
@@ -73,6 +72,7 @@ class NMERTeacher(TwoSpaces):
     """Fan, Zuo, Liu, Lian and Gao, MRAC at ACM MM 2024: the teacher."""
 
     name = "nmer_teacher"
+    error_of_scores = "squared"
     corruption = "complete"
     paper = (
         "Fan, Zuo, Liu, Lian, Gao: Learning Noise-Robust Joint Representation for Multimodal Emotion Recognition under "
@@ -108,6 +108,6 @@ class NMERTeacher(TwoSpaces):
         output = self.readout(self.classifier(torch.cat([specific, invariant], 1)))
         pairs = combinations(invariant.split(WIDTH, 1), 2)
         return {
-            "emotion": self.error(output, batch.label, regression=F.mse_loss),
+            "emotion": self.error(output, batch.label),
             "discrepancy": torch.stack([central_moment_discrepancy(p, q) for p, q in pairs]).mean(),
         }

@@ -36,6 +36,7 @@ from torch.nn import functional as F
 from elision.batch import Batch
 from elision.errors import ElisionError, plural
 from elision.methods.base import Method, Prediction
+from elision.methods.layers.mmin_family import initialise
 from elision.methods.layers.utterance import Classifier
 from elision.methods.ramer_encoders import RamerHyperparameters, RamerMethod, feature_encoders
 from elision.task import MODALITIES, DataSpec
@@ -51,6 +52,7 @@ class Ramer(RamerMethod):
     """Fan, Yuan, Zuo, Liu and Gao 2024."""
 
     name = "ramer"
+    error_of_scores = "squared"
     corruption = "absent"
     paper = (
         "Fan, Yuan, Zuo, Liu, Gao: Leveraging Retrieval Augment Approach for Multimodal Emotion Recognition Under "
@@ -84,6 +86,7 @@ class Ramer(RamerMethod):
         super().__init__(hyperparameters, spec, encoder)
         h = hyperparameters
         self.classifier = Classifier(3 * h.hidden, _CLASSIFIER, spec.outputs, h.classifier_dropout)
+        initialise(self.classifier)
         self.query_encoders = nn.ModuleDict()
         if h.query_encoder == "frozen":
             self.query_encoders = feature_encoders(h, spec).requires_grad_(False)
@@ -187,7 +190,7 @@ class Ramer(RamerMethod):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the error of the prediction."""
-        return {"emotion": self.error(self.predict(batch).output, batch.label, regression=F.mse_loss)}
+        return {"emotion": self.error(self.predict(batch).output, batch.label)}
 
     def after_backward(self) -> None:
         """Clip the gradients."""

@@ -24,7 +24,6 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
@@ -143,6 +142,7 @@ class RamerEncoders(RamerMethod):
     """Fan, Yuan, Zuo, Liu and Gao 2024, the teacher."""
 
     name = "ramer_encoders"
+    error_of_scores = "squared"
     corruption = "complete"
     paper = (
         "Fan, Yuan, Zuo, Liu, Gao: Leveraging Retrieval Augment Approach for Multimodal Emotion Recognition Under "
@@ -180,7 +180,7 @@ class RamerEncoders(RamerMethod):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the error of each modality."""
         return {
-            name: self.error(self.readout(self.classifiers[name](h)), batch.label, regression=F.mse_loss)
+            name: self.error(self.readout(self.classifiers[name](h)), batch.label)
             for name, h in self.hidden(batch).items()
         }
 

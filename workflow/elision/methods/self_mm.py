@@ -8,7 +8,7 @@ centre without any sample keeps its value instead of becoming nan, and the gener
 file, so that a resumed run goes on with them.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from elision.batch import Batch, Sequence
 from elision.methods.layers.label_generation import Head, LabelGeneratingMethod, LabelGenerator
-from elision.task import DataSpec
+from elision.task import CORPORA, DataSpec
 
 
 class RecurrentSubnet(nn.Module):
@@ -75,6 +75,9 @@ class SelfMM(LabelGeneratingMethod):
         text_dropout: float = Field(0.1, ge=0, lt=1, description="on the input of the text head")
         audio_dropout: float = Field(0.1, ge=0, lt=1, description="on the input of the audio head")
         vision_dropout: float = Field(0.0, ge=0, lt=1, description="on the input of the vision head")
+        label_limit: Literal["mosi", "corpus"] = Field(
+            "corpus", description="largest generated label: that of the corpus, or 3 as on MOSI (MMSA on CH-SIMS v2)"
+        )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "mosei": {
@@ -94,6 +97,18 @@ class SelfMM(LabelGeneratingMethod):
             "vision_hidden": 64,
             "text_width": 64,
         },
+        "simsv2": {
+            "learning_rate_audio": 1e-3,
+            "learning_rate_vision": 1e-3,
+            "weight_decay_text_encoder": 1e-2,
+            "weight_decay_audio": 0.0,
+            "weight_decay_vision": 0.0,
+            "vision_hidden": 64,
+            "text_width": 64,
+            "audio_width": 32,
+            "text_dropout": 0.0,
+            "label_limit": "mosi",
+        },
         "demo": {"epochs": 20, "batch_size": 32, "accumulate": 1},
     }
 
@@ -110,7 +125,8 @@ class SelfMM(LabelGeneratingMethod):
                 "vision": Head(h.vision_out, h.vision_width, h.vision_dropout),
             }
         )
-        self.label_generator = LabelGenerator(self.heads, samples=spec.samples, limit=spec.label_range)
+        limit = CORPORA["mosi" if h.label_limit == "mosi" else spec.corpus].label_range
+        self.label_generator = LabelGenerator(self.heads, samples=spec.samples, limit=limit)
 
     def represent(self, batch: Batch) -> dict[str, Tensor]:
         """Return what each head reads: a vector [B, D] per modality, and all of them side by side."""

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
@@ -18,6 +17,7 @@ class TextOnly(Method):
     """Linear regression on the mean token of the text encoder."""
 
     name = "text_only"
+    error_of_scores = "squared"
     requires = ("text",)
     combines = False
 
@@ -43,4 +43,4 @@ class TextOnly(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean squared error, or the cross-entropy of classes."""
-        return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.mse_loss)}
+        return {"sentiment": self.error(self.predict(batch).output, batch.label)}

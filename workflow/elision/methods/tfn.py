@@ -115,6 +115,7 @@ class TFN(Method):
             "vision_dropout": 0.4,
             "fusion_dropout": 0.4,
         },
+        "simsv2": {"batch_size": 128, "learning_rate": 2e-3, "text_width": 128, "fusion_width": 32},
         "demo": {"epochs": 15, "batch_size": 16},
     }
 
@@ -152,7 +153,7 @@ class TFN(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute error, or the cross-entropy."""
-        return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.l1_loss)}
+        return {"sentiment": self.error(self.predict(batch).output, batch.label)}
 
 
 def outer_product(audio: Tensor, vision: Tensor, text: Tensor) -> Tensor:

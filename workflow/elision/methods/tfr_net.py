@@ -271,7 +271,7 @@ class TFRNet(Method):
         h = self.hyperparameters
         encoded = self.encode(batch)
         output = self.readout(self.head(self.represent(encoded, batch)))
-        terms = {"sentiment": self.error(output, batch.label, regression=F.l1_loss)}
+        terms = {"sentiment": self.error(output, batch.label)}
         if self.epoch == 1:
             return terms
         clean = batch if batch.clean is None else batch.clean

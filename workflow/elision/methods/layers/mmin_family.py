@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 ORDER = ("audio", "text", "vision")  # of the fused vectors
 WIDTH = 128  # of the vector of a modality
-_STD = 0.012
 
 
 class AdamHyperparameters(TrainingHyperparameters):
@@ -35,7 +34,11 @@ class AdamHyperparameters(TrainingHyperparameters):
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient of each sub-network")
     dropout: float = Field(0.5, ge=0, lt=1, description="in the classifier")
     initialisation: Literal["kaiming", "normal"] = Field(
-        "kaiming", description="of linear and convolutional weights: Kaiming's, or a normal one with deviation 0.012"
+        "kaiming",
+        description="Distribution from which linear and convolutional weights start; normal: deviation init_gain.",
+    )
+    init_gain: float = Field(
+        0.012, gt=0, description="Standard deviation of the initial weights, for initialisation: normal."
     )
 
     @model_validator(mode="after")
@@ -101,6 +104,25 @@ class InvariantHead(nn.Sequential):
         return super().forward(fused.unflatten(1, (-1, WIDTH))).flatten(1)
 
 
+def initialise(network: nn.Module, deviation: float | None = None) -> None:
+    """Draw the weights of all linear and convolutional layers anew, and set their biases to 0.
+
+    Parameters
+    ----------
+    network : nn.Module
+    deviation : float, optional
+        Standard deviation of a normal distribution; None: Kaiming's normal distribution.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv1d):
+            if deviation is None:
+                nn.init.kaiming_normal_(module.weight)
+            else:
+                nn.init.normal_(module.weight, std=deviation)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 def masked(batch: Batch, keep: Tensor) -> Batch:
     """Return the batch with zeros for the values of modalities that are not kept.
 
@@ -141,14 +163,8 @@ class FamilyMethod(Method):
 
     def initialise(self) -> None:
         """Draw the weights of linear and convolutional layers anew; their biases are 0."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv1d):
-                if self.hyperparameters.initialisation == "kaiming":
-                    nn.init.kaiming_normal_(module.weight)
-                else:
-                    nn.init.normal_(module.weight, std=_STD)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        h = self.hyperparameters
+        initialise(self, None if h.initialisation == "kaiming" else h.init_gain)
 
     def start(self, teachers: dict[str, Method], database: "Database | None") -> None:
         """Take the weights of the teacher, and keep the teacher for the loss."""
