@@ -61,23 +61,28 @@ class AE(FamilyMethod):
     class Hyperparameters(AdamHyperparameters):
         """Those of the official script; it tries weights of 0.002, 0.003 and 0.01 on each dataset."""
 
-        constant_epochs: int = Field(20, ge=1, description="passes at the full learning rate")
-        decay_epochs: int = Field(80, ge=0, description="passes at a learning rate that falls linearly")
+        constant_epochs: int = Field(20, ge=1, description="epochs at the full learning rate")
+        decay_epochs: int = Field(80, ge=0, description="epochs during which the learning rate falls linearly")
         batch_size: int = Field(256, ge=1, description="utterances per forward pass")
-        learning_rate: float = Field(1e-3, gt=0, description="of Adam, before it falls")
+        learning_rate: float = Field(1e-3, gt=0, description="learning rate of Adam before the rate falls")
         clip: float = Field(5.0, gt=0, description="largest norm of the gradient of each sub-network")
         initialisation: Literal["kaiming", "normal"] = Field(
             "normal",
-            description="Distribution from which linear weights start. normal has the deviation init_gain.",
+            description="distribution of the initial weights. kaiming: Kaiming-normal. normal: deviation init_gain",
         )
         init_gain: float = Field(
-            0.02, gt=0, description="Standard deviation of the initial weights, for initialisation: normal."
+            0.02, gt=0, description="standard deviation of the initial weights, for initialisation: normal"
         )
-        dropout: float = Field(0.5, ge=0, lt=1, description="in encoders, decoders and classifier")
-        layers: tuple[int, ...] = Field((256, 128), min_length=1, description="widths of the autoencoder's encoder")
-        reconstruction_weight: float = Field(0.01, ge=0, description="of the error of what was missing")
+        dropout: float = Field(0.5, ge=0, lt=1, description="dropout in encoders, decoders and classifier")
+        layers: tuple[int, ...] = Field((256, 128), min_length=1, description="widths of the encoder of an autoencoder")
+        reconstruction_weight: float = Field(
+            0.01, ge=0, description="weight of the reconstruction error of missing modalities"
+        )
         recon_reduction: Literal["sum", "mean"] = Field(
-            "sum", description="sum: over the batch, as the official code; mean: 256 times the mean over the batch"
+            "sum",
+            description="reduction of the reconstruction error. sum: sum over the batch. mean: 256 times the "
+            "mean, the weight that a batch of 256 has",
+            json_schema_extra={"released": "sum"},
         )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {

@@ -46,12 +46,18 @@ class ALMT(Method):
 
         epochs: int = Field(200, ge=0, description="passes over the training split")
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
-        learning_rate: float = Field(1e-4, gt=0, description="peak, of all weights, also those of the text encoder")
-        weight_decay: float = Field(1e-4, ge=0, description="of AdamW, for everything including the text encoder")
-        width: int = Field(128, ge=8, multiple_of=8, description="dimension of every token after the embedding")
-        tokens: int = Field(8, ge=1, description="tokens that a modality is embedded into")
+        learning_rate: float = Field(
+            1e-4, gt=0, description="highest learning rate, of all weights, text encoder included"
+        )
+        weight_decay: float = Field(
+            1e-4, ge=0, description="weight decay of AdamW, for all weights, text encoder included"
+        )
+        width: int = Field(128, ge=8, multiple_of=8, description="width of every token after the embedding")
+        tokens: int = Field(8, ge=1, description="tokens into which a modality is embedded")
         embedding_depth: int = Field(1, ge=1, description="blocks of each embedding")
-        language_depth: int = Field(2, ge=0, description="blocks of the language encoder; hyper-modality has one more")
+        language_depth: int = Field(
+            2, ge=0, description="blocks of the language encoder; the hyper-modality has one block more"
+        )
         fusion_depth: int = Field(2, ge=1, description="blocks of the fusion")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {

@@ -42,23 +42,29 @@ class TrainingHyperparameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    # A field with ``json_schema_extra={"released": ...}`` is a switch, which docs/methods.md lists: ``released`` is the
+    # value that the released code has, words about it, or None where no code was released.
+
     epochs: int = Field(20, ge=0, description="passes over the training split")
     batch_size: int = Field(32, ge=1, description="utterances per forward pass")
-    accumulate: int = Field(1, ge=1, description="batches whose gradients are summed before a step")
-    patience: int | None = Field(None, ge=1, description="epochs without a better validation score before stopping")
-    finetune_text_encoder: bool = Field(True, description="train the text encoder with the rest")
+    accumulate: int = Field(1, ge=1, description="batches per optimizer step; their gradients are summed")
+    patience: int | None = Field(
+        None, ge=1, description="epochs without a better validation score after which training stops"
+    )
+    finetune_text_encoder: bool = Field(True, description="true trains the text encoder with the rest of the method")
     corruption: TrainingCorruption | None = Field(
-        None, description="training corruption of this method; null: train.corruption"
+        None, description="training corruption of this method (null: train.corruption)"
     )
     noise: noises.Kind = Field("gaussian", description="kind of the noise, for corruption: noise")
     intensity: int = Field(100, ge=1, description="time steps of the noise scheduler, for corruption: noise")
     modalities: tuple[Literal[MODALITIES], ...] = Field(
-        MODALITIES, min_length=1, description="modalities that the method sees; the rest is left out"
+        MODALITIES, min_length=1, description="modalities that the method sees; the others are left out"
     )
     alignment: Literal["none", "words", "pooled"] = Field(
         "none",
-        description="none: audio and vision have their own frames; words: the mean of the frames of each token's word; "
-        "pooled: means over equal parts of the padded length, one per token position, as MMSA does with unaligned data",
+        description="what audio and vision are per text token. none: they keep their own frames. words: the "
+        "mean of the frames of the token's word. pooled: means over equal parts of the padded "
+        "length, as MMSA does with unaligned data",
     )
 
 
@@ -138,11 +144,13 @@ class Method(nn.Module):
     class Hyperparameters(TrainingHyperparameters):
         """What `parameter_groups` and `after_backward` of this class read, beside what the trainer reads."""
 
-        learning_rate: float = Field(1e-4, gt=0, description="of all but the text encoder")
-        learning_rate_text_encoder: float | None = Field(
-            None, gt=0, description="of the text encoder (null: learning_rate)"
+        learning_rate: float = Field(
+            1e-4, gt=0, description="learning rate of all weights except those of the text encoder"
         )
-        weight_decay: float = Field(0.0, ge=0, description="of all weights, the text encoder included")
+        learning_rate_text_encoder: float | None = Field(
+            None, gt=0, description="learning rate of the text encoder (null: learning_rate)"
+        )
+        weight_decay: float = Field(0.0, ge=0, description="weight decay of all weights, text encoder included")
         gradient_clip: float | None = Field(
             None, gt=0, description="largest norm of the gradient of all weights (null: no limit)"
         )

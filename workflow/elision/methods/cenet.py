@@ -99,17 +99,35 @@ class CENET(Method):
     class Hyperparameters(TrainingHyperparameters):
         """Those of MMSA for MOSI."""
 
-        epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
+        epochs: int = Field(
+            100, ge=0, description="most passes over the training split. MMSA has no limit and stops by patience"
+        )
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
-        patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
-        learning_rate: float = Field(1e-5, gt=0, description="of all weights, also those of the text encoder")
-        weight_decay: float = Field(1e-4, ge=0, description="L2, except on biases and layer norms outside enhancement")
+        patience: int | None = Field(
+            8, ge=1, description="epochs without a better validation score after which training stops"
+        )
+        learning_rate: float = Field(1e-5, gt=0, description="learning rate of all weights, text encoder included")
+        weight_decay: float = Field(
+            1e-4, ge=0, description="L2 penalty, except on biases and layer norms outside the enhancement"
+        )
         adam_epsilon: float = Field(3e-8, gt=0, description="epsilon of Adam")
         gradient_clip: float = Field(2.0, gt=0, description="largest norm of the gradient")
-        attention_scale: float = Field(8.0, gt=0, description="factor of the attention scores")
-        dropout: float = Field(0.1, ge=0, lt=1, description="before both layers of the prediction head")
-        initial_std: float = Field(0.02, gt=0, description="standard deviation of the new weights; that of BERT")
-        train_embeddings: bool = Field(False, description="train the embeddings of the text encoder too")
+        attention_scale: float = Field(
+            8.0,
+            gt=0,
+            description="factor of the attention scores. The released code multiplies by 8 instead of dividing "
+            "by the root of the width",
+            json_schema_extra={"released": 8.0},
+        )
+        dropout: float = Field(0.1, ge=0, lt=1, description="dropout before both layers of the prediction head")
+        initial_std: float = Field(
+            0.02, gt=0, description="standard deviation of the new weights; the default is that of BERT"
+        )
+        train_embeddings: bool = Field(
+            False,
+            description="true trains the embeddings of the text encoder, too. They never train in the released code",
+            json_schema_extra={"released": False},
+        )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "mosei": {"adam_epsilon": 1e-8},

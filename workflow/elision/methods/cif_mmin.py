@@ -59,15 +59,24 @@ class CIFMMIN(FamilyMethod):
     class Hyperparameters(FamilyHyperparameters):
         """Those of the released configurations for IEMOCAP and MOSI."""
 
-        constant_epochs: int = Field(20, ge=1, description="passes at the full learning rate")
-        decay_epochs: int = Field(20, ge=0, description="passes at a learning rate that falls linearly")
+        constant_epochs: int = Field(20, ge=1, description="epochs at the full learning rate")
+        decay_epochs: int = Field(20, ge=0, description="epochs during which the learning rate falls linearly")
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
-        layers: tuple[int, ...] = Field((256, 128, 64), min_length=1, description="widths of an autoencoder's encoder")
-        blocks: int = Field(5, ge=1, description="autoencoders of the cascade")
-        imagination_weight: float = Field(8.0, ge=0, description="of the distance from the teacher's vectors")
-        invariant_weight: float = Field(100.0, ge=0, description="of the distance from the teacher's invariant vectors")
+        layers: tuple[int, ...] = Field(
+            (256, 128, 64), min_length=1, description="widths of the encoder of an autoencoder"
+        )
+        blocks: int = Field(5, ge=1, description="residual autoencoders of the cascade")
+        imagination_weight: float = Field(
+            8.0, ge=0, description="weight of the distance from the vectors of the teacher"
+        )
+        invariant_weight: float = Field(
+            100.0, ge=0, description="weight of the distance from the invariant vectors of the teacher"
+        )
         text_pool: Literal["maximum", "last"] = Field(
-            "maximum", description="hidden states that make the invariant vector of text; last: as in the official code"
+            "maximum",
+            description="hidden states that make the invariant vector of text. maximum: their maximum, as in "
+            "the target. last: the last one",
+            json_schema_extra={"released": "last"},
         )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {

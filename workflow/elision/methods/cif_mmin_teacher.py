@@ -43,7 +43,7 @@ class CIFMMINTeacher(FamilyMethod):
     class Hyperparameters(TeacherHyperparameters):
         """Those of the released configurations for IEMOCAP and MOSI."""
 
-        constant_epochs: int = Field(30, ge=1, description="passes at the full learning rate")
+        constant_epochs: int = Field(30, ge=1, description="epochs at the full learning rate")
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {

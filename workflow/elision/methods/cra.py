@@ -35,7 +35,7 @@ class CRA(AE):
     class Hyperparameters(AE.Hyperparameters):
         """Those of the official script; on each dataset, it tries 2 to 6 blocks and weights of 0.01 to 0.03."""
 
-        blocks: int = Field(5, ge=1, description="of the cascade")
+        blocks: int = Field(5, ge=1, description="residual autoencoders of the cascade")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "demo": {**AE.corpus_defaults["demo"], "learning_rate": 2e-4, "dropout": 0.1}

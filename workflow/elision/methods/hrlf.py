@@ -114,24 +114,45 @@ class HRLF(HRLFTeacher):
     class Hyperparameters(HRLFTeacher.Hyperparameters):
         """Those of the paper for IEMOCAP; what it does not give is ours."""
 
-        information: bool = Field(True, description="false: without HMI, the mutual information with the teacher")
-        adversarial: bool = Field(True, description="false: without HAL, the discriminators")
+        information: bool = Field(True, description="false trains without HMI, the mutual information with the teacher")
+        adversarial: bool = Field(True, description="false trains without HAL, the discriminators")
         adversarial_weight: float = Field(
-            1.0, gt=0, description="of L_HAL in the loss of the student; the paper weighs all losses with 1"
+            1.0,
+            gt=0,
+            description="weight of L_HAL in the loss of the student. The paper weighs all losses with 1. A "
+            "smaller weight trains more gently",
+            json_schema_extra={"released": None},
         )
-        statistics_width: int = Field(128, ge=1, description="both hidden layers of a statistics network; ours")
-        discriminator_width: int = Field(128, ge=1, description="hidden layer of a discriminator; ours")
+        statistics_width: int = Field(
+            128, ge=1, description="width of both hidden layers of a statistics network; the paper gives none"
+        )
+        discriminator_width: int = Field(
+            128, ge=1, description="width of the hidden layer of a discriminator; the paper gives none"
+        )
         adversary: Literal["minimax", "non_saturating", "gradient_reversal"] = Field(
             "minimax",
-            description="minimax: a step of the discriminators, then the student's, which minimises L_HAL; "
-            "non_saturating: it maximises log De(E_s) instead; gradient_reversal: both in one step. Ours",
+            description="game of the student against the discriminators. minimax: the discriminators step "
+            "first, then the student minimises L_HAL. non_saturating: the student maximises log "
+            "De(E_s). gradient_reversal: both move in one step",
+            json_schema_extra={"released": None},
         )
         strangers: int = Field(
-            1, ge=1, description="other samples that each is paired with, to estimate the mutual information; ours"
+            1,
+            ge=1,
+            description="other samples that are paired with each sample to estimate the mutual information; the "
+            "paper gives no number",
+            json_schema_extra={"released": None},
         )
-        start_from_teacher: bool = Field(True, description="start from the weights of the teacher; ours")
+        start_from_teacher: bool = Field(
+            True,
+            description="true starts the student from the weights of the teacher. The paper initialises the "
+            "student anew, and so does protocol hrlf",
+            json_schema_extra={"released": None},
+        )
         score_distillation: Literal["squared_error", "none"] = Field(
-            "squared_error", description="what stands for L_KL where the output is a score; ours"
+            "squared_error",
+            description="loss in place of L_KL where the output is a score; L_KL is not defined for scores",
+            json_schema_extra={"released": None},
         )
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:

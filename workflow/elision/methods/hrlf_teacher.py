@@ -244,42 +244,79 @@ class HRLFTeacher(Method):
 
         epochs: int = Field(30, ge=0, description="passes over the training split")
         batch_size: int = Field(32, ge=1, description="utterances per forward pass")
-        learning_rate: float = Field(4e-3, gt=0, description="of Adam")
-        weight_decay: float = Field(0.0, ge=0, description="L2 penalty; ours")
+        learning_rate: float = Field(4e-3, gt=0, description="learning rate of Adam")
+        weight_decay: float = Field(0.0, ge=0, description="L2 penalty; the paper gives none")
         plateau_patience: int | None = Field(
-            None, ge=0, description="epochs without improvement before the rate is halved; null: never. Ours"
+            None,
+            ge=0,
+            description="epochs without a better validation error after which the learning rate is halved "
+            "(null: never). The paper gives no schedule",
+            json_schema_extra={"released": None},
         )
-        gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient; ours")
-        width: int = Field(40, ge=2, multiple_of=2, description="d, the dimension of a modality's vector")
+        gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient; the paper gives none")
+        width: int = Field(40, ge=2, multiple_of=2, description="width d of the vector of a modality")
         heads: int = Field(10, ge=1, validate_default=True, description="attention heads; they must divide the width")
-        kernel: int = Field(3, ge=1, description="of the convolution over time")
-        convolution_bias: bool = Field(False, description="the convolution has a bias; ours")
-        layers: int = Field(4, ge=1, description="of each transformer; ours")
-        pre_norm: bool = Field(True, description="normalise before each sub-layer, false: after it; ours")
-        feed_forward: int = Field(160, ge=1, description="hidden width of the transformer's feed-forward layers; ours")
-        dropout: float = Field(0.1, ge=0, lt=1, description="in the transformers; ours")
+        kernel: int = Field(3, ge=1, description="kernel size of the convolution over time")
+        convolution_bias: bool = Field(
+            False,
+            description="true gives the convolution a bias; the paper gives no detail",
+            json_schema_extra={"released": None},
+        )
+        layers: int = Field(4, ge=1, description="layers of each transformer; the paper gives none")
+        pre_norm: bool = Field(
+            True,
+            description="true normalises before each sub-layer, false after it; the paper gives no detail",
+            json_schema_extra={"released": None},
+        )
+        feed_forward: int = Field(
+            160, ge=1, description="width of the feed-forward layers of the transformers; the paper gives none"
+        )
+        dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the transformers; the paper gives none")
         last_index: bool = Field(
             False,
-            description="true: the vector of a modality is the last step of the padded sequence, not of its own; ours",
+            description="step that is the vector of a modality. false: the last step of the sequence. true: the "
+            "last padded step",
+            json_schema_extra={"released": None},
         )
-        factorisation: bool = Field(True, description="false: without FRF, vectors go into the bottleneck as they are")
+        factorisation: bool = Field(
+            True, description="false trains without FRF; the vectors go into the bottleneck as they are"
+        )
         factorisation_loss: bool = Field(
-            True, description="learn from L_FRF; false: codes without it. Ours for the teacher"
+            True,
+            description="true trains with L_FRF; the paper does not say whether the teacher does",
+            json_schema_extra={"released": None},
         )
         factorisation_error: Literal["mean", "sum"] = Field(
-            "mean", description="of the squared differences over the entries of a vector; sum: as printed. Ours"
+            "mean",
+            description="reduction over the entries of a vector in equations 1 to 3. sum, as printed, outweighs "
+            "the task by the width",
+            json_schema_extra={"released": None},
         )
         factorisation_targets: Literal["fixed", "learnt"] = Field(
-            "fixed", description="whether the gradient of L_FRF reaches what is to be met (learnt) or not; ours"
+            "fixed",
+            description="whether the gradient of L_FRF reaches its targets. fixed: no. learnt: yes; vectors may "
+            "become equal for every sample",
+            json_schema_extra={"released": None},
         )
         joint: Literal["both", "sentiment_only"] = Field(
-            "both", description="what is joined: both codes, of d / 2 each, or the sentiment codes alone, of d; ours"
+            "both",
+            description="codes that are joined. both: sentiment and modality codes of width d / 2. "
+            "sentiment_only: sentiment codes of width d",
+            json_schema_extra={"released": None},
         )
-        code_hidden: int = Field(40, ge=1, description="hidden width of code encoders and decoder; ours")
-        bottleneck_relu: bool = Field(True, description="a ReLU after each inner layer of the bottleneck; ours")
+        code_hidden: int = Field(
+            40, ge=1, description="hidden width of the code encoders and of the decoder; the paper gives none"
+        )
+        bottleneck_relu: bool = Field(
+            True,
+            description="true has a ReLU after each inner layer of the bottleneck; the paper gives no detail",
+            json_schema_extra={"released": None},
+        )
         scales: Literal["concatenated", "added"] = Field(
             "concatenated",
-            description="how features of equal width make a scale: 6 d, 4 d and d wide, or 3 d, 2 d and d; ours",
+            description="how features of equal width make a scale. concatenated: 6 d, 4 d and d wide. added: 3 "
+            "d, 2 d and d wide. Teacher and student need the same",
+            json_schema_extra={"released": None},
         )
 
         @field_validator("heads")

@@ -54,12 +54,22 @@ class IFMMIN(FamilyMethod):
     class Hyperparameters(FamilyHyperparameters):
         """Those of the released configuration for IEMOCAP."""
 
-        constant_epochs: int = Field(20, ge=1, description="passes at the full learning rate")
-        decay_epochs: int = Field(20, ge=0, description="passes at a learning rate that falls linearly")
-        layers: tuple[int, ...] = Field((256, 128, 64), min_length=1, description="widths of an autoencoder's encoder")
-        blocks: int = Field(5, ge=1, description="autoencoders of the cascade")
-        imagination_weight: float = Field(1.0, ge=0, description="of the distance from the teacher's vectors")
-        invariant_weight: float = Field(100.0, ge=0, description="of the distance from the teacher's invariant vectors")
+        constant_epochs: int = Field(20, ge=1, description="epochs at the full learning rate")
+        decay_epochs: int = Field(20, ge=0, description="epochs during which the learning rate falls linearly")
+        layers: tuple[int, ...] = Field(
+            (256, 128, 64), min_length=1, description="widths of the encoder of an autoencoder"
+        )
+        blocks: int = Field(5, ge=1, description="residual autoencoders of the cascade")
+        imagination_weight: float = Field(
+            1.0, ge=0, description="weight of the distance from the vectors of the teacher"
+        )
+        invariant_weight: float = Field(
+            100.0,
+            ge=0,
+            description="weight of the distance from the invariant vectors of the teacher. The script sets 100 "
+            "by an option that the released code lacks; the code itself has 1",
+            json_schema_extra={"released": "the script fails"},
+        )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16, "learning_rate": 1e-3},

@@ -40,7 +40,7 @@ class IFMMINTeacher(FamilyMethod):
         """Those of the released configuration for IEMOCAP."""
 
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
-        discrepancy_weight: float = Field(1.0, ge=0, description="of the distance between the invariant vectors")
+        discrepancy_weight: float = Field(1.0, ge=0, description="weight of the distance between the invariant vectors")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16, "learning_rate": 1e-3},

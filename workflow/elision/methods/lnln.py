@@ -57,28 +57,48 @@ class LNLN(Method):
 
         epochs: int = Field(200, ge=0, description="passes over the training split")
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
-        learning_rate: float = Field(1e-4, gt=0, description="peak, of all weights, also those of the text encoder")
-        weight_decay: float = Field(1e-4, ge=0, description="of AdamW, for everything including the text encoder")
-        width: int = Field(128, ge=8, multiple_of=8, description="dimension of every token after the embedding")
-        tokens: int = Field(8, ge=1, description="tokens that a modality is embedded into")
+        learning_rate: float = Field(
+            1e-4, gt=0, description="highest learning rate, of all weights, text encoder included"
+        )
+        weight_decay: float = Field(
+            1e-4, ge=0, description="weight decay of AdamW, for all weights, text encoder included"
+        )
+        width: int = Field(128, ge=8, multiple_of=8, description="width of every token after the embedding")
+        tokens: int = Field(8, ge=1, description="tokens into which a modality is embedded")
         embedding_depth: int = Field(2, ge=1, description="blocks of each embedding")
         completeness_depth: int = Field(2, ge=1, description="blocks of the completeness check")
         generator_depth: int = Field(2, ge=1, description="blocks of the proxy generator")
-        language_depth: int = Field(2, ge=1, description="blocks of the language encoder; hyper-modality has one more")
+        language_depth: int = Field(
+            2, ge=1, description="blocks of the language encoder; the hyper-modality has one block more"
+        )
         fusion_depth: int = Field(2, ge=1, description="blocks of the fusion")
         reconstructor_depth: int = Field(2, ge=1, description="blocks of the reconstructor of each modality")
-        completeness_weight: float = Field(0.9, ge=0, description="alpha; 0 drops the loss")
-        adversarial_weight: float = Field(0.8, ge=0, description="beta; 0 drops the loss")
-        reconstruction_weight: float = Field(0.1, ge=0, description="gamma; 0 drops the loss")
-        sentiment_weight: float = Field(1.0, gt=0, description="delta")
+        completeness_weight: float = Field(
+            0.9, ge=0, description="weight alpha of the completeness loss; 0 drops the loss"
+        )
+        adversarial_weight: float = Field(
+            0.8, ge=0, description="weight beta of the adversarial loss; 0 drops the loss"
+        )
+        reconstruction_weight: float = Field(
+            0.1, ge=0, description="weight gamma of the reconstruction loss; 0 drops the loss"
+        )
+        sentiment_weight: float = Field(1.0, gt=0, description="weight delta of the sentiment loss")
         grl_scope: Literal["all", "adv"] = Field(
             "all",
-            description="gradients reversed into the proxy: of all losses (released code), or the adversarial one",
+            description="losses whose gradients are reversed into the proxy. all: every loss. adv: only the "
+            "adversarial loss, as in the paper",
+            json_schema_extra={"released": "all"},
         )
-        dominant_modality_correction: bool = Field(True, description="false: language is used as it comes")
-        completeness_check: bool = Field(True, description="false: half proxy, half language, for every sample")
-        multimodal_learning: bool = Field(True, description="false: mean tokens of the modalities are concatenated")
-        reconstructor: bool = Field(True, description="false: nothing is reconstructed")
+        dominant_modality_correction: bool = Field(
+            True, description="false uses the language features without a correction"
+        )
+        completeness_check: bool = Field(
+            True, description="false mixes proxy and language half and half for every sample"
+        )
+        multimodal_learning: bool = Field(
+            True, description="false concatenates the mean tokens of the modalities instead"
+        )
+        reconstructor: bool = Field(True, description="false trains without reconstruction")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "mosei": {"fusion_depth": 4},

@@ -87,20 +87,27 @@ class MAGBERT(Method):
     class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""
 
-        epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
+        epochs: int = Field(
+            100, ge=0, description="most passes over the training split. MMSA has no limit and stops by patience"
+        )
         batch_size: int = Field(32, ge=1, description="utterances per forward pass")
-        patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
+        patience: int | None = Field(
+            8, ge=1, description="epochs without a better validation score after which training stops"
+        )
         alignment: Literal["words", "pooled"] = Field(
             "words",
-            description="audio and vision of a token: means of the frames of its word, or over equal parts of the "
-            "padded length",
+            description="what audio and vision are per text token. words: the mean of the frames of the token's "
+            "word. pooled: means over equal parts of the padded length",
+            json_schema_extra={"released": "words; pooled on CH-SIMS"},
         )
-        learning_rate: float = Field(2e-5, gt=0, description="of all weights, also those of the text encoder")
-        weight_decay: float = Field(0.0, ge=0, description="L2, of all weights, also those of the text encoder")
+        learning_rate: float = Field(2e-5, gt=0, description="learning rate of all weights, text encoder included")
+        weight_decay: float = Field(0.0, ge=0, description="L2 penalty on all weights, text encoder included")
         beta: float = Field(1.0, gt=0, description="longest shift of a token, in lengths of its embedding")
-        gate_dropout: float = Field(0.3, ge=0, lt=1, description="on the shifted embeddings")
-        dropout: float = Field(0.1, ge=0, lt=1, description="on the input of the prediction head")
-        initial_std: float = Field(0.02, gt=0, description="standard deviation of the new weights; that of BERT")
+        gate_dropout: float = Field(0.3, ge=0, lt=1, description="dropout on the shifted embeddings")
+        dropout: float = Field(0.1, ge=0, lt=1, description="dropout on the input of the prediction head")
+        initial_std: float = Field(
+            0.02, gt=0, description="standard deviation of the new weights; the default is that of BERT"
+        )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "mosei": {"learning_rate": 1e-5, "gate_dropout": 0.2},

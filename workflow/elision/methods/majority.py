@@ -33,7 +33,7 @@ class Majority(Method):
     class Hyperparameters(TrainingHyperparameters):
         """Nothing is optimised."""
 
-        epochs: int = Field(0, ge=0, le=0, description="none: the constant is found before the first")
+        epochs: int = Field(0, ge=0, le=0, description="always 0: the method finds its constant before the first epoch")
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
         super().__init__(hyperparameters, spec, encoder)

@@ -49,10 +49,19 @@ class MEN(TwoSpaces):
         """Those of the official code of NMER for IEMOCAP."""
 
         classifier_input: Literal["concat", "specific"] = Field(
-            "concat", description="specific and invariant vectors, or the specific ones alone"
+            "concat",
+            description="vectors that are classified. concat: specific and invariant ones. specific: the "
+            "specific ones alone",
+            json_schema_extra={"released": None},
         )
-        pretrained: bool = Field(True, description="start from the encoders of the teacher")
-        invariant: bool = Field(True, description="keep the invariant vectors near the teacher's of clean data")
+        pretrained: bool = Field(
+            True, description="true starts from the encoders of the teacher", json_schema_extra={"released": None}
+        )
+        invariant: bool = Field(
+            True,
+            description="true keeps the invariant vectors near those that the teacher has of clean data",
+            json_schema_extra={"released": None},
+        )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "demo": {"constant_epochs": 6, "decay_epochs": 4, "batch_size": 16, "learning_rate": 1e-3}

@@ -89,20 +89,28 @@ class MISA(Method):
     class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""
 
-        epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
+        epochs: int = Field(
+            100, ge=0, description="most passes over the training split. MMSA has no limit and stops by patience"
+        )
         batch_size: int = Field(16, ge=1, description="utterances per forward pass")
-        accumulate: int = Field(2, ge=1, description="batches whose gradients are summed before a step")
-        patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
-        learning_rate: float = Field(1e-4, gt=0, description="of all weights, also those of the text encoder")
-        width: int = Field(128, ge=2, multiple_of=_HEADS, description="dimension of shared and private vectors")
-        dropout: float = Field(0.2, ge=0, lt=1, description="in the prediction head")
-        transformer_dropout: float = Field(0.1, ge=0, lt=1, description="in the transformer layer")
-        difference_weight: float = Field(0.1, ge=0, description="of the orthogonality of the spaces")
-        similarity_weight: float = Field(0.3, ge=0, description="of the moments of the shared vectors")
-        reconstruction_weight: float = Field(1.0, ge=0, description="of the reconstruction of the utterance vectors")
-        gradient_clip: float = Field(0.8, gt=0, description="largest absolute value of a gradient")
+        accumulate: int = Field(2, ge=1, description="batches per optimizer step; their gradients are summed")
+        patience: int | None = Field(
+            8, ge=1, description="epochs without a better validation score after which training stops"
+        )
+        learning_rate: float = Field(1e-4, gt=0, description="learning rate of all weights, text encoder included")
+        width: int = Field(128, ge=2, multiple_of=_HEADS, description="width of shared and private vectors")
+        dropout: float = Field(0.2, ge=0, lt=1, description="dropout in the prediction head")
+        transformer_dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the transformer layer")
+        difference_weight: float = Field(0.1, ge=0, description="weight of the orthogonality of the spaces")
+        similarity_weight: float = Field(0.3, ge=0, description="weight of the moment distance of the shared vectors")
+        reconstruction_weight: float = Field(
+            1.0, ge=0, description="weight of the reconstruction error of the utterance vectors"
+        )
+        gradient_clip: float = Field(0.8, gt=0, description="largest absolute value of one entry of the gradient")
         av_lengths: Literal["text", "own"] = Field(
-            "text", description="frames of audio and vision that are read: as many as there are tokens, or all"
+            "text",
+            description="frames of audio and vision that are read. text: as many as there are tokens. own: all frames",
+            json_schema_extra={"released": "text"},
         )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {

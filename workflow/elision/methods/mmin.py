@@ -37,9 +37,11 @@ from elision.task import DataSpec
 class CycleHyperparameters(FamilyHyperparameters):
     """What MMIN and its variant with a plain autoencoder have."""
 
-    layers: tuple[int, ...] = Field((256, 128, 64), min_length=1, description="widths of an autoencoder's encoder")
-    imagination_weight: float = Field(4.0, ge=0, description="of the distance from the teacher's vectors")
-    cycle_weight: float = Field(2.0, ge=0, description="of the way back to the available vectors")
+    layers: tuple[int, ...] = Field((256, 128, 64), min_length=1, description="widths of the encoder of an autoencoder")
+    imagination_weight: float = Field(4.0, ge=0, description="weight of the distance from the vectors of the teacher")
+    cycle_weight: float = Field(
+        2.0, ge=0, description="weight of the distance of the way back from the available vectors"
+    )
 
 
 class MMIN(FamilyMethod):
@@ -61,8 +63,12 @@ class MMIN(FamilyMethod):
     class Hyperparameters(CycleHyperparameters):
         """Those of the released configuration for IEMOCAP."""
 
-        blocks: int = Field(5, ge=1, description="residual autoencoders of a cascade")
-        tied: bool = Field(False, description="one cascade for both ways")
+        blocks: int = Field(5, ge=1, description="residual autoencoders of the cascade")
+        tied: bool = Field(
+            False,
+            description="true trains one cascade for both ways",
+            json_schema_extra={"released": "false; msp: true"},
+        )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "msp": {"learning_rate": 5e-4, "imagination_weight": 2.0, "cycle_weight": 0.5, "tied": True},

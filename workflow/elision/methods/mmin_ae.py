@@ -26,15 +26,16 @@ class MMINAE(MMIN):
     class Hyperparameters(CycleHyperparameters):
         """Those of the released configuration for IEMOCAP."""
 
-        constant_epochs: int = Field(20, ge=1, description="passes at the full learning rate")
-        decay_epochs: int = Field(30, ge=0, description="passes at a learning rate that falls linearly")
+        constant_epochs: int = Field(20, ge=1, description="epochs at the full learning rate")
+        decay_epochs: int = Field(30, ge=0, description="epochs during which the learning rate falls linearly")
         batch_size: int = Field(256, ge=1, description="utterances per forward pass")
-        learning_rate: float = Field(1e-3, gt=0, description="of Adam, before it falls")
+        learning_rate: float = Field(1e-3, gt=0, description="learning rate of Adam before the rate falls")
         initialisation: Literal["kaiming", "normal"] = Field(
-            "normal", description="of linear and convolutional weights: Kaiming's, or a normal one of deviation 0.012"
+            "normal",
+            description="distribution of the initial weights. kaiming: Kaiming-normal. normal: deviation init_gain",
         )
         layers: tuple[int, ...] = Field(
-            (512, 450, 384, 256), min_length=1, description="widths of an autoencoder's encoder"
+            (512, 450, 384, 256), min_length=1, description="widths of the encoder of an autoencoder"
         )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {

@@ -51,32 +51,58 @@ class MulT(Method):
     class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""
 
-        epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
-        batch_size: int = Field(16, ge=1, description="utterances per forward pass")
-        accumulate: int = Field(8, ge=1, description="batches whose gradients are summed before a step")
-        patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
-        finetune_text_encoder: bool = Field(False, description="train the text encoder with the rest; not in MMSA")
-        learning_rate: float = Field(2e-3, gt=0, description="of all weights but those of the text encoder")
-        learning_rate_text_encoder: float = Field(5e-5, gt=0, description="of the text encoder, where it is trained")
-        plateau_patience: int = Field(
-            5, ge=0, description="epochs without a better validation error before the learning rates fall to a tenth"
+        epochs: int = Field(
+            100, ge=0, description="most passes over the training split. MMSA has no limit and stops by patience"
         )
-        gradient_clip: float = Field(0.6, gt=0, description="largest absolute gradient of a weight")
-        width: int = Field(50, ge=1, description="dimension of each sequence after the convolution")
+        batch_size: int = Field(16, ge=1, description="utterances per forward pass")
+        accumulate: int = Field(8, ge=1, description="batches per optimizer step; their gradients are summed")
+        patience: int | None = Field(
+            8, ge=1, description="epochs without a better validation score after which training stops"
+        )
+        finetune_text_encoder: bool = Field(
+            False,
+            description="true trains the text encoder with the rest of the method. The released code reads "
+            "features of a frozen BERT",
+            json_schema_extra={"released": False},
+        )
+        learning_rate: float = Field(
+            2e-3, gt=0, description="learning rate of all weights except those of the text encoder"
+        )
+        learning_rate_text_encoder: float = Field(
+            5e-5, gt=0, description="learning rate of the text encoder, if it is trained"
+        )
+        plateau_patience: int = Field(
+            5,
+            ge=0,
+            description="epochs without a better validation error after which the learning rates fall to a tenth",
+        )
+        gradient_clip: float = Field(0.6, gt=0, description="largest absolute value of one entry of the gradient")
+        width: int = Field(50, ge=1, description="width of each sequence after the convolution")
         heads: int = Field(10, ge=1, validate_default=True, description="attention heads; they must divide the width")
-        layers: int = Field(4, ge=1, description="of each crossmodal encoder; self-attention has at least 3")
-        text_kernel: int = Field(5, ge=1, description="of the convolution over text")
-        audio_kernel: int = Field(5, ge=1, description="of the convolution over audio")
-        vision_kernel: int = Field(5, ge=1, description="of the convolution over vision")
-        positions: Literal["none", "sinusoidal"] = Field("none", description="added to every sequence that attends")
-        attention_dropout: float = Field(0.3, ge=0, lt=1, description="on attention to text, and on self-attention")
-        attention_dropout_audio: float = Field(0.2, ge=0, lt=1, description="on attention to audio")
-        attention_dropout_vision: float = Field(0.0, ge=0, lt=1, description="on attention to vision")
-        relu_dropout: float = Field(0.0, ge=0, lt=1, description="inside the feed-forward layers")
-        embedding_dropout: float = Field(0.2, ge=0, lt=1, description="on the input of every encoder")
-        residual_dropout: float = Field(0.0, ge=0, lt=1, description="before every residual")
-        text_dropout: float = Field(0.5, ge=0, lt=1, description="on the text features")
-        output_dropout: float = Field(0.5, ge=0, lt=1, description="inside the last residual block")
+        layers: int = Field(4, ge=1, description="layers of each crossmodal encoder; self-attention has at least 3")
+        text_kernel: int = Field(5, ge=1, description="kernel size of the convolution over text")
+        audio_kernel: int = Field(5, ge=1, description="kernel size of the convolution over audio")
+        vision_kernel: int = Field(5, ge=1, description="kernel size of the convolution over vision")
+        positions: Literal["none", "sinusoidal"] = Field(
+            "none",
+            description="positions that are added to every sequence that attends. The authors' own code adds "
+            "sinusoidal ones, MMSA adds none",
+            json_schema_extra={"released": "none"},
+        )
+        attention_dropout: float = Field(
+            0.3, ge=0, lt=1, description="dropout on attention to text and on self-attention"
+        )
+        attention_dropout_audio: float = Field(
+            0.2, ge=0, lt=1, description="dropout on attention of other modalities to audio"
+        )
+        attention_dropout_vision: float = Field(
+            0.0, ge=0, lt=1, description="dropout on attention of other modalities to vision"
+        )
+        relu_dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside the feed-forward layers")
+        embedding_dropout: float = Field(0.2, ge=0, lt=1, description="dropout on the input of every encoder")
+        residual_dropout: float = Field(0.0, ge=0, lt=1, description="dropout before every residual connection")
+        text_dropout: float = Field(0.5, ge=0, lt=1, description="dropout on the text features")
+        output_dropout: float = Field(0.5, ge=0, lt=1, description="dropout inside the last residual block")
 
         @field_validator("heads")
         @classmethod

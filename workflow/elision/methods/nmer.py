@@ -111,22 +111,33 @@ class NMER(TwoSpaces):
     class Hyperparameters(NoiseHyperparameters):
         """Those of the official code for IEMOCAP."""
 
-        transformer_layers: int = Field(5, ge=1, description="layers of the autoencoder's transformer")
-        transformer_dropout: float = Field(0.1, ge=0, lt=1, description="in the autoencoder's transformer")
-        invariant_weight: float = Field(1.0, ge=0, description="of the distance to the teacher's invariant vectors")
-        autoencoder_weight: float = Field(1.0, ge=0, description="of reconstruction and divergence")
+        transformer_layers: int = Field(5, ge=1, description="layers of the transformer of the autoencoder")
+        transformer_dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the transformer of the autoencoder")
+        invariant_weight: float = Field(
+            1.0, ge=0, description="weight of the distance from the invariant vectors of the teacher"
+        )
+        autoencoder_weight: float = Field(1.0, ge=0, description="weight of reconstruction and divergence")
         batch_attention: bool = Field(
-            False, description="True: as in the official code, utterances of a batch attend to each other"
+            False,
+            description="true lets the utterances of a batch attend to each other; predictions then depend on "
+            "the batch",
+            json_schema_extra={"released": True},
         )
         sample_at_eval: bool = Field(
-            False, description="True: as in the official code, the latent vector is drawn at evaluation, too"
+            False,
+            description="true draws the latent vector in evaluation, too; the draw is always the same for an utterance",
+            json_schema_extra={"released": True},
         )
         kl_reduction: Literal["sum", "batchmean"] = Field(
-            "sum", description="divergence of a batch: the sum (official code), or the mean over utterances"
+            "sum",
+            description="reduction of the divergence. sum: sum over the batch. batchmean: mean over utterances",
+            json_schema_extra={"released": "sum"},
         )
         residual: bool = Field(
             False,
-            description="True: as in an earlier revision, what is decoded is added to the encoded specific vectors",
+            description="true adds the encoded specific vectors to what is decoded, as the revision whose "
+            "numbers the authors plot",
+            json_schema_extra={"released": False},
         )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {

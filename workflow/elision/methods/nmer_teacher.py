@@ -43,9 +43,9 @@ FUSED = len(ORDER) * WIDTH
 class NoiseHyperparameters(FamilyHyperparameters):
     """What NMER and MEN share: those of the official code of NMER for IEMOCAP."""
 
-    constant_epochs: int = Field(40, ge=1, description="passes at the full learning rate")
-    decay_epochs: int = Field(40, ge=0, description="passes at a learning rate that falls linearly")
-    dropout: float = Field(0.1, ge=0, lt=1, description="in the classifier")
+    constant_epochs: int = Field(40, ge=1, description="epochs at the full learning rate")
+    decay_epochs: int = Field(40, ge=0, description="epochs during which the learning rate falls linearly")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the classifier")
 
 
 class TwoSpaces(FamilyMethod):
@@ -86,7 +86,7 @@ class NMERTeacher(TwoSpaces):
         """Those of the official code for IEMOCAP."""
 
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
-        dropout: float = Field(0.2, ge=0, lt=1, description="in the classifier")
+        dropout: float = Field(0.2, ge=0, lt=1, description="dropout in the classifier")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "demo": {"constant_epochs": 6, "decay_epochs": 4, "batch_size": 16, "learning_rate": 1e-3}

@@ -72,14 +72,21 @@ class Ramer(RamerMethod):
 
         top_k: int = Field(5, ge=1, description="neighbours whose vectors are summed")
         database: Literal["labelled", "unlabelled", "all"] = Field(
-            "labelled", description="samples that are searched: the training split, the unlabelled ones, or both"
+            "labelled",
+            description="samples that are searched. labelled: the training split. unlabelled: the unlabelled "
+            "samples. all: both",
         )
         database_size: int | None = Field(
-            None, ge=2, description="at most so many of them, drawn at random; null: all of them"
+            None, ge=2, description="most samples that are searched, drawn at random (null: all)"
         )
-        database_seed: int = Field(0, ge=0, description="key of that draw; smaller databases lie in larger ones")
+        database_seed: int = Field(
+            0, ge=0, description="seed of the draw of database_size; a larger database holds every smaller one"
+        )
         query_encoder: Literal["frozen", "trained"] = Field(
-            "frozen", description="what makes the queries: the encoders of the teacher, or those that are trained"
+            "frozen",
+            description="encoders that make the queries. frozen: those of the teacher. trained: those of the "
+            "method, which drift away from the database",
+            json_schema_extra={"released": "trained"},
         )
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:

@@ -37,19 +37,38 @@ _CLASSIFIER = (256, 128)
 class RamerHyperparameters(TrainingHyperparameters):
     """What the encoders and RAMER have."""
 
-    epochs: int = Field(40, ge=0, description="all passes; not published, those of MMIN's descendants")
-    constant_epochs: int = Field(20, ge=0, description="passes before the learning rate falls linearly")
+    epochs: int = Field(
+        40,
+        ge=0,
+        description="passes over the training split. The paper gives no number; the default is that of the "
+        "methods after MMIN",
+    )
+    constant_epochs: int = Field(20, ge=0, description="epochs at the full learning rate")
     batch_size: int = Field(128, ge=1, description="utterances per forward pass")
-    learning_rate: float = Field(2e-4, gt=0, description="of Adam, before it falls")
-    beta1: float = Field(0.5, ge=0, lt=1, description="of Adam, whose second beta is 0.999")
+    learning_rate: float = Field(2e-4, gt=0, description="learning rate of Adam before the rate falls")
+    beta1: float = Field(0.5, ge=0, lt=1, description="first beta of Adam; the second is 0.999")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient of each sub-network")
-    hidden: int = Field(256, ge=1, description="width of the hidden vectors; the same in ramer")
-    layers: int = Field(1, ge=1, description="of each transformer; the same in ramer")
-    feed_forward: int = Field(2048, ge=1, description="inner width of each transformer; the same in ramer")
-    dropout: float = Field(0.1, ge=0, lt=1, description="in the transformers")
-    classifier_dropout: float = Field(0.5, ge=0, lt=1, description="in the classifiers")
+    hidden: int = Field(
+        256, ge=1, description="width of the hidden vectors; ramer_encoders and ramer need the same width"
+    )
+    layers: int = Field(
+        1,
+        ge=1,
+        description="layers of each transformer. ramer_encoders and ramer need the same number. The "
+        "released code has 2 in the first and 1 in the second",
+        json_schema_extra={"released": "2 and 1"},
+    )
+    feed_forward: int = Field(
+        2048,
+        ge=1,
+        description="width of the feed-forward layers. ramer_encoders and ramer need the same width. The "
+        "released code has 2048 in the first and 256 in the second",
+        json_schema_extra={"released": "2048 and 256"},
+    )
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the transformers")
+    classifier_dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the classifiers")
     train_cls_tokens: bool = Field(
-        True, description="False: as in the official code, summary tokens and positions are not trained"
+        True, description="false leaves summary tokens and positions at zero", json_schema_extra={"released": False}
     )
 
 
@@ -156,7 +175,7 @@ class RamerEncoders(RamerMethod):
     class Hyperparameters(RamerHyperparameters):
         """Those of the official code where it tells them, with one layer."""
 
-        dropout: float = Field(0.5, ge=0, lt=1, description="in the transformers")
+        dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the transformers")
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
         super().__init__(hyperparameters, spec, encoder)

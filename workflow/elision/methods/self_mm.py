@@ -51,32 +51,41 @@ class SelfMM(LabelGeneratingMethod):
     class Hyperparameters(LabelGeneratingMethod.Hyperparameters):
         """Those of MMSA for MOSI."""
 
-        epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
+        epochs: int = Field(
+            100, ge=0, description="most passes over the training split. MMSA has no limit and stops by patience"
+        )
         batch_size: int = Field(16, ge=1, description="utterances per forward pass")
-        accumulate: int = Field(4, ge=1, description="batches whose gradients are summed before a step")
-        patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
-        learning_rate_text_encoder: float = Field(5e-5, gt=0, description="of the text encoder")
-        learning_rate_audio: float = Field(5e-3, gt=0, description="of the audio subnet")
-        learning_rate_vision: float = Field(5e-3, gt=0, description="of the vision subnet")
-        learning_rate: float = Field(1e-3, gt=0, description="of the heads")
-        weight_decay_text_encoder: float = Field(1e-3, ge=0, description="L2, except on biases and layer norms")
-        weight_decay_audio: float = Field(1e-3, ge=0, description="L2, of the audio subnet")
-        weight_decay_vision: float = Field(1e-3, ge=0, description="L2, of the vision subnet")
-        weight_decay: float = Field(1e-3, ge=0, description="L2, of the heads")
-        audio_hidden: int = Field(16, ge=1, description="hidden state of the audio LSTM")
-        vision_hidden: int = Field(32, ge=1, description="hidden state of the vision LSTM")
-        audio_out: int = Field(16, ge=1, description="output of the audio subnet")
-        vision_out: int = Field(32, ge=1, description="output of the vision subnet")
-        fusion_width: int = Field(128, ge=1, description="feature of the fusion head")
-        text_width: int = Field(32, ge=1, description="feature of the text head")
-        audio_width: int = Field(16, ge=1, description="feature of the audio head")
-        vision_width: int = Field(32, ge=1, description="feature of the vision head")
-        fusion_dropout: float = Field(0.0, ge=0, lt=1, description="on the input of the fusion head")
-        text_dropout: float = Field(0.1, ge=0, lt=1, description="on the input of the text head")
-        audio_dropout: float = Field(0.1, ge=0, lt=1, description="on the input of the audio head")
-        vision_dropout: float = Field(0.0, ge=0, lt=1, description="on the input of the vision head")
+        accumulate: int = Field(4, ge=1, description="batches per optimizer step; their gradients are summed")
+        patience: int | None = Field(
+            8, ge=1, description="epochs without a better validation score after which training stops"
+        )
+        learning_rate_text_encoder: float = Field(5e-5, gt=0, description="learning rate of the text encoder")
+        learning_rate_audio: float = Field(5e-3, gt=0, description="learning rate of the audio subnet")
+        learning_rate_vision: float = Field(5e-3, gt=0, description="learning rate of the vision subnet")
+        learning_rate: float = Field(1e-3, gt=0, description="learning rate of the heads")
+        weight_decay_text_encoder: float = Field(
+            1e-3, ge=0, description="L2 penalty on the text encoder, except on biases and layer norms"
+        )
+        weight_decay_audio: float = Field(1e-3, ge=0, description="L2 penalty on the audio subnet")
+        weight_decay_vision: float = Field(1e-3, ge=0, description="L2 penalty on the vision subnet")
+        weight_decay: float = Field(1e-3, ge=0, description="L2 penalty on the heads")
+        audio_hidden: int = Field(16, ge=1, description="width of the hidden state of the audio LSTM")
+        vision_hidden: int = Field(32, ge=1, description="width of the hidden state of the vision LSTM")
+        audio_out: int = Field(16, ge=1, description="width of the output of the audio subnet")
+        vision_out: int = Field(32, ge=1, description="width of the output of the vision subnet")
+        fusion_width: int = Field(128, ge=1, description="width of the feature of the fusion head")
+        text_width: int = Field(32, ge=1, description="width of the feature of the text head")
+        audio_width: int = Field(16, ge=1, description="width of the feature of the audio head")
+        vision_width: int = Field(32, ge=1, description="width of the feature of the vision head")
+        fusion_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the input of the fusion head")
+        text_dropout: float = Field(0.1, ge=0, lt=1, description="dropout on the input of the text head")
+        audio_dropout: float = Field(0.1, ge=0, lt=1, description="dropout on the input of the audio head")
+        vision_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the input of the vision head")
         label_limit: Literal["mosi", "corpus"] = Field(
-            "corpus", description="largest generated label: that of the corpus, or 3 as on MOSI (MMSA on CH-SIMS v2)"
+            "corpus",
+            description="largest generated label. corpus: the largest label of the corpus. mosi: 3, as MMSA has "
+            "it on CH-SIMS v2",
+            json_schema_extra={"released": "corpus; simsv2: mosi"},
         )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {

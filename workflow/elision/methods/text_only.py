@@ -24,10 +24,12 @@ class TextOnly(Method):
     class Hyperparameters(Method.Hyperparameters):
         """Usual values for fine-tuning a BERT."""
 
-        patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
-        learning_rate_text_encoder: float = Field(5e-5, gt=0, description="of the text encoder")
-        learning_rate: float = Field(1e-3, gt=0, description="of the linear layer")
-        weight_decay: float = Field(1e-2, ge=0, description="of AdamW")
+        patience: int | None = Field(
+            8, ge=1, description="epochs without a better validation score after which training stops"
+        )
+        learning_rate_text_encoder: float = Field(5e-5, gt=0, description="learning rate of the text encoder")
+        learning_rate: float = Field(1e-3, gt=0, description="learning rate of the linear layer")
+        weight_decay: float = Field(1e-2, ge=0, description="weight decay of AdamW")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {"demo": {"epochs": 12, "batch_size": 16}}
 

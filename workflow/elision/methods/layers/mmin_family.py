@@ -23,22 +23,25 @@ WIDTH = 128  # of the vector of a modality
 class AdamHyperparameters(TrainingHyperparameters):
     """How the methods of the family are trained; the values are those of MMIN."""
 
-    constant_epochs: int = Field(30, ge=1, description="passes at the full learning rate")
-    decay_epochs: int = Field(30, ge=0, description="passes at a learning rate that falls linearly")
+    constant_epochs: int = Field(30, ge=1, description="epochs at the full learning rate")
+    decay_epochs: int = Field(30, ge=0, description="epochs during which the learning rate falls linearly")
     epochs: int = Field(
-        60, ge=0, description="all passes: constant_epochs + decay_epochs, where it is not given; else in proportion"
+        60,
+        ge=0,
+        description="passes over the training split. Default: constant_epochs + decay_epochs. Another "
+        "number keeps the proportion of both",
     )
     batch_size: int = Field(128, ge=1, description="utterances per forward pass")
-    learning_rate: float = Field(2e-4, gt=0, description="of Adam, before it falls")
-    beta1: float = Field(0.5, ge=0, lt=1, description="of Adam, whose second beta is 0.999")
+    learning_rate: float = Field(2e-4, gt=0, description="learning rate of Adam before the rate falls")
+    beta1: float = Field(0.5, ge=0, lt=1, description="first beta of Adam; the second is 0.999")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient of each sub-network")
-    dropout: float = Field(0.5, ge=0, lt=1, description="in the classifier")
+    dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the classifier")
     initialisation: Literal["kaiming", "normal"] = Field(
         "kaiming",
-        description="Distribution from which linear and convolutional weights start; normal: deviation init_gain.",
+        description="distribution of the initial weights. kaiming: Kaiming-normal. normal: deviation init_gain",
     )
     init_gain: float = Field(
-        0.012, gt=0, description="Standard deviation of the initial weights, for initialisation: normal."
+        0.012, gt=0, description="standard deviation of the initial weights, for initialisation: normal"
     )
 
     @model_validator(mode="after")
@@ -51,20 +54,22 @@ class AdamHyperparameters(TrainingHyperparameters):
 class FamilyHyperparameters(AdamHyperparameters):
     """What the methods have that read sequences with `Encoders`."""
 
-    text_dropout: float = Field(0.5, ge=0, lt=1, description="in the convolutional encoder of text")
+    text_dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the convolutional encoder of text")
     mask_padding: bool = Field(
-        True, description="False: as in the official code, positions beyond the sequence take part"
+        True,
+        description="false lets padding take part in the maxima over time, up to the padded length of the dataset",
+        json_schema_extra={"released": False},
     )
 
 
 class TeacherHyperparameters(FamilyHyperparameters):
     """What the teachers are trained with, on complete data; the values are those of MMIN's."""
 
-    constant_epochs: int = Field(10, ge=1, description="passes at the full learning rate")
-    decay_epochs: int = Field(10, ge=0, description="passes at a learning rate that falls linearly")
-    beta1: float = Field(0.9, ge=0, lt=1, description="of Adam, whose second beta is 0.999")
+    constant_epochs: int = Field(10, ge=1, description="epochs at the full learning rate")
+    decay_epochs: int = Field(10, ge=0, description="epochs during which the learning rate falls linearly")
+    beta1: float = Field(0.9, ge=0, lt=1, description="first beta of Adam; the second is 0.999")
     clip: float = Field(0.5, gt=0, description="largest norm of the gradient of each sub-network")
-    dropout: float = Field(0.3, ge=0, lt=1, description="in the classifier")
+    dropout: float = Field(0.3, ge=0, lt=1, description="dropout in the classifier")
 
 
 class Encoders(nn.ModuleDict):
