@@ -1,18 +1,20 @@
 """ALMT: adaptive language-guided multimodal transformer.
 
-Each modality is compressed into a few tokens. Language at three depths asks audio and vision, and the answers build up
-a hyper-modality that leaves out what has nothing to do with language or contradicts it; a transformer fuses the two.
+Each modality is compressed into a few tokens. Language at three depths queries audio and vision. The answers form a
+hyper-modality without what contradicts language or has nothing to do with it. A transformer fuses language and
+hyper-modality.
 
-This follows the released code in its present form (unaligned data; MMSA's code has the same network and schedule).
-Where the released code and the paper differ, it follows the code:
+The file follows the present form of the released code, for unaligned data. MMSA has the same network and schedule.
+Where code and paper differ, the file follows the code:
 
-- The residual of the hyper-modality carries its layer norm; in the paper, the hyper-modality itself.
-- The fusion has depth 2 on MOSI and 4 on MOSEI and SIMS.
-- The paper reports, for each metric, the best epoch on the test split, with one seed per dataset. Here, as for every
-  method, ``train.selection`` chooses the epoch.
+- The residual of the hyper-modality holds the output of its layer norm. In the paper, the residual holds the
+  hyper-modality itself.
+- The fusion has depth 2 on MOSI and depth 4 on MOSEI and CH-SIMS.
+- The paper reports the best epoch on the test split per metric, with one seed per dataset. Here ``train.selection``
+  chooses the epoch, as for every method.
 
-There is no early stopping; MMSA's code stops after 32 epochs without improvement (``patience: 32``). Classes are ours:
-the same network with cross-entropy in place of the squared error.
+Training never stops early. MMSA stops after 32 epochs without improvement; ``patience: 32`` does the same.
+Classification is ours: the same network with cross-entropy in place of the squared error.
 """
 
 from typing import ClassVar

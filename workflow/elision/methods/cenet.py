@@ -1,22 +1,24 @@
 """CENET: cross-modal enhancement network.
 
-After the first layer of the text encoder, every token asks audio and vision what goes with it, and is shifted by what
-it finds; the other layers of a pretrained encoder then read words that carry voice and face. The prediction is made
-from the first token.
+After the first layer of the text encoder, every token queries audio and vision. What the token finds shifts the
+token. The other layers of a pretrained encoder then read words that carry voice and face. The method predicts from
+the first token.
 
-This follows MMSA's variant, with which LNLN compares. Where it and the authors' code differ:
+The file follows MMSA's variant, with which LNLN compares. MMSA and the authors' code differ:
 
 - The text encoder is a BERT. The authors start from SentiLARE, a RoBERTa that also reads part-of-speech tags and the
-  polarity of words; the three embedding tables for them, which MMSA's code keeps but never feeds, are left out. So is
-  the pooler, whose output is unused.
-- Frames are embedded by two layers. The authors replace each frame by the number of its k-means cluster.
+  polarity of words. MMSA keeps three embedding tables for tags and polarity, but never feeds them; the tables are
+  left out here. The pooler is left out, too, because nothing uses its output.
+- Two layers embed a frame. The authors replace each frame by the number of its k-means cluster.
 - The loss is the absolute error, with Adam at a constant rate and early stopping. The authors minimise the squared
-  error for 40 epochs with AdamW, a peak rate of 6e-5 and a warm-up over 40 % of the steps.
+  error for 40 epochs. They use AdamW with a peak rate of 6e-5 and a warm-up over 40 % of the steps.
 
-Kept, although they look like accidents: scores of the attention are multiplied by 8 instead of divided by the root of
-the width (``attention_scale``), padded frames are attended like any other, and the embeddings of the text encoder are
-computed without gradients and stay as they came (``train_embeddings``). Classes are ours: the same network with
-cross-entropy in place of the absolute error.
+Three oddities of the code are kept. Attention scores are multiplied by 8 instead of divided by the root of the width
+(``attention_scale``). Padded frames are attended like any other frame. The embeddings of the text encoder get no
+gradients and never change (``train_embeddings``).
+
+CH-SIMS v2 has values of its own in MMSA. Classification is ours: the same network with cross-entropy in place of the
+absolute error.
 """
 
 from typing import ClassVar

@@ -1,12 +1,15 @@
 """The teacher of CIF-MMIN: two encoders per modality that learn from complete data.
 
-The vectors of the first are classified; those of the second are projected, and a contrastive loss pulls the
-projections of an utterance's modalities together and those of different utterances apart. CIF-MMIN starts from both,
-without the projections (``utt_self_supervise`` in the official code). Follows the official code and its configurations.
-What differs here:
+The vectors of the first encoders are classified. The vectors of the second encoders are projected. A contrastive loss
+pulls the projections of one utterance together, and those of different utterances apart. CIF-MMIN starts from both
+sets of encoders, without the projections. The official code calls the network ``utt_self_supervise``. The file
+follows the official code and its configurations. What differs here:
 
-- The temperature is the constant e: the official code has a parameter for it that no optimizer trains.
-- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there).
+- The temperature is the constant e. The official code has a parameter in its place, which no optimizer trains.
+- Padding takes no part in the maxima over time. ``mask_padding: false`` lets padding take part, as in the official
+  code.
+- On MOSI, the official code keeps the epoch with the best F1. Here ``train.selection`` chooses, as for every method.
+- On MSP-IMPROV, the official code gives this network raw audio. Here the network reads what the method reads.
 """
 
 import math

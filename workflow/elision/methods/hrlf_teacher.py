@@ -1,26 +1,29 @@
 """The teacher of HRLF: the same network as the student, trained on complete data.
 
-Each modality becomes a vector, which is factorised into a code of its sentiment and one of the modality itself. The
-codes side by side pass through a bottleneck, whose layers are the scales on which the student is later compared.
+Each modality becomes a vector. The vector is factorised into a code of its sentiment and a code of the modality
+itself. The codes side by side pass through a bottleneck. The layers of the bottleneck are the scales on which the
+student is later compared.
 
-No code was released. What the paper leaves open, and what is done here:
+No code was released. The paper leaves the following open:
 
-- Depth, feed-forward layer, dropout, hidden layers and clipping are hyperparameters, with the values of MulT where it
-  has them. Transformer layers are pre-norm (``pre_norm``); positions are added at every frame; the convolution keeps
-  the length and has no bias (``convolution_bias``); a ReLU lies between the fully connected layers of the bottleneck
-  (``bottleneck_relu``), and the classifier is one linear layer.
-- The vector of a modality is its last time step in the paper, and its last valid one here (``last_index``). Padding is
-  not attended. A modality without a valid frame is read as one frame of zeros.
-- The paper makes the joint vector of both codes and gives it a width of 3 d, so a code has d / 2 entries (``joint``).
-- Scales of equal width are put side by side; the widths 3 d, 2 d and d of the paper fit their sum (``scales``).
-- The gradient of L_FRF does not reach what is to be met (``factorisation_targets``): where it does, vectors that are
-  the same for every sample meet everything at once, and the network ends there. Squared distances are averaged over
-  the entries of a vector (``factorisation_error``): summed, as printed, they outweigh the task by the width.
+- Depth, feed-forward layer, dropout, hidden layers and clipping are hyperparameters, with the values of MulT where
+  MulT has them. Transformer layers are pre-norm (``pre_norm``). Positions are added at every frame. The convolution
+  keeps the length and has no bias (``convolution_bias``). A ReLU lies between the layers of the bottleneck
+  (``bottleneck_relu``). The classifier is one linear layer.
+- The vector of a modality is its last time step in the paper, and its last valid one here (``last_index``). Padding
+  is not attended. A modality without a valid frame is read as one frame of zeros.
+- The paper makes the joint vector of both codes, with a width of 3 d. A code therefore has d / 2 entries (``joint``).
+- Scales of equal width are put side by side. The widths 3 d, 2 d and d of the paper fit their sum (``scales``).
+- The gradient of L_FRF does not reach its targets (``factorisation_targets``). Where the gradient does, vectors that
+  are the same for every sample meet every target, and the network ends there.
+- Squared distances are averaged over the entries of a vector (``factorisation_error``). A sum, as printed, outweighs
+  the task by the width.
 - The teacher learns from the loss of the task and from L_FRF (``factorisation_loss``).
-- The learning rate stays, unless ``plateau_patience`` is set. A score has the squared error, classes the cross-entropy.
+- The learning rate stays, unless ``plateau_patience`` is set. A score has the squared error, classes the
+  cross-entropy.
 
-The default hyperparameters are those of the paper for IEMOCAP (section 4.2). The sequence length of 300 that it names
-is most likely the width of its text vectors; here sequences have the length of the dataset.
+The default hyperparameters are those of the paper for IEMOCAP (section 4.2). The paper names a sequence length of
+300, which is most likely the width of its text vectors. Here sequences have the length of the dataset.
 """
 
 from dataclasses import dataclass

@@ -1,22 +1,23 @@
 """IF-MMIN: MMIN with a modality-invariant feature.
 
-The teacher has learnt to make invariant vectors that are alike for all modalities. The cascade of autoencoders that
-imagines the missing modalities adds them to the input of every block, and a loss keeps them where the teacher has them
-for the complete input. There is no way back, unlike in MMIN.
+The teacher has learnt to make invariant vectors, which are alike for all modalities. A cascade of autoencoders
+imagines the missing modalities. The invariant vectors are added to the input of every block. A loss keeps them near
+those that the teacher has of the complete input. MMIN's way back is left out.
 
-Follows the official code and its configuration for IEMOCAP. Where code and paper differ, it follows the code:
+The file follows the official code and its configuration for IEMOCAP. Where code and paper differ, the file follows
+the code:
 
-- A block reads the block before and not the sum of all before, and the last layers read the last block alone.
-- The invariant loss weighs 100, as the released script wants it: it sets ``consistent_weight``, an option that the code
-  does not know (``invariant_weight``, there 1 by default), and fails.
-- No weight decay: the configured one never reaches the optimizer.
+- A block reads the block before, and not the sum of all earlier blocks. The last layers read the last block alone.
+- The invariant loss weighs 100, as the released script wants. The script sets ``consistent_weight``, an option that
+  the code does not know, and fails (``invariant_weight``).
+- The configured weight decay never reaches the optimizer.
 
 What differs here:
 
-- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there; the
-  teacher has a switch of its own).
-- The official code keeps the epoch with the best unweighted average recall on validation; here, as for every method,
-  ``train.selection`` chooses.
+- Padding takes no part in the maxima over time. ``mask_padding: false`` lets padding take part, as in the official
+  code; the teacher has a switch of its own.
+- The official code keeps the epoch with the best UA on validation. Here ``train.selection`` chooses, as for every
+  method.
 - Scores are ours: the squared error in place of the cross-entropy.
 """
 

@@ -1,11 +1,12 @@
 """The teacher of IF-MMIN: encoders and a head of invariant features that learn from complete data.
 
-A head that the modalities share makes an invariant vector of each modality's vector; the central moment discrepancy
-pulls the invariant vectors of the modalities together, and both kinds are classified (``utt_shared`` in the official
-code). Follows the official code and its configuration for IEMOCAP. What differs here:
+The modalities share a head, which makes an invariant vector of each modality's vector. The central moment discrepancy
+pulls the invariant vectors of the modalities together. Both kinds of vectors are classified. The official code calls
+the network ``utt_shared``. The file follows the official code and its configuration for IEMOCAP. What differs here:
 
-- A distance of exactly 0 between two moments has a gradient of 0 instead of nan (as in a batch of one).
-- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there).
+- A distance of exactly 0 between two moments has a gradient of 0 instead of nan.
+- Padding takes no part in the maxima over time. ``mask_padding: false`` lets padding take part, as in the official
+  code.
 - Scores are ours: the squared error in place of the cross-entropy.
 """
 

@@ -1,19 +1,21 @@
 """LNLN: language-dominated noise-resistant learning network.
 
-Language is taken as the dominant modality. A check of its completeness decides how much of it is replaced by a proxy
-generated from audio and vision; the corrected language then asks audio and vision, and a transformer fuses the two. In
-training, the embeddings of the complete input are regressed, and a discriminator compares the corrected language with
-that of the complete input.
+Language is the dominant modality. A check measures how complete the language is. A proxy, generated from audio and
+vision, replaces the missing share. The corrected language then queries audio and vision, and a transformer fuses
+both. In training, a reconstructor predicts the embeddings of the complete input. A discriminator compares the
+corrected language with the language of the complete input.
 
-Where the released code and the paper differ, this follows the code:
+The file follows the released code where code and paper differ:
 
-- Gradients are reversed at the proxy before it is mixed, so the generator is pushed against all losses, not only
-  against the discriminator (``grl_scope: adv`` is the paper's game).
-- The discriminator tells the corrected from the complete language; in the paper, the proxy from language.
-- The reconstructor regresses the embeddings of the complete input, which are not detached; in the paper, the input.
-- The fusion has depth 2 on MOSI (4 in the paper), and there is no early stopping.
+- The code reverses gradients at the proxy before the proxy is mixed. The generator therefore works against all
+  losses, and not only against the discriminator. ``grl_scope: adv`` is the game of the paper.
+- The discriminator tells corrected from complete language. In the paper, the discriminator tells the proxy from
+  language.
+- The reconstructor predicts the embeddings of the complete input, which receive gradients, too. In the paper, the
+  reconstructor predicts the input.
+- The fusion has depth 2 on MOSI, and 4 in the paper. Training never stops early.
 
-Classes are ours: the same network with cross-entropy in place of the squared error.
+Classification is ours: the same network with cross-entropy in place of the squared error.
 """
 
 from typing import ClassVar, Literal

@@ -1,19 +1,20 @@
 """MAG-BERT: a multimodal adaptation gate inside a BERT.
 
-Audio and vision of a token make a vector that shifts its embedding before the first layer of the text encoder. A gate
-for each modality, which the token itself takes part in, says what of it counts, and the shift is never longer than the
-embedding.
+Audio and vision of a token make a vector. The vector shifts the embedding of the token before the first layer of the
+text encoder. Each modality has a gate, which reads the token, too. The gate decides how much of the modality counts.
+The shift is never longer than the embedding.
 
-This follows MMSA's implementation and hyperparameters. The gate is that of the authors' code; around it, they differ:
+The file follows MMSA's implementation and hyperparameters. The gate is that of the authors' code. Around the gate,
+MMSA and the authors differ:
 
 - The loss is the absolute error, with Adam at a constant rate and early stopping. The authors minimise the squared
-  error for 40 epochs with AdamW at 1e-5 and a warm-up over a tenth of the steps, in batches of 48 with dropout 0.5.
-- CH-SIMS has no aligned features: there, MMSA averages frames over equal parts of the padded length, one part per token
-  position, wherever the words are (``alignment: pooled``).
+  error for 40 epochs, in batches of 48 with dropout 0.5. They use AdamW at 1e-5 with a warm-up over a tenth of the
+  steps.
+- CH-SIMS has no aligned features. There, MMSA averages frames over equal parts of the padded length, one part per
+  token position (``alignment: pooled``).
 
-Positions beyond the text are shifted as well; the text encoder masks them. A token whose audio and vision are lost is
-shifted too: both projections have a bias. Classes, which MMSA's trainer has a loss for, are predicted with
-cross-entropy.
+Positions beyond the text are shifted, too; the text encoder masks them. A token whose audio and vision are lost is
+shifted as well, because both projections have a bias. Classes have the cross-entropy, as in MMSA.
 """
 
 from typing import ClassVar, Literal

@@ -1,7 +1,7 @@
 """The majority class: one answer, whatever the input.
 
-What a method reaches that ignores its input: the floor of every table. Its accuracy is the share ``a`` of the majority
-class, and its weighted F1 is 2 a^2 / (1 + a).
+A method that ignores its input reaches this result, which is the floor of every table. The accuracy is the share
+``a`` of the majority class. The weighted F1 is 2 a^2 / (1 + a).
 """
 
 import torch

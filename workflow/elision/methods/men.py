@@ -1,17 +1,18 @@
 """MEN: NMER without its autoencoder.
 
-The specific and the invariant vectors of NMER's encoders are classified as they are. Like NMER it is trained on noisy
-copies of what is absent, starts from the same teacher, and keeps the invariant vectors near those that the teacher
-has of the clean data.
+The specific and the invariant vectors of NMER's encoders are classified as they are. MEN is trained on noisy copies
+of absent modalities, like NMER, and starts from the same teacher. A loss keeps the invariant vectors near those that
+the teacher has of clean data.
 
-NMER's authors compare it with a model of this name. Their code plots its numbers but does not contain it, and we know
-of no description: this is our reading, **NMER minus the autoencoder**, and its numbers are no replication of theirs.
-The classifier has the input of the teacher (768 values) and batch normalisation and dropout of the second.
+NMER's authors compare with a model of this name. Their code plots its numbers but does not contain the model, and we
+know of no description. The file is our reading, **NMER minus the autoencoder**, and its numbers are no replication of
+theirs. The classifier has the input of the teacher (768 values). Batch normalisation and dropout are those of the
+second network.
 
-Their MEN lies so far below MMIN that it may have had neither the teacher nor its invariant vectors: ``pretrained:
-false`` and ``invariant: false``. With ``classifier_input: specific`` beside them that is, but for batch normalisation
-and how long and how it is trained, the augmentation baseline of MMIN's code, on noise: the invariant encoders, which
-nothing would train, are left out then.
+The authors' MEN lies far below MMIN. Their model may have had neither the teacher nor its invariant vectors:
+``pretrained: false`` and ``invariant: false``. ``classifier_input: specific`` makes MEN close to the augmentation
+baseline of MMIN's code, on noise. Batch normalisation and the training differ. The invariant encoders are left out
+then, because nothing would train them.
 
 Padding, noise, selection and scores are as in NMER.
 """

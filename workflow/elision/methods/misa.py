@@ -1,26 +1,28 @@
 """MISA: modality-invariant and modality-specific representations.
 
-Each utterance vector is projected into a space that the modalities share and into one of its own. Shared vectors are
-pulled together, private ones are made orthogonal to them and to each other, the sum of both gives the vector back, and
-a transformer layer fuses the six.
+Each utterance vector is projected into a space that the modalities share, and into a space of its own. One loss pulls
+shared vectors together. Another loss makes private vectors orthogonal to shared ones and to each other. The sum of a
+shared and a private vector gives the utterance vector back. A transformer layer fuses the six vectors.
 
-This follows MMSA's implementation and hyperparameters. Where it and the authors' code differ, it follows MMSA:
+The file follows MMSA's implementation and hyperparameters. Where MMSA and the authors' code differ, the file follows
+MMSA:
 
-- Audio and vision are read up to the length of the text, [CLS] and [SEP] included, whatever theirs is. That loses no
-  frame of aligned data, for which the method was made, but most frames of unaligned data (``av_lengths: own`` reads
-  them all). Here a text that is longer than their padded length reads all of that.
-- The batch is 16 on MOSI and 64 on MOSEI (the reverse in the authors' code), two batches make a step, and training
-  stops when validation no longer improves. The authors' code halves the learning rate once, starts the recurrent
-  weights orthogonal, and freezes most of BERT on MOSEI.
-- The accumulated gradient is clipped after every batch, not only before a step. The configured weight decay is unused.
+- Audio and vision are read up to the length of the text, with [CLS] and [SEP], whatever their own length. Aligned
+  data, for which the method was made, lose no frame. Unaligned data lose most frames; ``av_lengths: own`` reads all
+  of them. Here a text that is longer than the padded length reads all of that length.
+- The batch is 16 on MOSI and 64 on MOSEI; the authors have the reverse. Two batches make a step.
+- Training stops when validation no longer improves. The authors' code then halves the learning rate and stops at
+  once, so that no epoch trains at the halved rate.
+- The authors' code starts recurrent weights orthogonal, and freezes most of BERT on MOSEI.
+- The accumulated gradient is clipped after every batch, not only before a step. The code never uses the configured
+  weight decay.
 
-The similarity is the central moment discrepancy, the default of both; the adversarial one with a gradient reversal is
-left out. So are the layers that the released code never trains: the classifier of shared and private vectors
-(``sp_discriminator``) and a layer norm for text (``tlayer_norm``).
+The similarity is the central moment discrepancy, which both codes use by default. The adversarial similarity with a
+gradient reversal is left out. Two layers that the released code never trains are left out, too: ``sp_discriminator``
+and ``tlayer_norm``. CH-SIMS v2 has values of its own in MMSA.
 
-Two things are ours: a distance of exactly 0 between two moments has a gradient of 0 instead of nan (as in a batch of
-one), and an utterance without text has the vector 0. Classes have the cross-entropy in place of the squared error, as
-in MMSA.
+Two things are ours. A distance of exactly 0 between two moments has a gradient of 0 instead of nan. An utterance
+without text has the vector 0. Classes have the cross-entropy in place of the squared error, as in MMSA.
 """
 
 from itertools import combinations

@@ -1,24 +1,26 @@
 """MMIM: multimodal fusion by hierarchical mutual information maximisation.
 
-Two bounds of mutual information are raised beside the regression: one between text and each of audio and vision (a
-Gaussian likelihood plus the entropy of a mixture of two Gaussians), one between the fused vector and each modality
-(contrastive). Every epoch has two passes: the first fits the Gaussians and nothing else, the second all the rest and
-not the Gaussians.
+The method raises two bounds of mutual information beside the regression. The first bound lies between text and each
+of audio and vision: a Gaussian likelihood plus the entropy of a mixture of two Gaussians. The second bound lies
+between the fused vector and each modality, and is contrastive. Every epoch has two passes. The first pass fits the
+Gaussians and nothing else. The second pass fits everything except the Gaussians.
 
-Where the released code and the paper differ, this follows the code, with the hyperparameters of MMSA:
+The file has the hyperparameters of MMSA. Where the released code and the paper differ, the file follows the code:
 
-- The Gaussian likelihood lacks its term -logvar / 2, so that a large variance always raises it
-  (``log_variance_term`` puts it back).
-- The projection in which the entropy is taken is never trained.
-- The entropy counts from the third batch of a pass, when one batch more than the memory holds has been seen.
-- On MOSEI, the first pass ends after half of the batches, as in the authors' code. In MMSA's it ends after two batches:
-  half of three, the number of splits (``bound_share: 0.003`` does the same).
+- The Gaussian likelihood lacks its term -logvar / 2, so that a large variance always raises the likelihood.
+  ``log_variance_term`` restores the term.
+- No gradient ever trains the projection in which the entropy is taken. Before PyTorch 2, cleared gradients were
+  zeros, and weight decay shrank the projection. Since PyTorch 2, the projection stays as it was drawn. The projection
+  stays here, too.
+- The entropy counts from the third batch of a pass. By then the pass has read one batch more than the memory holds.
+- On MOSEI, the first pass ends after half of the batches, in the authors' code and, since September 2022, in MMSA
+  (``bound_share``).
 - LSTMs read both ways in MMSA, and one way by default in the authors' code (``bidirectional``).
 
-What differs here: a covariance gets 1e-6 on its diagonal, so that few or no samples of a sign, whose log-determinant
-is -inf or nan there, give a finite entropy. As the projection is frozen, its gradient does not count in the norm that
-is clipped. Layers after the first in LSTMs and contrastive heads, and the bound between vision and audio, all unused
-in the released configurations, are left out.
+What differs here: a covariance gets 1e-6 on its diagonal. The entropy therefore stays finite with few samples of a
+sign, or none. The projection is frozen, so that its gradient does not count in the clipped norm. The released
+configurations never use three parts, which are left out. These are layers after the first in LSTMs, layers after the
+first in contrastive heads, and the bound between vision and audio.
 """
 
 import math

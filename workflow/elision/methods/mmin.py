@@ -1,22 +1,22 @@
 """MMIN: missing modality imagination network.
 
-Encoders read the modalities, zeros for missing ones. A cascade of residual autoencoders imagines what the encoders of
-the teacher would make of the missing modalities, a second one goes back from there to what was available, and the
-bottlenecks of the first are classified.
+Encoders read the modalities; a missing modality is zeros. A cascade of residual autoencoders imagines what the
+encoders of the teacher make of the missing modalities. A second cascade goes back from there to the available
+modalities. The bottlenecks of the first cascade are classified.
 
-Follows the official code and its configurations. Where code and paper differ, it follows the code:
+The file follows the official code and its configurations. Where code and paper differ, the file follows the code:
 
-- The target holds the missing modalities alone: the teacher reads zeros for the available ones, and its answer to
-  zeros, which is not zero, is part of the target.
-- No weight decay: the configured one never reaches the optimizer.
-- On MSP-IMPROV the two autoencoders are one (``tied``).
+- The target holds the missing modalities alone. The teacher reads zeros for the available ones. The answer of the
+  teacher to zeros is not zero, and is part of the target.
+- The configured weight decay never reaches the optimizer.
+- On MSP-IMPROV, one cascade serves both ways (``tied``).
 
 What differs here:
 
-- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there; the
-  teacher has a switch of its own).
-- The official code keeps the epoch with the best unweighted average recall (MSP-IMPROV: macro F1) on validation; here,
-  as for every method, ``train.selection`` chooses.
+- Padding takes no part in the maxima over time. ``mask_padding: false`` lets padding take part, as in the official
+  code; the teacher has a switch of its own.
+- The official code keeps the epoch with the best UA on validation, or with the best macro F1 on MSP-IMPROV. Here
+  ``train.selection`` chooses, as for every method.
 - Scores are ours: the squared error in place of the cross-entropy.
 """
 

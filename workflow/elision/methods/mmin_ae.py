@@ -1,8 +1,8 @@
 """MMIN with a plain autoencoder in place of each cascade (``mmin_AE`` in the official code).
 
-The baseline that shows what the cascade of residual autoencoders is good for. All else is MMIN, and what is said there
-about differences from the official code holds here, too. The autoencoder ends in a ReLU, as in the official code:
-it cannot imagine what is negative in the vectors of audio and vision, which are maxima of hidden states of LSTMs.
+The baseline shows what the cascade of residual autoencoders is good for. Everything else is MMIN, with the same
+differences from the official code. The autoencoder ends in a ReLU, as in the official code. The vectors of audio and
+vision are maxima of hidden states of LSTMs, and may be negative. The autoencoder cannot imagine negative values.
 """
 
 from typing import ClassVar, Literal

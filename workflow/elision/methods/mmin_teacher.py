@@ -1,9 +1,10 @@
 """The teacher of MMIN: encoders and a classifier that learn from complete data (``utt_fusion`` in the official code).
 
-Follows the official code and its configurations. MMIN starts from the encoders, and imagines what they make of the
-modalities that are missing. Where this differs from the official code:
+The file follows the official code and its configurations. MMIN starts from the encoders. MMIN then imagines what the
+encoders make of the missing modalities. What differs from the official code:
 
-- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there).
+- Padding takes no part in the maxima over time. ``mask_padding: false`` lets padding take part, as in the official
+  code.
 - Scores are ours: the squared error in place of the cross-entropy.
 """
 

@@ -1,23 +1,23 @@
 """MulT: multimodal transformer for unaligned sequences.
 
-Each modality attends to each of the others in crossmodal transformers, so that sequences need not be aligned. Each
-then attends to itself, and the last step of each goes into the prediction.
+Each modality attends to each of the others in a crossmodal transformer. Sequences therefore need no alignment. Each
+modality then attends to itself, and the last step of each goes into the prediction.
 
 ``alignment: words`` or ``pooled`` gives the MulT for aligned sequences.
 
-This follows MMSA's implementation and hyperparameters. Where the released code and the paper differ, this follows the
-code:
+The file follows MMSA's implementation and hyperparameters. Where the released code and the paper differ, the file
+follows the code:
 
-- Text is the features of a frozen BERT; in the paper, GloVe vectors. There is no CTC module.
-- No positions are added (``positions: sinusoidal`` adds them, as the authors' code and early versions of MMSA do).
-- No block masks padding: padded frames are attended, and the last step of audio and vision is usually one. A step sees
-  what lies at most as many steps ahead as the two sequences differ in length; none ahead in self-attention.
-- Weight decay is configured but not passed on.
-- Gradients are clipped after every batch, while those of ``accumulate`` batches are being summed.
-- The plateau that lowers the learning rate is that of the validation error; on MOSEI it lasts longer than the patience.
+- Text is the features of a frozen BERT; in the paper, text is GloVe vectors. The CTC module is left out.
+- No positions are added. ``positions: sinusoidal`` adds them, as the authors' code and early versions of MMSA do.
+- No block masks padding. Padded frames are attended, and the last step of audio and vision is usually padding. A step
+  sees at most as many steps ahead as the two sequences differ in length. In self-attention, a step sees none ahead.
+- Weight decay is configured but never passed on.
+- Gradients are clipped after every batch, while the gradients of ``accumulate`` batches are being summed.
+- The learning rate falls on a plateau of the validation error. On MOSEI, the plateau lasts longer than the patience.
 
-The features of BERT are computed from the corrupted text, not read from a file. A sequence shorter than its
-convolution is padded with zeros at its end.
+The features of BERT are computed from the corrupted text, and not read from a file. A sequence that is shorter than
+its convolution is padded with zeros at its end. CH-SIMS v2 has values of its own in MMSA.
 """
 
 from typing import ClassVar, Literal

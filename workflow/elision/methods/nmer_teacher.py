@@ -1,17 +1,19 @@
 """The teacher of NMER and MEN: a network that has seen complete data.
 
-Each modality has two encoders, one for what is specific to it and one for what is invariant between modalities. A head
-that the modalities share follows the invariant ones, and the central moment discrepancy pulls its outputs together.
+Each modality has two encoders, one for what is specific and one for what is invariant between modalities. The
+modalities share a head behind the invariant encoders. The central moment discrepancy pulls the outputs of the head
+together.
 
-Follows the official code. It has two scripts for this network; these are the values of the one whose weights the
-second network loads (``CAP_utt_shared_002``: dropout 0.2, 10 + 10 epochs, batches of 64), and not those of the one
-that the README names, whose model file is gone. What differs here:
+The file follows the official code, which has two scripts for this network. The values are those of
+``CAP_utt_shared_002``, whose weights the second network loads: dropout 0.2, 10 + 10 epochs, batches of 64. The model
+file of the other script, which the read-me names, is gone. What differs here:
 
-- The official teacher has one more term, 100 times the squared error between the specific vectors and the output
-  of a diffusion network (a U-Net of 35.6 million parameters) that runs on the batch folded into an image. It needs
-  batches of exactly 64, the paper does not have it, and its network is thrown away afterwards: it is left out.
+- The official teacher has one more term, 100 times a squared error. The error lies between the specific vectors and
+  the output of a diffusion network of 35.6 million parameters. The term needs batches of exactly 64, and the paper
+  does not have it. The network is dropped after the training. The term is left out.
 - Equal moments have a gradient of 0.
-- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there).
+- Padding takes no part in the maxima over time. ``mask_padding: false`` lets padding take part, as in the official
+  code.
 - Scores are ours: the squared error in place of the cross-entropy.
 """
 

@@ -1,22 +1,24 @@
 """Teacher of RAMER: an emotion encoder of each modality, trained on complete data.
 
-Two tokens, a learned summary and the feature vector of the utterance, pass a transformer; the summary, projected, is
+A transformer reads two tokens: a learned summary and the feature vector of the utterance. The projected summary is
 the hidden vector of the modality, from which a classifier of its own predicts. Modalities do not interact. The hidden
 vectors of a corpus make the database that ``ramer`` searches.
 
-The released code cannot run; this is what it intends, and differs in this:
+The released code cannot run. The file is what the code intends, with these differences:
 
-- The summary token and the positions are registered and trained. In the code they are moved to the device as they are
+- The summary token and the positions are registered and trained. The code moves them to the device when they are
   made, so that no optimizer holds them (``train_cls_tokens: false``).
-- One transformer layer instead of two: the method itself, which starts from these weights, has one, as has the paper.
-- All three classifiers read a hidden vector. One of the code is made for three of them, side by side, and no class.
-- Learning rate, batch and number of epochs are not published: they are those of MMIN.
-- The feature of a sequence is the mean of its observed frames; the paper has one vector per utterance and modality. A
-  modality without any is the vector 0.
-- Eight heads, or for a width that 8 does not divide the largest divisor below.
+- One transformer layer replaces two. The method, which starts from these weights, has one layer, and so has the
+  paper.
+- All three classifiers read a hidden vector. One classifier of the code reads three vectors side by side and has no
+  class.
+- Learning rate, batch size and number of epochs are not published. They are those of MMIN.
+- The feature of a sequence is the mean of its observed frames. The paper has one vector per utterance and modality. A
+  modality without a frame is the vector 0.
+- Attention has eight heads, or the largest divisor of the width below eight.
 
-The prediction, which is used to choose a checkpoint, is the mean of the outputs of the available modalities, or of all
-where none is. Scores have the squared error in place of the cross-entropy.
+The prediction chooses the checkpoint. The prediction is the mean of the outputs of the available modalities, or of
+all modalities where none is available. Scores have the squared error in place of the cross-entropy.
 """
 
 from typing import ClassVar

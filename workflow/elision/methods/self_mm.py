@@ -1,11 +1,13 @@
 """Self-MM: self-supervised multi-task learning with generated unimodal labels.
 
-Three unimodal heads are trained beside the fused one. Their labels are generated, epoch by epoch: a modality whose
-feature lies nearer to the centre of the positive samples than the fused feature does gets a more positive label.
+Three unimodal heads learn beside the fused head. Their labels are generated epoch by epoch. A modality gets a more
+positive label if its feature lies nearer to the centre of the positive samples than the fused feature.
 
-This follows MMSA's implementation and hyperparameters (the authors lost those of the paper). Two things differ: a
-centre without any sample keeps its value instead of becoming nan, and the generated labels are part of the weights
-file, so that a resumed run goes on with them.
+The file follows MMSA's implementation and hyperparameters, because the authors lost those of the paper. Two things
+differ. A centre without a sample keeps its value instead of becoming nan. Generated labels are part of the weights
+file, so that a resumed run continues with them.
+
+Generated labels are clamped to the label range of the corpus. On CH-SIMS v2 MMSA clamps them to 3 (``label_limit``).
 """
 
 from typing import ClassVar, Literal

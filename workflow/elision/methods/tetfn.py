@@ -1,23 +1,23 @@
 """TETFN: text enhanced transformer fusion network.
 
-Each modality attends to the two others; what audio and vision give each other passes through the text: one of them
-first attends to the text, then the other attends to the result. Three unimodal heads beside the fused one are trained
-on generated labels, exactly as in Self-MM.
+Each modality attends to the two others. Exchange between audio and vision passes through the text: one modality
+attends to the text, and the other attends to the result. Three unimodal heads learn beside the fused head. Their
+labels are generated as in Self-MM.
 
-This follows MMSA's code, the only one that is public. Where it and its own settings or the paper differ, this follows
-the code:
+The file follows MMSA's code, which is the only public code. Where the code differs from its own settings or from the
+paper, the file follows the code:
 
-- The convolution of vision has the kernel of audio; the one that is configured for vision is never read
-  (``tied_kernels: false`` reads it).
-- Generated labels are clamped to 3, the range of MOSI, also where labels end at 1 (``label_limit: corpus`` clamps them
-  to the range of the corpus).
-- Lengths are passed around and never used: the LSTMs, the convolutions, the attention, the maxima over time and the
-  last step of the memories run over padding.
-- Vision features are those of the dataset; the paper's come from a Vision Transformer.
+- The convolution over vision has the kernel size of audio. The code never reads the kernel size that is configured
+  for vision (``tied_kernels: false`` reads it).
+- Generated labels are clamped to 3, the range of MOSI, even where labels end at 1. ``label_limit: corpus`` clamps
+  them to the range of the corpus.
+- The code passes lengths around and never uses them. LSTMs, convolutions, attention, maxima over time and the last
+  step of the memories run over padding.
+- Vision features are those of the dataset. The paper computes them with a Vision Transformer.
 
-What is ours: a sequence shorter than a kernel is padded with zeros at its end to the kernel's length. As in Self-MM, a
-centre without any sample keeps its value, and generated labels are part of the weights file. The method also works
-with modalities that are not aligned (``alignment: none``).
+The following is ours. A sequence that is shorter than a kernel is padded with zeros to the length of the kernel. As
+in Self-MM, a centre without a sample keeps its value, and generated labels are part of the weights file. The method
+also works without aligned modalities (``alignment: none``). CH-SIMS v2 has values of its own in MMSA.
 """
 
 from functools import partial

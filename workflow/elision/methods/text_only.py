@@ -1,6 +1,6 @@
 """Text alone: a fine-tuned encoder, its mean token, and one linear layer.
 
-The baseline that every multimodal method should beat where audio or vision helps.
+Every multimodal method should beat this baseline where audio or vision helps.
 """
 
 from typing import ClassVar

@@ -1,19 +1,19 @@
 """TFN: tensor fusion network.
 
-Each modality is summarised in one vector, with a 1 in front; the outer product of the three holds every unimodal,
-bimodal and trimodal interaction, and a perceptron reads it.
+Each modality becomes one vector with a 1 in front. The outer product of the three vectors holds every unimodal,
+bimodal and trimodal interaction. A perceptron reads the product.
 
-This follows MMSA's implementation and hyperparameters. Where the released code and the paper differ, this follows the
-code:
+The file follows MMSA's implementation and hyperparameters. Where the released code and the paper differ, the file
+follows the code:
 
-- Text is the features of a frozen BERT, which an LSTM reads; in the paper, GloVe vectors.
-- Audio and vision are averaged over the padded length, so that padded and missing frames shrink the mean
-  (``mean: valid`` divides by the number of valid frames). The LSTM runs over padding, too.
-- The text dropout that is configured is never applied, and is left out here.
-- Scores lie in [-3, 3] on every corpus, also where labels lie in [-1, 1] (``output_range: corpus``).
+- Text is the features of a frozen BERT, which an LSTM reads; in the paper, text is GloVe vectors.
+- Audio and vision are averaged over the padded length, so that padded and missing frames shrink the mean. ``mean:
+  valid`` divides by the number of valid frames. The LSTM runs over padding, too.
+- The code never applies the configured text dropout, which is left out here.
+- Scores lie in [-3, 3] on every corpus, even where labels lie in [-1, 1] (``output_range: corpus``).
 
-The features of BERT are computed from the corrupted text, not read from a file. A batch of one sample, which has no
-variance, is normalised by the running statistics.
+The features of BERT are computed from the corrupted text, and not read from a file. A batch of one sample has no
+variance; the running statistics normalise such a batch. CH-SIMS v2 has values of its own in MMSA.
 """
 
 from typing import ClassVar, Literal

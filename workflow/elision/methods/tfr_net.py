@@ -1,30 +1,32 @@
 """TFR-Net: transformer-based feature reconstruction network.
 
-Transformers within and between the modalities encode the corrupted sequences, and gated recurrent summaries of the
-three are classified. In training, the missing elements are reconstructed from the same encodings, which must therefore
-hold what was lost.
+Transformers within and between the modalities encode the corrupted sequences. Gated recurrent summaries of the three
+encodings are classified. In training, the missing elements are reconstructed from the same encodings. The encodings
+must therefore hold what was lost.
 
-This follows MMSA's implementation and hyperparameters; the authors' own repository has higher learning rates on MOSI.
-The temporal encoders of the reconstruction are as wide as the padded sequences are long: they fit one length, and grow
-with its square. Predictions do not use them. Two quirks of the released code have switches:
+The file follows MMSA's implementation and hyperparameters. The authors' own repository has higher learning rates on
+MOSI. The temporal encoders of the reconstruction are as wide as the padded sequences are long. They fit one length,
+and their size grows with its square. Predictions do not use them. Two quirks of the released code have switches:
 
-- Its temporal encoders take the batch for the sequence, so that a channel attends to that of the samples before it.
-  Here the channels of a sample attend to each other, unmasked, as they have no order (``temporal_attention: batch`` is
-  the released behaviour; it changes what is learnt, and a prediction never depends on other samples).
-- It clears gradients every ``accumulate`` batches, but steps after each, and twice after the last of a group. This is
-  kept; ``update: accumulate`` takes one step per group.
+- The released temporal encoders treat the batch as the sequence. A channel then attends to the same channel of the
+  samples before it. Here the channels of one sample attend to each other, without a mask, because channels have no
+  order. ``temporal_attention: batch`` is the released behaviour. The switch changes what is learnt; a prediction
+  never depends on other samples.
+- The code clears gradients every ``accumulate`` batches. The code steps after each batch, and twice after the last
+  batch of a group. The quirk is kept; ``update: accumulate`` takes one step per group.
 
 Other differences from the released code:
 
-- 25 temporal heads do not divide the 39 tokens of SIMS, where the released code fails; there is 1 there, as its
-  maintainers advise. At any length, and any width, the largest number of heads that divides it is taken.
-- Positions that were never observed are not reconstructed, and a batch that misses nothing has a reconstruction error
-  of exactly 0, not of a constant.
-- The text encoder is that of the dataset; MMSA's code reads Chinese with an English one.
-- Every modality is projected; the released code leaves out the projection of one with 30 features.
+- 25 temporal heads do not divide the 39 tokens of CH-SIMS, and the released code fails there. Here CH-SIMS has 1
+  head, as the maintainers advise. For any length and any width, the largest number of heads that divides it is taken.
+- Positions that were never observed are not reconstructed. A batch without a loss has a reconstruction error of
+  exactly 0, and not of a constant.
+- The text encoder is that of the dataset. MMSA reads Chinese with an English encoder.
+- Every modality is projected. The released code does not project a modality with 30 features.
 - A sample without frames is read as one frame.
-- The learning rates fall by the validation error of samples, not by the mean over batches.
-- What is missing is decided by the training; the released code draws it once, at one rate for each trained model.
+- The learning rates follow the validation error over samples. MMSA averages over batches.
+- The training corruption decides what is missing. The released code draws the missing elements once, at one rate per
+  trained model.
 """
 
 from functools import partial
