@@ -102,7 +102,7 @@ def resolve(
         which it is not the method.
     """
     cls, overrides = load(method), overrides or {}
-    family = CORPORA[corpus].defaults
+    family = next((name for name in CORPORA[corpus].defaults if name in cls.corpus_defaults), "")
     official = cls.corpus_defaults.get(family, {})
     own = {"corruption": cls.corruption} if cls.corruption else {}
     try:
@@ -128,11 +128,15 @@ def resolve_variant(
 ) -> "tuple[TrainingHyperparameters, dict[str, str]]":
     """Return the hyperparameters that a variant is trained with on a dataset, and where each comes from.
 
-    As `resolve`; ``train.epochs`` replaces the epochs of every method that has some and is not told its own.
+    As `resolve`, with what the protocol of the dataset says of the method. ``train.epochs`` replaces the epochs of
+    every method that has some and is not told its own.
     """
-    hyperparameters, origins = resolve(variant.method, params.datasets[dataset].corpus, variant.overrides)
+    decided = params.decided_for(dataset, variant.method)
+    told = decided | variant.overrides
+    hyperparameters, origins = resolve(variant.method, params.datasets[dataset].corpus, told)
+    origins |= dict.fromkeys(decided.keys() - variant.overrides.keys(), "protocol")
     epochs = params.train_for(dataset).epochs
-    if epochs is not None and hyperparameters.epochs and "epochs" not in variant.overrides:
+    if epochs is not None and hyperparameters.epochs and "epochs" not in told:
         hyperparameters = hyperparameters.model_copy(update={"epochs": epochs})
         origins["epochs"] = "train.epochs" if params.train.epochs is not None else "protocol"
     return hyperparameters, origins
@@ -217,7 +221,8 @@ def check(params: "Params") -> None:
     ElisionError
         Names every wrong hyperparameter of every entry of ``methods:`` and ``teachers:``.
     """
-    problems = []
+    wrong_protocols = _wrong_protocols(params)
+    problems = list(wrong_protocols)
     for name, variant in params.entries.items():
         where = f"methods.{name}" if name in params.variants else f"teachers.{name}"
         try:
@@ -226,8 +231,9 @@ def check(params: "Params") -> None:
             problems.append(f"{where}: {error}")
             continue
         for dataset, settings in params.datasets.items():
+            decided = {} if wrong_protocols else params.decided_for(dataset, variant.method)
             try:
-                resolve(variant.method, settings.corpus, variant.overrides)
+                resolve(variant.method, settings.corpus, decided | variant.overrides)
             except ElisionError as error:
                 problems += [f"{where}: {line}" for line in str(error).split("\n")]
                 break
@@ -240,6 +246,19 @@ def check(params: "Params") -> None:
     if problems:
         lines = "\n".join(f"  {line}" for line in problems)
         raise ElisionError(f"params: {plural(len(problems), 'wrong setting')}:\n{lines}")
+
+
+def _wrong_protocols(params: "Params") -> list[str]:
+    """Find hyperparameters in protocols that are not allowed."""
+    problems = []
+    for dataset, settings in params.datasets.items():
+        for method, decided in params.protocol_of(dataset).methods.items():
+            try:
+                resolve(method, settings.corpus, decided)
+            except ElisionError as error:
+                where = f"protocol {params.protocol_name(dataset)}: methods."
+                problems += [f"{where}{line}" for line in str(error).split("\n")]
+    return list(dict.fromkeys(problems))
 
 
 def _teachers_that_see_otherwise(params: "Params") -> list[str]:

@@ -251,7 +251,7 @@ class Recipes:
     def _dataset(self, dataset: str) -> dict:
         # Standardisation happens when a method reads the store, protocols and reports come after it, classes and folds
         # last: changing them must not extract anything again. Where files may lie changes nothing in them.
-        later = {"standardise", "protocol", "published", "outside"}
+        later = {"standardise", "scale_by", "protocol", "published", "outside"}
         settings = {k: v for k, v in self._settings["datasets"][dataset].items() if k not in later}
         if not extracted(self.params, dataset):
             return settings
@@ -336,8 +336,10 @@ class Recipes:
             "masks": corruption.masks,
             "scores": report.model_dump(mode="json", include={"decimals", "swapped_f1"}),
             "corpus": self._settings["datasets"][dataset]["corpus"],
-            "standardise": self._settings["datasets"][dataset]["standardise"],
+            "standardise": self.params.standardised(dataset),
+            "scale_by": self._settings["datasets"][dataset]["scale_by"],
             "method": variant.method,
+            "decided": self.params.decided_for(dataset, variant.method),
             "overrides": variant.model_dump(mode="json")["overrides"],
             "run": run,
         }
