@@ -29,7 +29,8 @@ def listing() -> str:
     for kind, title in _FAMILIES.items():
         entries = [entry for entry in (*METRICS.values(), *PER_CLASS.values()) if kind in entry.families]
         selecting = next(entry.key for entry in entries if entry.selects)
-        lines += ["", f"## {title}", "", f"`{selecting}` on the validation split chooses the checkpoint.", ""]
+        chooses = f"`{selecting}` on the validation split chooses the checkpoint (`train.watch: metric`)."
+        lines += ["", f"## {title}", "", chooses, ""]
         lines += ["| key | name | better | unit | checkpoint | |", "|---|---|---|---|---|---|"]
         lines += [_row(entry, kind) for entry in entries]
     return "\n".join(lines)
