@@ -130,7 +130,8 @@ class Ramer(RamerMethod):
             if len(self._database) <= h.top_k:
                 raise ElisionError(
                     f"{self.name}: top_k asks for {plural(h.top_k, 'neighbour')}, but the database has "
-                    f"{len(self._database)} {h.database} samples, and one may be the query itself; set top_k lower, or database: all"
+                    f"{len(self._database)} {h.database} samples, and one may be the query itself; set top_k lower, or "
+                    "database: all"
                 )
 
     def neighbours(self, queries: dict[str, Tensor], given: Tensor, row: Tensor) -> Tensor:
