@@ -127,7 +127,7 @@ def metrics_of(family: str, listed: list[Metric]) -> str:
         for metric in listed
     ]
     columns = ("key", "name", "better", "unit", "checkpoint", "meaning")
-    selects = f"`{selecting}` on the validation split selects the checkpoint."
+    selects = f"`{selecting}` on the validation split selects the checkpoint (`train.watch: metric`)."
     return f"{selects}\n\n{table(columns, rows)}"
 
 

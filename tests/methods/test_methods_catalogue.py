@@ -53,7 +53,7 @@ def test_modalities_must_be_known_and_hold_what_the_method_requires():
     for wrong in ([], ["smell"]):
         with pytest.raises(ElisionError, match="lnln: modalities"):
             resolve("lnln", "mosi", {"modalities": wrong})
-    with pytest.raises(ElisionError, match="text_only: modalities: leaves out text, without which"):
+    with pytest.raises(ElisionError, match="text_only: modalities leaves out text, which text_only requires; add text"):
         resolve("text_only", "mosi", {"modalities": ["audio"]})
 
 
@@ -70,7 +70,7 @@ def test_checking_params_names_every_wrong_entry():
 
 def test_a_method_refuses_a_task_that_it_is_not_made_for():
     spec = replace(SPEC, task=TaskKind.CLASSIFICATION, classes=("sad", "happy"))
-    with pytest.raises(ElisionError, match="self_mm: made for regression, but the dataset asks for classification"):
+    with pytest.raises(ElisionError, match="self_mm is made for regression, but the dataset asks for classification"):
         build("self_mm", resolve("self_mm", "mosi")[0], spec, tiny_encoder())
 
 
@@ -144,7 +144,7 @@ def test_a_method_sees_what_its_teacher_sees():
         return Params(datasets={"demo": {"source": "demo"}}, methods=[mine], teachers=teachers)
 
     check(params(mmin_teacher={"modalities": ["text", "audio"]}))
-    with pytest.raises(ElisionError, match=r"methods\.mine: modalities: text, audio, but its teacher sees text, "):
+    with pytest.raises(ElisionError, match=r"methods\.mine: modalities is text, audio, but its teacher sees text, "):
         check(params())
 
 

@@ -302,9 +302,11 @@ def test_the_database_is_the_part_that_is_asked_for_and_larger_than_the_number_o
     small, large = (make("ramer", database_size=size)._database.rows.tolist() for size in (7, 10))
     assert len(small) == 7 and set(small) < set(large) < set(range(100, 112))
     assert make("ramer", database_size=7, database_seed=1)._database.rows.tolist() != small
-    with pytest.raises(ElisionError, match=r"top_k: 5 neighbours asked of 4 unlabelled samples.*lower"):
+    with pytest.raises(
+        ElisionError, match=r"top_k asks for 5 neighbours, but the database has 4 unlabelled samples.*lower"
+    ):
         make("ramer", database="unlabelled")
-    with pytest.raises(ElisionError, match="top_k: 12 neighbours asked of 12 labelled samples"):
+    with pytest.raises(ElisionError, match="top_k asks for 12 neighbours, but the database has 12 labelled samples"):
         make("ramer", top_k=12)
 
 

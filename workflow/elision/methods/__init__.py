@@ -51,7 +51,7 @@ def load(name: str) -> "type[Method]":
                 if (inherited := getattr(cls, attribute)) != value:
                     raise ElisionError(
                         f"methods/{name}.py: class {cls.__name__} inherits {attribute}; write {attribute} = "
-                        f"{inherited!r} in the class: the workflow reads it without PyTorch"
+                        f"{inherited!r} in the class, because the workflow reads the class without PyTorch"
                     )
             return cls
     raise ElisionError(f'methods/{name}.py: the class with name = "{name}" does not extend Method; extend it')
@@ -117,7 +117,9 @@ def resolve(
         raise ElisionError("\n".join(problems)) from None
     lost = [modality for modality in cls.requires if modality not in hyperparameters.modalities]
     if lost:
-        raise ElisionError(f"{method}: modalities: leaves out {', '.join(lost)}, without which it is not the method")
+        raise ElisionError(
+            f"{method}: modalities leaves out {' and '.join(lost)}, which {method} requires; add {' and '.join(lost)}"
+        )
     origins = dict.fromkeys(cls.Hyperparameters.model_fields, "card default")
     origins |= dict.fromkeys(official, f"{family} default") | dict.fromkeys(overrides, "override")
     return hyperparameters, origins
@@ -164,7 +166,10 @@ def build(
     """
     cls = load(name)
     if spec.task not in cls.task:
-        raise ElisionError(f"{name}: made for {', '.join(sorted(cls.task))}, but the dataset asks for {spec.task}")
+        raise ElisionError(
+            f"{name} is made for {', '.join(sorted(cls.task))}, but the dataset asks for {spec.task}; choose another "
+            "method"
+        )
     if cls.reads_text != "tokens":
         from torch import nn
 
@@ -240,7 +245,7 @@ def check(params: "Params") -> None:
             if settings.task not in cls.task:
                 problems.append(
                     f"{where}: {variant.method} is made for {', '.join(sorted(cls.task))}, but dataset "
-                    f"{dataset!r} asks for {settings.task}"
+                    f"{dataset!r} asks for {settings.task}; leave the row out"
                 )
     problems = problems or _teachers_that_see_otherwise(params)
     if problems:
@@ -269,8 +274,8 @@ def _teachers_that_see_otherwise(params: "Params") -> list[str]:
             name: resolve_variant(params, variant, dataset)[0].modalities for name, variant in params.trained.items()
         }
         problems += [
-            f"methods.{name}: modalities: {', '.join(seen[name])}, but its teacher sees "
-            f"{', '.join(seen[teacher])}; set teachers.{teacher}.modalities alike"
+            f"methods.{name}: modalities is {', '.join(seen[name])}, but its teacher sees "
+            f"{', '.join(seen[teacher])}; set the same list in teachers.{teacher}.modalities"
             for name, variant in params.trained.items()
             for teacher in load(variant.method).needs
             if seen[teacher] != seen[name]

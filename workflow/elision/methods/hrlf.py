@@ -186,7 +186,8 @@ class HRLF(HRLFTeacher):
                 own, its = getattr(self.hyperparameters, field), getattr(teacher.hyperparameters, field)
                 if own != its:
                     raise ElisionError(
-                        f"hrlf: {field} is {own!r}, but {its!r} in its teacher; set teachers.{teacher.name} alike"
+                        f"hrlf: {field} is {own!r}, but its teacher has {its!r}; set "
+                        f"teachers.{teacher.name}.{field}: {own}"
                     )
             if self.hyperparameters.start_from_teacher:
                 self._copy(teacher)
@@ -199,8 +200,8 @@ class HRLF(HRLFTeacher):
                     getattr(self, name).load_state_dict(getattr(teacher, name).state_dict())
                 except RuntimeError as error:
                     raise ElisionError(
-                        f"hrlf: {name} has another shape than in its teacher; set teachers.{teacher.name} alike, or "
-                        "start_from_teacher to false"
+                        f"hrlf: {name} has another shape in its teacher; set the same hyperparameters under "
+                        f"teachers.{teacher.name}, or start_from_teacher: false"
                     ) from error
 
     def teach(self, batch: Batch) -> Representations:

@@ -327,7 +327,7 @@ class HRLFTeacher(Method):
         def _divide_the_width(cls, heads: int, info: ValidationInfo) -> int:
             width = info.data.get("width", heads)
             if width % heads:
-                raise ValueError(f"{heads} heads do not divide a width of {width}")
+                raise ValueError(f"{heads} heads do not divide a width of {width}; set heads to a divisor of the width")
             return heads
 
     corpus_defaults: ClassVar[dict[str, dict]] = {

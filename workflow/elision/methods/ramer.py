@@ -122,15 +122,16 @@ class Ramer(RamerMethod):
                     self.query_encoders.load_state_dict(teacher.encoders.state_dict())
             except RuntimeError as error:
                 raise ElisionError(
-                    f"{self.name}: cannot start from {teacher.name}, whose encoders have other sizes; give both the "
-                    "same hidden, layers, feed_forward and modalities"
+                    f"{self.name}: cannot start from {teacher.name}, because its encoders have other sizes; set the "
+                    "same hidden, layers, feed_forward and modalities in both"
                 ) from error
         if database is not None:
             self._database = database.subset(h.database, h.database_size, h.database_seed)
             if len(self._database) <= h.top_k:
                 raise ElisionError(
-                    f"{self.name}: top_k: {plural(h.top_k, 'neighbour')} asked of {len(self._database)} "
-                    f"{h.database} samples, one of which may be the query; set top_k lower, or database: all"
+                    f"{self.name}: top_k asks for {plural(h.top_k, 'neighbour')}, but the database has "
+                    f"{len(self._database)} {h.database} samples, and one may be the query itself; set top_k lower, or "
+                    "database: all"
                 )
 
     def neighbours(self, queries: dict[str, Tensor], given: Tensor, row: Tensor) -> Tensor:
