@@ -185,10 +185,10 @@ ROWS = {
     "broken file": ("a,media/broken.mp4,x,1,train", "{folder}/media/broken.mp4: cannot be decoded"),
     "folder": ("a,media,x,1,train", "{folder}/media: is a folder"),
     "label is a word": ("a,,x,good,train", "label is 'good', not a number"),
-    "label is empty": ("a,,x,,train", "label is '', not a number"),
+    "label is empty": ("a,,x,,train", "there is no label; write a label, or set skip_unlabelled: true"),
     "decimal comma": ('a,,x,"0,5",train', "label is '0,5', not a number (write a decimal point)"),
-    "label out of range": ("a,,x,3.1,train", "label is 3.1, not in [-3, 3], the range of corpus mosi"),
-    "label is nan": ("a,,x,nan,train", "label is nan, not in [-3, 3]"),
+    "label out of range": ("a,,x,3.1,train", "label is 3.1, not in [-3, 3], the range of corpus mosi; correct"),
+    "label is nan": ("a,,x,nan,train", "label is 'nan', which means that there is no label; write a label"),
     "label is infinite": ("a,,x,-inf,train", "label is -inf, not in [-3, 3]"),
     "unknown split": ("a,,x,1,dev", "split is 'dev'; it must be train, valid or test"),
     "no split": ("a,,x,1", "split is ''; it must be train, valid or test"),
@@ -220,7 +220,8 @@ def test_other_ids_are_fine(folder, name):
 @pytest.mark.parametrize("label", ["-1.5", "1.01"])
 def test_the_range_of_labels_is_that_of_the_corpus(folder, label):
     assert problems(folder, rows(f"a,,x,{label},train"), corpus="sims") == [
-        f"line 2, id 'a': label is {label}, not in [-1, 1], the range of corpus sims"
+        f"line 2, id 'a': label is {label}, not in [-1, 1], the range of corpus sims; correct the label, or say which "
+        "range the scores have, such as scale: [1, 7]"
     ]
     assert prepare(folder, rows(f"a,,x,{label},train"))["label"][0] == float(label)
 
@@ -287,7 +288,7 @@ def test_all_problems_are_told_at_once(folder):
     text = "id,path,text,label,split,colour\na,none.mp4,x,9,train,red\na,,x,1,dev,\n,media/broken.mp4,,nan,test,\n"
     found = problems(folder, text)
     assert len(found) == 9
-    for part in ("colour", "label is 9", "'dev'", "file name", "label is nan", "stands in lines 2, 3", "split valid"):
+    for part in ("colour", "label is 9", "'dev'", "file name", "label is 'nan'", "stands in lines 2, 3", "split valid"):
         assert any(part in problem for problem in found)
     assert sum("no such file" in problem or "cannot be decoded" in problem for problem in found) == 2
 

@@ -11,7 +11,7 @@ from elision.errors import ElisionError
 from elision.settings.params import Params
 from elision.store import Store
 from elision.task import TaskKind
-from elision.training.data import Scale
+from elision.training.view import Scale
 
 CLASSES = ["angry", "happy", "sad", "neutral"]
 SPEAKERS = [f"Ses{session:02}_{letter}" for session in range(1, 6) for letter in "FM"]

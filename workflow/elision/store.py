@@ -233,7 +233,7 @@ def read_provenance(path: Path | str) -> dict:
     if path.suffix == ".html":
         found = _META.search(path.read_text(encoding="utf-8"))
         if found is None:
-            raise ValueError(f"{path}: no provenance in the page")
+            raise ValueError(f"{path}: the page holds no identity")
         return {"identity": found[1], "data": found[2]}
     if path.suffix == ".json":
         record = json.loads(path.read_text(encoding="utf-8"))

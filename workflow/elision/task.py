@@ -39,6 +39,8 @@ CORPORA = {
     "sims": Corpus(label_range=1.0, metrics="sims", defaults="sims"),
     "simsv2": Corpus(label_range=1.0, metrics="sims", defaults="sims"),
     "demo": Corpus(label_range=3.0, metrics="mosi", defaults="demo"),
+    # None of the others: no method has hyperparameters of its own for it.
+    "other": Corpus(label_range=3.0, metrics="mosi", defaults="other"),
     "iemocap": Corpus(label_range=None, metrics=None, defaults="iemocap"),
     "msp": Corpus(label_range=None, metrics=None, defaults="msp"),
     "mer2024": Corpus(label_range=None, metrics=None, defaults="mer2024"),

@@ -32,6 +32,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from elision.datasets import _labels
 from elision.datasets._paths import ALLOW, below
 from elision.datasets._problems import refuse, warn_of_shared_speakers
 from elision.errors import ElisionError
@@ -53,6 +54,7 @@ _FILES = ("path", "transcript", "words")
 _FILE_NAME = re.compile(r"[^\x00-\x1f/\\:*?\"<>|.][^\x00-\x1f/\\:*?\"<>|]*")
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/")  # a path that has been parsed has one / of two
 _LONGEST = 200
+_MOST_LINES = 10  # in a message
 
 log = logging.getLogger(__name__)
 
@@ -119,11 +121,14 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
     """
     table = settings.folder / settings.table
     columns, rows = _read(table)
+    total = len(rows)
 
     required = [name for name in _REQUIRED if not (settings.folds and name == "split")]
     problems = list(_check_columns(columns, required))
     for row in rows:
-        problems += [f"{row}: {problem}" for problem in [*_check_cells(row.cells), *_check_labels(row.cells, settings)]]
+        problems += [f"{row}: {problem}" for problem in [*_check_cells(row.cells), *_check_split(row.cells)]]
+    labels, rows, wrong = _read_labels(columns, rows, settings)
+    problems += wrong
     problems += _check_whole(columns, rows, folds=settings.folds is not None)
     clips, wrong = _open(rows, settings.folder, outside=settings.outside)
     refuse(table, problems + [f"{rows[number]}: {problem}" for number, problem in wrong])
@@ -131,15 +136,10 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
     splits = [row.cells.get("split", SPLITS[0]) for row in rows]
     if not settings.folds:
         warn_of_shared_speakers([row.cells.get("speaker") for row in rows], splits)
-    named = ["label"] if settings.labels_are_names else []
-    labels = {column: pd.Series([row.cells[column] for row in rows], dtype=object) for column in named}
-    labels |= {
-        column: [float(row.cells[column]) for row in rows]
-        for column in _LABELS
-        if column in columns and column not in named
-    }
     first = ["id", "path", "text", *labels, "split"]
-    return clips.assign(**labels, split=splits)[[*first, *clips.columns.difference(first, sort=False)]]
+    table = clips.assign(**labels, split=splits)[[*first, *clips.columns.difference(first, sort=False)]]
+    table.attrs["unlabelled"] = total - len(rows)
+    return table
 
 
 def unlabelled(table: Path) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
@@ -318,23 +318,41 @@ def _check_cells(cells: dict[str, str]) -> Iterator[str]:
         yield f"nothing in {' or '.join(content)}: there are no data"
 
 
-def _check_labels(cells: dict[str, str], settings: Settings) -> Iterator[str]:
+def _check_split(cells: dict[str, str]) -> Iterator[str]:
     if cells.get("split", "train") not in SPLITS:
         yield f"split is {cells['split']!r}; it must be train, valid or test"
-    largest = settings.largest_label
-    for column in (column for column in _LABELS if column in cells):
-        cell = cells[column]
+
+
+def _read_labels(
+    columns: list[str], rows: list[_Row], settings: Settings
+) -> tuple[dict[str, list], list[_Row], list[str]]:
+    """Read the labels; returns the columns of labels, the rows that stay, and what is wrong, by line."""
+    classes, labels, problems = settings.classes or (), {}, []
+    if "label" not in columns:
+        return labels, rows, problems
+    if settings.skip_unlabelled:
+        every, rows = rows, [row for row in rows if not _labels.is_empty(row.cells["label"], classes)]
+        _labels.told(len(every) - len(rows), len(every))
+    for column in (column for column in _LABELS if column in columns):
+        cells = [row.cells[column] for row in rows]
+        found = _labels.unlabelled(cells, settings) if column == "label" else []
         if column == "label" and settings.labels_are_names:
-            if not cell:
-                yield "there is no label"
-            continue
-        try:
-            within = abs(float(cell)) <= largest
-        except ValueError:
-            yield f"{column} is {cell!r}, not a number" + (" (write a decimal point)" if "," in cell else "")
-            continue
-        if not within:
-            yield f"{column} is {cell}, not in [{-largest:g}, {largest:g}], the range of corpus {settings.corpus}"
+            labels[column] = pd.Series([None if _labels.is_empty(c, classes) else c for c in cells], dtype=object)
+            found += _labels.as_classes(labels[column].tolist(), settings.classes)[2]
+        else:
+            labels[column], wrong = _labels.scores(cells, settings, column)
+            found += wrong
+        problems += [f"{_lines([rows[k] for k in of])}{what}" for of, what in found]
+    return labels, rows, problems
+
+
+def _lines(rows: list[_Row]) -> str:
+    """Say where rows stand, to go before what is wrong with them."""
+    if len(rows) == 1:
+        return f"{rows[0]}: "
+    lines = [str(row.line) for row in rows]
+    more = f" and {len(lines) - _MOST_LINES} more" if len(lines) > _MOST_LINES else ""
+    return f"lines {', '.join(lines[:_MOST_LINES])}{more}: " if rows else ""
 
 
 def _check_whole(columns: list[str], rows: list[_Row], *, folds: bool) -> Iterator[str]:

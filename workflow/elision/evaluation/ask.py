@@ -39,10 +39,10 @@ from elision.settings.params import (
 from elision.store import Extracted, Header, Sequences, Store, read_tensors
 from elision.task import MODALITIES, TaskKind
 from elision.training.checkpoint import load_run_weights
-from elision.training.data import Scale, View, recorded_scales
 from elision.training.record import Record, digests
 from elision.training.run import Assembled, predict
 from elision.training.selection import VALID
+from elision.training.view import Scale, View, recorded_scales
 
 if TYPE_CHECKING:
     from elision.methods.layers.retrieval import Database

@@ -232,7 +232,7 @@ def merge(modality: str, shards: list[Path], *, clips: Path, features: Features,
         print(f"warning: {told}", file=sys.stderr)
 
 
-def complete(
+def assemble(
     *,
     settings: DatasetSettings,
     clips: Path,
@@ -241,7 +241,7 @@ def complete(
     output: Path,
     provenance: dict,
 ) -> None:
-    """Write the table of samples that completes a store, with its classes and folds.
+    """Assemble a store: write the table of samples, with classes and folds.
 
     A clip that failed in a modality (``features.on_error: skip``) stays in the table, in no split. The columns of
     `_read` tell how each clip was read; the provenance has sentences about all (``read``), and warnings (``warnings``).

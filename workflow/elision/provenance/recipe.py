@@ -1,8 +1,9 @@
-"""What every artifact is made of, and whether the one on disk is the one that the current params ask for.
+"""What every artifact is made from, and whether the artifact on disk is the one that the current params ask for.
 
-The recipe of an artifact is its step, the settings that the step depends on, a digest of the code that makes it, the
-identities of the recipes of its inputs, and digests of the user's files and text encoders that it reads. Snakemake uses
-its identity as a parameter of the job, every artifact carries it, and whoever reads an artifact compares.
+The *recipe* of an artifact says what the artifact was made from: the step, the settings that the step reads, a digest
+of the code, the identities of the inputs, and digests of the user's files and text encoders. The *identity* is the
+digest of a recipe. Snakemake uses the identity as a parameter of the job. Every artifact carries recipe and identity,
+and every reader of an artifact compares the identity with that of the current params.
 """
 
 import ast
@@ -35,6 +36,9 @@ _PLUMBING = (
     "elision.settings",
 )
 
+# Steps that had another name, by that name. Identities keep the old one, so that older work can be accepted.
+RENAMED = {"complete": "assemble"}
+
 _THIS = Path(__file__).read_bytes()  # how digests are made
 
 # Inputs that are no artifacts, for messages.
@@ -44,8 +48,8 @@ _CONTENT = {
     "weights": "the content of the weights of py-feat",
 }
 
-# What the complete step makes of the labels and splits of clips.
-_LATE = {"task", "classes", "cuts", "folds"}
+# What the step `assemble` makes of the labels and splits of clips.
+_LATE = {"task", "classes", "cuts", "folds", "scale"}
 
 
 def digest(value: object) -> str:
@@ -159,7 +163,9 @@ def read_accepted(path: Path) -> dict[str, dict[str, str]]:
     """
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
-        return {step: {str(new): str(old) for new, old in pairs.items()} for step, pairs in read.items()}
+        return {
+            RENAMED.get(step, step): {str(new): str(old) for new, old in pairs.items()} for step, pairs in read.items()
+        }
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError) as error:
@@ -206,7 +212,8 @@ class Recipes:
         accepted = {step} if recipe["code"] != code else set()
         accepted = accepted.union(*(made.get("accepted", ()) for made in inputs.values() if isinstance(made, dict)))
         mark = {"accepted": sorted(accepted), "code_here": code} if accepted else {}
-        return {**recipe, "identity": digest(recipe), **mark}
+        named = {now: old for old, now in RENAMED.items()}.get(step, step)
+        return {**recipe, "identity": digest({**recipe, "step": named}), **mark}
 
     @_once_per_params
     def _files(self, dataset: str) -> str:
@@ -288,7 +295,7 @@ class Recipes:
         """Samples and sequences of a dataset."""
         if modalities := self.modalities(dataset):
             settings = {key: self._settings["datasets"][dataset][key] for key in sorted(_LATE)}
-            return self._recipe("complete", settings, self._code("features.shards"), **modalities)
+            return self._recipe("assemble", settings, self._code("features.shards"), **modalities)
         return self.prepare(dataset)
 
     @_once

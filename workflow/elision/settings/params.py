@@ -145,6 +145,14 @@ class DatasetSettings(Section):
         None,
         description="ascending thresholds that turn scores into classes; needs len(classes) - 1 values",
     )
+    scale: tuple[float, float] | None = Field(
+        None,
+        description="lowest and highest score of the labels, such as [1, 7], which become the ends of the range of the "
+        "corpus (null: labels have the range of the corpus)",
+    )
+    skip_unlabelled: bool = Field(
+        False, description="leave out samples without a label, and count them; false: such a sample is an error"
+    )
     folds: Folds | None = Field(None, description="cross-validation instead of the splits of the source")
     protocol: ProtocolName | None = Field(
         None, description="protocol of this dataset (null: the protocol of all datasets)"
@@ -164,6 +172,12 @@ class DatasetSettings(Section):
             raise ValueError(f"{len(self.cuts)} cuts make {len(self.cuts) + 1} classes; list their names under classes")
         if self.cuts is not None and any(b <= a for a, b in pairwise(self.cuts)):
             raise ValueError("cuts must be ascending")
+        if self.scale is not None and self.scale[0] >= self.scale[1]:
+            raise ValueError("scale must be the lowest score and then the highest, such as [1, 7]")
+        if self.scale is not None and self.task is TaskKind.CLASSIFICATION:
+            raise ValueError(
+                "scale is for task: regression; write cuts in the units of the labels, and leave out scale"
+            )
         return self
 
     @model_validator(mode="after")
@@ -180,9 +194,17 @@ class DatasetSettings(Section):
         return self.task is TaskKind.CLASSIFICATION and self.cuts is None
 
     @property
+    def label_limits(self) -> tuple[float, float]:
+        """Lowest and highest score: ``scale``, or the range of the corpus; classes and cuts set no limit."""
+        if self.scale is not None:
+            return self.scale
+        largest = CORPORA[self.corpus].label_range if self.task is TaskKind.REGRESSION else None
+        return -(largest or _LARGEST_SCORE), largest or _LARGEST_SCORE
+
+    @property
     def largest_label(self) -> float:
-        """Largest absolute score: that of the corpus, unless scores are only cut into classes."""
-        return (CORPORA[self.corpus].label_range if self.cuts is None else None) or _LARGEST_SCORE
+        """Largest absolute score."""
+        return max(map(abs, self.label_limits))
 
     def fold_count(self) -> int:
         """Return the number of folds; 0 without folds."""

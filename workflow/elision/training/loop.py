@@ -33,10 +33,11 @@ from elision.settings.params import retrieves
 from elision.store import Store
 from elision.task import SPLITS
 from elision.training import checkpoint
-from elision.training.data import Corrupted, Scale, SplitData, scales
 from elision.training.record import describe, encoder_of
 from elision.training.run import Run, predict
 from elision.training.selection import VALID, Selection
+from elision.training.split import Corrupted, SplitData
+from elision.training.view import Scale, scales
 
 if TYPE_CHECKING:
     from elision.methods.layers.retrieval import Database

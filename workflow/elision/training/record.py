@@ -45,7 +45,7 @@ class Record(BaseModel):
         What the method was built for.
     hyperparameters : dict
     scales : dict
-        See ``training.data.recorded_scales``.
+        See ``training.view.recorded_scales``.
     checkpoints : dict
         By name.
     encoder : str
