@@ -63,7 +63,8 @@ def write_samples(path: Path, samples: pd.DataFrame, modalities: dict[str, Seque
     digests = []
     for name, sequences in modalities.items():
         samples = samples.assign(**{f"length_{name}": sequences.lengths})
-        digests.append(hashlib.sha256(np.ascontiguousarray(sequences.values)).hexdigest())
+        arrays = [sequences.values] if sequences.times is None else [sequences.values, sequences.times]
+        digests += [hashlib.sha256(np.ascontiguousarray(array)).hexdigest() for array in arrays]
     data = hashlib.sha256("".join([data_digest(samples), *digests]).encode()).hexdigest()[:16]
     write_table(path, samples, {**provenance, "data": data, "modalities": list(modalities)})
 

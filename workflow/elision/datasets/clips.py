@@ -35,6 +35,7 @@ from pydantic import Field
 from elision.datasets import _labels
 from elision.datasets._paths import ALLOW, below
 from elision.datasets._problems import refuse, warn_of_shared_speakers
+from elision.datasets._word_times import outside as words_outside
 from elision.errors import ElisionError
 from elision.files import is_file
 from elision.progress import track
@@ -198,6 +199,9 @@ def _open(
     texts = _texts(rows, files, problems)
     words = _all_words(files, problems)
     media = _media(files, folder, problems)
+    for number, (spoken, found) in enumerate(zip(words, media, strict=True)):
+        if spoken and found and (problem := words_outside(json.loads(spoken), found.duration)):
+            problems.append((number, f"words {files[number]['words']}: {problem}"))
     paths = [str(named["path"]) if "path" in named else None for named in files]
     clips = pd.DataFrame(
         {

@@ -44,7 +44,7 @@ def sentences(sequences: Sequences, ids: list[str]) -> list[str]:
         chosen = ", ".join(f"{clip} (track {track})" for clip, track in list(tracks.items())[:_NAMED])
         more = ", ..." if len(tracks) > _NAMED else ""
         said.append(
-            f"{plural(len(tracks), 'clip')} with several {kind} tracks, read in FFmpeg's choice: {chosen}{more}."
+            f"{plural(len(tracks), 'clip')} with several {kind} tracks; FFmpeg's choice is read: {chosen}{more}."
         )
     if silent := _with(facts, "silent"):
         said.append(f"{plural(len(silent), 'audio track')} with nothing but silence: {_named(silent)}.")

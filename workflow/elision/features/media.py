@@ -53,6 +53,8 @@ _LONGEST_PAUSE = 3600  # seconds; more is no pause but a damaged time stamp
 
 _IN_SHORT = "mp4, mov, 3gp, mkv, webm, avi, mpg, ts, flv, wmv, ogg, wav, aiff, au, caf, flac, mp3, aac, ac3, amr, ..."
 
+_KINDS = ("audio", "video")
+
 # How files begin that are not opened, to say what a file is: FFmpeg refuses a format without naming it.
 _OTHERS = {
     "an HLS playlist": rb"#EXTM3U",
@@ -122,7 +124,7 @@ def probe(path: str | Path) -> Media:
     sound, picture = _first(path, "audio"), _first(path, "video")
     if sound is None and picture is None:
         raise ElisionError(f"{path}: holds no audio or video; {_REMEDY}")
-    duration = _duration(path)
+    duration = _duration(path, _zero(path, (sound, picture)))
     if picture is None:
         return Media(duration, audio=sound is not None, vision=False)
     with _open(path) as container:
@@ -364,17 +366,18 @@ def _tell_track(container: av.container.InputContainer, stream: av.stream.Stream
         facts["track"] = f"{tracks.index(stream) + 1} of {len(tracks)}"
 
 
-def _zero(path: Path) -> Fraction:
+def _zero(path: Path, firsts: Iterable[_Timed | None] | None = None) -> Fraction:
     """Return the time stamp of second 0: the earliest of all tracks.
 
-    Of the tracks that are read, what is decoded first counts: the start that a container tells may be that of padding.
+    Of the tracks that are read, what is decoded first counts (``firsts``, where it is known): the start that a
+    container tells may be that of padding.
     """
     with _open(path) as container:
-        chosen = [_stream(container, kind) for kind in ("audio", "video")]
-        others = [s for kind in ("audio", "video") for s in _tracks(container, kind) if s not in chosen]
-        starts = [s.start_time * s.time_base for s in others if s.start_time is not None]
-    starts += [first[0] for kind in ("audio", "video") if (first := _first(path, kind))]
-    return min(starts, default=Fraction(0))
+        chosen = [_stream(container, kind) for kind in _KINDS]
+        others = [stream for kind in _KINDS for stream in _tracks(container, kind) if stream not in chosen]
+        starts = [stream.start_time * stream.time_base for stream in others if stream.start_time is not None]
+    firsts = [_first(path, kind) for kind in _KINDS] if firsts is None else firsts
+    return min([*starts, *(first[0] for first in firsts if first)], default=Fraction(0))
 
 
 def _first(path: Path, kind: str) -> _Timed | None:
@@ -438,17 +441,19 @@ def _declared_end(container: av.container.InputContainer, stream: av.stream.Stre
     return 0.0
 
 
-def _duration(path: Path) -> float:
-    """Return seconds, as the container or its longest track says, or by decoding."""
+def _duration(path: Path, zero: Fraction) -> float:
+    """Return seconds from second 0 to the end, as the container or its longest track says, or by decoding."""
     with _open(path) as container:
         if container.duration:  # FFmpeg fills it from the tracks where the container itself does not say
-            return container.duration / av.time_base
-    times = []
-    for kind in ("audio", "video"):
+            # Streams that were cut out of a broadcast tell how long they are, others when they end.
+            late = 0 if container.format.name in _JOINED else max(0, float(zero))
+            return container.duration / av.time_base - late
+    ends = []
+    for kind in _KINDS:
         with _open(path) as container:
             if stream := _stream(container, kind):
-                times += [(start, end) for start, end, _ in _timed(container, stream)]
-    return float(max(end for _, end in times) - min(start for start, _ in times))
+                ends += [end for _, end, _ in _timed(container, stream)]
+    return float(max(ends) - zero)
 
 
 def _timed(container: av.container.InputContainer, stream: av.stream.Stream) -> Iterator[_Timed]:
