@@ -1,6 +1,7 @@
 """The prepare step: from a source to a table of clips, or straight to a store."""
 
 import hashlib
+import importlib
 import logging
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from elision.progress import track
 from elision.settings.params import DatasetSettings, Folds, Params, dataset_source
 from elision.store import Sequences, write_sequences, write_table
 from elision.task import SPLITS, TaskKind
+
+FROZEN = "elision.features.frozen"  # imported by name, so that its code is no part of the recipes of other datasets
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +50,8 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
     samples, classes = finish(samples, settings, f"dataset {dataset!r}")
     # Gone until all is there, so that new sequences beside the samples of an earlier file are no dataset.
     (store / "samples.parquet").unlink(missing_ok=True)
+    if params.features.text.frozen:
+        importlib.import_module(FROZEN).add(modalities)
     for name, sequences in modalities.items():
         sequences.header.provenance = provenance
         write_sequences(store / f"{name}.safetensors", sequences)
