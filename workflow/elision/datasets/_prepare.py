@@ -1,6 +1,7 @@
 """The prepare step: from a source to a table of clips, or straight to a store."""
 
 import hashlib
+import importlib
 import logging
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from elision.store import Sequences, write_sequences, write_table
 from elision.task import CORPORA, SPLITS, TaskKind
 
 _MOST = 5  # labels that are no class, in a message
+
+FROZEN = "elision.features.frozen"  # imported by name, so that its code is no part of the recipes of other datasets
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,8 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
         return
     # Gone until all is there, so that new sequences beside the samples of an earlier file are no dataset.
     (store / "samples.parquet").unlink(missing_ok=True)
+    if params.features.text.frozen:
+        importlib.import_module(FROZEN).add(modalities)
     for name, sequences in modalities.items():
         sequences.header.provenance = provenance
         write_sequences(store / f"{name}.safetensors", sequences)

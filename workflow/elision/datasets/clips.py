@@ -34,11 +34,11 @@ from pydantic import Field
 
 from elision.datasets import _labels, _tables, _transcripts
 from elision.datasets._paths import ALLOW, below, nearest
-from elision.datasets._problems import refuse, warn_of_shared_speakers
+from elision.datasets._problems import refuse, some, warn_of_shared_speakers
 from elision.datasets._tables import Row, lines_of
 from elision.datasets._word_times import outside as words_outside
 from elision.errors import ElisionError, plural
-from elision.files import is_file
+from elision.files import is_file, sha256
 from elision.progress import track
 from elision.settings.params import DatasetSettings, suggestion
 from elision.task import SPLITS
@@ -72,6 +72,11 @@ class Settings(DatasetSettings):
     )
     splits: dict[Literal[SPLITS], str] = Field({}, description="our name of a split: the table's name of it")
     outside: bool = Field(False, description="whether the table may name files that do not lie below the folder")
+    openface: Path | None = Field(
+        None,
+        description="folder of OpenFace 2 CSV files, named by the ids of the clips: vision is read from them; "
+        "null: vision is extracted from the videos",
+    )
 
 
 def inputs(settings: Settings) -> list[Path]:
@@ -88,6 +93,7 @@ def inputs(settings: Settings) -> list[Path]:
         return [table]
     found = _located(read.rows, settings.folder, outside=settings.outside, problems=[])
     named = {path for paths in found for path in paths.values()}
+    named |= {path for row in rows if (path := _of_openface(settings, row.cells.get("id", "")))}
     return [table, *sorted(path for path in named if is_file(path))]
 
 
@@ -128,6 +134,8 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
     problems += [*wrong, *_check_whole(columns, rows, folds=settings.folds is not None)]
     clips, wrong = _open(rows, settings.folder, outside=settings.outside)
     refuse(table, problems + [f"{rows[number]}: {problem}" for number, problem in wrong])
+    if settings.openface:
+        clips = _with_openface(clips, settings)
 
     splits = [row.cells.get("split", SPLITS[0]) for row in rows]
     if not settings.folds:
@@ -138,6 +146,28 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
     clips = clips[[*first, *clips.columns.difference(first, sort=False)]].assign(**others)
     clips.attrs["unlabelled"] = len(read.rows) - len(rows)
     return clips
+
+
+def _of_openface(settings: Settings, name: str) -> Path | None:
+    """Return the file of OpenFace that a clip has, if there are such files."""
+    return settings.openface / f"{name}.csv" if settings.openface and _FILE_NAME.fullmatch(name) else None
+
+
+def _with_openface(clips: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Add the path and the checksum of the file of OpenFace that each clip has; count the clips that have none."""
+    files = [_of_openface(settings, name) for name in clips["id"]]
+    there = [bool(path and is_file(path)) for path in files]
+    if not any(there):
+        raise ElisionError(
+            f"{settings.openface}: there is no file {clips['id'].iloc[0]}.csv, and none of any other clip; check "
+            "openface in params.yaml, and name each file by the id of its clip"
+        )
+    if absent := clips["id"][np.logical_not(there)].tolist():
+        log.info("vision: absent from %s without a file of OpenFace: %s", plural(len(absent), "clip"), some(absent))
+    paths = [str(path) if found else None for path, found in zip(files, there, strict=True)]
+    digests = [sha256(path) if found else None for path, found in zip(files, there, strict=True)]
+    columns = {"openface": paths, "openface_sha256": digests}
+    return clips.assign(**{name: pd.Series(cells, dtype=object) for name, cells in columns.items()})
 
 
 def unlabelled(table: Path) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
