@@ -93,7 +93,7 @@ def inputs(settings: Settings) -> list[Path]:
         return [table]
     found = _located(read.rows, settings.folder, outside=settings.outside, problems=[])
     named = {path for paths in found for path in paths.values()}
-    named |= {path for row in rows if (path := _of_openface(settings, row.cells.get("id", "")))}
+    named |= {path for row in read.rows if (path := _of_openface(settings, row.cells.get("id", "")))}
     return [table, *sorted(path for path in named if is_file(path))]
 
 
