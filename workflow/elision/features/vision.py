@@ -387,7 +387,7 @@ def _expression(head: np.ndarray) -> np.ndarray:
 
 def _mediapipe(frames: Iterable[np.ndarray], settings: VisionFeatures) -> tuple[np.ndarray, np.ndarray]:
     """Track one face through the frames with MediaPipe's face mesh and describe it."""
-    meshes, width, height = [], 1, 1
+    meshes, magnified, width, height = [], [], 1, 1
     absent = np.full((478, 3), np.nan, np.float32)
     # The tracker carries state from frame to frame: each video gets a graph of its own.
     with ExitStack() as stack:
@@ -395,9 +395,12 @@ def _mediapipe(frames: Iterable[np.ndarray], settings: VisionFeatures) -> tuple[
         for frame in frames:
             height, width = frame.shape[:2]
             mesh = _mesh(graph, frame)
-            if mesh is None:
-                mesh = small.mesh(frame)
+            if mesh is None and (mesh := small.mesh(frame)) is not None:
+                magnified.append(len(meshes))
             meshes.append(absent if mesh is None else mesh)
+    if len(magnified) < min(_STAYS, len(meshes)):
+        for number in magnified:
+            meshes[number] = absent
     meshes = np.reshape(meshes, (-1, 478, 3))
     pixels = meshes[:, :, :2].astype(np.float64) * (width, height)
     low, high = pixels.min(axis=1), pixels.max(axis=1)
