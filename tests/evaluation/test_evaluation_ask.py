@@ -200,6 +200,23 @@ def test_words_alone_are_predicted_without_any_other_extractor(project, monkeypa
     assert clip["lengths"] == {"text": 6}
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "wav", "mkv"])
+def test_a_longer_clip_is_cut_at_one_second_in_all_modalities_and_it_is_said(project, tmp_path, suffix):
+    for name, seconds in (("fits", 0.8), ("long", 3.0)):
+        make_clip(tmp_path / f"{name}.{suffix}", seed=1, seconds=seconds)
+    document, _ = predict(project, tmp_path / f"fits.{suffix}", tmp_path / f"long.{suffix}", "--text", "a fine film")
+    fits, long = document["clips"]
+    assert not [note for note in fits["notes"] if "cut" in note]
+    assert long["lengths"] == fits["lengths"]
+    sequences = json.loads((model(project) / "run.json").read_text())["sequences"]
+    end = sequences["audio"]["length"] * 512 / 22050 if suffix != "mkv" else sequences["vision"]["length"] / 5
+    assert [note for note in long["notes"] if "cut" in note] == [
+        f"{name} is cut after {end:.2f} s ({long['lengths'][name]} frames): the model was trained on no longer ones"
+        for name in ("audio", "vision")
+        if name in long["present"]
+    ]
+
+
 def test_a_text_that_is_too_long_is_cut_as_in_training_and_it_is_said(project):
     longest = Record.read(model(project)).sequences["text"].length
     words = ["good"] * (longest - 2)

@@ -216,14 +216,12 @@ def _database(folder: Path, record: Record) -> "Database | None":
 
 def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
     """Return the function from a clip to its sequence of each name, provided that it works as for training."""
-    functions = {}
-    limits = Features.model_validate(
-        {
-            kind: {**_settings(kind, header), "max_length": max(header.length, _LEAST[kind])}
-            for kind, header in trained.record.sequences.items()
-            if kind in trained.record.present
-        }
-    )
+    functions, record = {}, trained.record
+    limits = {
+        kind: {**_settings(kind, header), "max_length": max(header.length, _LEAST[kind])}
+        for kind, header in record.sequences.items()
+        if kind in record.present
+    }
     for name in names:
         kind = name.removesuffix("_features")
         recorded = trained.record.sequences[kind]
@@ -236,6 +234,8 @@ def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
         _check_code(trained.folder, trained.record, [kind], trained.accept_code)
         try:
             _, here = extractor(name, Features.model_validate({kind: _settings(kind, recorded)}))
+            # As long as in training: a text still ends in [SEP], and audio and vision are cut at the same second.
+            functions[name], _ = extractor(name, Features.model_validate(limits))
         except ValidationError as error:
             raise ElisionError(f"{trained.folder / 'run.json'}: settings of {name}: {error}; train it again") from None
         then, now = (
@@ -248,8 +248,6 @@ def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
                 f"{trained.folder}: {name} cannot be extracted here as for training: {what}. Install what it was "
                 "trained with, or train it again"
             )
-        # As long as the longest sequences of the training: a text still ends in [SEP], audio and vision end together.
-        functions[name], _ = extractor(name, limits)
     return functions
 
 
