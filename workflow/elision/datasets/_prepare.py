@@ -171,10 +171,10 @@ def deal(samples: pd.DataFrame, folds: Folds, where: str) -> pd.DataFrame:
     """Deal groups of samples to the test splits of folds, and part of the other groups to validation.
 
     Groups are dealt in a random order to the fold that has the fewest samples so far, so that folds are about equally
-    large, and leave each fold two groups or more that it does not test; of these, validation takes the next ones in
-    that order, beginning after those that it tests, until its share is reached. With ``validation_by``, validation
-    takes smaller groups of the same samples (see `_validated`). Samples whose split is neither of ours (unlabelled,
-    skipped) keep it.
+    large, and leave each fold groups that it does not test: two or more, or one with ``validation_by``. Of these,
+    validation takes the next ones in that order, beginning after those that it tests, until its share is reached. With
+    ``validation_by``, validation takes smaller groups of the same samples (see `_validated`). Samples whose split is
+    neither of ours (unlabelled, skipped) keep it.
 
     Parameters
     ----------
@@ -204,7 +204,9 @@ def deal(samples: pd.DataFrame, folds: Folds, where: str) -> pd.DataFrame:
             )
     sizes = samples.loc[used, folds.by].astype(str).value_counts()
     groups = sorted(sizes.index)
-    needed = 4 if folds.count == 2 else max(folds.count, 3)  # each fold validates and learns from others than it tests
+    # Each fold validates and learns from other groups than it tests.
+    others = 1 if folds.validation_by else 2
+    needed = 2 * others if folds.count == 2 else max(folds.count, others + 1)
     if len(groups) < needed:
         raise ElisionError(
             f"{where}: {plural(len(groups), 'group')} of samples by {folds.by}; {folds.count} folds need {needed}"
@@ -212,7 +214,7 @@ def deal(samples: pd.DataFrame, folds: Folds, where: str) -> pd.DataFrame:
     order = [groups[i] for i in np.random.Generator(np.random.Philox(folds.seed)).permutation(len(groups))]
     filled, dealt, test = np.zeros(folds.count), np.zeros(folds.count, int), {}
     for group in sorted(order, key=lambda group: -sizes[group]):
-        test[group] = fold = int(np.where(dealt < len(groups) - 2, filled, np.inf).argmin())
+        test[group] = fold = int(np.where(dealt < len(groups) - others, filled, np.inf).argmin())
         filled[fold] += sizes[group]
         dealt[fold] += 1
     tested_by = samples[folds.by].astype(str).map(test)
@@ -225,8 +227,8 @@ def deal(samples: pd.DataFrame, folds: Folds, where: str) -> pd.DataFrame:
             parts[f"fold-{fold + 1}"] = np.where(used, part, samples.get("split", "unused"))
             continue
         start = max(i for i, group in enumerate(order) if test[group] == fold) + 1
-        others = [group for group in order[start:] + order[:start] if test[group] != fold]
-        held = others[: min(max(1, round(folds.validation * len(others))), len(others) - 1)]
+        left = [group for group in order[start:] + order[:start] if test[group] != fold]
+        held = left[: min(max(1, round(folds.validation * len(left))), len(left) - 1)]
         part = np.where(samples[folds.by].astype(str).isin(held), "valid", "train")
         part = np.where(tested_by == fold, "test", part)
         parts[f"fold-{fold + 1}"] = np.where(used, part, samples.get("split", "unused"))
