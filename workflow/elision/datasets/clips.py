@@ -270,6 +270,8 @@ def _near(folder: Path, name: str, listed: dict[str, list[str]]) -> str | None:
     """Name the file that is probably meant."""
     if (near := nearest(folder, name, listed)) is None:
         return None
+    if near.strip() == name:
+        return f"does not exist, but {near!r} does; rename the file: cells are read without spaces at their ends"
     alike = unicodedata.normalize("NFC", near) == unicodedata.normalize("NFC", name)
     how = f" The accents are stored otherwise: {near!a}, not {name!a}." if alike else ""
     return f"does not exist; did you mean {near!r}?{how} Write the name as the file has it"

@@ -122,10 +122,17 @@ AS_CORPUS: Any = Field(
 class Folds(Section):
     """Folds by groups that are never torn apart."""
 
-    by: str = Field("speaker", description="column of the samples whose values are the groups: speaker, or id")
+    by: str = Field(
+        "speaker", description="column of the samples whose values are the groups: speaker, session, id, ..."
+    )
     count: int = Field(ge=2, le=10_000, description="number of folds; as many as groups: each group is left out once")
     validation: float = Field(
-        0.1, gt=0, lt=1, description="share of the groups left for training that are validation; at least one group"
+        0.1, gt=0, lt=1, description="share of what a fold does not test that is validation; at least one group"
+    )
+    validation_by: str | None = Field(
+        None,
+        description="column whose groups are validation, drawn in proportion to the classes: dialogue, id, ... "
+        "(null: groups of `by`)",
     )
     seed: Seed = Field(1111, description="seed for dealing the groups to the folds")
 
@@ -355,11 +362,24 @@ class Statistics(Section):
         0.95, gt=0.5, lt=1, description="confidence level of the intervals and of the critical difference"
     )
     seed: Seed = Field(1111, description="seed of the resamples")
-    cluster: Literal["speaker", "video", "none"] = Field(
+    cluster: str = Field(
         "speaker",
-        description="unit of resampling: speaker, video (the part of the id before $_$) or none (single utterances). "
-        "Videos replace speakers that are unknown or fewer than two; single utterances replace unknown videos",
+        min_length=1,
+        description="unit of resampling: speaker, video (the part of the id before $_$), none (single utterances), or "
+        "another column of the samples, such as dialogue. Videos replace units that are unknown or fewer than two; "
+        "single utterances replace unknown videos",
     )
+
+
+def check_cluster(cluster: str, columns: Iterable[str]) -> None:
+    """Refuse a unit of resampling that is no column of the samples.
+
+    Raises
+    ------
+    ElisionError
+    """
+    if cluster not in (allowed := ["speaker", "video", "none", *columns]):
+        raise ElisionError(f"statistics.cluster: unknown unit {cluster!r}; {suggestion(cluster, allowed)}")
 
 
 def _in_range(name: str, hyperparameters: dict[str, Any]) -> None:
