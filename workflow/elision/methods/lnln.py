@@ -149,7 +149,7 @@ class LNLN(Method):
         hyper = self.hyper.expand(len(language), -1, -1)
         for layer, scale in zip(self.hyper_modality, scales, strict=True):
             hyper = layer(scale, audio, vision, hyper)
-        return self.fusion(hyper, scales[-1])[:, 1:].mean(1)
+        return self.fusion(hyper, scales[-1], read=slice(1, None)).mean(1)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the four terms of eq. 14, as far as their weights and modules are there."""
