@@ -64,7 +64,7 @@ class Block(nn.Module):
         query, key, value = self.query(self.norm_query(x)), self.norm_key(source), self.norm_value(source)
         inner, width = self.query.weight.shape
         few, many, head = x.shape[1], source.shape[1], inner // self.heads
-        if few * width * (many + head) < many * head * (few + width):
+        if many > few + head and few * width * (many + head) < many * head * (few + width):
             attended = self._attend_unprojected(query, key, value)
         else:
             attended = attend(query, self.key(key), self.value(value), heads=self.heads)
