@@ -72,7 +72,7 @@ RULES = {
         "SEQUENCES",
         "dataset modality",
     ),
-    "complete": (
+    "assemble": (
         'CLIPS, [SEQUENCES.replace("{modality}", m) for m in ("text", "audio", "vision")]',
         "SAMPLES",
         "dataset",

@@ -9,6 +9,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from elision.datasets import _contract
+from elision.evaluation.metrics import METRICS, PER_CLASS, Metric
+from elision.evaluation.metrics._base import CONVENTIONS, EMOTION
 from elision.methods import load, method_names
 from elision.methods.base import Method
 from elision.settings.catalogue import citation, title
@@ -53,9 +56,9 @@ def code(names: Iterable[str]) -> str:
 
 
 def methods() -> str:
-    """All methods by name, in two sentences."""
-    of = {"sentiment": catalogue(vectors=False), "emotion, on frozen vectors of text": catalogue(vectors=True)}
-    return "".join(f"- Of {what}: {code(method.name for method in listed)}\n" for what, listed in of.items())
+    """All methods by name, in two items."""
+    kinds = {"Sentiment": catalogue(vectors=False), "Emotion, from frozen text vectors": catalogue(vectors=True)}
+    return "".join(f"- {kind}: {code(method.name for method in listed)}\n" for kind, listed in kinds.items())
 
 
 def sentiment_methods() -> str:
@@ -97,12 +100,90 @@ def what_each_needs() -> str:
     return table(columns, [(code(names), *facts) for facts, names in rows.items()])
 
 
+def metrics() -> str:
+    """All metrics, in a section for each family, in the order of columns."""
+    everything = [*METRICS.values(), *PER_CLASS.values()]
+    kinds = {**dict.fromkeys(CONVENTIONS, "scores"), EMOTION: "classes"}
+    listed = {family: [metric for metric in everything if family in metric.families] for family in kinds}
+    return "\n".join(
+        f"## Metrics of {labels}: `{family}`\n\n{metrics_of(family, listed[family])}"
+        for family, labels in kinds.items()
+    )
+
+
+def metrics_of(family: str, listed: list[Metric]) -> str:
+    """The metrics of one family."""
+    selecting = next(metric.key for metric in listed if metric.selects)
+    units = {"percent": "%", "label": "units of the label", "": "–"}
+    rows = [
+        (
+            f"`{metric.key}.CLASS`" if metric.per_class else f"`{metric.key}`",
+            metric.name.format(label="CLASS"),
+            metric.better or "–",
+            units[metric.unit],
+            f"`{metric.families[family]}`" if metric.families[family] else "not shown in tables",
+            metric.description,
+        )
+        for metric in listed
+    ]
+    columns = ("key", "name", "better", "unit", "checkpoint", "meaning")
+    selects = f"`{selecting}` on the validation split selects the checkpoint (`train.watch: metric`)."
+    return f"{selects}\n\n{table(columns, rows)}"
+
+
+def dataset_columns() -> str:
+    """Columns of the table that a source of data returns."""
+    rows = []
+    for column in _contract.COLUMNS:
+        names = ", ".join(name if name == "..." else f"`{name}`" for name in column.name.split(", "))
+        sources = "both" if column.kinds == _contract.KINDS else "".join(column.kinds)
+        rows.append((names, sources if column.needed else f"{sources}, optional", column.holds))
+    return table(("column", "source of", "what to give"), rows)
+
+
+def dataset_parts() -> str:
+    """Parts of the sequences that a source of data returns."""
+    return table(("part", "what to give"), [(f"`{part.name}`", part.holds) for part in _contract.PARTS])
+
+
+def switches() -> str:
+    """Hyperparameters that stand for a choice of the released code, methods with the same choice in one row."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for method in map(load, method_names()):
+        for key, field in method.Hyperparameters.model_fields.items():
+            facts = field.json_schema_extra
+            if not isinstance(facts, dict) or "released" not in facts:
+                continue
+            others = {corpus: values[key] for corpus, values in method.corpus_defaults.items() if key in values}
+            shown = [value(field.default), *(f"{corpus}: {value(other)}" for corpus, other in others.items())]
+            released = facts["released"]
+            told = "nothing released" if released is None else released if noted(released) else value(released)
+            rows.setdefault((f"`{key}`", "; ".join(shown), str(told), field.description or ""), []).append(method.name)
+    columns = ("methods", "switch", "default", "released code", "what the switch does")
+    ordered = sorted(rows.items(), key=lambda row: (row[1][0], row[0]))
+    return table(columns, [(code(names), *facts) for facts, names in ordered])
+
+
+def noted(released: object) -> bool:
+    """Tell words about the released code from a value that a switch can have."""
+    return isinstance(released, str) and " " in released
+
+
+def value(of: object) -> str:
+    """Return a value as it is typed in params.yaml."""
+    return f"`{'null' if of is None else str(of).lower() if isinstance(of, bool) else of}`"
+
+
 PARTS = {
     "methods": methods,
     "sentiment-methods": sentiment_methods,
     "emotion-methods": emotion_methods,
     "parameter-counts": parameter_counts,
+    "switches": switches,
     "what-each-needs": what_each_needs,
+    "metrics": metrics,
+    "dataset-columns": dataset_columns,
+    "dataset-parts": dataset_parts,
 }
 
 

@@ -29,7 +29,8 @@ from elision.settings import params as parameters
 from elision.settings.params import dataset_source, source_names, text_encoder, user_files
 from elision.store import Store, read_table
 from elision.task import MODALITIES, SPLITS
-from elision.training.data import SplitData, View
+from elision.training.split import SplitData
+from elision.training.view import View
 
 EXAMPLES = Path(__file__).parent / "source_examples"
 # Prepares each params file in its folder, in a process whose sets and dicts have another order.

@@ -148,7 +148,11 @@ def test_names_are_classes_in_the_order_that_is_given_else_of_the_source_else_of
 @pytest.mark.parametrize(
     ("labels", "settings", "message"),
     [
-        (["sad", "glad", "sad"], {"classes": ["sad", "happy"]}, "labels 'glad' are no class; classes: sad, happy"),
+        (
+            ["sad", "glad", "sad"],
+            {"classes": ["sad", "happy"]},
+            r"'glad', which is no class; classes: sad, happy \('u1'\)",
+        ),
         (["sad", "sad", "sad"], {"classes": ["sad", "happy"]}, "no sample of class happy"),
         ([0.0, 1.0, 2.0], {}, "the labels are scores; say in params.yaml what parts them"),
     ],

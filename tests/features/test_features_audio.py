@@ -100,7 +100,7 @@ def test_other_settings_give_as_many_frames_of_each_feature(change):
 def test_a_file_is_described_at_the_sample_rate_of_the_settings(tmp_path):
     path = tmp_path / "clip.wav"
     soundfile.write(path, tone(0.5, sr=44100), 44100)
-    features = extract(path, DEFAULT)
+    features = extract(path, DEFAULT).values
     assert abs(len(features) - (1 + SR // 2 // 512)) <= 1
     np.testing.assert_allclose(column(features, "log_f0")[3:-3], np.log(220), atol=0.006)
 
@@ -109,8 +109,32 @@ def test_what_exceeds_the_longest_length_is_cut(tmp_path):
     path = tmp_path / "clip.wav"
     soundfile.write(path, tone(0.5), SR)
     whole = extract(path, AudioFeatures(max_length=None))
-    assert len(whole) == 22
-    np.testing.assert_array_equal(extract(path, AudioFeatures(max_length=7)), whole[:7])
+    assert whole.values.shape[0] == 22
+    assert whole.facts == {}
+    cut = extract(path, AudioFeatures(max_length=7))
+    assert cut.values.shape[0] == 7
+    assert cut.facts == {"cut": 7 * 512 / SR}
+    # A frame of MFCC reaches two hops to each side; what lies beyond the cut is silence.
+    np.testing.assert_allclose(cut.values[:5, :20], whole.values[:5, :20], atol=1e-3)
+
+
+def test_no_more_is_decoded_than_is_kept(tmp_path):
+    path = tmp_path / "long.flac"
+    soundfile.write(path, tone(30), SR)
+    content = bytearray(path.read_bytes())
+    content[-len(content) // 2 :] = bytes(len(content) // 2)  # nothing that decodes
+    path.write_bytes(content)
+    assert extract(path, AudioFeatures(max_length=100)).values.shape[0] == 100
+    with pytest.raises(ElisionError):
+        extract(path, AudioFeatures(max_length=None))
+
+
+@pytest.mark.parametrize("level", [0.0, 2.0**-15])
+def test_a_track_of_nothing_but_silence_is_told(tmp_path, level):
+    for name, signal in (("silent", level * np.ones(SR // 2)), ("loud", tone(0.5))):
+        soundfile.write(tmp_path / f"{name}.wav", signal, SR)
+    assert extract(tmp_path / "silent.wav", DEFAULT).facts == {"silent": True}
+    assert extract(tmp_path / "loud.wav", DEFAULT).facts == {}
 
 
 def test_a_range_of_f0_that_does_not_suit_the_sampling_rate_is_an_error():

@@ -10,7 +10,7 @@ from huggingface_hub import hf_hub_download
 
 from elision.errors import ElisionError
 from elision.features import pyfeat, vision
-from elision.features.pyfeat import NAMES, WEIGHTS, analyse, columns, fetch, missing_weights
+from elision.features.pyfeat import NAMES, WEIGHTS, fetch, missing_weights
 from elision.settings.params import VisionFeatures
 
 SETTINGS = VisionFeatures(extractor="pyfeat", batch_size=3)
@@ -28,6 +28,16 @@ VALUES = [
     "valence",
     "arousal",
 ]
+
+
+def columns(fex, *, frames):
+    features, _ = pyfeat.columns(fex, frames=frames)
+    return features
+
+
+def analyse(frames, settings):
+    features, _ = pyfeat.analyse(frames, settings)
+    return features
 
 
 def table(*faces):
@@ -65,6 +75,13 @@ def test_the_size_of_a_face_is_the_area_of_its_box():
     assert columns(fex, frames=1)[0, 0] == 200
 
 
+def test_the_place_of_a_face_is_the_middle_and_the_longer_side_of_its_box():
+    fex = table((0, 10.0, 100), (2, 4.0, 200), (2, 6.0, 300))
+    fex.loc[0, "FaceRectHeight"] = 20.0
+    _, places = pyfeat.columns(fex, frames=3)
+    np.testing.assert_array_equal(places, [[6, 12, 20], [np.nan] * 3, [4, 5, 6]])
+
+
 def test_of_equal_faces_the_first_counts():
     assert columns(table((0, 5.0, 100), (0, 5.0, 200)), frames=1)[0, 0] == 100
 
@@ -85,7 +102,7 @@ def test_the_order_of_rows_does_not_matter():
     np.testing.assert_array_equal(columns(fex, frames=3)[:, 0], [100, 200, 300])
 
 
-@pytest.mark.parametrize("name", ["AU28", "Happy", "arousal", "FaceRectWidth", "frame"])
+@pytest.mark.parametrize("name", ["AU28", "Happy", "arousal", "FaceRectWidth", "FaceRectX", "frame"])
 def test_a_missing_column_is_named(name):
     with pytest.raises(ElisionError, match=f"no column {name};"):
         columns(table((0, 5.0, 100)).drop(columns=name), frames=1)
@@ -209,6 +226,7 @@ class Detectorv2:
         table = pd.DataFrame(0.5, index=range(len(inputs)), columns={VALUES!r})
         table["AU01"] = inputs[:, 0, 0, 0].numpy()
         table["Pitch"] = inputs[:, 1, 3, 5].numpy()
+        table[["FaceRectX", "FaceRectY"]] = 1.0
         table[["FaceRectWidth", "FaceRectHeight"]] = 3.0
         table[inputs.flatten(1).sum(1).numpy() == 0] = np.nan
         table["frame"] = range(len(inputs))

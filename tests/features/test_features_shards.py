@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elision.errors import ElisionError
-from elision.features.shards import SKIPPED, complete, extract, merge, shard_rows
+from elision.features.shards import SKIPPED, assemble, extract, merge, shard_rows
 from elision.settings.params import DatasetSettings, Features
 from elision.store import Store, read_sequences, read_table, write_table
 
@@ -79,7 +79,7 @@ def test_a_clip_that_fails_can_be_skipped_and_is_counted(clips, capsys):
     features = Features(shards=2, on_error="skip")
     modalities = {name: run(clips, name, features) for name in ("text", "audio")}
     recipes = dict.fromkeys(modalities, TEXT)
-    complete(
+    assemble(
         settings=SETTINGS,
         clips=clips,
         modalities=modalities,
@@ -132,7 +132,7 @@ def test_features_of_clips_that_changed_since_are_refused(clips):
     with pytest.raises(ElisionError, match=r"text\.0\.safetensors: was made from data that have changed since"):
         merge("text", [shard], clips=clips, features=features, output=output, recipe=TEXT)
     with pytest.raises(ElisionError, match=r"text\.safetensors: was made from data that have changed since"):
-        complete(
+        assemble(
             settings=SETTINGS,
             clips=clips,
             modalities={"text": output},

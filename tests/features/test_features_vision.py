@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 from skimage import data
 
 from elision.features import vision
-from elision.features.vision import NAMES, centre, descriptor, extract, feature_names
+from elision.features.vision import NAMES, centre, descriptor, feature_names
 from elision.settings.params import VisionFeatures
 
 SIZE = 256
@@ -14,12 +14,17 @@ EXPRESSION = slice(6, 35)
 SETTINGS = VisionFeatures(max_length=None)
 
 
+def extract(path, settings, **kw):
+    return vision.extract(path, settings, **kw).values
+
+
 def column(features, name):
     return features[..., NAMES.index(name)]
 
 
 def analyse(frames):
-    return vision.BACKENDS["mediapipe"].analyse(frames, SETTINGS)
+    features, _ = vision.BACKENDS["mediapipe"].analyse(frames, SETTINGS)
+    return features
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from elision.errors import ElisionError
 from elision.files import sha256
 from elision.provenance import adopt, manifest
 from elision.provenance.layout import Layout
-from elision.provenance.recipe import Recipes
+from elision.provenance.recipe import Recipes, digest
 from elision.settings import params as parameters
 from elision.store import write_table, write_tensors
 
@@ -275,6 +275,40 @@ def test_older_code_is_accepted_by_name(folder, edit_code, capsys):
     assert now.report["settings"]["accepted"] == now.aggregate["settings"]["accepted"] == now.accepted
     assert not {"accepted"} & {*before.report["settings"], *before.aggregate["settings"]}
     assert "accepted" not in now.corrupt("mine")
+
+
+@pytest.fixture
+def older(folder) -> tuple[Layout, str]:
+    """A table of samples that an earlier version made, in which the step had another name; and its identity."""
+    change(datasets={"mine": {"source": "clips", "folder": "mine"}})
+    recipe = Recipes(parameters.load("params.yaml")).store("mine")
+    made = {key: recipe[key] for key in ("settings", "inputs")} | {"step": "complete", "code": "older"}
+    path = folder.samples("mine")
+    path.parent.mkdir(parents=True)
+    write_table(path, pd.DataFrame({"id": ["a"]}), {**made, "identity": digest(made), "data": "abc"})
+    return folder, digest(made)
+
+
+def test_work_of_a_step_that_was_renamed_is_accepted_by_its_new_name(older, capsys):
+    folder, identity = older
+    params = parameters.load("params.yaml")
+    assert Recipes(params).store("mine")["identity"] != identity
+    adopt.accept(params, folder, ["assemble"])
+    assert "assemble: 1 artifact made by older code accepted" in capsys.readouterr().out
+    assert Recipes(params).store("mine")["identity"] == identity
+    assert Recipes(params).store("mine")["step"] == "assemble"
+
+
+def test_work_of_a_step_that_was_renamed_is_kept(older, snakemake):
+    _, identity = older
+    assert f"unused/{identity}/datasets/mine/samples.parquet" in run()
+
+
+def test_code_of_a_step_that_was_accepted_by_its_old_name_stays_accepted(older):
+    folder, identity = older
+    here = Recipes(parameters.load("params.yaml")).store("mine")["code"]
+    folder.accepted.write_text(json.dumps({"complete": {here: "older"}}))
+    assert Recipes(parameters.load("params.yaml")).store("mine")["identity"] == identity
 
 
 def test_code_that_changes_again_is_not_accepted(folder, edit_code):

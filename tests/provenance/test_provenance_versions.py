@@ -73,8 +73,8 @@ def test_versions_are_joined_in_any_order_and_as_often_as_one_likes():
 
 
 def test_versions_come_along_with_what_is_made_from_them():
-    store = {"step": "complete", "versions": {"numpy": "1"}, "made_with": {"extract audio": {"numba": "2"}}}
-    assert of_all(store) == {"complete": {"numpy": "1"}, "extract audio": {"numba": "2"}}
+    store = {"step": "assemble", "versions": {"numpy": "1"}, "made_with": {"extract audio": {"numba": "2"}}}
+    assert of_all(store) == {"assemble": {"numpy": "1"}, "extract audio": {"numba": "2"}}
     assert of_all({"identity": "older"}) == {}
     record = {"versions": {"python": "3", "elision": "0", "torch": "2"}, "made_with": {"prepare": {"av": "1"}}}
     assert of_run(record) == {"train": {"torch": "2"}, "prepare": {"av": "1"}}

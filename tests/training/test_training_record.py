@@ -8,9 +8,9 @@ from elision.methods.layers.text_encoder import StubEncoder
 from elision.provenance.recipe import code
 from elision.settings.params import Params
 from elision.store import Header
-from elision.training.data import spec
 from elision.training.record import Record, describe, digests
 from elision.training.run import Run
+from elision.training.view import spec
 
 REST = {
     "hyperparameters": {},

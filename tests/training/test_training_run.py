@@ -13,9 +13,9 @@ from elision.errors import ElisionError
 from elision.methods import resolve
 from elision.settings.params import Params
 from elision.task import MODALITIES
-from elision.training.data import View, recorded_scales
 from elision.training.loop import train
 from elision.training.run import Run
+from elision.training.view import View, recorded_scales
 
 FOLDS = {"by": "speaker", "count": 3, "validation": 0.2}
 CLASSES = {"task": "classification", "classes": ["sad", "glad"], "cuts": [0]}

@@ -1,8 +1,9 @@
 """How a dataset lies on disk: one table of utterances and one file of concatenated sequences per modality.
 
 ``samples.parquet`` has a row per utterance; ``{modality}.safetensors`` has ``values`` (all sequences end to end) and
-``offsets``, and is memory-mapped. A row of NaN is a frame that the extractor could not observe (no face); a sequence
-of length 0 is a modality that the sample does not have. No pickle is ever written.
+``offsets``, for clips also ``times`` of video frames, and is memory-mapped. A row of NaN is a frame that the extractor
+could not observe (no face); a sequence of length 0 is a modality that the sample does not have. No pickle is ever
+written.
 """
 
 import json
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,6 +47,8 @@ class Header(BaseModel):
         What made the values.
     settings : dict
         Its settings.
+    facts : dict of str to dict
+        What the reader would not expect of clips, by their ids; see ``Extracted``.
     provenance : dict
         See ``recipe``.
     """
@@ -56,7 +60,26 @@ class Header(BaseModel):
     extractor: str
     version: str = ""
     settings: dict = {}
+    facts: dict[str, dict] = {}
     provenance: dict = {}
+
+
+class Extracted(NamedTuple):
+    """What an extractor makes of a clip.
+
+    Attributes
+    ----------
+    values : np.ndarray [shape=(T, d), dtype=float32] or [shape=(T,), dtype=int32]
+        Feature vectors, or token ids.
+    times : np.ndarray [shape=(T,), dtype=float64] or None
+        Seconds at which each frame is, where the rate of the header does not tell.
+    facts : dict, optional
+        What a reader would not expect of the clip, such as ``cut``; see ``features.media``.
+    """
+
+    values: np.ndarray
+    times: np.ndarray | None = None
+    facts: dict | None = None
 
 
 @dataclass(frozen=True)
@@ -70,18 +93,24 @@ class Sequences:
     offsets : np.ndarray [shape=(N + 1,), dtype=int64]
         Sequence i is ``values[offsets[i]:offsets[i + 1]]``.
     header : Header
+    times : np.ndarray [shape=(sum of lengths,), dtype=float64] or None
+        Seconds of the clip at which each frame is; None where the rate of the header tells, or nothing does.
     """
 
     values: np.ndarray
     offsets: np.ndarray
     header: Header
+    times: np.ndarray | None = None
 
     @classmethod
-    def of(cls, sequences: Iterable[np.ndarray], header: Header) -> "Sequences":
+    def of(
+        cls, sequences: Iterable[np.ndarray], header: Header, times: Iterable[np.ndarray] | None = None
+    ) -> "Sequences":
         """Concatenate sequences; those longer than ``header.length`` are cut at their end."""
         cut = [np.asarray(s)[: header.length] for s in sequences]
         offsets = np.concatenate([[0], np.cumsum([len(s) for s in cut], dtype=np.int64)]).astype(np.int64)
-        return cls(np.concatenate(cut), offsets, header)
+        timed = None if times is None else np.concatenate([np.asarray(t, np.float64)[: header.length] for t in times])
+        return cls(np.concatenate(cut), offsets, header, timed)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -92,9 +121,15 @@ class Sequences:
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[i] for i in range(len(self)))
 
-    def first(self, count: int) -> "Sequences":
-        """Return the first ``count`` sequences."""
-        return Sequences(self.values[: self.offsets[count]], self.offsets[: count + 1], self.header)
+    def part(self, start: int, stop: int) -> "Sequences":
+        """Return the sequences from ``start`` up to ``stop``."""
+        begin, end = self.offsets[start], self.offsets[stop]
+        times = None if self.times is None else self.times[begin:end]
+        return Sequences(self.values[begin:end], self.offsets[start : stop + 1] - begin, self.header, times)
+
+    def times_of(self, i: int) -> np.ndarray | None:
+        """Return the seconds of the frames of a sequence [shape=(T,)]; None if they are not stored."""
+        return None if self.times is None else self.times[self.offsets[i] : self.offsets[i + 1]]
 
     @property
     def lengths(self) -> np.ndarray:
@@ -149,15 +184,21 @@ def write_sequences(path: Path | str, sequences: Sequences) -> None:
     """Write one modality (atomically)."""
     values = sequences.values
     values = values.astype(np.int32 if values.ndim == 1 else np.float32, copy=False)
-    write_tensors(path, {"values": values, "offsets": sequences.offsets}, sequences.header.model_dump())
+    tensors = {"values": values, "offsets": sequences.offsets}
+    if sequences.times is not None:
+        tensors["times"] = sequences.times
+    write_tensors(path, tensors, sequences.header.model_dump())
 
 
 def read_sequences(path: Path | str) -> Sequences:
     """Open one modality, memory-mapped."""
     tensors, metadata = read_tensors(path)
     try:
-        sequences = Sequences(tensors["values"], np.asarray(tensors["offsets"]), Header(**metadata))
+        offsets, times = np.asarray(tensors["offsets"]), tensors.get("times")
+        sequences = Sequences(tensors["values"], offsets, Header(**metadata), times)
         edges = sequences.offsets
+        if times is not None and times.shape != (len(sequences.values),):
+            raise ValueError("times that are not one for each frame")
         if edges[0] != 0 or edges[-1] != len(sequences.values) or (np.diff(edges) < 0).any():
             raise ValueError("offsets that do not rise from 0 to the end of the values")
     except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
@@ -192,7 +233,7 @@ def read_provenance(path: Path | str) -> dict:
     if path.suffix == ".html":
         found = _META.search(path.read_text(encoding="utf-8"))
         if found is None:
-            raise ValueError(f"{path}: no provenance in the page")
+            raise ValueError(f"{path}: the page holds no identity")
         return {"identity": found[1], "data": found[2]}
     if path.suffix == ".json":
         record = json.loads(path.read_text(encoding="utf-8"))

@@ -49,7 +49,7 @@ rule merge:
         "python -m elision merge {wildcards.modality} --dataset {wildcards.dataset} --recipe {params.recipe} > {log} 2>&1"
 
 
-rule complete:
+rule assemble:
     input:
         lambda w: [
             RESULTS.sequences(w.dataset, modality)
@@ -59,9 +59,9 @@ rule complete:
     output:
         samples=RESULTS.samples("{dataset}"),
     log:
-        RESULTS.log("complete", "{dataset}"),
+        RESULTS.log("assemble", "{dataset}"),
     benchmark:
-        RESULTS.benchmark("complete", "{dataset}")
+        RESULTS.benchmark("assemble", "{dataset}")
     wildcard_constraints:
         dataset=any_of(MEDIA),
     conda:
@@ -72,7 +72,7 @@ rule complete:
     params:
         recipe=lambda w: RECIPES.store(w.dataset)["identity"],
     shell:
-        "python -m elision complete --dataset {wildcards.dataset} --recipe {params.recipe} > {log} 2>&1"
+        "python -m elision assemble --dataset {wildcards.dataset} --recipe {params.recipe} > {log} 2>&1"
 
 
 rule align:

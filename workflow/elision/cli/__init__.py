@@ -11,6 +11,13 @@ from elision.cli import people, steps
 from elision.errors import ElisionError, of_disk, of_path, stop
 from elision.settings.params import suggestion
 
+# What is said of verbs and options of earlier versions, by the old name.
+_OLD = {
+    "complete": "complete is now called assemble; write assemble",
+    "represent": "evaluate now does the work of represent; write evaluate",
+    "--stage": "--stage is now called --teacher; write --teacher",
+}
+
 app = typer.Typer(suggest_commands=False, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
 for part in (steps.app, people.app):
     app.add_typer(part)
@@ -21,14 +28,16 @@ def _usage(error: typer.TyperException) -> str:
     told, context = error.message.rstrip("."), getattr(error, "ctx", None)
     if context is None:
         return error.format_message()
+    verbs = list(getattr(context.command, "commands", {}))
     if option := getattr(error, "option_name", None):
-        options = [name for known in context.command.get_params(context) for name in known.opts]
-        told += f"; {suggestion(option, options)}"
-    elif verbs := getattr(context.command, "commands", None):
-        word = "".join(re.findall("'(.*)'", told))
-        told += f"; {suggestion(word, list(verbs))}"
+        word, allowed = option, [name for known in context.command.get_params(context) for name in known.opts]
+    elif verbs:
+        word, allowed = "".join(re.findall("'(.*)'", told)), verbs
     else:
         told = error.format_message().rstrip(".")
+        return f"{told}; see {context.command_path} --help"
+    old = _OLD.get(word, "")
+    told += f"; {old if old.endswith(tuple(allowed)) else suggestion(word, allowed)}"
     return f"{told}; see {context.command_path} --help"
 
 

@@ -114,9 +114,9 @@ def merge(
 
 
 @app.command()
-def complete(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+def assemble(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     """Write the table of samples of a dataset of clips."""
-    from elision.features.shards import complete as run_complete
+    from elision.features.shards import assemble as run_assemble
 
     opened = Workspace(params, results)
     settings, layout = opened.params, opened.layout
@@ -126,7 +126,7 @@ def complete(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS,
     output, made_from = layout.samples(dataset), opened.digest_of_clips(dataset)
     if opened.make_room(output, provenance, clips=made_from):
         return
-    run_complete(
+    run_assemble(
         settings=settings.datasets[dataset],
         clips=layout.clips(dataset),
         modalities={name: layout.sequences(dataset, name) for name in modalities},

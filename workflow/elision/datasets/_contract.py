@@ -1,4 +1,4 @@
-"""What a source gives to the prepare step. The contract stands here alone: it is checked, and the guide shows it.
+"""What a source gives to the prepare step. This is the only place of the contract: `check` and the guide read it.
 
 A source is a file ``datasets/NAME.py`` with four names:
 
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import pandas as pd
 
+from elision.datasets._labels import GIVE_LABELS, TOLERANCE, range_of
 from elision.datasets._problems import odd_ids, refuse, some
 from elision.errors import plural
 from elision.task import SPLITS, TaskKind
@@ -36,11 +37,11 @@ if TYPE_CHECKING:
 
 KINDS = ("clips", "sequences")
 MODALITIES = ("text", "audio", "vision", "text_features")
-_TOLERANCE = 1e-6  # of labels, which files hold as float32
 _ROWS = 1 << 16  # frames that are looked at together: memory for more than a few would double that of the source
 _MOST = 80  # characters of a wrong cell, in messages
 _FOLD = re.compile(r"fold-\d+")
 _OURS = re.compile(r"sha256|length_.*")  # columns that the workflow adds
+LABELS_OF_ONE = ("label_text", "label_audio", "label_vision")  # labels of one modality alone
 _NO_CHARACTER = re.compile(r"[\ud800-\udfff]")  # half of a pair, which UTF-8 cannot write
 
 
@@ -127,8 +128,8 @@ COLUMNS = (
     Column("id", "text that can be printed; no two samples have the same", _text),
     Column(
         "label",
-        "a score (a number in the range of the corpus), or the name of a class (no comma, no colon); None or NaN only "
-        "for samples outside train, valid and test",
+        "a score (a number in the range of the corpus, or in `settings.scale`), or the name of a class (no comma, no "
+        "colon). Samples outside train, valid and test, or with `settings.skip_unlabelled`, can have None or NaN",
         lambda cell: _absent(cell) or _number(cell) or (_text(cell) and not set(cell) & set(",:")),
     ),
     Column(
@@ -166,7 +167,7 @@ COLUMNS = (
         needed=False,
     ),
     Column(
-        "label_text, label_audio, label_vision",
+        ", ".join(LABELS_OF_ONE),
         "a score of the modality alone, float64; NaN where there is none",
         lambda cell: _number(cell) and not np.isinf(cell),
         needed=False,
@@ -302,25 +303,6 @@ def check(source: ModuleType, settings: "DatasetSettings", made: Any) -> None:
         refuse(file, list(_check_tokens(modalities)))
 
 
-def columns_table() -> str:
-    """Return the columns as a table in Markdown, for the guide."""
-    rows = []
-    for column in COLUMNS:
-        names = ", ".join(name if name == "..." else f"`{name}`" for name in column.name.split(", "))
-        of = "both" if column.kinds == KINDS else "".join(column.kinds)
-        rows.append((names, of if column.needed else f"{of}, optional", column.holds))
-    return _markdown(("column", "source of", "what to give"), rows)
-
-
-def parts_table() -> str:
-    """Return the parts of sequences as a table in Markdown, for the guide."""
-    return _markdown(("part", "what to give"), [(f"`{part.name}`", part.holds) for part in PARTS])
-
-
-def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
-
-
 def _is_pair(made: object) -> bool:
     return isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], dict)
 
@@ -390,20 +372,18 @@ def _check_splits(table: pd.DataFrame, settings: "DatasetSettings", kind: str) -
 def _check_labels(table: pd.DataFrame, settings: "DatasetSettings") -> Iterator[str]:
     """Find labels that do not fit the task, and samples in a split that have none."""
     labels, ids = table["label"], table["id"]
+    low, high = settings.label_limits
     splits = [name for name in table if name == "split" or _FOLD.fullmatch(name)]
     used = table[splits].isin(SPLITS).any(axis=1) if splits else pd.Series(True, table.index)
-    if without := ids[used & labels.isna()].tolist():
-        yield f"column label is empty for {plural(len(without), 'sample')} in a split ({some(without)}); give a label"
+    if not settings.skip_unlabelled and (without := ids[used & labels.isna()].tolist()):
+        yield f"column label is empty for {plural(len(without), 'sample')} in a split ({some(without)}); {GIVE_LABELS}"
     scores = pd.api.types.is_numeric_dtype(labels)
     if not scores and not all(isinstance(label, str) for label in labels.dropna()):
         yield "column label holds scores and names; give numbers (float64), or names of classes (text)"
     elif not scores and (settings.task is TaskKind.REGRESSION or settings.cuts is not None) and labels.notna().any():
         yield f"column label holds {labels.dropna().iloc[0]!r}, but the settings want scores; give numbers, float64"
-    elif scores and (far := ids[labels.abs() > settings.largest_label + _TOLERANCE].tolist()):
-        yield (
-            f"column label of {plural(len(far), 'sample')} ({some(far)}) is outside [-{settings.largest_label:g}, "
-            f"{settings.largest_label:g}], the range of corpus {settings.corpus}; give scores in this range"
-        )
+    elif scores and (far := ids[(labels < low - TOLERANCE) | (labels > high + TOLERANCE)].tolist()):
+        yield f"column label of {plural(len(far), 'sample')} ({some(far)}) is outside {range_of(settings)}"
 
 
 def _check_modalities(modalities: dict[str, "Sequences"]) -> Iterator[str]:

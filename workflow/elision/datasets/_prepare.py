@@ -1,6 +1,7 @@
 """The prepare step: from a source to a table of clips, or straight to a store."""
 
 import hashlib
+import importlib
 import logging
 from pathlib import Path
 
@@ -8,12 +9,18 @@ import numpy as np
 import pandas as pd
 
 from elision.datasets import _contract
+from elision.datasets._labels import TOLERANCE, as_classes, moved, range_of, told
+from elision.datasets._problems import some
 from elision.errors import ElisionError, plural
 from elision.files import sha256
 from elision.progress import track
 from elision.settings.params import DatasetSettings, Folds, Params, dataset_source
 from elision.store import Sequences, write_sequences, write_table
-from elision.task import SPLITS, TaskKind
+from elision.task import CORPORA, SPLITS, TaskKind
+
+_MOST = 5  # labels that are no class, in a message
+
+FROZEN = "elision.features.frozen"  # imported by name, so that its code is no part of the recipes of other datasets
 
 log = logging.getLogger(__name__)
 
@@ -33,24 +40,27 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
     source = dataset_source(settings.source)
     made = source.prepare(settings, media if source.MAKES == "clips" else store)
     _contract.check(source, settings, made)
+    samples, modalities = made if source.MAKES == "sequences" else (made, {})
+    samples, modalities, unlabelled = labelled(samples, modalities, settings)
+    if unlabelled:
+        provenance = {**provenance, "unlabelled": unlabelled}
+    table, classes = finish(samples, settings, f"dataset {dataset!r}")
     if source.MAKES == "clips":
-        table = made
-        if not settings.folds:
-            check_splits(table, f"dataset {dataset!r}")
+        table = samples  # clips that fail are in no split, so the complete step finishes it again
         _forget_other_media(media, table)
         # With the content of the media in the table, other media under the same names are other clips.
         paths = track(table["path"], f"read the media of {dataset}", len(table))
         table["sha256"] = [sha256(Path(path)) if isinstance(path, str) else None for path in paths]
         write_table(clips, table, {**provenance, "data": data_digest(table)})
         return
-    samples, modalities = made
-    samples, classes = finish(samples, settings, f"dataset {dataset!r}")
     # Gone until all is there, so that new sequences beside the samples of an earlier file are no dataset.
     (store / "samples.parquet").unlink(missing_ok=True)
+    if params.features.text.frozen:
+        importlib.import_module(FROZEN).add(modalities)
     for name, sequences in modalities.items():
         sequences.header.provenance = provenance
         write_sequences(store / f"{name}.safetensors", sequences)
-    write_samples(store / "samples.parquet", samples, modalities, {**provenance, "classes": classes})
+    write_samples(store / "samples.parquet", table, modalities, {**provenance, "classes": classes})
 
 
 def write_samples(path: Path, samples: pd.DataFrame, modalities: dict[str, Sequences], provenance: dict) -> None:
@@ -58,7 +68,8 @@ def write_samples(path: Path, samples: pd.DataFrame, modalities: dict[str, Seque
     digests = []
     for name, sequences in modalities.items():
         samples = samples.assign(**{f"length_{name}": sequences.lengths})
-        digests.append(hashlib.sha256(np.ascontiguousarray(sequences.values)).hexdigest())
+        arrays = [sequences.values] if sequences.times is None else [sequences.values, sequences.times]
+        digests += [hashlib.sha256(np.ascontiguousarray(array)).hexdigest() for array in arrays]
     data = hashlib.sha256("".join([data_digest(samples), *digests]).encode()).hexdigest()[:16]
     write_table(path, samples, {**provenance, "data": data, "modalities": list(modalities)})
 
@@ -68,8 +79,25 @@ def data_digest(table: pd.DataFrame) -> str:
     return hashlib.sha256(table.to_json(orient="split", double_precision=15).encode()).hexdigest()[:16]
 
 
+def labelled(
+    samples: pd.DataFrame, modalities: dict[str, Sequences], settings: DatasetSettings
+) -> tuple[pd.DataFrame, dict[str, Sequences], int]:
+    """Leave out the samples of a split that have no label, where the settings say so; returns how many there were."""
+    splits = [name for name in samples if name == "split" or name.startswith("fold-")]
+    used = samples[splits].isin(SPLITS).any(axis=1) if splits else pd.Series(True, samples.index)
+    without = (used & samples["label"].isna()).to_numpy()
+    before = samples.attrs.get("unlabelled", 0)  # a source may have left them out before it read their files
+    if not settings.skip_unlabelled or not without.any():
+        return samples, modalities, before
+    if without.all():
+        raise ElisionError("no sample has a label; write labels")
+    count, kept = before + told(int(without.sum()), len(samples)), np.flatnonzero(~without)
+    parts = {name: Sequences.of([part[row] for row in kept], part.header) for name, part in modalities.items()}
+    return samples.iloc[kept].reset_index(drop=True), parts, count
+
+
 def finish(samples: pd.DataFrame, settings: DatasetSettings, where: str) -> tuple[pd.DataFrame, list[str]]:
-    """Make classes of scores and folds of groups, where the settings say so, and check the splits.
+    """Move scores to the range of the corpus, make classes and folds where the settings say so, and check the splits.
 
     Parameters
     ----------
@@ -92,6 +120,8 @@ def finish(samples: pd.DataFrame, settings: DatasetSettings, where: str) -> tupl
         If a label is no class, a class has no sample, the folds cannot be made, or a split is empty.
     """
     classes = []
+    if settings.scale is not None:
+        samples = _move(samples, settings, where)
     if settings.task is TaskKind.CLASSIFICATION:
         samples, classes = _classify(samples, settings, where)
     if settings.folds:
@@ -100,27 +130,43 @@ def finish(samples: pd.DataFrame, settings: DatasetSettings, where: str) -> tupl
     return samples, classes
 
 
+def _move(samples: pd.DataFrame, settings: DatasetSettings, where: str) -> pd.DataFrame:
+    """Move scores from the scale of the settings to the range of the corpus."""
+    low, high = settings.scale
+    columns = [name for name in samples if name == "label" or name in _contract.LABELS_OF_ONE]
+    for name in columns:
+        values = samples[name].to_numpy(np.float64)
+        if (far := (values < low - TOLERANCE) | (values > high + TOLERANCE)).any():
+            shown = some(samples["id"][far].tolist())
+            what = f"{name} of {plural(int(far.sum()), 'sample')} ({shown}) is outside {range_of(settings)}"
+            raise ElisionError(f"{where}: {what}")
+    largest = CORPORA[settings.corpus].label_range
+    log.info("%s: scores moved from [%g, %g] to [-%g, %g]", where, low, high, largest, largest)
+    return samples.assign(**{name: moved(samples[name], settings.scale, largest) for name in columns})
+
+
 def _classify(samples: pd.DataFrame, settings: DatasetSettings, where: str) -> tuple[pd.DataFrame, list[str]]:
+    labels = samples["label"]
     if settings.cuts is not None:
-        scores = samples["label"].to_numpy(np.float64)
+        scores = labels.to_numpy(np.float64)
         number = np.searchsorted(settings.cuts, scores, side="right")
         names = np.array(settings.classes, dtype=object)[number]
-        samples = samples.assign(label=np.where(np.isnan(scores), None, names))
-    elif pd.api.types.is_numeric_dtype(samples["label"]):
-        raise ElisionError(
-            f"{where}: task is classification, but the labels are scores; say in params.yaml what parts them, for "
-            "instance classes: [negative, neutral, positive] and cuts: [-1, 1]"
-        )
-    found = set(samples["label"].dropna())
-    classes = settings.classes or samples.attrs.get("classes") or sorted(found, key=str)
-    if strange := sorted(found - set(classes), key=str):
-        raise ElisionError(
-            f"{where}: labels {', '.join(map(repr, strange[:5]))} are no class; classes: {', '.join(classes)}. Name "
-            "every class under classes in params.yaml, or, where labels are scores, give cuts as well"
-        )
-    if unseen := [name for name in classes if name not in found]:
+        labels = pd.Series(np.where(np.isnan(scores), None, names), samples.index, dtype=object)
+    elif pd.api.types.is_numeric_dtype(labels):
+        if not settings.classes:
+            raise ElisionError(
+                f"{where}: task is classification, but the labels are scores; say in params.yaml what parts them, for "
+                "instance classes: [negative, neutral, positive] and cuts: [-1, 1]"
+            )
+        labels = pd.Series([None if np.isnan(label) else f"{label:g}" for label in labels], samples.index, dtype=object)
+    labels = [None if pd.isna(label) else label for label in labels]
+    names, classes, problems = as_classes(labels, settings.classes or samples.attrs.get("classes"))
+    if problems:
+        lines = [f"{what} ({some(samples['id'].iloc[rows].tolist())})" if rows else what for rows, what in problems]
+        raise ElisionError("\n".join(f"{where}: {line}" for line in lines[:_MOST]))
+    if unseen := [name for name in classes if name not in set(names)]:
         raise ElisionError(f"{where}: no sample of class {', '.join(unseen)}; leave it out of classes")
-    return samples, list(classes)
+    return samples.assign(label=pd.Series(names, samples.index, dtype=object)), classes
 
 
 def deal(samples: pd.DataFrame, folds: Folds, where: str) -> pd.DataFrame:

@@ -22,7 +22,6 @@ from elision.corruption.plan import conditions, draw
 from elision.errors import ElisionError
 from elision.features.align import spans_of
 from elision.features.shards import extractor
-from elision.features.text import extract as extract_text
 from elision.methods import load
 from elision.methods.base import Method
 from elision.progress import track
@@ -37,13 +36,13 @@ from elision.settings.params import (
     VisionFeatures,
     retrieves,
 )
-from elision.store import Header, Sequences, Store, read_tensors
+from elision.store import Extracted, Header, Sequences, Store, read_tensors
 from elision.task import MODALITIES, TaskKind
 from elision.training.checkpoint import load_run_weights
-from elision.training.data import Scale, View, recorded_scales
 from elision.training.record import Record, digests
 from elision.training.run import Assembled, predict
 from elision.training.selection import VALID
+from elision.training.view import Scale, View, recorded_scales
 
 if TYPE_CHECKING:
     from elision.methods.layers.retrieval import Database
@@ -52,7 +51,7 @@ RATES = (0.1, 0.5, 0.9)
 SEED = Corruption().seed
 
 _SETTINGS: dict[str, type[Section]] = {"text": TextFeatures, "audio": AudioFeatures, "vision": VisionFeatures}
-_NO_LIMIT = 10**6  # tokens
+_LEAST = {"text": 3, "audio": 1, "vision": 1}  # that max_length may be
 
 
 @dataclass(frozen=True)
@@ -218,6 +217,13 @@ def _database(folder: Path, record: Record) -> "Database | None":
 def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
     """Return the function from a clip to its sequence of each name, provided that it works as for training."""
     functions = {}
+    limits = Features.model_validate(
+        {
+            kind: {**_settings(kind, header), "max_length": max(header.length, _LEAST[kind])}
+            for kind, header in trained.record.sequences.items()
+            if kind in trained.record.present
+        }
+    )
     for name in names:
         kind = name.removesuffix("_features")
         recorded = trained.record.sequences[kind]
@@ -228,9 +234,8 @@ def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
                 "clip or none"
             )
         _check_code(trained.folder, trained.record, [kind], trained.accept_code)
-        settings = {key: value for key, value in recorded.settings.items() if key in _SETTINGS[kind].model_fields}
         try:
-            function, here = extractor(name, Features.model_validate({kind: settings}))
+            _, here = extractor(name, Features.model_validate({kind: _settings(kind, recorded)}))
         except ValidationError as error:
             raise ElisionError(f"{trained.folder / 'run.json'}: settings of {name}: {error}; train it again") from None
         then, now = (
@@ -243,12 +248,13 @@ def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
                 f"{trained.folder}: {name} cannot be extracted here as for training: {what}. Install what it was "
                 "trained with, or train it again"
             )
-        if kind == "text":  # as long as the longest text of the training, and still with [SEP]
-            function, _ = extractor(
-                name, Features.model_validate({"text": {**settings, "max_length": recorded.length}})
-            )
-        functions[name] = function
+        # As long as the longest sequences of the training: a text still ends in [SEP], audio and vision end together.
+        functions[name], _ = extractor(name, limits)
     return functions
+
+
+def _settings(kind: str, header: Header) -> dict[str, Any]:
+    return {key: value for key, value in header.settings.items() if key in _SETTINGS[kind].model_fields}
 
 
 def ask(
@@ -330,9 +336,10 @@ def _answer(
 ) -> dict[str, Any]:
     """Predict one clip, a table of one row."""
     (row,) = clip.itertuples()
-    headers, sequences = trained.headers(), {}
+    headers, extracted = trained.headers(), {}
     for name, header in headers.items():
-        sequences[name] = functions[name](row) if name in functions else _nothing(header, trained.record)
+        extracted[name] = functions[name](row) if name in functions else _nothing(header, trained.record)
+    sequences = {name: each.values for name, each in extracted.items()}
     present = [name for name in trained.modalities if len(sequences[name])]
     if not present:
         raise ElisionError(
@@ -340,9 +347,11 @@ def _answer(
         )
     listed = sorted(conditions(settings, tuple(present)), key=lambda condition: bool(condition.modalities))
     # A row for each condition, so that all are predicted in one batch.
+    label = None if trained.record.spec.classes else np.nan
+    cut = [each.facts["cut"] for each in extracted.values() if each.facts and "cut" in each.facts]
     store = Store(
-        clip.iloc[[0] * len(listed)].assign(split="test", label=None if trained.record.spec.classes else np.nan),
-        {name: Sequences.of([sequences[name]] * len(listed), header) for name, header in headers.items()},
+        clip.iloc[[0] * len(listed)].assign(split="test", label=label, cut_at=min(cut, default=np.nan)),
+        {name: _repeated(each, len(listed), headers[name]) for name, each in extracted.items()},
         {"classes": list(trained.record.spec.classes)},
     )
     lacking = [name in trained.modalities and name not in present for name in MODALITIES]
@@ -357,7 +366,7 @@ def _answer(
         "present": present,
         "absent": [name for name in trained.modalities if name not in present],
         "lengths": {name: min(len(sequences[name]), headers[name].length) for name in present},
-        "notes": _notes(trained, row, sequences),
+        "notes": _notes(trained, row, extracted),
         "predictions": [
             {**_named(condition), **_prediction(output, trained.record.spec.classes)}
             for condition, output in zip(listed, outputs, strict=True)
@@ -365,30 +374,46 @@ def _answer(
     }
 
 
-def _nothing(header: Header, record: Record) -> np.ndarray:
+def _repeated(extracted: Extracted, count: int, header: Header) -> Sequences:
+    times = None if extracted.times is None else [extracted.times] * count
+    return Sequences.of([extracted.values] * count, header, times)
+
+
+def _nothing(header: Header, record: Record) -> Extracted:
     if header.modality == "text":
-        return np.zeros(0, np.int32)
+        return Extracted(np.zeros(0, np.int32))
     width = record.spec.text if header.modality == "text_features" else len(header.features)
-    return np.zeros((0, width), np.float32)
+    return Extracted(np.zeros((0, width), np.float32))
 
 
-def _notes(trained: Trained, clip: Any, sequences: dict[str, np.ndarray]) -> list[str]:
-    """Say what of a clip the model does not see."""
-    notes, longest = [], {name: header.length for name, header in trained.headers().items()}
+def _notes(trained: Trained, clip: Any, extracted: dict[str, Extracted]) -> list[str]:
+    """Say what of a clip the model does not see, and how the clip was read."""
+    notes = []
     for name in MODALITIES:
         if name not in trained.modalities:
             if clip.text is not None if name == "text" else getattr(clip, f"has_{name}"):
                 notes.append(f"{name} is left out: the model was trained without it")
             continue
-        length, noun = len(sequences[name]), "tokens" if name == "text" else "frames"
-        if name == "text" and length == longest[name]:
-            encoder = trained.record.sequences[name].extractor
-            length = len(extract_text(clip.text, encoder=encoder, max_length=_NO_LIMIT))
-        if length > longest[name]:
+        values, facts = extracted[name].values, extracted[name].facts or {}
+        length = len(values)
+        if "tokens" in facts:
             notes.append(
-                f"{name} is cut to {longest[name]} of {length} {noun}: the model was trained on no longer ones"
+                f"text is cut to {length} of {facts['tokens']} tokens: the model was trained on no longer ones"
             )
-        if name == "vision" and length and np.isnan(sequences[name]).any(1).all():
+        if "cut" in facts:
+            notes.append(
+                f"{name} is cut after {facts['cut']:.2f} s ({length} frames): the model was trained on no longer ones"
+            )
+        if "track" in facts:
+            kind = "video" if name == "vision" else name
+            notes.append(f"{kind} track {facts['track']} is read, FFmpeg's choice")
+        if "filled" in facts:
+            notes.append(f"audio starts late or pauses: silence fills {facts['filled']:.2f} s")
+        if "silent" in facts:
+            notes.append("audio is nothing but silence")
+        if "others" in facts:
+            notes.append(f"the face jumps to another person: {facts['others']} of {length} frames are not observed")
+        if name == "vision" and length and np.isnan(values).any(1).all():
             notes.append(f"no face is seen in any of {length} frames")
     return notes
 

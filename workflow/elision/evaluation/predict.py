@@ -18,9 +18,10 @@ from elision.progress import track
 from elision.provenance.recipe import check, check_data
 from elision.store import Store
 from elision.training.checkpoint import load_run_weights
-from elision.training.data import Corrupted, SplitData, recorded_scales
 from elision.training.run import Run, predict
 from elision.training.selection import VALID
+from elision.training.split import Corrupted, SplitData
+from elision.training.view import recorded_scales
 
 if TYPE_CHECKING:
     from elision.methods.layers.retrieval import Database

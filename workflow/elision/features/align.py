@@ -3,9 +3,10 @@
 Ranges of frames are stored, not averages: corruption takes frames away, and a method that wants one vector per token
 averages what is left, so that every method sees the very same lost frames.
 
-Where a sample has the times of its words and the rate of its frames is known, a token gets the frames during which its
-word is spoken, the same for all tokens of a word, and [CLS] and [SEP] get none. Where not, the frames are shared out
-evenly among all tokens, [CLS] and [SEP] included: of a file that was aligned by its makers, each token gets its own.
+Where a sample has the times of its words, and those of its frames or their rate are known, a token gets the frames
+during which its word is spoken, the same for all tokens of a word, and [CLS] and [SEP] get none. Where not, the frames
+are shared out evenly among all tokens, [CLS] and [SEP] included: of a clip, by equal parts of its time; of a file that
+was aligned by its makers, each token gets its own.
 """
 
 import json
@@ -28,6 +29,8 @@ ALIGNED = ("audio", "vision")
 _CHARACTERS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_CHARACTERS}]|[^\s{_CHARACTERS}]+")
 _TOLERANCE = 1e-6  # frames; a word that starts at 0.28 s starts with frame 7 of 25 per second
+_ROUNDED = 6e-4  # seconds; many files hold times of frames in whole milliseconds
+_AT_THE_END = 0.1  # seconds; tracks of one recording end so close to each other
 
 
 @dataclass(frozen=True)
@@ -99,15 +102,40 @@ def spans_of(store: Store, *, where: str) -> tuple[dict[str, np.ndarray], dict[s
     times = _times_of_tokens(store, where)
     spans, aligned = {}, {}
     for modality in (name for name in ALIGNED if name in store.modalities):
-        frames, rates = store.modalities[modality].lengths, frame_rates(store, modality)
+        sequences = store.modalities[modality]
+        frames, rates = sequences.lengths, frame_rates(store, modality)
         spans[modality] = spread(tokens, frames)
-        by_words = [row for row in times if frames[row] and not np.isnan(rates[row])]
-        for row in by_words:
-            found = frames_during(times[row], rate=rates[row], length=frames[row])
+        by_words = {row for row in times if frames[row] and (sequences.times is not None or not np.isnan(rates[row]))}
+        ends = _ends(store)
+        for row in np.flatnonzero((tokens > 0) & (frames > 0)):
+            seconds, rate = sequences.times_of(row), rates[row]
+            if seconds is None and row in by_words:
+                found = frames_during(times[row], rate=rate, length=frames[row])
+            elif row in by_words:
+                found = frames_at(times[row], seconds, step=_step(seconds, rate))
+            elif not np.isnan(ends[row]) and (seconds is not None or not np.isnan(rate)):
+                seconds = np.arange(frames[row]) / rate if seconds is None else seconds
+                found = spread_in_time(tokens[row], seconds, end=ends[row], step=_step(seconds, rate))
+            else:
+                continue
             spans[modality][text.offsets[row] : text.offsets[row + 1]] = found
         evenly = int(np.count_nonzero((tokens > 0) & (frames > 0))) - len(by_words)
         aligned[modality] = {"words": len(by_words), "evenly": evenly}
     return spans, aligned
+
+
+def _ends(store: Store) -> np.ndarray:
+    """Return the second at which each clip ends, or is cut [shape=(N,), dtype=float64]; NaN for what is no clip."""
+    if "cut_at" not in store.samples:
+        return np.full(len(store.samples), np.nan)
+    return np.fmin(store.samples["cut_at"].to_numpy(np.float64), store.samples["duration"].to_numpy(np.float64))
+
+
+def _step(seconds: np.ndarray, rate: float) -> float:
+    """Return how long a frame is shown, on average, or by its rate, where there is one frame."""
+    if len(seconds) > 1:
+        return (seconds[-1] - seconds[0]) / (len(seconds) - 1)
+    return 0.0 if np.isnan(rate) else 1 / rate
 
 
 def frame_rates(store: Store, modality: str) -> np.ndarray:
@@ -169,6 +197,64 @@ def frames_during(times: np.ndarray, *, rate: float, length: int) -> np.ndarray:
     spans = np.stack([np.where(between, nearest, start), np.where(between, nearest + 1, stop)], axis=1)
     inside = begin < length - _TOLERANCE
     return np.where(inside[:, np.newaxis], spans, 0).astype(np.int32)
+
+
+def frames_at(times: np.ndarray, seconds: np.ndarray, *, step: float) -> np.ndarray:
+    """Return the frames that lie within spans of time, where each frame has its own time.
+
+    Parameters
+    ----------
+    times : np.ndarray [shape=(T, 2), dtype=float64]
+        Start and end in seconds; NaN for no time at all.
+    seconds : np.ndarray [shape=(n,), dtype=float64]
+        Of the frames, which never fall.
+    step : float
+        Seconds that the last frame is shown.
+
+    Returns
+    -------
+    spans : np.ndarray [shape=(T, 2), dtype=int32]
+        A time that no frame lies in gets the one nearest to its middle; one that ends before the first frame, or starts
+        after the end of the last, gets (0, 0).
+    """
+    if not len(seconds):
+        return np.zeros((len(times), 2), np.int32)
+    begin, end = times.T
+    start, stop = (np.searchsorted(seconds, edge - _ROUNDED) for edge in (begin, end))
+    nearest = np.rint(np.interp((begin + end) / 2, seconds, np.arange(len(seconds))))
+    between = stop <= start
+    spans = np.stack([np.where(between, nearest, start), np.where(between, nearest + 1, stop)], axis=1)
+    inside = (begin < seconds[-1] + step - _ROUNDED) & ((end > seconds[0]) | (begin >= seconds[0] - _ROUNDED))
+    return np.where(inside[:, np.newaxis], spans, 0).astype(np.int32)
+
+
+def spread_in_time(tokens: int, seconds: np.ndarray, *, end: float, step: float) -> np.ndarray:
+    """Share out the frames of a clip among its tokens by equal parts of its time.
+
+    A token gets the frames from the one that is shown when its part begins up to the one that is shown when its part
+    ends, and at least one. Frames that follow each other at one rate through the clip are shared out as by `spread`.
+
+    Parameters
+    ----------
+    tokens : int
+    seconds, step
+        See `frames_at`.
+    end : float
+        Second at which the clip ends.
+
+    Returns
+    -------
+    spans : np.ndarray [shape=(tokens, 2), dtype=int32]
+        (0, 0) for a part before the first frame, or after the last.
+    """
+    last = seconds[-1] + step
+    edges = np.arange(tokens + 1) * (last if abs(end - last) <= _AT_THE_END else end) / tokens
+    shown = np.searchsorted(seconds, edges + _TOLERANCE * step, side="right") - 1
+    start = shown[:-1].clip(0)
+    stop = np.maximum(shown[1:], start + 1)
+    stop[edges[1:] >= min(edges[-1], last) - _TOLERANCE * step] = np.searchsorted(seconds, edges[-1])
+    inside = (shown[1:] >= 0) & (edges[:-1] < last - _TOLERANCE * step)
+    return np.where(inside[:, np.newaxis], np.stack([start, stop], axis=1), 0).astype(np.int32)
 
 
 def token_times(

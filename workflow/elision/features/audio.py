@@ -4,6 +4,7 @@ W. Yu et al., "CH-SIMS: a Chinese multimodal sentiment analysis dataset with fin
 ACL 2020, section 3.3.
 """
 
+import math
 import warnings
 from pathlib import Path
 
@@ -11,38 +12,51 @@ import librosa
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from elision.features.media import read_audio
+from elision.features.media import kept_until, read_audio
 from elision.features.pyin import pyin
-from elision.settings.params import AudioFeatures
+from elision.settings.params import AudioFeatures, VisionFeatures
+from elision.store import Extracted
 
 _N_FFT = 2048
 _LOWEST_NOTE = librosa.note_to_hz("C1")
 _BINS_PER_CHROMA = 3
+_SILENT = 1e-4  # of full scale
 
 
-def extract(path: str | Path, settings: AudioFeatures) -> np.ndarray:
+def extract(path: str | Path, settings: AudioFeatures, *, vision: VisionFeatures | None = None) -> Extracted:
     """Describe the audio track of a file.
 
     Parameters
     ----------
     path : str or Path
     settings : AudioFeatures
-        ``max_length``: so many frames are kept.
+        ``max_length``: so many frames are kept, and no more is decoded.
+    vision : VisionFeatures, optional
+        What its ``max_length`` leaves out of the video is left out of the audio as well.
 
     Returns
     -------
-    features : np.ndarray [shape=(T, d), dtype=float32]
-        See ``describe``; no rows when the file has no audio track.
+    extracted : Extracted
+        Values [shape=(T, d), dtype=float32] as of ``describe``; no rows when the file has no audio track. Frame t is at
+        second t * hop_length / sample_rate of the file. Facts are those of `media.read_audio`, and ``silent``: no
+        sample is above -80 dB.
 
     Raises
     ------
     ElisionError
         If the audio cannot be decoded, or the range of F0 does not suit the sampling rate and the hop.
     """
-    y = read_audio(path, sample_rate=settings.sample_rate)
+    facts: dict = {}
+    end = kept_until(path, audio=settings, vision=vision)
+    y = read_audio(path, sample_rate=settings.sample_rate, end=end, facts=facts)
     if y is None:
-        return np.zeros((0, len(feature_names(settings))), np.float32)
-    return describe(y, settings)[: settings.max_length]
+        return Extracted(np.zeros((0, len(feature_names(settings))), np.float32))
+    if np.abs(y).max() < _SILENT:
+        facts["silent"] = True
+    values = describe(y, settings)
+    if end is not None:  # the last frame is centred on the end of the signal, or beyond
+        values = values[: math.ceil(end * settings.sample_rate / settings.hop_length)]
+    return Extracted(values, facts=facts)
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")  # with more threads, matrix products are rounded otherwise

@@ -1,25 +1,38 @@
 """Reading of video and audio files, by FFmpeg's decoders (PyAV).
 
-Everything is decoded in one thread and in full, so that two readings of a file give the same numbers. A file is opened
-only if its content is of a format on a list: FFmpeg also reads playlists, manifests and session descriptions, which
-name other files or addresses that FFmpeg then opens, and may wait for without end.
+Everything is decoded in one thread, so that two readings of a file give the same numbers. A file is opened only if its
+content is of a format on a list: FFmpeg also reads playlists, manifests and session descriptions, which name other
+files or addresses that FFmpeg then opens, and may wait for without end.
+
+All tracks share the clock of the file: second 0 is the earliest time at which a track has a sample or a picture, as in
+a player. Audio is filled with silence up to its time stamps, and each picture comes with its own time. Where a file has
+several tracks of a kind, FFmpeg's choice is read. ``facts`` collect what a reader would not expect of a clip:
+
+========= ============================================================================================
+``cut``   second at which reading ended, though the track goes on
+``filled`` seconds of silence that stand where the audio track has no samples
+``track`` "2 of 3": which of several audio or video tracks was read, counted among tracks of its kind
+========= ============================================================================================
 """
 
 import os
 import re
 import shlex
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 
 from elision.errors import ElisionError
 from elision.files import is_file
+from elision.settings.params import AudioFeatures, VisionFeatures
 
 _REMEDY = "convert it with ffmpeg, or take it out of the dataset"
 
@@ -31,7 +44,16 @@ FORMATS = (
     *("wav", "w64", "aiff", "au", "caf", "voc", "nistsphere", "flac", "ape", "wv", "tta"),
     *("mp3", "aac", "loas", "ac3", "eac3", "dts", "amr", "amrnb", "amrwb"),
 )
+# Recordings in these formats are joined end to end, and keep their own time stamps; FFmpeg's limit is 10 s as well.
+_JOINED = ("mpeg", "mpegts")
+_LEAP = 10  # seconds
+_STEP_BACK = Fraction(1, 2)  # seconds
+_JITTER = Fraction(1, 50)  # seconds; time stamps of audio are rounded by some containers, by up to 16 ms
+_LONGEST_PAUSE = 3600  # seconds; more is no pause but a damaged time stamp
+
 _IN_SHORT = "mp4, mov, 3gp, mkv, webm, avi, mpg, ts, flv, wmv, ogg, wav, aiff, au, caf, flac, mp3, aac, ac3, amr, ..."
+
+_KINDS = ("audio", "video")
 
 # How files begin that are not opened, to say what a file is: FFmpeg refuses a format without naming it.
 _OTHERS = {
@@ -51,6 +73,9 @@ _OTHERS = {
 }
 
 
+_Timed = tuple[Fraction, Fraction, av.frame.Frame]  # start and end in seconds, as the file counts, and the frame
+
+
 @dataclass(frozen=True)
 class Media:
     """What a file holds.
@@ -64,7 +89,7 @@ class Media:
     fps : float or None
         Mean number of video frames per second; None without a video track, or when the file does not say.
     width, height : int or None
-        Pixels of a frame as it is displayed (after rotation); None without a video track.
+        Square pixels of a frame as a player shows it (stretched and turned); None without a video track.
     """
 
     duration: float
@@ -96,65 +121,96 @@ def probe(path: str | Path) -> Media:
         not decode.
     """
     path = Path(path)
-    sound = _first_frame(path, "audio")
-    picture = _first_frame(path, "video")
+    sound, picture = _first(path, "audio"), _first(path, "video")
     if sound is None and picture is None:
         raise ElisionError(f"{path}: holds no audio or video; {_REMEDY}")
-    duration = _duration(path)
+    duration = _duration(path, _zero(path, (sound, picture)))
     if picture is None:
         return Media(duration, audio=sound is not None, vision=False)
-    height, width = _upright(picture).shape[:2]
     with _open(path) as container:
         stream = _stream(container, "video")
+        height, width = _Screen(stream).show(picture[2]).shape[:2]
         rate = stream.average_rate or stream.guessed_rate
     return Media(duration, sound is not None, True, float(rate) if rate else None, width, height)
 
 
-def read_audio(path: str | Path, *, sample_rate: int) -> np.ndarray | None:
-    """Decode the first audio track.
+def read_audio(
+    path: str | Path, *, sample_rate: int, end: Fraction | None = None, facts: dict[str, Any] | None = None
+) -> np.ndarray | None:
+    """Decode an audio track from second 0 of the file on.
 
     The channels are averaged, whatever their layout. Where FFmpeg marks samples as padding of the codec they are left
-    out; pauses between time stamps are not filled.
+    out. Where the track starts late or pauses between time stamps, for more than 20 ms, silence is filled in; what time
+    stamps put before the end of what is already there is left out.
 
     Parameters
     ----------
     path : str or Path
     sample_rate : int
         Hz, of the returned signal.
+    end : Fraction, optional
+        Second at which reading ends.
+    facts : dict, optional
+        Takes ``cut``, ``filled`` and ``track``, where they are to be told.
 
     Returns
     -------
     y : np.ndarray [shape=(n,), dtype=float32] or None
-        Samples, nominally in [-1, 1]; None when the file has no audio track.
+        Samples, nominally in [-1, 1]; sample k is that of second k / sample_rate; None when the file has no audio
+        track.
 
     Raises
     ------
     ElisionError
         If the file cannot be read, its audio does not decode to the end, holds no sample, or one that is not finite.
     """
-    path = Path(path)
+    path, facts = Path(path), {} if facts is None else facts
+    zero = _zero(path)
     with _open(path) as container:
         stream = _stream(container, "audio")
         if stream is None:
             return None
-        resampler = av.AudioResampler(format="fltp", rate=sample_rate)
-        chunks = [
-            part.to_ndarray().mean(axis=0, dtype=np.float32)
-            for frame in chain(_decode(path, container, stream), [None])  # None flushes the resampler
-            for part in resampler.resample(frame)
-        ]
-    if not any(len(chunk) for chunk in chunks):
+        _tell_track(container, stream, facts)
+        parts, length, filled = [], 0, 0
+        frames = _until(_decode(path, container, stream), zero, end, facts)
+        for start, run in _runs(frames):
+            resampler = av.AudioResampler(format="fltp", rate=sample_rate)
+            chunks = [
+                part.to_ndarray().mean(axis=0, dtype=np.float32)
+                for frame in chain(run, [None])  # None flushes the resampler
+                for part in resampler.resample(frame)
+            ]
+            y = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
+            late = round((start - zero) * sample_rate) - length
+            if late > _LONGEST_PAUSE * sample_rate:
+                raise ElisionError(f"{path}: its audio track pauses for {late // sample_rate} s; {_REMEDY}")
+            if late > _JITTER * sample_rate:
+                parts.append(np.zeros(late, np.float32))
+                filled += late
+            elif late < -_JITTER * sample_rate:
+                y = y[-late:]
+            parts.append(y)
+            length = sum(map(len, parts))
+    if length == filled:
         raise ElisionError(f"{path}: its audio track gives no sample; {_REMEDY}")
-    y = np.concatenate(chunks)
+    y = np.concatenate(parts)
     if not np.isfinite(y).all():
         raise ElisionError(f"{path}: its audio track holds samples that are no numbers; {_REMEDY}")
+    if filled:
+        facts["filled"] = round(filled / sample_rate, 3)
+    if end is not None and len(y) > (most := round(end * sample_rate)):
+        y = y[:most]
+        facts["cut"] = float(end)
     return y
 
 
-def read_frames(path: str | Path, *, fps: float | None = None) -> Iterator[np.ndarray]:
-    """Decode the first video track, frame by frame, in the order of presentation.
+def read_frames(
+    path: str | Path, *, fps: float | None = None, end: Fraction | None = None, facts: dict[str, Any] | None = None
+) -> Iterator[tuple[Fraction, np.ndarray]]:
+    """Decode a video track, frame by frame, in the order of presentation.
 
-    Frames are turned upright as the file's display matrix says (videos of phones); mirroring is not undone.
+    Frames come as a player shows them: stretched to square pixels, and turned and mirrored as the file's display matrix
+    says (videos of phones). All have the size of the first.
 
     Parameters
     ----------
@@ -163,9 +219,15 @@ def read_frames(path: str | Path, *, fps: float | None = None) -> Iterator[np.nd
         Frames per second. At each multiple of 1 / fps seconds after the first frame the frame that is nearest in
         presentation time is taken, and no frame twice: a video with fewer frames per second comes as it is. By
         default every frame.
+    end : Fraction, optional
+        Second at which reading ends.
+    facts : dict, optional
+        Takes ``cut`` and ``track``, where they are to be told.
 
     Yields
     ------
+    second : Fraction
+        When the frame is shown, from second 0 of the file on.
     frame : np.ndarray [shape=(height, width, 3), dtype=uint8]
         RGB. Nothing is yielded when the file has no video track.
 
@@ -174,14 +236,53 @@ def read_frames(path: str | Path, *, fps: float | None = None) -> Iterator[np.nd
     ElisionError
         While iterating, if the file cannot be read, its video does not decode to the end, or there is not one frame.
     """
-    path = Path(path)
+    path, facts = Path(path), {} if facts is None else facts
+    zero = _zero(path)
     with _open(path) as container:
         stream = _stream(container, "video")
         if stream is None:
             return
-        frames = _decode(path, container, stream)
-        for frame in frames if fps is None else _nearest(frames, fps):
-            yield _upright(frame)
+        _tell_track(container, stream, facts)
+        screen = _Screen(stream)
+        frames = _until(_decode(path, container, stream), zero, end, facts)
+        for start, _, frame in frames if fps is None else _nearest(frames, fps):
+            yield start - zero, screen.show(frame)
+
+
+def kept_until(
+    path: str | Path, *, audio: AudioFeatures | None = None, vision: VisionFeatures | None = None
+) -> Fraction | None:
+    """Return the second at which a clip is cut, so that audio and vision cover the same span.
+
+    Parameters
+    ----------
+    path : str or Path
+    audio, vision : AudioFeatures, VisionFeatures, optional
+        ``max_length`` of each, in frames, is a limit where the file has such a track.
+
+    Returns
+    -------
+    end : Fraction or None
+        The earlier of both limits; None: there is no limit.
+
+    Raises
+    ------
+    ElisionError
+        If the file cannot be read, or its video does not decode.
+    """
+    path, end = Path(path), None
+    with _open(path) as container:
+        if audio and audio.max_length and _stream(container, "audio"):
+            end = Fraction(audio.max_length * audio.hop_length, audio.sample_rate)
+        video = _stream(container, "video")
+        if video is None or vision is None or not vision.max_length or 0 < video.frames <= vision.max_length:
+            return end
+        zero = _zero(path)
+        # The times of frames are known by decoding them: not all containers have one for each packet.
+        frames = _until(_decode(path, container, video), zero, end, {})
+        frames = frames if vision.fps is None else _nearest(frames, vision.fps)
+        beyond = next(islice(frames, vision.max_length, None), None)
+        return end if beyond is None else beyond[0] - zero
 
 
 @contextmanager
@@ -238,30 +339,60 @@ def _why_not(path: Path, error: Exception) -> str:
     return f"cannot be decoded ({_reason(error)}); {_REMEDY}"
 
 
-def _stream(container: av.container.InputContainer, kind: str) -> av.stream.Stream | None:
-    """Return the first audio or video stream, set to decode in one thread; None when there is none."""
+def _tracks(container: av.container.InputContainer, kind: str) -> list[av.stream.Stream]:
+    """Return the audio or video tracks; the cover of an audio file is none."""
     picture = av.stream.Disposition.attached_pic | av.stream.Disposition.still_image
-    for stream in container.streams:
-        if stream.type == kind and not (kind == "video" and stream.disposition & picture):
-            if stream.codec_context:  # None without a decoder, which decoding then reports
-                stream.codec_context.thread_count = 1
-            return stream
-    return None
+    return [s for s in container.streams if s.type == kind and not (kind == "video" and s.disposition & picture)]
 
 
-def _first_frame(path: Path, kind: str) -> av.frame.Frame | None:
+def _stream(container: av.container.InputContainer, kind: str) -> av.stream.Stream | None:
+    """Return the audio or video track that FFmpeg takes for the best, set to decode in one thread; None without any.
+
+    A track that is marked as the default is better than another one, and a track with more data than one with less.
+    """
+    tracks = _tracks(container, kind)
+    if not tracks:
+        return None
+    best = container.streams.best(kind)
+    stream = best if best in tracks else max(tracks, key=lambda s: bool(s.disposition & av.stream.Disposition.default))
+    if stream.codec_context:  # None without a decoder, which decoding then reports
+        stream.codec_context.thread_count = 1
+    return stream
+
+
+def _tell_track(container: av.container.InputContainer, stream: av.stream.Stream, facts: dict[str, Any]) -> None:
+    tracks = _tracks(container, stream.type)
+    if len(tracks) > 1:
+        facts["track"] = f"{tracks.index(stream) + 1} of {len(tracks)}"
+
+
+def _zero(path: Path, firsts: Iterable[_Timed | None] | None = None) -> Fraction:
+    """Return the time stamp of second 0: the earliest of all tracks.
+
+    Of the tracks that are read, what is decoded first counts (``firsts``, where it is known): the start that a
+    container tells may be that of padding.
+    """
+    with _open(path) as container:
+        chosen = [_stream(container, kind) for kind in _KINDS]
+        others = [stream for kind in _KINDS for stream in _tracks(container, kind) if stream not in chosen]
+        starts = [stream.start_time * stream.time_base for stream in others if stream.start_time is not None]
+    firsts = [_first(path, kind) for kind in _KINDS] if firsts is None else firsts
+    return min([*starts, *(first[0] for first in firsts if first)], default=Fraction(0))
+
+
+def _first(path: Path, kind: str) -> _Timed | None:
     """Return None when there is no such track, or nothing is in it; one that does not decode is an ElisionError."""
     with _open(path) as container:
         stream = _stream(container, kind)
-        return next(container.decode(stream), None) if stream else None
+        return next(_timed(container, stream), None) if stream else None
 
 
-def _decode(path: Path, container: av.container.InputContainer, stream: av.stream.Stream) -> Iterator[av.frame.Frame]:
+def _decode(path: Path, container: av.container.InputContainer, stream: av.stream.Stream) -> Iterator[_Timed]:
     """Yield the frames of a track; an ElisionError follows if there is none, or the last part of them is missing."""
     end = None
-    for _, frame_end, frame in _timed(container.decode(stream)):
-        end = frame_end
-        yield frame
+    for timed in _timed(container, stream):
+        end = timed[1]
+        yield timed
     if end is None:
         raise ElisionError(f"{path}: its {stream.type} track gives nothing; {_REMEDY}")
     # FFmpeg takes the sudden end of a file, and damage in a Matroska file, for the end of the track.
@@ -271,6 +402,33 @@ def _decode(path: Path, container: av.container.InputContainer, stream: av.strea
             f"{path}: its {stream.type} track ends after {float(end):.2f} s of {declared:.2f} s: "
             f"the file is cut off or damaged; {_REMEDY}"
         )
+
+
+def _until(frames: Iterable[_Timed], zero: Fraction, end: Fraction | None, facts: dict[str, Any]) -> Iterator[_Timed]:
+    """Yield the frames that start before ``end``, a second of the file."""
+    for start, frame_end, frame in frames:
+        if end is not None and start - zero >= end:
+            facts["cut"] = float(end)
+            return
+        yield start, frame_end, frame
+
+
+def _runs(frames: Iterable[_Timed]) -> Iterator[tuple[Fraction, Iterator[av.AudioFrame]]]:
+    """Yield runs of audio frames without a pause, each with its start; a run is to be used up before the next."""
+    waiting = iter(frames)
+    following = next(waiting, None)
+
+    def run() -> Iterator[av.AudioFrame]:
+        nonlocal following
+        due = following[0]
+        while following and abs(following[0] - due) <= _JITTER:
+            frame = following[2]
+            due += Fraction(frame.samples, frame.sample_rate)
+            yield frame
+            following = next(waiting, None)
+
+    while following:
+        yield following[0], run()
 
 
 def _declared_end(container: av.container.InputContainer, stream: av.stream.Stream) -> float:
@@ -283,48 +441,110 @@ def _declared_end(container: av.container.InputContainer, stream: av.stream.Stre
     return 0.0
 
 
-def _duration(path: Path) -> float:
-    """Return seconds, as the container or its longest track says, or by decoding."""
+def _duration(path: Path, zero: Fraction) -> float:
+    """Return seconds from second 0 to the end, as the container or its longest track says, or by decoding."""
     with _open(path) as container:
         if container.duration:  # FFmpeg fills it from the tracks where the container itself does not say
-            return container.duration / av.time_base
-    spans = []
-    for kind in ("audio", "video"):
+            # Streams that were cut out of a broadcast tell how long they are, others when they end.
+            late = 0 if container.format.name in _JOINED else max(0, float(zero))
+            return container.duration / av.time_base - late
+    ends = []
+    for kind in _KINDS:
         with _open(path) as container:
-            stream = _stream(container, kind)
-            times = [(start, end) for start, end, _ in _timed(container.decode(stream))] if stream else []
-        if times:
-            spans.append(times[-1][1] - times[0][0])
-    return float(max(spans))
+            if stream := _stream(container, kind):
+                ends += [end for _, end, _ in _timed(container, stream)]
+    return float(max(ends) - zero)
 
 
-def _timed(frames: Iterable[av.frame.Frame]) -> Iterator[tuple[Fraction, Fraction, av.frame.Frame]]:
-    """Yield the start and the end of each frame in seconds, exact, and the frame."""
-    end = Fraction(0)
-    for frame in frames:
+def _timed(container: av.container.InputContainer, stream: av.stream.Stream) -> Iterator[_Timed]:
+    """Decode a track: yield the start and the end of each frame in seconds, exact, and the frame; starts never fall.
+
+    Where time stamps start anew, time goes on: after a step back, and, in formats that are joined, after a leap.
+    """
+    joined = container.format.name in _JOINED
+    before, end, shift = None, Fraction(0), Fraction(0)
+    for stamp, frame in _stamped(container, stream):
         # A raw stream has no time stamps, just durations.
-        start = end if frame.pts is None else frame.pts * frame.time_base
+        start = end if stamp is None else stamp * frame.time_base + shift
+        if before is not None and (start < before - _STEP_BACK or (joined and start > end + _LEAP)):
+            shift += end - start
+            start = end
+        before = start = start if before is None else max(start, before)
         end = start + (frame.duration or 0) * frame.time_base
         yield start, end, frame
 
 
-def _nearest(frames: Iterable[av.VideoFrame], fps: float) -> Iterator[av.VideoFrame]:
+def _stamped(
+    container: av.container.InputContainer, stream: av.stream.Stream
+) -> Iterator[tuple[int | None, av.frame.Frame]]:
+    """Decode a track: yield the time stamp of each frame, and the frame.
+
+    AVI has no times of presentation: frame k is shown at the place of the k-th packet, in whatever order they decode.
+    """
+    if container.format.name != "avi" or stream.type != "video":
+        for frame in container.decode(stream):
+            yield frame.pts, frame
+        return
+    places = deque()
+    for packet in container.demux(stream):
+        if packet.dts is not None:
+            places.append(packet.dts)
+        for frame in packet.decode():
+            yield places.popleft() if places else None, frame
+
+
+def _nearest(frames: Iterable[_Timed], fps: float) -> Iterator[_Timed]:
     """Yield the frame nearest to each multiple of 1 / fps, once; of two as near, the earlier."""
     step = 1 / Fraction(fps)
-    tick = before = last = taken = None
-    for start, frame_end, frame in _timed(frames):
+    tick = last = taken = None
+    for timed in frames:
+        start = timed[0]
         tick = start if tick is None else tick
         while tick <= start:
-            best = last if last is not None and tick - before <= start - tick else frame
+            best = last if last is not None and tick - last[0] <= start - tick else timed
             if best is not taken:
                 yield best
                 taken = best
             tick += step
-        before, end, last = start, frame_end, frame
-    if last is not taken and tick < end:
+        last = timed
+    if last is not taken and tick < last[1]:
         yield last
 
 
-def _upright(frame: av.VideoFrame) -> np.ndarray:
-    """Return the frame as RGB, turned by its display matrix to the nearest quarter turn."""
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
+class _Screen:
+    """Shows the frames of a track as a player does: in square pixels, upright, and all in the size of the first."""
+
+    def __init__(self, stream: av.VideoStream) -> None:
+        self.aspect = stream.sample_aspect_ratio or Fraction(1)
+        self.size: tuple[int, int] | None = None
+
+    def show(self, frame: av.VideoFrame) -> np.ndarray:
+        """Return a frame as RGB [shape=(height, width, 3), dtype=uint8]."""
+        if self.size is None:  # no pixel is lost: the shorter side of a pixel is stretched
+            self.size = (round(frame.width * max(self.aspect, 1)), round(frame.height / min(self.aspect, 1)))
+        matrix = _display_matrix(frame)
+        if self.size != (frame.width, frame.height):
+            frame = frame.reformat(*self.size, "rgb24", interpolation="BICUBIC")
+        return np.ascontiguousarray(_turned(frame.to_ndarray(format="rgb24"), matrix))
+
+
+def _display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
+    """Return where the x and the y axis of a frame point to on the screen [2, 2], as integers of 16.16 bits."""
+    try:
+        found = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # beside it are data of a kind that PyAV does not know; it tells the rotation all the same
+        angle = np.radians(frame.rotation)
+        return np.rint(2**16 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]))
+    return None if found is None else np.frombuffer(bytes(found), np.int32)[[0, 1, 3, 4]].reshape(2, 2)
+
+
+def _turned(image: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
+    """Turn and mirror an image by its display matrix, to the nearest quarter turn."""
+    if matrix is None or not matrix.any():
+        return image
+    (x_to_x, x_to_y), (y_to_x, y_to_y) = matrix.tolist()
+    if abs(x_to_y) > abs(x_to_x):  # columns become rows
+        image, down, right = image.transpose(1, 0, 2), x_to_y, y_to_x
+    else:
+        down, right = y_to_y, x_to_x
+    return image[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]

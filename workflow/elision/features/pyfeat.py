@@ -32,6 +32,7 @@ _COLUMNS = (
     *(f"AU{unit:02d}" for unit in (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28, 43)),
     *("Neutral", "Happy", "Sad", "Surprise", "Fear", "Disgust", "Anger", "valence", "arousal"),
 )
+_BOX = ("FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight")
 _POSE = {"Pitch": "pose_pitch", "Roll": "pose_roll", "Yaw": "pose_yaw"}
 NAMES = tuple(_POSE.get(name, name if name.startswith("AU") else name.lower()) for name in _COLUMNS)
 
@@ -48,7 +49,7 @@ _INSTALL = (
 )
 
 
-def analyse(frames: Iterable[np.ndarray], settings: VisionFeatures) -> np.ndarray:
+def analyse(frames: Iterable[np.ndarray], settings: VisionFeatures) -> tuple[np.ndarray, np.ndarray]:
     """Analyse frames, ``settings.batch_size`` at a time; no more of them are held in memory.
 
     Parameters
@@ -62,6 +63,8 @@ def analyse(frames: Iterable[np.ndarray], settings: VisionFeatures) -> np.ndarra
     features : np.ndarray [shape=(T, 35), dtype=float32]
         Columns as in ``NAMES``: head pose and gaze (rad), probabilities of 20 action units and of 7 emotions, valence
         and arousal in [-1, 1]; NaN where there is no face.
+    places : np.ndarray [shape=(T, 3), dtype=float64]
+        x and y of the middle of the face, and the longer side of its box, in pixels; NaN where there is no face.
 
     Raises
     ------
@@ -69,23 +72,24 @@ def analyse(frames: Iterable[np.ndarray], settings: VisionFeatures) -> np.ndarra
         If py-feat is not installed or lacks its weights.
     """
     frames = iter(frames)
-    rows = [np.zeros((0, len(NAMES)), np.float32)]
+    rows, places = [np.zeros((0, len(NAMES)), np.float32)], [np.zeros((0, 3))]
     while batch := list(islice(frames, settings.batch_size)):
         detector = _detector()
         images = _torch_images(batch)
         fex = detector.detect(images, data_type="tensor", batch_size=len(batch), progress_bar=False)
-        rows.append(columns(fex, frames=len(batch)))
-    return np.concatenate(rows)
+        for parts, found in zip((rows, places), columns(fex, frames=len(batch)), strict=True):
+            parts.append(found)
+    return np.concatenate(rows), np.concatenate(places)
 
 
-def columns(fex: pd.DataFrame, *, frames: int) -> np.ndarray:
+def columns(fex: pd.DataFrame, *, frames: int) -> tuple[np.ndarray, np.ndarray]:
     """Pick our columns of py-feat's table, and one face per frame.
 
     Parameters
     ----------
     fex : pd.DataFrame
-        A row per face: ``frame``, ``FaceRectWidth``, ``FaceRectHeight`` and the columns of ``NAMES``, under py-feat's
-        names in any capitals.
+        A row per face: ``frame``, ``FaceRectX``, ``FaceRectY``, ``FaceRectWidth``, ``FaceRectHeight`` and the columns
+        of ``NAMES``, under py-feat's names in any capitals.
     frames : int
         Number of frames analysed, T.
 
@@ -93,6 +97,8 @@ def columns(fex: pd.DataFrame, *, frames: int) -> np.ndarray:
     -------
     features : np.ndarray [shape=(T, 35), dtype=float32]
         In row i the largest face of frame i (by the area of its box); NaN where there is none.
+    places : np.ndarray [shape=(T, 3), dtype=float64]
+        x and y of the middle of its box, and the longer side.
 
     Raises
     ------
@@ -100,7 +106,7 @@ def columns(fex: pd.DataFrame, *, frames: int) -> np.ndarray:
         If a column is missing.
     """
     present = {str(column).lower(): column for column in fex.columns}
-    missing = [name for name in ("frame", "FaceRectWidth", "FaceRectHeight", *_COLUMNS) if name.lower() not in present]
+    missing = [name for name in ("frame", *_BOX, *_COLUMNS) if name.lower() not in present]
     if missing:
         raise ElisionError(
             f"py-feat's table has no column {', '.join(missing)}; Elision reads the Detectorv2 of py-feat 2.1 "
@@ -108,15 +114,17 @@ def columns(fex: pd.DataFrame, *, frames: int) -> np.ndarray:
         )
     values = fex[[present[name.lower()] for name in _COLUMNS]].to_numpy(np.float32)
     frame = fex[present["frame"]].to_numpy(int)
-    area = fex[present["facerectwidth"]].to_numpy(float) * fex[present["facerectheight"]].to_numpy(float)
+    x, y, width, height = (fex[present[name.lower()]].to_numpy(float) for name in _BOX)
+    area = width * height
+    place = np.column_stack([x + width / 2, y + height / 2, np.maximum(width, height)])
 
-    features = np.full((frames, len(NAMES)), np.nan, np.float32)
+    features, places = np.full((frames, len(NAMES)), np.nan, np.float32), np.full((frames, 3), np.nan)
     observed = np.flatnonzero(~np.isnan(values).any(axis=1) & ~np.isnan(area))
     # Of several faces the largest is written last; of equal ones the first in the table.
     ascending = observed[np.lexsort((-observed, area[observed]))]
     for row in ascending:
-        features[frame[row]] = values[row]
-    return features
+        features[frame[row]], places[frame[row]] = values[row], place[row]
+    return features, places
 
 
 def version() -> str:

@@ -7,20 +7,23 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pandas as pd
 
 from elision.datasets._prepare import finish, write_samples
 from elision.errors import ElisionError, plural
-from elision.features import text
+from elision.features import facts, text
 from elision.progress import track
 from elision.provenance.recipe import check, check_data
 from elision.provenance.versions import differing, joined, of_all
 from elision.settings.params import DatasetSettings, Features
-from elision.store import Header, Sequences, read_sequences, read_table, write_sequences
+from elision.store import Extracted, Header, Sequences, read_sequences, read_table, write_sequences
 
+_NO_LIMIT = 10**6  # tokens
 SKIPPED = "skipped"  # the split of a clip that failed: it is in no other
 
 
@@ -70,17 +73,21 @@ def extract(
     part = shard_rows(len(table), shard, features.shards)
     rows = table.iloc[part]
     if merged and (made := read_sequences(merged)).header.provenance.get("clips") == found["data"]:
-        failed = {i: why for i, why in made.header.settings["failed"].items() if i in set(rows["id"])}
-        header = made.header.model_copy(update={"settings": {**made.header.settings, "failed": failed}})
-        empty = made.values[:0]
-        cut = Sequences.of([*list(made)[part], empty], header)
-        write_sequences(output, cut.first(len(rows)))
+        here = set(rows["id"])
+        failed = {i: why for i, why in made.header.settings["failed"].items() if i in here}
+        kept = {i: found for i, found in made.header.facts.items() if i in here}
+        update = {"settings": {**made.header.settings, "failed": failed}, "facts": kept}
+        cut = made.part(part.start, part.stop)
+        write_sequences(output, replace(cut, header=made.header.model_copy(update=update)))
         return
-    describe, header = extractor(modality, features)
-    sequences, failed = [], {}
+    if modality == "vision" and "openface" in table:
+        describe, header = _module("openface").reader(table, features)
+    else:
+        describe, header = extractor(modality, features)
+    extracted, failed = [], {}
     for clip in track(list(rows.itertuples()), f"extract {modality}, shard {shard + 1} of {features.shards}"):
         try:
-            sequences.append(describe(clip))
+            extracted.append(describe(clip))
         except ElisionError as error:
             if features.on_error == "stop":
                 raise ElisionError(
@@ -88,15 +95,18 @@ def extract(
                 ) from error
             print(f"skipped clip {clip.id!r}: {error}", file=sys.stderr)
             failed[clip.id] = str(error)
-            sequences.append(describe(None))
+            extracted.append(describe(None))
     header.settings = {**header.settings, "failed": failed}
+    header.facts = {i: each.facts for i, each in zip(rows["id"], extracted, strict=True) if each.facts}
     header.provenance = {**provenance, "clips": found["data"]}
     # A shard without clips still has values of the right width.
-    write_sequences(output, Sequences.of([*sequences, describe(None)], header).first(len(sequences)))
+    values, times, _ = zip(*extracted, describe(None), strict=True)
+    whole = Sequences.of(values, header, None if times[-1] is None else times)
+    write_sequences(output, whole.part(0, len(extracted)))
 
 
 def extractor(modality: str, features: Features):  # noqa: ANN201
-    """Return a function from a clip (None: no data) to its sequence, and the header of such sequences.
+    """Return a function from a clip (None: no data) to what is `Extracted`, and the header of such sequences.
 
     A clip has ``text``, ``path``, ``has_audio`` and ``has_vision``, as a row of the table of clips. The padded length
     of the header is the largest that is allowed.
@@ -105,8 +115,12 @@ def extractor(modality: str, features: Features):  # noqa: ANN201
         settings = features.text
         special = text.special_tokens(settings.encoder)
 
-        def tokens(clip) -> np.ndarray:  # noqa: ANN001
-            return text.extract(clip and clip.text, encoder=settings.encoder, max_length=settings.max_length)
+        def tokens(clip) -> Extracted:  # noqa: ANN001
+            ids = text.extract(clip and clip.text, encoder=settings.encoder, max_length=settings.max_length)
+            if len(ids) < settings.max_length:
+                return Extracted(ids)
+            whole = len(text.extract(clip.text, encoder=settings.encoder, max_length=_NO_LIMIT))
+            return Extracted(ids, facts={"tokens": whole} if whole > len(ids) else {})
 
         header = Header(
             modality=modality,
@@ -116,7 +130,7 @@ def extractor(modality: str, features: Features):  # noqa: ANN201
         )
         if modality == "text":
             return tokens, header
-        return lambda clip: text.hidden_states(tokens(clip), encoder=settings.encoder), header
+        return lambda clip: Extracted(text.hidden_states(tokens(clip).values, encoder=settings.encoder)), header
 
     settings = getattr(features, modality)
     if modality == "audio":
@@ -127,11 +141,13 @@ def extractor(modality: str, features: Features):  # noqa: ANN201
     else:
         module = _module(modality)
     names = module.feature_names(settings)
+    (other,) = {"audio", "vision"} - {modality}
+    nothing = Extracted(np.zeros((0, len(names)), np.float32), np.zeros(0) if modality == "vision" else None)
 
-    def values(clip) -> np.ndarray:  # noqa: ANN001
+    def values(clip) -> Extracted:  # noqa: ANN001
         if clip is None or clip.path is None or not getattr(clip, f"has_{modality}"):
-            return np.zeros((0, len(names)), np.float32)
-        return module.extract(Path(clip.path), settings)
+            return nothing
+        return module.extract(Path(clip.path), settings, **{other: getattr(features, other)})
 
     header = Header(
         modality=modality,
@@ -168,7 +184,7 @@ def _module(modality: str) -> ModuleType:
 def merge(modality: str, shards: list[Path], *, clips: Path, features: Features, output: Path, recipe: dict) -> None:
     """Merge the shards of one modality.
 
-    The padded length becomes the length of the longest sequence.
+    The padded length becomes the length of the longest sequence. What was cut, filled, chosen or not found is printed.
 
     Parameters
     ----------
@@ -200,6 +216,7 @@ def merge(modality: str, shards: list[Path], *, clips: Path, features: Features,
         )
     if modality == "vision" and features.vision.centre == "speaker":
         sequences = _module(modality).centre(sequences, table["speaker"].tolist())
+    times = None if parts[0].times is None else [part.times_of(i) for part in parts for i in range(len(part))]
     header = parts[0].header.model_copy()
     header.length = max(1, max(len(sequence) for sequence in sequences))
     failed = {clip: message for part in parts for clip, message in part.header.settings["failed"].items()}
@@ -208,10 +225,17 @@ def merge(modality: str, shards: list[Path], *, clips: Path, features: Features,
     header.provenance = {**header.provenance, "versions": libraries}
     if differ := differing(libraries):
         print(f"{output}: shards were extracted with different versions ({differ})", file=sys.stderr)
-    write_sequences(output, Sequences.of(sequences, header))
+    header.facts = {clip: found for part in parts for clip, found in part.header.facts.items()}
+    whole = Sequences.of(sequences, header, times)
+    write_sequences(output, whole)
+    print(f"{modality}: {plural(len(whole), 'sequence')}, padded to {header.length}, the length of the longest")
+    for sentence in facts.sentences(whole, table["id"].tolist()):
+        print(f"{modality}: {sentence}")
+    if told := facts.warning(whole):
+        print(f"warning: {told}", file=sys.stderr)
 
 
-def complete(
+def assemble(
     *,
     settings: DatasetSettings,
     clips: Path,
@@ -220,9 +244,10 @@ def complete(
     output: Path,
     provenance: dict,
 ) -> None:
-    """Write the table of samples that completes a store, with its classes and folds.
+    """Assemble a store: write the table of samples, with classes and folds.
 
-    A clip that failed in a modality (``features.on_error: skip``) stays in the table, in no split.
+    A clip that failed in a modality (``features.on_error: skip``) stays in the table, in no split. The columns of
+    `_read` tell how each clip was read; the provenance has sentences about all (``read``), and warnings (``warnings``).
 
     Parameters
     ----------
@@ -246,7 +271,12 @@ def complete(
         print(f"left out {plural(len(failed), 'clip')} that failed: {', '.join(failed)}", file=sys.stderr)
         table.loc[table["id"].isin(failed), "split"] = SKIPPED
     table, classes = finish(table, settings, str(output))
-    samples = table.drop(columns=["path", "has_audio", "has_vision", "sha256"])
+    of_files = [name for name in table if name.startswith("openface")]
+    samples = table.drop(columns=["path", "has_audio", "has_vision", "sha256", *of_files])
+    samples = samples.assign(**_read(read, table["id"]))
+    ids = table["id"].tolist()
+    said = [sentence for sequences in read.values() for sentence in facts.sentences(sequences, ids)]
+    warnings = [told for sequences in read.values() if (told := facts.warning(sequences))]
     made_with = of_all(found)
     for sequences in read.values():
         made_with |= of_all(sequences.header.provenance)
@@ -254,5 +284,37 @@ def complete(
         output,
         samples,
         read,
-        {**provenance, "made_with": made_with, "clips": found["data"], "skipped": failed, "classes": classes},
+        {
+            **provenance,
+            "made_with": made_with,
+            "clips": found["data"],
+            "skipped": failed,
+            "classes": classes,
+            "read": said,
+            "warnings": warnings,
+        },
     )
+
+
+def _read(read: dict[str, Sequences], ids: pd.Series) -> dict[str, np.ndarray]:
+    """Return columns that tell how each clip was read.
+
+    ``cut_at``: second after which audio and vision are left out, NaN for none; ``tokens_left_out``; ``filled``: seconds
+    of silence where the audio track has no samples; ``silent``: whether the audio is nothing but silence; ``faces``:
+    share of the video frames with the face of the person followed, NaN without a video; ``other_faces``: frames with
+    the face of another person.
+    """
+
+    def fact(name: str, default: float, *modalities: str) -> np.ndarray:
+        found = [read[modality].header.facts for modality in modalities if modality in read]
+        return np.array([next((f[i][name] for f in found if name in f.get(i, ())), default) for i in ids])
+
+    tokens = fact("tokens", 0, "text")
+    columns = {
+        "cut_at": fact("cut", np.nan, "audio", "vision").astype(np.float64),
+        "tokens_left_out": np.where(tokens > 0, tokens - (read["text"].lengths if "text" in read else 0), 0),
+        "filled": fact("filled", 0.0, "audio").astype(np.float64),
+        "silent": fact("silent", False, "audio").astype(bool),
+        "other_faces": fact("others", 0, "vision"),
+    }
+    return columns | ({"faces": facts.share_of_faces(read["vision"])} if "vision" in read else {})

@@ -1,16 +1,17 @@
 """Face analysis of video: one feature vector per frame, and a row of NaN where no face is seen.
 
-Two backends share one interface (``Backend``): ``mediapipe``, whose weights lie in its wheel, with the descriptor of
-this file, and ``pyfeat`` (``features/pyfeat.py``).
+A sequence follows one person: the first whose face stays for some frames. Where another face takes its place, frames
+are not observed until the person is back. Two backends share one interface (``Backend``): ``mediapipe``, whose weights
+lie in its wheel, with the descriptor of this file, and ``pyfeat`` (``features/pyfeat.py``).
 """
 
+import importlib
 import os
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from scipy.spatial.transform import Rotation
 
 from elision.errors import ElisionError
 from elision.features import pyfeat
-from elision.features.media import read_frames
-from elision.settings.params import VisionFeatures
+from elision.features.media import kept_until, read_frames
+from elision.settings.params import AudioFeatures, VisionFeatures
+from elision.store import Extracted
 
 NAMES = (
     *("pose_rx", "pose_ry", "pose_rz", "pose_tx", "pose_ty", "pose_tz"),
@@ -63,6 +65,13 @@ _MIRRORED = np.array([_EYE_OUTER, (70, 300), (55, 285), (159, 386), (145, 374), 
 # Adult means: radius of the eyeball 12 mm, half the width of the eye's opening 15 mm.
 _HALF_EYE_PER_EYEBALL = 15 / 12
 
+# When a face is another person's: its middle is further from the last than this share of its size, or it is so many
+# times larger or smaller. From frame to frame, heads move and lean by far less.
+_FURTHER, _LARGER = 0.75, 1.6
+_STAYS = 5  # frames that a face is seen before it is the one to follow: a false alarm is shorter
+_CROP = 3  # times the size of a small face
+_REST = 16  # most frames between two searches for small faces that find none
+
 
 @dataclass(frozen=True)
 class Backend:
@@ -75,16 +84,17 @@ class Backend:
     version : callable
         Returns the version of the software and its weights.
     analyse : callable
-        From an iterable of frames [shape=(height, width, 3), dtype=uint8] (RGB) and ``VisionFeatures`` to
-        [shape=(T, d), dtype=float32], a row per frame, NaN where there is no face.
+        From an iterable of frames [shape=(height, width, 3), dtype=uint8] (RGB) and ``VisionFeatures`` to features
+        [shape=(T, d), dtype=float32], a row per frame, NaN where there is no face, and the places of the faces
+        [shape=(T, 3), dtype=float64]: x and y of the middle, and the longer side, in pixels.
     """
 
     names: tuple[str, ...]
     version: Callable[[], str]
-    analyse: Callable[[Iterable[np.ndarray], VisionFeatures], np.ndarray]
+    analyse: Callable[[Iterable[np.ndarray], VisionFeatures], tuple[np.ndarray, np.ndarray]]
 
 
-def extract(path: str | Path, settings: VisionFeatures) -> np.ndarray:
+def extract(path: str | Path, settings: VisionFeatures, *, audio: AudioFeatures | None = None) -> Extracted:
     """Analyse the face in a video.
 
     Parameters
@@ -93,20 +103,78 @@ def extract(path: str | Path, settings: VisionFeatures) -> np.ndarray:
     settings : VisionFeatures
         ``fps``: frames analysed per second; ``max_length``: what comes after so many frames is not analysed;
         ``centre == "clip"``: subtract the mean of the clip (see ``centre``).
+    audio : AudioFeatures, optional
+        What its ``max_length`` leaves out of the audio is not analysed either.
 
     Returns
     -------
-    features : np.ndarray [shape=(T, d), dtype=float32]
-        A row per frame, NaN where there is no face; no rows when the file has no video track.
+    extracted : Extracted
+        Values [shape=(T, d), dtype=float32] have a row per frame, NaN where there is no face or another person's; no
+        rows when the file has no video track. Facts are those of `media.read_frames`, and ``others``: the number of
+        frames with the face of another person.
 
     Raises
     ------
     ElisionError
         If the video cannot be decoded, or the backend is not installed or lacks its weights.
     """
-    with closing(read_frames(path, fps=settings.fps)) as frames:
-        features = BACKENDS[settings.extractor].analyse(islice(frames, settings.max_length), settings)
-    return centre([features], [0])[0] if settings.centre == "clip" else features
+    facts: dict = {}
+    times: list[float] = []
+    end = kept_until(path, audio=audio, vision=settings)
+
+    def noted(frames: Iterable) -> Iterator[np.ndarray]:
+        for second, frame in frames:
+            times.append(float(second))
+            yield frame
+
+    with closing(read_frames(path, fps=settings.fps, end=end, facts=facts)) as frames:
+        features, places = BACKENDS[settings.extractor].analyse(noted(frames), settings)
+    others = ~np.isnan(places).any(axis=1) & ~one_person(places)
+    if others.any():
+        features[others] = np.nan
+        facts["others"] = int(others.sum())
+    if settings.centre == "clip":
+        (features,) = centre([features], [0])
+    return Extracted(features, np.array(times, np.float64), facts)
+
+
+def one_person(places: np.ndarray) -> np.ndarray:
+    """Tell in which frames the face is that of the person who is followed.
+
+    A face belongs to the person whose last face was near and about as large; to a new one, if there is none. The first
+    person with five frames is followed, or, if nobody has so many, the one with most.
+
+    Parameters
+    ----------
+    places : np.ndarray [shape=(T, 3)]
+        x and y of the middle of the face, and its size, in one unit; NaN where no face is seen.
+
+    Returns
+    -------
+    followed : np.ndarray [shape=(T,), dtype=bool]
+        False where no face is seen.
+
+    Examples
+    --------
+    >>> left, right, none = (100, 90, 80), (300, 90, 80), (np.nan,) * 3
+    >>> one_person(np.array([left] * 5 + [none, right, right, left])).astype(int)
+    array([1, 1, 1, 1, 1, 0, 0, 0, 1])
+    """
+    people: list[tuple[np.ndarray, list[int]]] = []  # the last face of each, and all frames
+    for number in np.flatnonzero(~np.isnan(places).any(axis=1)):
+        face = places[number]
+        for who, (last, frames) in enumerate(people):
+            distance, sizes = np.hypot(*(face - last)[:2]), sorted((face[2], last[2]))
+            if distance <= _FURTHER * sum(sizes) / 2 and sizes[1] <= _LARGER * sizes[0]:
+                people[who] = (face, [*frames, number])
+                break
+        else:
+            people.append((face, [number]))
+    followed = np.zeros(len(places), bool)
+    if people:
+        stay = [frames for _, frames in people if len(frames) >= _STAYS]
+        followed[stay[0] if stay else max((frames for _, frames in people), key=len)] = True
+    return followed
 
 
 def feature_names(settings: VisionFeatures) -> list[str]:
@@ -313,18 +381,96 @@ def _expression(head: np.ndarray) -> np.ndarray:
     return np.stack([columns[name] for name in NAMES[12:]], axis=1)
 
 
-def _mediapipe(frames: Iterable[np.ndarray], settings: VisionFeatures) -> np.ndarray:
+def _mediapipe(frames: Iterable[np.ndarray], settings: VisionFeatures) -> tuple[np.ndarray, np.ndarray]:
     """Track one face through the frames with MediaPipe's face mesh and describe it."""
     meshes, width, height = [], 1, 1
     absent = np.full((478, 3), np.nan, np.float32)
     # The tracker carries state from frame to frame: each video gets a graph of its own.
-    with _face_mesh() as graph:
+    with ExitStack() as stack:
+        graph, small = stack.enter_context(_face_mesh()), _SmallFaces(stack)
         for frame in frames:
             height, width = frame.shape[:2]
-            faces = graph.process(frame).multi_face_landmarks
-            mesh = [(point.x, point.y, point.z) for point in faces[0].landmark] if faces else absent
-            meshes.append(np.array(mesh, np.float32))
-    return descriptor(np.reshape(meshes, (-1, 478, 3)), width=width, height=height)
+            mesh = _mesh(graph, frame)
+            if mesh is None:
+                mesh = small.mesh(frame)
+            meshes.append(absent if mesh is None else mesh)
+    meshes = np.reshape(meshes, (-1, 478, 3))
+    pixels = meshes[:, :, :2].astype(np.float64) * (width, height)
+    low, high = pixels.min(axis=1), pixels.max(axis=1)
+    places = np.column_stack([(low + high) / 2, (high - low).max(axis=1)])
+    return descriptor(meshes, width=width, height=height), places
+
+
+def _mesh(graph, frame: np.ndarray) -> np.ndarray | None:  # noqa: ANN001
+    """Return the landmarks of the face that a graph sees [478, 3]; None without one."""
+    faces = graph.process(frame).multi_face_landmarks
+    return np.array([(point.x, point.y, point.z) for point in faces[0].landmark], np.float32) if faces else None
+
+
+class _SmallFaces:
+    """Finds a face that is too small for the face mesh, and follows it through the frames.
+
+    The detector of the face mesh sees faces of a tenth of the frame and more. Here, MediaPipe's detector for distant
+    faces looks at squares of the frame that overlap by half, and the face mesh at a crop around the best face. While
+    nothing is found, searches become rare.
+
+    Parameters
+    ----------
+    stack : ExitStack
+        Closes the graphs.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack = stack
+        self.graphs: tuple | None = None
+        self.last: tuple[float, float, float] | None = None  # x and y of the middle of the face, and its size
+        self.rest = self.wait = 0
+
+    def mesh(self, frame: np.ndarray) -> np.ndarray | None:
+        """Return the landmarks of a small face [478, 3], as those of the whole frame; None if none is found."""
+        if self.graphs is None:
+            self.graphs = (self.stack.enter_context(_far_faces()), self.stack.enter_context(_face_mesh(still=True)))
+        if self.last is not None and (found := self._look(frame, self.last)) is not None:
+            return found
+        self.last, self.wait = None, self.wait - 1
+        if self.wait > 0:
+            return None
+        place = self._search(frame)
+        found = None if place is None else self._look(frame, place)
+        self.rest = 0 if found is not None else min(max(1, 2 * self.rest), _REST)
+        self.wait = self.rest
+        return found
+
+    def _search(self, frame: np.ndarray) -> tuple[float, float, float] | None:
+        """Return the place of the face that is most certain."""
+        height, width = frame.shape[:2]
+        side, best = min(height, width), (0.0, None)
+        corners = np.linspace(0, max(height, width) - side, 1 + -(-2 * (max(height, width) - side) // side))
+        for corner in corners.astype(int):
+            x, y = (corner, 0) if width > height else (0, corner)
+            tile = np.ascontiguousarray(frame[y : y + side, x : x + side])
+            for face in self.graphs[0].process(tile).detections or ():
+                box = face.location_data.relative_bounding_box
+                size = max(box.width, box.height) * side
+                middle = (x + (box.xmin + box.width / 2) * side, y + (box.ymin + box.height / 2) * side)
+                best = max(best, (face.score[0], (*middle, size)), key=lambda found: found[0])
+        return best[1]
+
+    def _look(self, frame: np.ndarray, place: tuple[float, float, float]) -> np.ndarray | None:
+        """Fit the face mesh in a crop around a place."""
+        height, width = frame.shape[:2]
+        side = round(min(max(_CROP * place[2], 48), height, width))
+        x, y = (
+            int(np.clip(round(middle - side / 2), 0, whole - side))
+            for middle, whole in zip(place, (width, height), strict=False)
+        )
+        mesh = _mesh(self.graphs[1], np.ascontiguousarray(frame[y : y + side, x : x + side]))
+        if mesh is None:
+            return None
+        low, high = mesh[:, :2].min(axis=0), mesh[:, :2].max(axis=0)
+        self.last = (*(np.array([x, y]) + side * (low + high) / 2), side * float((high - low).max()))
+        mesh = mesh * side + (x, y, 0)
+        return (mesh / (width, height, width)).astype(np.float32)
 
 
 def _mediapipe_version() -> str:
@@ -341,14 +487,28 @@ _NO_MEDIAPIPE = (
 
 
 @contextmanager
-def _face_mesh() -> Iterator:
-    """Start a face mesh and close it; what it says of its own workings is kept off stderr, as no setting of it does."""
-    try:
-        from mediapipe.python.solutions.face_mesh import FaceMesh  # slow to import, absent where pyfeat is used
+def _face_mesh(*, still: bool = False) -> Iterator:
+    """Start a face mesh, which follows a face through a video or looks at each picture anew, and close it."""
+    with _started("face_mesh", "FaceMesh", static_image_mode=still, refine_landmarks=True, max_num_faces=1) as graph:
+        yield graph
+
+
+@contextmanager
+def _far_faces() -> Iterator:
+    """Start a detector of distant faces, and close it."""
+    with _started("face_detection", "FaceDetection", model_selection=1) as graph:
+        yield graph
+
+
+@contextmanager
+def _started(module: str, name: str, **options: object) -> Iterator:
+    """Start a graph and close it; what it says of its own workings is kept off stderr, as no setting of it does."""
+    try:  # slow to import, absent where pyfeat is used
+        solution = getattr(importlib.import_module(f"mediapipe.python.solutions.{module}"), name)
     except ImportError as error:
         raise ElisionError(_NO_MEDIAPIPE.format(error=error)) from error
     with _muted_stderr():
-        graph = FaceMesh(static_image_mode=False, refine_landmarks=True, max_num_faces=1)
+        graph = solution(**options)
         graph.process(np.zeros((16, 16, 3), np.uint8))  # the last lines come with the first frame
     with closing(graph), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="SymbolDatabase.GetPrototype", category=UserWarning)

@@ -20,14 +20,14 @@ from elision.errors import ElisionError, plural
 from elision.files import replacing, sha256
 from elision.provenance import kept, manifest
 from elision.provenance.layout import STAGES, Layout
-from elision.provenance.recipe import Recipes, code, digest, read_accepted
+from elision.provenance.recipe import RENAMED, Recipes, code, digest, read_accepted
 from elision.settings import params as parameters
 from elision.settings.params import Params
 
 _LOCKS = Path(".snakemake/locks")
 _KNOWN = Path(".snakemake/elision")  # for each results folder, what Snakemake knows of it
 # What makes artifacts that are worth keeping, in the order of the workflow.
-STEPS = ("prepare", "extract", "complete", "align", "corrupt", "train", "index", "evaluate")
+STEPS = ("prepare", "extract", "assemble", "align", "corrupt", "train", "index", "evaluate")
 # The files after the stages, by the recipe of the job that makes them.
 _FINAL = {
     "metrics.parquet": "aggregate",
@@ -221,9 +221,9 @@ class _Inventory:
             self._manifest(stage, thorough=thorough)
 
     def _look(self, path: Path, recipe: dict, **made_from: str | None) -> dict:
-        """Judge an artifact by its recipe and by digests of what it is made from, where these are known.
+        """Judge an artifact by its recipe and by digests of its data and weights, if these are known.
 
-        Returns its provenance if it is kept.
+        Returns the recipe that the artifact carries, if the artifact is kept.
         """
         if not path.exists():
             return {}
@@ -319,6 +319,8 @@ def accept(params: Params, layout: Layout, steps: Iterable[str]) -> None:
     """
     steps = set(steps)
     for step in sorted(steps - {"all"}):
+        if step in RENAMED:
+            raise ElisionError(f"--accept-code: {step} is now called {RENAMED[step]}; write {RENAMED[step]}")
         if step not in STEPS:
             raise ElisionError(f"--accept-code: unknown step {step!r}; {parameters.suggestion(step, [*STEPS, 'all'])}")
     accepted = read_accepted(layout.accepted)
@@ -329,7 +331,8 @@ def accept(params: Params, layout: Layout, steps: Iterable[str]) -> None:
         # Made anew for each step: what is accepted changes the identities of all that follows.
         for path, recipe in _Inventory(params, layout, thorough=False).looked_at:
             made = kept.made_by(path)
-            same = all(made.get(key) == recipe[key] for key in ("step", "settings", "inputs"))
+            same = RENAMED.get(str(made.get("step")), made.get("step")) == recipe["step"]
+            same = same and all(made.get(key) == recipe[key] for key in ("settings", "inputs"))
             if same and recipe["step"].partition(" ")[0] == step:
                 key = recipe["step"], recipe["code"], recipe.get("code_here", recipe["code"])
                 found.setdefault(key, Counter())[made["code"]] += 1

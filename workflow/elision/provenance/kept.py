@@ -44,7 +44,7 @@ def record(path: Path, root: Path) -> Path:
 
 
 def made_by(path: Path) -> dict:
-    """Return the provenance that an artifact carries; empty, where it has none or cannot be read."""
+    """Return the recipe that an artifact carries; empty, if the artifact has none or cannot be read."""
     from elision.store import read_provenance
 
     with suppress(ElisionError, OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -53,7 +53,7 @@ def made_by(path: Path) -> dict:
 
 
 def identity(path: Path) -> str:
-    """Return the identity of the recipe that an artifact carries; empty, where it has none or cannot be read."""
+    """Return the identity that an artifact carries; empty, if the artifact has none or cannot be read."""
     return str(made_by(path).get("identity", ""))
 
 
@@ -94,7 +94,7 @@ def make_room(layout: Layout, path: Path, expected: str, **made_from: str | None
     expected : str
         Identity of its recipe.
     **made_from : str or None
-        Digests of data or weights that its provenance must name, where they are known.
+        Digests of data or weights that the artifact must name, if they are known.
 
     Returns
     -------

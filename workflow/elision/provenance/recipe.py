@@ -1,8 +1,9 @@
-"""What every artifact is made of, and whether the one on disk is the one that the current params ask for.
+"""What every artifact is made from, and whether the artifact on disk is the one that the current params ask for.
 
-The recipe of an artifact is its step, the settings that the step depends on, a digest of the code that makes it, the
-identities of the recipes of its inputs, and digests of the user's files and text encoders that it reads. Snakemake uses
-its identity as a parameter of the job, every artifact carries it, and whoever reads an artifact compares.
+The *recipe* of an artifact says what the artifact was made from: the step, the settings that the step reads, a digest
+of the code, the identities of the inputs, and digests of the user's files and text encoders. The *identity* is the
+digest of a recipe. Snakemake uses the identity as a parameter of the job. Every artifact carries recipe and identity,
+and every reader of an artifact compares the identity with that of the current params.
 """
 
 import ast
@@ -28,11 +29,15 @@ _PLUMBING = (
     "elision.cli",
     "elision.datasets._contract",
     "elision.errors",
+    "elision.features.facts",
     "elision.files",
     "elision.progress",
     "elision.provenance",
     "elision.settings",
 )
+
+# Steps that had another name, by that name. Identities keep the old one, so that older work can be accepted.
+RENAMED = {"complete": "assemble"}
 
 _THIS = Path(__file__).read_bytes()  # how digests are made
 
@@ -43,8 +48,8 @@ _CONTENT = {
     "weights": "the content of the weights of py-feat",
 }
 
-# What the complete step makes of the labels and splits of clips.
-_LATE = {"task", "classes", "cuts", "folds"}
+# What the step `assemble` makes of the labels and splits of clips.
+_LATE = {"task", "classes", "cuts", "folds", "scale"}
 
 
 def digest(value: object) -> str:
@@ -158,7 +163,9 @@ def read_accepted(path: Path) -> dict[str, dict[str, str]]:
     """
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
-        return {step: {str(new): str(old) for new, old in pairs.items()} for step, pairs in read.items()}
+        return {
+            RENAMED.get(step, step): {str(new): str(old) for new, old in pairs.items()} for step, pairs in read.items()
+        }
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError) as error:
@@ -205,7 +212,8 @@ class Recipes:
         accepted = {step} if recipe["code"] != code else set()
         accepted = accepted.union(*(made.get("accepted", ()) for made in inputs.values() if isinstance(made, dict)))
         mark = {"accepted": sorted(accepted), "code_here": code} if accepted else {}
-        return {**recipe, "identity": digest(recipe), **mark}
+        named = {now: old for old, now in RENAMED.items()}.get(step, step)
+        return {**recipe, "identity": digest({**recipe, "step": named}), **mark}
 
     @_once_per_params
     def _files(self, dataset: str) -> str:
@@ -243,7 +251,7 @@ class Recipes:
     def _dataset(self, dataset: str) -> dict:
         # Standardisation happens when a method reads the store, protocols and reports come after it, classes and folds
         # last: changing them must not extract anything again. Where files may lie changes nothing in them.
-        later = {"standardise", "protocol", "published", "outside"}
+        later = {"standardise", "scale_by", "protocol", "published", "outside"}
         settings = {k: v for k, v in self._settings["datasets"][dataset].items() if k not in later}
         if not extracted(self.params, dataset):
             return settings
@@ -254,9 +262,11 @@ class Recipes:
     def prepare(self, dataset: str) -> dict:
         """Table of clips, or the sequences of a feature file."""
         settings = self._dataset(dataset)
-        code_of = self._code("datasets._prepare", f"datasets.{settings['source']}")
         # A source of sequences may tokenise texts; those of clips are tokenised later.
         encoder = "" if extracted(self.params, dataset) else self._encoder(dataset)
+        frozen = ["features.frozen"] if encoder and self.params.features.text.frozen else []
+        settings |= {"frozen": True} if frozen else {}
+        code_of = self._code("datasets._prepare", f"datasets.{settings['source']}", *frozen)
         return self._recipe("prepare", settings, code_of, files=self._files(dataset), encoder=encoder)
 
     @_once
@@ -266,7 +276,13 @@ class Recipes:
         features = self._settings["features"]
         settings = {"on_error": features["on_error"], "shards": features["shards"], **features[kind]}
         settings.pop("frozen", None)  # it adds a modality and changes none
-        code_of = self._code("features.shards", f"features.{kind}")
+        # Audio and vision of a clip are cut at the same second.
+        if kind == "audio":
+            settings["vision"] = {key: features["vision"][key] for key in ("max_length", "fps")}
+        if kind == "vision":
+            settings["audio"] = {key: features["audio"][key] for key in ("max_length", "sample_rate", "hop_length")}
+        read_from_files = kind == "vision" and self._settings["datasets"][dataset].get("openface")
+        code_of = self._code("features.shards", "features.openface" if read_from_files else f"features.{kind}")
         read = {"encoder": self._encoder(dataset)} if kind == "text" else {}
         if kind == "vision":
             read = {"weights": self._face_weights(dataset)}
@@ -282,7 +298,7 @@ class Recipes:
         """Samples and sequences of a dataset."""
         if modalities := self.modalities(dataset):
             settings = {key: self._settings["datasets"][dataset][key] for key in sorted(_LATE)}
-            return self._recipe("complete", settings, self._code("features.shards"), **modalities)
+            return self._recipe("assemble", settings, self._code("features.shards"), **modalities)
         return self.prepare(dataset)
 
     @_once
@@ -323,8 +339,10 @@ class Recipes:
             "masks": corruption.masks,
             "scores": report.model_dump(mode="json", include={"decimals", "swapped_f1"}),
             "corpus": self._settings["datasets"][dataset]["corpus"],
-            "standardise": self._settings["datasets"][dataset]["standardise"],
+            "standardise": self.params.standardised(dataset),
+            "scale_by": self._settings["datasets"][dataset]["scale_by"],
             "method": variant.method,
+            "decided": self.params.decided_for(dataset, variant.method),
             "overrides": variant.model_dump(mode="json")["overrides"],
             "run": run,
         }

@@ -1,6 +1,6 @@
 """Versions of the libraries that change numbers: everything that is made carries them.
 
-They are part of no identity. After an upgrade, what was made before stays up to date, and the report names the rows
+Versions are part of no identity. After an upgrade, what was made before stays up to date, and the report names the rows
 whose runs differ in them.
 """
 
@@ -22,7 +22,7 @@ _LIBRARIES = {
         *("av", "numpy", "pandas", "py-feat", "scikit-image", "scikit-learn", "scipy", "timm", "torch", "torchvision"),
         "xgboost",
     ),
-    "complete": ("numpy", "pandas"),
+    "assemble": ("numpy", "pandas"),
     "align": ("numpy", "tokenizers", "transformers"),
     "corrupt": ("numpy",),
     "train": _MODEL,
@@ -62,7 +62,7 @@ def versions(*steps: str) -> dict[str, str]:
 
 
 def stamped(recipe: Mapping, *more: str) -> dict:
-    """Return a recipe as provenance of what is about to be made: with the versions of libraries that are here.
+    """Return the recipe of what is about to be made, with the versions of the libraries that are here.
 
     Parameters
     ----------

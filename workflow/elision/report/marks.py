@@ -75,7 +75,7 @@ KINDS = (
 # What each step makes, for sentences.
 _MAKES = {
     "prepare": "prepared data",
-    "complete": "samples",
+    "assemble": "samples",
     "corrupt": "test conditions",
     "train": "training",
     "evaluate": "evaluation",

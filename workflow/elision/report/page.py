@@ -129,6 +129,11 @@ def _dataset(position: int, dataset: str, results: Results, frames: Mapping, dra
             shown.append((figure, _figure(figure, svg, position, dataset, words)))
     shown += [(t, _table(t, rows[name], dataset)) for name, t in all_tables().items() if len(rows.get(name, ()))]
     lead, facts = findings(results, dataset, frames=frames)
+    records = [record for (of, *_), record in results.records.items() if of == dataset]
+    read, warnings = (
+        list(dict.fromkeys(said for record in records for said in record.get(key, ()))) for key in ("read", "warnings")
+    )
+    facts += [("How the clips were read", read)] if read else []
     on_test = bool((metrics["checkpoint"] != VALID).any())
     trained = {method for of, method, _ in results.records if of == dataset}
     known = of_methods(dataset, sorted({*metrics["method"], *trained}), results.marks, on_test=on_test)
@@ -137,7 +142,7 @@ def _dataset(position: int, dataset: str, results: Results, frames: Mapping, dra
         "id": f"d{position}",
         "on_test": on_test,
         "headings": [text for text, _ in headings(known)],
-        "marks": marks_of(known, signed=True),
+        "marks": [*warnings, *marks_of(known, signed=True)],
         "protocol": results.protocols.get(dataset, ""),
         "lead": lead,
         "facts": facts,

@@ -39,6 +39,7 @@ from elision.settings.fields import (
     MOST_ENTRIES,
     Length,
     Rate,
+    Scaled,
     Section,
     Seed,
     explained,
@@ -145,12 +146,27 @@ class DatasetSettings(Section):
         None,
         description="ascending thresholds that turn scores into classes; needs len(classes) - 1 values",
     )
+    scale: tuple[float, float] | None = Field(
+        None,
+        description="lowest and highest score of the labels, such as [1, 7], which become the ends of the range of the "
+        "corpus (null: labels have the range of the corpus)",
+    )
+    skip_unlabelled: bool = Field(
+        False, description="leave out samples without a label, and count them; false: such a sample is an error"
+    )
     folds: Folds | None = Field(None, description="cross-validation instead of the splits of the source")
     protocol: ProtocolName | None = Field(
         None, description="protocol of this dataset (null: the protocol of all datasets)"
     )
-    standardise: bool = Field(
-        True, description="scale each audio and vision dimension to mean 0, variance 1 of the observed training frames"
+    standardise: Scaled = Field(
+        ["audio", "vision"],
+        description="modalities whose dimensions are scaled to mean 0 and variance 1 of the observed training frames: "
+        "a list of audio and vision, true (both) or false (none)",
+    )
+    scale_by: Literal["training", "all"] = Field(
+        "training",
+        description="samples whose frames are measured for standardise. training: those of the training split (of the "
+        "fold); all: every sample, tested ones included, as the code of MMIN does for MSP-IMPROV",
     )
     published: PublishedCorpus | None = Field(
         None, description="compare with the published numbers of this corpus (null: no comparison)"
@@ -164,6 +180,12 @@ class DatasetSettings(Section):
             raise ValueError(f"{len(self.cuts)} cuts make {len(self.cuts) + 1} classes; list their names under classes")
         if self.cuts is not None and any(b <= a for a, b in pairwise(self.cuts)):
             raise ValueError("cuts must be ascending")
+        if self.scale is not None and self.scale[0] >= self.scale[1]:
+            raise ValueError("scale must be the lowest score and then the highest, such as [1, 7]")
+        if self.scale is not None and self.task is TaskKind.CLASSIFICATION:
+            raise ValueError(
+                "scale is for task: regression; write cuts in the units of the labels, and leave out scale"
+            )
         return self
 
     @model_validator(mode="after")
@@ -180,9 +202,17 @@ class DatasetSettings(Section):
         return self.task is TaskKind.CLASSIFICATION and self.cuts is None
 
     @property
+    def label_limits(self) -> tuple[float, float]:
+        """Lowest and highest score: ``scale``, or the range of the corpus; classes and cuts set no limit."""
+        if self.scale is not None:
+            return self.scale
+        largest = CORPORA[self.corpus].label_range if self.task is TaskKind.REGRESSION else None
+        return -(largest or _LARGEST_SCORE), largest or _LARGEST_SCORE
+
+    @property
     def largest_label(self) -> float:
-        """Largest absolute score: that of the corpus, unless scores are only cut into classes."""
-        return (CORPORA[self.corpus].label_range if self.cuts is None else None) or _LARGEST_SCORE
+        """Largest absolute score."""
+        return max(map(abs, self.label_limits))
 
     def fold_count(self) -> int:
         """Return the number of folds; 0 without folds."""
@@ -288,6 +318,12 @@ class Train(Section):
     selection: Literal["valid", "test_oracle"] | None = Field(
         None,
         description="valid: one checkpoint chosen on validation; test_oracle: per metric on TEST, marked as such; "
+        + AS_PROTOCOL,
+    )
+    watch: Literal["metric", "loss"] | None = Field(
+        None,
+        description="what chooses the checkpoint on validation, and what patience and learning rates follow. metric: "
+        "MAE of scores (clipped on CH-SIMS), UA of classes; loss: the error of the method's own loss, never clipped; "
         + AS_PROTOCOL,
     )
     epochs: int | None = Field(
@@ -517,6 +553,11 @@ class Params(Section):
                     "or the corpus that has these scores"
                 )
             which = self.protocol_name(name)
+            for method in self.protocol_of(name).methods:
+                try:
+                    _known(method, method_names(), "method")
+                except ValueError as error:
+                    raise ValueError(f"protocol {which}: methods.{method}: {error}") from None
             if self.protocol_of(name).folds and not settings.fold_count():
                 raise ValueError(f"protocol {which} is defined for folds; give dataset {name!r} folds")
             try:
@@ -546,6 +587,16 @@ class Params(Section):
         """Return how methods are trained on a dataset, with what its protocol decides."""
         return _filled(self.train, _decided("train", self.protocol_name(dataset)))
 
+    def standardised(self, dataset: str) -> list[str]:
+        """Return which of audio and vision are scaled: as the dataset says, else its protocol, else its source."""
+        settings = self.datasets[dataset]
+        decided = self.protocol_of(dataset).standardise.get(settings.corpus, settings.standardise)
+        return settings.standardise if "standardise" in settings.model_fields_set else decided
+
+    def decided_for(self, dataset: str, method: str) -> dict[str, Any]:
+        """Return the hyperparameters of a method that the protocol of a dataset decides; a row may have its own."""
+        return self.protocol_of(dataset).methods.get(method, {})
+
     def protocol_text(self, dataset: str) -> str:
         """Name the protocol of a dataset with the settings that replace its own: ``lnln (train.epochs: 20)``."""
         name = self.protocol_name(dataset)
@@ -554,6 +605,9 @@ class Params(Section):
             for section in ("corruption", "train")
             for key, value in _replaced(getattr(self, section), _decided(section, name), section)
         ]
+        scaled = self.standardised(dataset)
+        if self.protocol_of(dataset).standardise.get(self.datasets[dataset].corpus, scaled) != scaled:
+            replaced.append(f"standardise: {' and '.join(scaled) or 'nothing'}")
         return f"{name} ({', '.join(replaced)})" if replaced else name
 
     @cached_property
@@ -694,7 +748,8 @@ def unreadable_methods() -> dict[str, str]:
 
 def trained_on(params: Params, dataset: str, variant: Variant) -> str:
     """Name the kind that a variant is trained on: its own, that of its method, or ``train.corruption``."""
-    own = variant.overrides.get("corruption", _literal(variant.method, "corruption", str, '"absent"'))
+    told = params.decided_for(dataset, variant.method) | variant.overrides
+    own = told.get("corruption", _literal(variant.method, "corruption", str, '"absent"'))
     kind = str(own or params.train_for(dataset).corruption)
     if kind not in (trained := [kind.name for kind in kinds().values() if kind.training]):
         raise ElisionError(f"methods.{variant}: corruption: unknown {kind!r}; {suggestion(kind, trained)}")

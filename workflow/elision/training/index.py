@@ -7,8 +7,8 @@ import torch
 from elision.methods.layers.retrieval import Database
 from elision.store import Store
 from elision.task import MODALITIES
-from elision.training.data import recorded_scales
 from elision.training.run import Run
+from elision.training.view import recorded_scales
 
 UNLABELLED = "unlabelled"
 

@@ -40,12 +40,12 @@ class Record(BaseModel):
     present : list of str
         Modalities that some sample of the dataset has.
     sequences : dict of str to Header
-        Headers of the store, without provenance.
+        Headers of the store, without facts and provenance.
     spec : DataSpec
         What the method was built for.
     hyperparameters : dict
     scales : dict
-        See ``training.data.recorded_scales``.
+        See ``training.view.recorded_scales``.
     checkpoints : dict
         By name.
     encoder : str
@@ -124,7 +124,7 @@ def describe(run: Run, *, store: Store, model: Method) -> dict[str, Any]:
     model : Method
     """
     made = extracted(run.params, run.dataset)
-    headers = {key: sequences.header.model_dump(exclude={"provenance"}) for key, sequences in store.modalities.items()}
+    headers = {key: each.header.model_dump(exclude={"provenance", "facts"}) for key, each in store.modalities.items()}
     for header in headers.values():
         header["settings"] = {key: value for key, value in header["settings"].items() if key != "failed"}
     return {
@@ -138,6 +138,8 @@ def describe(run: Run, *, store: Store, model: Method) -> dict[str, Any]:
         "sequences": headers,
         "spec": asdict(model.spec),
         "encoder": encoder_of(store),
+        "read": store.provenance.get("read", []),
+        "warnings": store.provenance.get("warnings", []),
         "code": digests(model.name, [*made, "align"]),
         "threads": run.params.train.threads,
     }

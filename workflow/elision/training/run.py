@@ -14,8 +14,9 @@ from elision.settings.params import Params
 from elision.store import Store
 from elision.task import DataSpec, parse_run
 from elision.training import checkpoint
-from elision.training.data import Corrupted, Mixture, Scale, SplitData, View, spec, with_text_vectors
 from elision.training.selection import VALID
+from elision.training.split import Corrupted, Mixture, SplitData
+from elision.training.view import Scale, View, spec, with_text_vectors
 
 
 def choose_device(name: str) -> torch.device:

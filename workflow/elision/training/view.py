@@ -1,0 +1,124 @@
+"""What a method sees of a dataset: its modalities, their alignment and scales, one fold."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from elision.features import text
+from elision.methods.base import Method, TrainingHyperparameters
+from elision.progress import track
+from elision.store import Header, Sequences, Store
+from elision.task import MODALITIES, DataSpec, TaskKind
+
+
+@dataclass(frozen=True)
+class View:
+    """What a method sees of a dataset.
+
+    Attributes
+    ----------
+    modalities : tuple of str
+        The modalities that are seen; the rest is left out.
+    alignment : str
+        What becomes of audio and vision, after corruption. ``none``: they keep their own frames. ``words``: for each
+        text token the mean of its frames. ``pooled``: with L their padded length and T that of the text, for each of T
+        positions the mean of L / T padded frames, rounded up, whatever the length of the sample; where the frames do
+        not suffice, the last one is repeated. In either alignment all modalities have length T; a position is valid, or
+        observed, if one of its frames is.
+    reads_text : str
+        ``tokens``, ``vectors``, or ``nothing``: then the tokens are there all the same.
+    fold : int
+        0 without folds.
+    """
+
+    modalities: tuple[str, ...] = MODALITIES
+    alignment: str = "none"
+    reads_text: str = "tokens"
+    fold: int = 0
+
+    @classmethod
+    def of(cls, method: type[Method], hyperparameters: TrainingHyperparameters, fold: int) -> "View":
+        """Return what a method with its hyperparameters sees."""
+        return cls(hyperparameters.modalities, hyperparameters.alignment, method.reads_text, fold)
+
+    def sequences(self, store: Store) -> dict[str, Sequences]:
+        """Return the sequences that are seen, by modality."""
+        names = {name: name for name in MODALITIES}
+        if self.reads_text == "vectors":
+            names["text"] = "text_features"
+        return {
+            m: store.modalities[name] for m, name in names.items() if m in self.modalities and name in store.modalities
+        }
+
+
+def with_text_vectors(store: Store) -> Store:
+    """Return the store with frozen text features: its own, or else hidden states of the encoder of its tokens."""
+    if "text_features" in store.modalities or "text" not in store.modalities:
+        return store
+    tokens = store.modalities["text"]
+    states = [
+        text.hidden_states(ids, encoder=tokens.header.extractor) for ids in track(list(tokens), "encode the text")
+    ]
+    header = Header(modality="text_features", length=tokens.header.length, extractor=tokens.header.extractor)
+    return replace(store, modalities={**store.modalities, "text_features": Sequences.of(states, header)})
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and standard deviation of the observed frames of one modality that were measured, each [d] float32."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+    @classmethod
+    def of(cls, store: Store, modality: str, fold: int = 0, *, everyone: bool = False) -> "Scale":
+        """Measure a modality on the training split, or on all samples (``everyone``).
+
+        A dimension that does not vary, or is never observed, is only centred.
+        """
+        sequences = store.modalities[modality]
+        rows = range(len(store.samples)) if everyone else store.rows("train", fold)
+        frames = [sequences[row] for row in rows]
+        values = np.concatenate(frames).astype(np.float64)
+        values = values[~np.isnan(values).any(1)]
+        if not len(values):
+            return cls(np.zeros(sequences.width, np.float32), np.ones(sequences.width, np.float32))
+        std = values.std(0)
+        return cls(values.mean(0).astype(np.float32), np.where(std < 1e-6, 1.0, std).astype(np.float32))
+
+
+def scales(store: Store, *, standardise: Collection[str], fold: int = 0, everyone: bool = False) -> dict[str, Scale]:
+    """Measure the modalities ``standardise``, as far as the store has them (see ``Scale.of``)."""
+    return {m: Scale.of(store, m, fold, everyone=everyone) for m in standardise if m in store.modalities}
+
+
+def recorded_scales(record: dict) -> dict[str, Scale]:
+    """Return what `scales` measured for a run, from its ``run.json``."""
+    return {
+        name: Scale(np.array(scale["mean"], np.float32), np.array(scale["std"], np.float32))
+        for name, scale in record["scales"].items()
+    }
+
+
+def spec(store: Store, corpus: str, view: View = View()) -> DataSpec:
+    """Return the sizes of a dataset, as a method that sees it so is built for them."""
+    seen = view.sequences(store)
+    length = {name: seen[name].header.length if name in seen else 1 for name in MODALITIES}
+    width = {name: sequences.width for name, sequences in seen.items()}
+    return DataSpec(
+        corpus=corpus,
+        audio=width.get("audio", 1),
+        vision=width.get("vision", 1),
+        length=length if view.alignment == "none" else dict.fromkeys(MODALITIES, text_length(store)),
+        samples=len(store.rows("train", view.fold)),
+        encoder=store.modalities["text"].header.extractor if "text" in store.modalities else "minilm",
+        task=TaskKind.CLASSIFICATION if store.classes else TaskKind.REGRESSION,
+        classes=store.classes,
+        text=width.get("text", 1) if view.reads_text == "vectors" else 0,
+    )
+
+
+def text_length(store: Store) -> int:
+    """Return the padded length of the text; 1 without text."""
+    return store.modalities["text"].header.length if "text" in store.modalities else 1
