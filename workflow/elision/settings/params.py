@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache, cached_property, lru_cache
 from itertools import pairwise
@@ -136,7 +136,6 @@ class Folds(Section):
         description="column whose groups are used for validation, drawn in proportion to the classes: dialogue, id, or "
         "another column (null: the groups of `by`)",
     )
-    )
     seed: Seed = Field(1111, description="seed for the assignment of groups to folds")
 
 
@@ -195,9 +194,7 @@ class DatasetSettings(Section):
         if self.scale is not None and self.scale[0] >= self.scale[1]:
             raise ValueError("scale must be the lowest score and then the highest, such as [1, 7]")
         if self.scale is not None and self.task is TaskKind.CLASSIFICATION:
-            raise ValueError(
-                "scale needs task: regression; write cuts in the units of the labels, and leave out scale"
-            )
+            raise ValueError("scale needs task: regression; write cuts in the units of the labels, and leave out scale")
         return self
 
     @model_validator(mode="after")
@@ -336,8 +333,8 @@ class Train(Section):
     watch: Literal["metric", "loss"] | None = Field(
         None,
         description="value on the validation split that chooses the checkpoint, and that patience and learning rates "
-        "follow. metric: MAE of scores (clipped on CH-SIMS), UA of classes; loss: the loss of the method, never clipped; "
-        + AS_PROTOCOL,
+        "follow. metric: MAE of scores (clipped on CH-SIMS), UA of classes; loss: the error in the loss of the method, "
+        "never clipped; " + AS_PROTOCOL,
     )
     epochs: int | None = Field(
         None,
@@ -615,7 +612,7 @@ class Params(Section):
         """Return how methods are trained on a dataset, with what its protocol decides."""
         return _filled(self.train, _decided("train", self.protocol_name(dataset)))
 
-    def standardised(self, dataset: str) -> list[str]:
+    def standardised(self, dataset: str) -> Sequence[str]:
         """Return which of audio and vision are scaled: as the dataset says, else its protocol, else its source."""
         settings = self.datasets[dataset]
         decided = self.protocol_of(dataset).standardise.get(settings.corpus, settings.standardise)
