@@ -12,7 +12,7 @@ _UNITS = {"percent": "%", "label": "units of the label", "": "–"}
 
 def _row(entry: Metric, kind: str) -> str:
     key, name = (f"{entry.key}.CLASS", entry.name.format(label="CLASS")) if entry.per_class else (entry.key, entry.name)
-    checkpoint = f"`{entry.families[kind]}`" if entry.families[kind] else "not shown in tables"
+    checkpoint = f"`{entry.families[kind]}`" if entry.families[kind] else "not in tables"
     cells = f"`{key}`", name, entry.better or "–", _UNITS[entry.unit], checkpoint, entry.description
     return f"| {' | '.join(cells)} |"
 
@@ -22,15 +22,15 @@ def listing() -> str:
     lines = [
         "# Metrics",
         "",
-        "`python -m elision.evaluation.metrics` writes this list. [Add a metric](add-a-metric.md) says how to add one;",
-        "[protocols.md](protocols.md) has the formulas. The column *checkpoint* is for `train.selection: test_oracle`:",
-        "the metric is read from the checkpoint that is best by the named metric on the test split.",
+        "`python -m elision.evaluation.metrics` writes this list. [This guide](add-a-metric.md) says how to add a metric.",
+        "[protocols.md](protocols.md) has the formulas. The column *checkpoint* is for `train.selection: test_oracle`.",
+        "The column names the metric that chooses the checkpoint on the test split.",
     ]
     for kind, title in _FAMILIES.items():
         entries = [entry for entry in (*METRICS.values(), *PER_CLASS.values()) if kind in entry.families]
         selecting = next(entry.key for entry in entries if entry.selects)
         lines += ["", f"## {title}", "", f"`{selecting}` on the validation split chooses the checkpoint.", ""]
-        lines += ["| key | name | better | unit | checkpoint | |", "|---|---|---|---|---|---|"]
+        lines += ["| key | name | better | unit | checkpoint | meaning |", "|---|---|---|---|---|---|"]
         lines += [_row(entry, kind) for entry in entries]
     return "\n".join(lines)
 
