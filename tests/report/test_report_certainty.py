@@ -86,7 +86,7 @@ def test_text_shows_intervals_in_brackets_and_says_how_they_were_made(found):
     text = markdown(table, "area")
     assert f"{row['mae_mean']:.3f} [{row['mae_low']:.3f}, {row['mae_high']:.3f}]" in text
     assert f"{100 * row['f1_mean']:.2f} [{100 * row['f1_low']:.2f}, {100 * row['f1_high']:.2f}]" in text
-    assert "95 % percentile interval over 100 resamples of 10 speakers, all utterances of a speaker together" in text
+    assert "95 % percentile interval over 100 resamples of 10 speakers (all utterances of a speaker together)" in text
     assert "100 % at all of them is 90.00" in text
     # The correlation of what is constant from r = 0.7 on has neither value nor interval.
     (block,) = blocks("area", table[table["dataset"] == "mosi_data"])

@@ -22,7 +22,7 @@ def listing() -> str:
     lines = [
         "# Metrics",
         "",
-        "`python -m elision.evaluation.metrics` writes this list. [This guide](add-a-metric.md) says how to add a metric.",
+        "`python -m elision.evaluation.metrics` writes this list. [Add a metric](add-a-metric.md) is the guide.",
         "[protocols.md](protocols.md) has the formulas. The column *checkpoint* is for `train.selection: test_oracle`.",
         "The column names the metric that chooses the checkpoint on the test split.",
     ]
