@@ -56,7 +56,7 @@ def test_the_difference_to_the_second_is_told_with_its_p_value_whichever_way_rou
     _, facts = found(metrics(CLEAR), comparisons=compared(pair, ("a", "c", 0.3, 0.5, 0.0004)))
     assert facts["Runner-up"] == (
         "b, 20.00 points behind: significant (p < 0.001 after Holm's correction; 95 % interval 10.00 to 25.00 points). "
-        "a is significantly better than all 2 others."
+        "a is significantly better than all 2 other methods."
     )
 
 

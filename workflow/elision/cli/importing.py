@@ -55,8 +55,8 @@ def entry(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     if source is None:
         raise ElisionError(
             f"{path}: no known data found. Elision reads a folder of clips (clips.csv), one .pkl file of MMSA, or one "
-            "table (.csv, .tsv, .parquet) with arrays. Elision also reads the folders of MMIN (A, V, L, target), GCNet or "
-            "MER2024 (labels, and folders *UTT). docs/own-data.md shows each layout"
+            "table (.csv, .tsv, .parquet) with arrays. Elision also reads the folders of MMIN (A, V, L, target), GCNet "
+            "or MER2024 (labels, and folders *UTT). docs/own-data.md shows each layout"
         )
     arrays = [name for name in names if name.endswith(_ARRAYS)]
     if source == "arrays" and arrays and not {"audio", "vision"} & set(settings):
