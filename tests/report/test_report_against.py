@@ -188,7 +188,7 @@ def test_without_anything_to_compare_with_there_is_a_sentence_that_says_why(metr
     assert table.empty
     assert table.columns.tolist() == COLUMNS
     assert "No comparison: no dataset sets" in markdown(table, "against_published")
-    assert "% No dataset may stand" in latex(table, "against_published")
+    assert "% No comparison: no dataset sets" in latex(table, "against_published")
     assert csv(table) == ",".join(COLUMNS) + "\n"
 
 
