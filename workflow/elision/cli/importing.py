@@ -54,9 +54,9 @@ def entry(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     source = settings.get("source", next(iter(found), None))
     if source is None:
         raise ElisionError(
-            f"{path}: no known data found. Give a folder with clips.csv (a table of clips), with one .pkl file of "
-            "MMSA, with one table (.csv, .tsv, .parquet) and arrays, with the folders A, V, L and target of MMIN, or "
-            "with labels and folders *UTT of GCNet or MER2024. docs/own-data.md shows each layout"
+            f"{path}: no known data found. Elision reads a folder of clips (clips.csv), one .pkl file of MMSA, or one "
+            "table (.csv, .tsv, .parquet) with arrays. Elision also reads the folders of MMIN (A, V, L, target), GCNet "
+            "or MER2024 (labels, and folders *UTT). docs/own-data.md shows each layout"
         )
     arrays = [name for name in names if name.endswith(_ARRAYS)]
     if source == "arrays" and arrays and not {"audio", "vision"} & set(settings):
