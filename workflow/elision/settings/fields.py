@@ -51,7 +51,8 @@ Rate = Annotated[float, Field(ge=0, le=1)]
 Rates = Annotated[list[Rate], AfterValidator(unique), Field(max_length=MOST_ENTRIES)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Scaled = Annotated[
-    list[Literal[SCALABLE]], BeforeValidator(_scaled, json_schema_input_type=bool | list[Literal[SCALABLE]])
+    list[Literal["audio", "vision"]],
+    BeforeValidator(_scaled, json_schema_input_type=bool | list[Literal["audio", "vision"]]),
 ]
 Length = Annotated[int, Field(ge=1, le=LONGEST)]
 
