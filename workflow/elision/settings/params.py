@@ -616,7 +616,7 @@ class Params(Section):
         """Return which of audio and vision are scaled: as the dataset says, else its protocol, else its source."""
         settings = self.datasets[dataset]
         decided = self.protocol_of(dataset).standardise.get(settings.corpus, settings.standardise)
-        return settings.standardise if "standardise" in settings.model_fields_set else decided
+        return list(settings.standardise if "standardise" in settings.model_fields_set else decided)
 
     def decided_for(self, dataset: str, method: str) -> dict[str, Any]:
         """Return the hyperparameters of a method that the protocol of a dataset decides; a row may have its own."""
