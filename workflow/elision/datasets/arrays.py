@@ -183,8 +183,9 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
             continue
         modalities[modality], wrong = read_sequences(modality, array, of_files, outside=settings.outside)
         problems += [f"{modality.removesuffix('_features')}: {problem}" for problem in wrong]
+    if not problems:
+        _keep_one_text(modalities)
     refuse(settings.table, problems or list(_check_content(samples, modalities)))
-    _keep_one_text(modalities)
 
     if not settings.folds:
         warn_of_shared_speakers(samples["speaker"], samples["split"])
