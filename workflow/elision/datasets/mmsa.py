@@ -34,6 +34,7 @@ from pydantic import Field
 from elision import pickles
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import ElisionError, plural
+from elision.features.frozen import text_vectors
 from elision.features.text import encoder_path
 from elision.progress import track
 from elision.settings.params import AS_CORPUS, DatasetSettings, PublishedCorpus
@@ -41,6 +42,8 @@ from elision.store import Header, Sequences, Store
 from elision.task import SPLITS
 
 MAKES = "sequences"
+
+__all__ = ["MAKES", "Settings", "encoder", "export", "inputs", "prepare", "text_vectors"]
 
 # SHA-256 of the published files (README of MMSA): corpus and name. None is published for CH-SIMS v2.
 OFFICIAL = {
