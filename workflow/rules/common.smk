@@ -28,6 +28,7 @@ try:
             for problem in parameters.unreadable_methods().values():
                 print(f"elision: not used by {PARAMS_FILE}: {problem}", file=sys.stderr)
         if "adopt" not in config:
+            adopt.put_typed_aside(PARAMS, RESULTS)
             adopt.refuse_unknown(RESULTS.root)
 except ElisionError as error:
     stop(error)
