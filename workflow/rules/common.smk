@@ -27,6 +27,8 @@ try:
             check(PARAMS)
             for problem in parameters.unreadable_methods().values():
                 print(f"elision: not used by {PARAMS_FILE}: {problem}", file=sys.stderr)
+            for problem in PARAMS.left_out:
+                print(f"elision: methods: all leaves out {problem}", file=sys.stderr)
         if "adopt" not in config:
             adopt.put_typed_aside(PARAMS, RESULTS)
             adopt.refuse_unknown(RESULTS.root)

@@ -90,6 +90,16 @@ def inputs(settings: Settings) -> list[Path]:
     return [table, *sorted(path for path in named if is_file(path))]
 
 
+def training_size(settings: Settings) -> int | None:
+    """Return how many rows of the table are of the split train; None, where it cannot be read."""
+    try:
+        read, _ = _read(settings.folder / settings.table, settings)
+    except ElisionError:
+        return None
+    labels = (row.cells.get("label", "") for row in read.rows if row.cells.get("split") == SPLITS[0])
+    return sum(not (settings.skip_unlabelled and _labels.is_empty(label, settings.classes or ())) for label in labels)
+
+
 def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
     """Read and check the table and every file that it names.
 

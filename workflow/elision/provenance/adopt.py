@@ -122,7 +122,8 @@ def _of_methods(params: Params) -> str:
     entries = params.entries.values()
     corpora = sorted({(settings.corpus, settings.task) for settings in params.datasets.values()})
     modules = sorted({f"methods.{entry.method}" for entry in entries})
-    return digest([[entry.model_dump(mode="json") for entry in entries], corpora, code("methods", *modules)])
+    served = [[entry.source, parameters.training_size(params, name)] for name, entry in params.datasets.items()]
+    return digest([[entry.model_dump(mode="json") for entry in entries], corpora, served, code("methods", *modules)])
 
 
 def unlock() -> bool:
