@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel
 
 from elision.datasets._paths import ALLOW
-from elision.datasets._prepare import check_splits, finish
+from elision.datasets._prepare import finish
 from elision.datasets._problems import refuse, some
 from elision.errors import ElisionError, of_disk, plural
 from elision.progress import Reporter
@@ -55,8 +55,8 @@ def entry(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     if source is None:
         raise ElisionError(
             f"{path}: nothing here that Elision reads: there is neither clips.csv (a table of clips), nor a .pkl file "
-            "of MMSA, nor a table (.csv, .tsv, .parquet) of arrays, nor the folders of MMIN (A, V, L, target), GCNet "
-            "or MER2024 (a file of labels, and folders *UTT of features); docs/own-data.md shows each"
+            "or label.csv and Raw of MMSA, nor a table (.csv, .tsv, .parquet) of arrays, nor the folders of MMIN (A, "
+            "V, L, target), GCNet or MER2024 (a file of labels, and folders *UTT of features); docs/own-data.md shows each"
         )
     arrays = [name for name in names if name.endswith(_ARRAYS)]
     if source == "arrays" and arrays and not {"audio", "vision"} & set(settings):
@@ -75,6 +75,8 @@ def _found(folder: Path, names: list[str]) -> dict[str, dict[str, str]]:
     found = {}
     if "clips.csv" in names:
         found["clips"] = {"folder": "."}
+    if {"label.csv", "Raw"} <= set(names):
+        found["mmsa_raw"] = {"folder": "."}
     if {"A", "V", "L"} <= set(names):
         found["mmin"] = {"root": "."}
     if sets and _LABELS_OF_MER2024 in names:
@@ -129,8 +131,7 @@ def check(settings: DatasetSettings, name: str) -> str:
     nowhere = Path()  # no source makes media of the user's own files
     if source.MAKES == "clips":
         samples = source.prepare(settings, nowhere)
-        if not settings.folds:
-            check_splits(samples, where)
+        finish(samples, settings, where)
     else:
         samples, _ = source.prepare(settings, nowhere)
         samples, _ = finish(samples, settings, where)
