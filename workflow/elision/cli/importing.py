@@ -56,7 +56,8 @@ def entry(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
         raise ElisionError(
             f"{path}: nothing here that Elision reads: there is neither clips.csv (a table of clips), nor a .pkl file "
             "or label.csv and Raw of MMSA, nor a table (.csv, .tsv, .parquet) of arrays, nor the folders of MMIN (A, "
-            "V, L, target), GCNet or MER2024 (a file of labels, and folders *UTT of features); docs/own-data.md shows each"
+            "V, L, target), GCNet or MER2024 (a file of labels, and folders *UTT of features); docs/own-data.md shows "
+            "each"
         )
     arrays = [name for name in names if name.endswith(_ARRAYS)]
     if source == "arrays" and arrays and not {"audio", "vision"} & set(settings):
