@@ -1,11 +1,16 @@
+import bz2
+import collections
+import gzip
 import hashlib
 import io
 import itertools
+import lzma
 import os
 import pickle
 import pickletools
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -314,7 +319,7 @@ def test_shared_objects_are_built_once(tmp_path):
 def test_a_truncated_file_is_an_error_that_says_what_to_do(tmp_path, cut):
     path = write(tmp_path, {"audio": np.arange(1000.0), "id": ["a", "b"]})
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(ElisionError, match=r"file\.pkl: not a readable pickle.*download it again"):
+    with pytest.raises(ElisionError, match=r"file\.pkl: (not a readable pickle|is empty).*download "):
         pickles.load(path)
 
 
@@ -434,16 +439,106 @@ def test_a_damaged_archive_is_an_error_that_says_what_to_do(tmp_path):
         pickles.load_archive(tmp_path / "nowhere.npz")
 
 
-def test_what_python_2_wrote_is_read_as_latin1(tmp_path):
-    numbers = np.array([-1.5, 2.0e-300])
-    state = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01K\x02\x85"
-    state += b"cnumpy\ndtype\nU\x02f8K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
-    array = state + b"U" + bytes([numbers.nbytes]) + numbers.tobytes() + b"tb."
-    words = b"\x80\x02U\x04caf\xe9."
-    for content, expected in ((array, numbers), (words, "café")):
-        path = tmp_path / "old.pkl"
-        path.write_bytes(content)
-        with pytest.raises(ElisionError, match="not a readable pickle"):
-            pickles.load(path)
-        assert same(pickles.load(path, encoding="latin1"), expected)
-        assert same(pickle.loads(content, encoding="latin1"), expected)
+# --- what Python 2 wrote
+
+_NUMBERS = np.array([-1.5, 2.0e-300])
+# The same content as cPickle of Python 2.7 with NumPy 1.16 writes it, under protocols 2 and 0.
+_ARRAY_2 = (
+    b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01K\x02\x85cnumpy\ndtype\nU\x02f8K\x00K\x01"
+    b"\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U" + bytes([16]) + _NUMBERS.tobytes() + b"tb"
+)
+_ARRAY_0 = (
+    b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(I2\ntcnumpy\ndtype\n(S'f8'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\n"
+    b"I-1\nI0\ntbI00\nS" + repr(_NUMBERS.tobytes()).encode()[1:] + b"\ntb"
+)
+_SCALAR_2 = (
+    b"cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nU\x02f4K\x00K\x01\x87R"
+    b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+)
+_SCALAR_2 += b"U\x04" + np.float32(2.5).tobytes() + b"\x86R"
+PYTHON_2 = {
+    "array": (b"\x80\x02" + _ARRAY_2 + b".", _NUMBERS),
+    "array, protocol 0": (_ARRAY_0 + b".", _NUMBERS),
+    "scalar": (b"\x80\x02" + _SCALAR_2 + b".", np.float32(2.5)),
+    "latin1": (b"\x80\x02U\x04caf\xe9.", "café"),
+    "UTF-8": (b"\x80\x02U\x05caf\xc3\xa9.", "café"),
+    "UTF-8, protocol 0": (b"S'caf\\xc3\\xa9'\np1\n.", "café"),
+    "long string": (b"\x80\x02T\x05\x00\x00\x00caf\xc3\xa9.", "café"),
+    "Unicode": (b"\x80\x02X\x05\x00\x00\x00caf\xc3\xa9.", "café"),
+    "keys": (b"\x80\x02}U\x05trainK\x01s.", {"train": 1}),
+    "key in UTF-8": (b"\x80\x02}U\x05caf\xc3\xa9K\x01s.", {"café": 1}),
+    "set": (b"\x80\x02c__builtin__\nset\n](U\x01aU\x01be\x85R.", {"a", "b"}),
+    "ordered dict": (
+        b"\x80\x02ccollections\nOrderedDict\n](](U\x01bK\x01e](U\x01aK\x02ee\x85R.",
+        {"b": 1, "a": 2},
+    ),
+    "empty ordered dict": (b"\x80\x02ccollections\nOrderedDict\n)R.", {}),
+}
+
+
+@pytest.mark.parametrize("name", PYTHON_2)
+def test_what_python_2_wrote_is_read(tmp_path, name):
+    content, expected = PYTHON_2[name]
+    path = tmp_path / "old.pkl"
+    path.write_bytes(content)
+    assert same(pickles.load(path), expected)
+
+
+def test_the_data_of_an_array_of_python_2_may_happen_to_be_text(tmp_path):
+    """The eight bytes are "é" four times, in UTF-8: two floats."""
+    content = _ARRAY_2.replace(b"U" + bytes([16]) + _NUMBERS.tobytes(), b"U\x08" + "é".encode() * 4)
+    content = content.replace(b"f8", b"f4").replace(b"K\x02\x85cnumpy", b"K\x02\x85cnumpy")
+    (tmp_path / "old.pkl").write_bytes(b"\x80\x02" + content + b".")
+    assert pickles.load(tmp_path / "old.pkl").tobytes() == "é".encode() * 4
+
+
+def test_ordered_dicts_are_dicts(tmp_path):
+    item = collections.OrderedDict(b=np.arange(3), a=[1])
+    for protocol in PROTOCOLS:
+        read = pickles.load(write(tmp_path, item, protocol))
+        assert list(read) == ["b", "a"] and same(read, dict(item))
+
+
+@pytest.mark.parametrize("pairs", [b"U\x01a", b"](K\x01e", b"](](K\x01ee", b"(U\x01aU\x01bt", b"](U\x02abe"])
+def test_an_ordered_dict_of_something_else_than_pairs_is_refused(tmp_path, pairs):
+    (tmp_path / "old.pkl").write_bytes(b"\x80\x02ccollections\nOrderedDict\n" + pairs + b"\x85R.")
+    with pytest.raises(ElisionError, match="not a readable pickle"):
+        pickles.load(tmp_path / "old.pkl")
+
+
+# --- what is no pickle
+
+NO_PICKLES = {
+    "page": (b"<!DOCTYPE html><html><head><title>Google Drive</title>", "is a web page, not the file itself; download"),
+    "page with spaces": (b"\n  <html lang='en'>", "is a web page"),
+    "LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "is a Git LFS pointer"),
+    "gzip": (gzip.compress(pickle.dumps([1])), "is compressed with gzip; unpack the file first: gunzip < FILE > NEW"),
+    "xz": (lzma.compress(b"x"), "is compressed with xz; unpack the file first: unxz"),
+    "bzip2": (bz2.compress(b"x"), "is compressed with bzip2; unpack the file first: bunzip2"),
+    "PyTorch": (b"PK\x03\x04" + bytes(26) + b"a/data.pkl", "is a file of PyTorch, not a pickle"),
+    "zip": (b"PK\x03\x04" + bytes(40), "is a zip archive, not a pickle; unpack the archive first: unzip FILE"),
+    "empty": (b"", "is empty; download the file again"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(40), "is an HDF5 file, not a pickle"),
+    "npy": (b"\x93NUMPY\x01\x00", "is a NumPy array (.npy), not a pickle"),
+    "old PyTorch": (
+        b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
+        "is a file of PyTorch before 1.6, which is not read; convert",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_PICKLES)
+def test_what_is_no_pickle_is_named(tmp_path, name):
+    content, told = NO_PICKLES[name]
+    (tmp_path / "features.pkl").write_bytes(content)
+    with pytest.raises(ElisionError) as caught:
+        pickles.load(tmp_path / "features.pkl")
+    assert str(caught.value).startswith(f"{tmp_path}/features.pkl: {told}")
+
+
+def test_a_tar_archive_is_named(tmp_path):
+    (tmp_path / "words").write_text("words")
+    with tarfile.open(tmp_path / "features.pkl", "w") as file:
+        file.add(tmp_path / "words", "words")
+    with pytest.raises(ElisionError, match="is a tar archive; unpack the file first: tar xf FILE"):
+        pickles.load(tmp_path / "features.pkl")

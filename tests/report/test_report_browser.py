@@ -52,9 +52,7 @@ def opened(browser, path):
     contexts, said = [], []
 
     def open_page(*, width=1280, scripts=True, **options):
-        context = browser.new_context(
-            viewport={"width": width, "height": 900}, java_script_enabled=scripts, **options
-        )
+        context = browser.new_context(viewport={"width": width, "height": 900}, java_script_enabled=scripts, **options)
         contexts.append(context)
         shown = context.new_page()
         shown.on("console", lambda message: said.append(message.text))

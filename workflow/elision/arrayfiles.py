@@ -69,8 +69,13 @@ def check_text(array: np.ndarray) -> np.ndarray:
 # --- NumPy
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Read the header of a .npy file: shape, whether the order is Fortran's, and dtype."""
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Read the header of a .npy file: shape, whether the order is Fortran's, and dtype.
+
+    Raises
+    ------
+    ValueError
+    """
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
@@ -97,7 +102,7 @@ def load_npy(path: Path, *, mapped: bool = False) -> np.ndarray:
         If it is not one, not whole, or holds Python objects ("Object arrays").
     """
     with path.open("rb") as file:
-        shape, fortran, dtype = _header(file)
+        shape, fortran, dtype = read_header(file)
         if dtype.hasobject:
             raise ValueError("Object arrays cannot be loaded")
         start = file.tell()
@@ -154,7 +159,7 @@ class Archive:
         info = self._infos[name]
         check_size(info.file_size, min(info.compress_size, self._whole), name)
         with self._file.open(info) as file:
-            shape, _, dtype = _header(file)
+            shape, _, dtype = read_header(file)
             if dtype.hasobject:
                 if objects is None:
                     raise ValueError("Object arrays cannot be loaded")

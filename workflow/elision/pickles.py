@@ -21,6 +21,7 @@ import numpy as np
 
 from elision.arrayfiles import MOST_DIMENSIONS, Archive, check_size, check_text
 from elision.errors import ElisionError
+from elision.filekinds import kind_of, mistaken
 from elision.files import replacing
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray)
@@ -33,88 +34,100 @@ _LONGEST = 1023  # bits of a whole number; a float holds no more
 _WEIGHT = 16  # of a value without its content; no value takes less than a byte of the file
 _ALLOWANCE = 1 << 22  # bytes by which a file may seem larger than it is, so that it may share objects
 _COLLISIONS = 100
+_OF_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # before version 1.6
 
 
-class _Call:
+class Call:
     """A call in a pickle that was not made: its arguments and, if there was one, the state set on its result."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments, self.state = arguments, None
 
-    def build(self, build: "_Builder") -> Any:
+    def build(self, build: "Builder") -> Any:
+        """Return what the call stands for; ``build`` does so for the arguments."""
         raise NotImplementedError
 
 
-class _Dtype(_Call):
+class _Native(Call):
+    """A string of Python 2: bytes, which are text, or the data of an array."""
+
+    def build(self, build: "Builder") -> str:
+        (content,) = self.arguments
+        try:
+            return build(content.decode())
+        except UnicodeDecodeError:
+            return build(content.decode("latin1"))
+
+
+class _Dtype(Call):
     """``numpy.dtype(code, align, copy)``, then its state: (version, byte order, ...)."""
 
-    def build(self, build: "_Builder") -> np.dtype:
-        code = self.arguments[0]
-        order = self.state[1] if self.state else "="
+    def build(self, build: "Builder") -> np.dtype:
+        code, order = build(self.arguments[0]), build(self.state[1]) if self.state else "="
         if not _DTYPE.fullmatch(code) or order not in ("<", ">", "=", "|"):
             raise ValueError(f"arrays of dtype {order}{code} are not read")
         return np.dtype(order + code)
 
 
-class _Array(_Call):
+class _Array(Call):
     """``numpy.ndarray`` or ``_reconstruct(...)``, then its state: (version, shape, dtype, Fortran order, data)."""
 
-    def build(self, build: "_Builder") -> np.ndarray:
-        _, shape, dtype, fortran, data = build(self.state)
-        return _array(shape, dtype, data, "F" if fortran else "C")
+    def build(self, build: "Builder") -> np.ndarray:
+        _, shape, dtype, fortran, data = self.state
+        return _array(build(shape), build(dtype), _content(data, build), "F" if build(fortran) else "C")
 
 
-class _FromBuffer(_Call):
+class _FromBuffer(Call):
     """``_frombuffer(data, dtype, shape, order)``, which protocol 5 writes."""
 
-    def build(self, build: "_Builder") -> np.ndarray:
+    def build(self, build: "Builder") -> np.ndarray:
         data, dtype, shape, order = build(self.arguments)
         return _array(shape, dtype, data, order)
 
 
-class _Scalar(_Call):
+class _Scalar(Call):
     """``scalar(dtype, data)``."""
 
-    def build(self, build: "_Builder") -> np.generic:
-        dtype, data = build(self.arguments)
-        return _array((), dtype, data, "C")[()]
+    def build(self, build: "Builder") -> np.generic:
+        dtype, data = self.arguments
+        return _array((), build(dtype), _content(data, build), "C")[()]
 
 
-class _Encode(_Call):
+class _Encode(Call):
     """``_codecs.encode(text, "latin1")``, by which protocols up to 2 write bytes."""
 
-    def build(self, build: "_Builder") -> bytes:
+    def build(self, build: "Builder") -> bytes:
         text, encoding = build(self.arguments)
         if encoding != "latin1":
             raise ValueError(f"bytes in the encoding {encoding!r} are not read")
         return text.encode("latin1")
 
 
-class _Bytes(_Call):
+class _Bytes(Call):
     """``bytes()``, by which protocols up to 2 write no bytes."""
 
-    def build(self, build: "_Builder") -> bytes:
+    def build(self, build: "Builder") -> bytes:
         if self.arguments:
             raise ValueError("bytes of something else are not read")
         return b""
 
 
-class _Complex(_Call):
+class _Complex(Call):
     """``complex(real, imaginary)``."""
 
-    def build(self, build: "_Builder") -> complex:
+    def build(self, build: "Builder") -> complex:
         real, imaginary = build(self.arguments)
         if type(real) is not float or type(imaginary) is not float:
             raise ValueError("a complex number that is not made of two numbers")
         return complex(real, imaginary)
 
 
-class _Set(_Call):
+class _Set(Call):
     """``set(list)``, or what protocol 4 writes without a call."""
 
     kind: type = set
 
-    def build(self, build: "_Builder") -> set | frozenset:
+    def build(self, build: "Builder") -> set | frozenset:
         (items,) = self.arguments
         if type(items) is not list:
             raise ValueError("a set that is not made of a list")
@@ -127,13 +140,13 @@ class _FrozenSet(_Set):
     kind = frozenset
 
 
-class _Dict(_Call):
+class _Dict(Call):
     """A dict, of which the keys are not known to be hashable yet."""
 
     def __init__(self) -> None:
         super().__init__([], [])
 
-    def build(self, build: "_Builder") -> dict:
+    def build(self, build: "Builder") -> dict:
         keys, values = self.arguments
         keys = _hashable(build(keys), _KEYS)
         built = dict(zip(keys, build(values), strict=True))
@@ -142,17 +155,31 @@ class _Dict(_Call):
         return built
 
 
+class _Ordered(_Dict):
+    """``collections.OrderedDict()``, or of a list of pairs, as Python 2 writes it."""
+
+    def __init__(self, pairs: list | None = None) -> None:
+        super().__init__()
+        if pairs is None:
+            return
+        if type(pairs) is not list or any(type(pair) not in (list, tuple) or len(pair) != 2 for pair in pairs):
+            raise ValueError("a dict that is not made of pairs")
+        for part, column in zip(self.arguments, zip(*pairs, strict=True), strict=bool(pairs)):
+            part.extend(column)
+
+
 @dataclass(frozen=True)
-class _Global:
+class Global:
     """A name that a pickle uses: what a call of it is."""
 
-    call: type[_Call]
+    call: type[Call]
 
 
-_ALLOWED: dict[tuple[str, str], type[_Call]] = {
+_ALLOWED: dict[tuple[str, str], type[Call]] = {
     ("numpy", "dtype"): _Dtype,
     ("numpy", "ndarray"): _Array,
     ("_codecs", "encode"): _Encode,
+    ("collections", "OrderedDict"): _Ordered,
     **{
         (f"numpy.{core}.{module}", name): call
         for core in ("core", "_core")
@@ -170,9 +197,12 @@ _ALLOWED: dict[tuple[str, str], type[_Call]] = {
 }
 
 
-def _array(shape: tuple[int, ...], dtype: np.dtype, data: bytes | bytearray | str | list, order: str) -> np.ndarray:
-    if isinstance(data, str):  # what Python 2 wrote are bytes, read as latin1
-        data = data.encode("latin1")
+def _content(data: Any, build: "Builder") -> bytes | bytearray | list:
+    """Return the data of an array, which in a file of Python 2 are a string."""
+    return data.arguments[0] if isinstance(data, _Native) else build(data)
+
+
+def _array(shape: tuple[int, ...], dtype: np.dtype, data: bytes | bytearray | list, order: str) -> np.ndarray:
     if len(shape) > MOST_DIMENSIONS:
         raise ValueError(f"an array of {len(shape)} dimensions")
     if dtype.hasobject:
@@ -195,7 +225,7 @@ def _hashable(items: list, kinds: tuple[type, ...]) -> list:
     return items
 
 
-class _Builder:
+class Builder:
     """Builds what the records of a pickle stand for, each once, as far as they are neither too deep nor too large.
 
     Shared objects are built once, but whoever walks the result meets them every time: with each of them written out,
@@ -208,6 +238,7 @@ class _Builder:
         self._done: dict[int, tuple[Any, int, int]] = {}
 
     def __call__(self, item: Any) -> Any:
+        """Return what a record stands for; what is no record stands for itself."""
         if type(item) in _PLAIN:
             return self._plain(item)
         if id(item) in self._done:
@@ -223,7 +254,7 @@ class _Builder:
         self._depth += 1
         self._deepest = 0
         self._reach(self._depth)
-        if isinstance(item, _Call):
+        if isinstance(item, Call):
             built = item.build(self)
         elif type(item) in (list, tuple):
             built = type(item)([self(part) for part in item])
@@ -276,7 +307,7 @@ _KEPT = _codes(
     "BINUNICODE8 EMPTY_LIST LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET "
     "LONG_BINGET GLOBAL STACK_GLOBAL"
 )
-_REFUSED = _codes("PERSID BINPERSID INST OBJ NEWOBJ NEWOBJ_EX EXT1 EXT2 EXT4 NEXT_BUFFER READONLY_BUFFER")
+_REFUSED = _codes("PERSID INST OBJ NEWOBJ NEWOBJ_EX EXT1 EXT2 EXT4 NEXT_BUFFER READONLY_BUFFER")
 
 
 class _Unpickler(pickle._Unpickler):
@@ -288,28 +319,34 @@ class _Unpickler(pickle._Unpickler):
 
     dispatch: ClassVar[dict] = {code: pickle._Unpickler.dispatch[code] for code in _KEPT}
 
-    def __init__(self, file: IO[bytes], size: int, encoding: str = "ASCII") -> None:
-        super().__init__(_Bounded(file, size), encoding=encoding)
+    def __init__(
+        self, file: IO[bytes], size: int, more: dict[tuple[str, str], type[Call]], elsewhere: type[Call] | None
+    ) -> None:
+        super().__init__(_Bounded(file, size))
+        self._allowed, self._elsewhere = {**_ALLOWED, **more}, elsewhere
 
-    def find_class(self, module: str, name: str) -> _Global:
+    def _decode_string(self, value: bytes) -> _Native:
+        return _Native(value)
+
+    def find_class(self, module: str, name: str) -> Global:
         """Look a global of the pickle up in the allow-list."""
-        if (module, name) not in _ALLOWED:
+        if (module, name) not in self._allowed:
             raise ElisionError(
                 f"this pickle wants to use {module}.{name}; only NumPy arrays and built-in containers are read, "
                 "because anything else can run code. If you trust where it comes from, load it elsewhere and save it "
                 "again with NumPy arrays, lists and dicts only"
             )
-        return _Global(_ALLOWED[module, name])
+        return Global(self._allowed[module, name])
 
     def _top(self, kind: type) -> Any:
         """Return the object that an opcode changes."""
-        if type(self.stack[-1]) is not kind:
+        if not isinstance(self.stack[-1], kind):
             raise ValueError(f"{type(self.stack[-1]).__name__} in the place of {kind.__name__.strip('_').lower()}")
         return self.stack[-1]
 
     def _reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
-        if type(function) is not _Global or type(arguments) is not tuple:
+        if type(function) is not Global or type(arguments) is not tuple:
             raise ValueError("a call of something that has no name")
         self.append(function.call(*arguments))
 
@@ -354,6 +391,11 @@ class _Unpickler(pickle._Unpickler):
         items = self.pop_mark()
         self.append(_FrozenSet(items))
 
+    def _load_elsewhere(self) -> None:
+        if self._elsewhere is None:
+            self._refuse()
+        self.append(self._elsewhere(self.stack.pop()))
+
     def _refuse(self) -> None:
         raise ValueError("it makes objects other than arrays and built-in containers, or loads them from elsewhere")
 
@@ -370,6 +412,7 @@ class _Unpickler(pickle._Unpickler):
         pickle.EMPTY_SET[0]: lambda self: self.append(_Set([])),
         pickle.ADDITEMS[0]: _additems,
         pickle.FROZENSET[0]: _frozenset,
+        pickle.BINPERSID[0]: _load_elsewhere,
         **dict.fromkeys(_REFUSED, _refuse),
     }
 
@@ -409,7 +452,36 @@ def _reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def load(path: Path | str, *, digest: Any = None, encoding: str = "ASCII") -> Any:
+def read(
+    file: IO[bytes],
+    size: int,
+    *,
+    more: dict[tuple[str, str], type[Call]] | None = None,
+    elsewhere: type[Call] | None = None,
+) -> Any:
+    """Read a pickle from an open file, as `load` does.
+
+    Parameters
+    ----------
+    file : file
+    size : int
+        Bytes of the pickle.
+    more : dict of (str, str) to type, optional
+        Further names that the pickle may use, by module and name, and what a call of each is.
+    elsewhere : type, optional
+        What stands for an object that is stored outside of the pickle; None: such objects are refused.
+
+    Raises
+    ------
+    ElisionError
+        If the pickle uses a name that is not known.
+    Exception
+        Whatever a damaged pickle leads to.
+    """
+    return Builder(size)(_Unpickler(file, size, more or {}, elsewhere).load())
+
+
+def load(path: Path | str, *, digest: Any = None) -> Any:
     """Read a pickle of NumPy arrays and built-in containers without running anything in it.
 
     Parameters
@@ -417,14 +489,13 @@ def load(path: Path | str, *, digest: Any = None, encoding: str = "ASCII") -> An
     path : Path or str
     digest : hashlib object, optional
         Updated with every byte of the file.
-    encoding : str
-        Of the strings that Python 2 wrote; ``latin1`` where there are arrays among them.
 
     Returns
     -------
     object
         dict, list, tuple, set, str, numbers, ... and arrays of numbers, strings or such objects. An array may share
-        the memory of the bytes that were read, and may be read-only.
+        the memory of the bytes that were read, and may be read-only. Strings of Python 2 become text: UTF-8, or else
+        Latin-1.
 
     Raises
     ------
@@ -436,10 +507,26 @@ def load(path: Path | str, *, digest: Any = None, encoding: str = "ASCII") -> An
     with _reading(path), path.open("rb", buffering=0) as raw:
         file = io.BufferedReader(_Digesting(raw, digest) if digest else raw, 1 << 20)
         size = os.fstat(raw.fileno()).st_size
-        item = _Unpickler(file, size, encoding).load()
+        if told := _no_pickle(file.peek(1 << 10)):
+            raise ElisionError(told)
+        item = read(file, size)
         while file.read(1 << 20):
             pass
-        return _Builder(size)(item)
+        return item
+
+
+def _no_pickle(start: bytes) -> str | None:
+    """Say what a file is that is no pickle; None: it may be one."""
+    if told := mistaken(start):
+        return told
+    if start.startswith(_OF_TORCH):
+        return (
+            "is a file of PyTorch before 1.6, which is not read; convert the file: torch.save(torch.load('OLD.pt', "
+            "weights_only=True), 'NEW.pt')"
+        )
+    kind = kind_of(start)
+    remedy = "; unpack the archive first: unzip FILE" if kind and "zip" in kind else ""
+    return f"is {kind}, not a pickle{remedy}" if kind else None
 
 
 def load_archive(path: Path | str) -> dict[str, np.ndarray]:
@@ -462,7 +549,7 @@ def load_archive(path: Path | str) -> dict[str, np.ndarray]:
     path = Path(path)
 
     def objects(file: IO[bytes], size: int) -> np.ndarray:
-        array = _Builder(size)(_Unpickler(file, size).load())
+        array = read(file, size)
         if not isinstance(array, np.ndarray):
             raise ValueError("an array of objects that is no array")
         return array

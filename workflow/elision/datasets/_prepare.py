@@ -1,6 +1,7 @@
 """The prepare step: from a source to a table of clips, or straight to a store."""
 
 import hashlib
+import importlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ from elision.task import CORPORA, SPLITS, TaskKind
 
 _MOST = 5  # labels that are no class, in a message
 _STRATA = 5  # groups of scores
+
+FROZEN = "elision.features.frozen"  # imported by name, so that its code is no part of the recipes of other datasets
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +67,8 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
         return
     # Gone until all is there, so that new sequences beside the samples of an earlier file are no dataset.
     (store / "samples.parquet").unlink(missing_ok=True)
+    if params.features.text.frozen:
+        importlib.import_module(FROZEN).add(modalities)
     for name, sequences in modalities.items():
         sequences.header.provenance = provenance
         write_sequences(store / f"{name}.safetensors", sequences)
@@ -75,6 +80,7 @@ def _present(samples: pd.DataFrame, modalities: dict[str, Sequences]) -> set[str
     if modalities:
         return {name for name, sequences in modalities.items() if sequences.lengths.any()}
     found = {"text"} if samples["text"].notna().any() else set()
+    found |= {"vision"} if "openface" in samples and samples["openface"].notna().any() else set()
     return found | {name for name in ("audio", "vision") if samples[f"has_{name}"].any()}
 
 

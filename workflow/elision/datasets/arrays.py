@@ -1,52 +1,54 @@
-"""Feature arrays that the user made with tools of their own, and a table that says what they belong to.
+"""Features that the user extracted with tools of their own, and a table that says what they belong to.
 
 The table (CSV, TSV or Parquet) has a row per sample; ``columns`` and ``splits`` translate its names to these:
 
 ============================================ =======================================================================
-``id``                                       unique
+``id``                                       unique; or made of several columns, ``"{video_id}_{clip_id}"``
 ``split``                                    train, valid or test; not needed with ``folds``
 ``label``                                    sentiment, in the range of the corpus; or the name of a class
 ``text``                                     optional: the transcript, which is tokenised for the text encoder
 ``speaker``, ``duration``                    optional; seconds
 ``label_text, label_audio, label_vision``    optional: labels of a modality alone
+``video``, ``start``, ``end``                optional: where the sample lies in a file of whole videos; seconds
 ============================================ =======================================================================
 
-Audio and vision are arrays in NumPy (.npz, .npy), HDF5 or Parquet files, in one of these layouts:
+Audio, vision and text vectors are in files of any form that `elision.readers` reads, in one of these layouts:
 
 =========================== ========================================================================================
 (N, d)                      a vector per sample: a sequence of length 1
 (N, T, d)                   a padded sequence per sample, with ``lengths`` or without
 (sum of lengths, d)         all sequences end to end, with ``lengths`` (N,) or ``offsets`` (N + 1,)
+N arrays                    (T, d) or (d,): a Parquet column, an HDF5 array of variable length, a cell array, a list
 an array per sample         (T, d) or (d,); the name of the array, or of the file, has ``{id}`` in it
-a column of lists           Parquet: numbers (d), or lists of numbers (T, d); null or empty: absent
+an array per video          the same with ``{video}``; the frames from ``start`` to ``end`` are taken by their times
+a file of sequences         .csd of the CMU Multimodal SDK: by sample, or by video
+rows of text                CSV or ARFF: a file per sample, or with ``ids``, where rows of one id are a sequence
 =========================== ========================================================================================
 
-What ids and splits of the table put into the path of a file may not lead out of the folder that ``file`` names, unless
-the settings say ``outside: true``. No pickle is ever opened, so an array of Python objects is refused.
+What ids, splits and videos of the table put into the path of a file may not lead out of the folder that ``file`` names,
+unless the settings say ``outside: true``. Nothing in a pickle is ever called.
 """
 
 import csv
 import logging
-import os
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import Field
 
-from elision.arrayfiles import Archive, check_size, check_text, find_hdf5, load_npy, read_parquet, read_text_hdf5
-from elision.datasets._paths import ALLOW, below
+from elision.arrayfiles import check_size, read_parquet
+from elision.datasets import _labels, _tables
+from elision.datasets._layouts import Array, Sample, existing_files, read_sequences
 from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
-from elision.features import text
-from elision.files import is_file
-from elision.progress import Reporter, track
+from elision.features import text as tokenizer
+from elision.progress import track
 from elision.settings.params import DatasetSettings, suggestion
 from elision.store import Header, Sequences
 from elision.task import SPLITS
@@ -55,72 +57,11 @@ MAKES = "sequences"
 
 _REQUIRED = ("id", "label", "split")
 _LABELS = ("label", "label_text", "label_audio", "label_vision")
-_COLUMNS = (*_REQUIRED, "text", "speaker", "duration", *_LABELS[1:])
-_OF_ALL = ("ids", "lengths", "offsets")
-_NUMBERS = "biuf"  # kinds of dtype
-_MOST = 20  # names in a message
-_CACHE = 1 << 26  # bytes of HDF5 chunks; a chunk may hold many samples
+_PLACE = ("video", "start", "end")  # of a sample, in a file of whole videos
+_COLUMNS = (*_REQUIRED, "text", "speaker", "duration", *_LABELS[1:], *_PLACE)
+_IN_BRACES = re.compile(r"\{([^{}]+)\}")
 
 log = logging.getLogger(__name__)
-
-
-def _by_name(number: Any) -> Any:
-    """JSON has no nan and no inf, so settings hold them by name."""
-    return str(number) if isinstance(number, float) and not np.isfinite(number) else number
-
-
-Number = Annotated[FiniteFloat | Literal["nan", "inf", "-inf"], BeforeValidator(_by_name)]
-
-
-class Array(BaseModel):
-    """Where the sequences of one modality are, and how they lie there."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    file: Path = Field(description=".npz, .npy, HDF5 or Parquet; {split} and {id} stand for those of the sample")
-    values: str | None = Field(
-        None, description="name of the array, HDF5 path, or Parquet column; may hold {split} and {id}; null for .npy"
-    )
-    ids: str | None = Field(
-        None, description="array of the ids, in the same file or a .npy file; null: in the order of the table"
-    )
-    lengths: str | None = Field(None, description="array of the frames of each sequence, as for ids")
-    offsets: str | None = Field(None, description="array of N + 1 starts in values (sum of lengths, d), as for ids")
-    padding: Literal["none", "start", "end", "both"] | None = Field(
-        None,
-        description="where frames of only pad_value are cut off; null: at the end of (N, T, d) without lengths, "
-        "otherwise none",
-    )
-    pad_value: Number = Field(0.0, description="see padding; a number or nan")
-    missing_values: tuple[Number, ...] = Field(
-        (), description="numbers, or nan, inf, -inf, that stand for something missing: the frame was not observed"
-    )
-    missing_if: Literal["any", "all"] = Field(
-        "any", description="a frame was not observed if any, or all, of its values are missing_values"
-    )
-    rate: float | None = Field(None, gt=0, description="frames per second, if known")
-    max_length: int | None = Field(None, ge=1, description="frames; longer sequences are cut at their end; null: none")
-    extractor: str = Field("unknown (feature file)", description="what made the values, for the record")
-
-    @model_validator(mode="after")
-    def _agree(self) -> "Array":
-        given = [name for name in ("lengths", "offsets", "padding") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise ValueError(f"there are both {' and '.join(given)}; keep one of them")
-        of_all = [name for name in _OF_ALL if getattr(self, name) is not None]
-        if of_all and self.each:
-            raise ValueError(f"with {{id}} every sample has an array of its own; leave out {' and '.join(of_all)}")
-        return self
-
-    @property
-    def each(self) -> bool:
-        """Whether every sample has an array of its own."""
-        return "{id}" in f"{self.file} {self.values}"
-
-    @property
-    def names(self) -> dict[str, str]:
-        """What stands in the settings that name arrays."""
-        return {name: value for name in ("values", *_OF_ALL) if (value := getattr(self, name)) is not None}
 
 
 class Settings(DatasetSettings):
@@ -129,27 +70,35 @@ class Settings(DatasetSettings):
     source: Literal["arrays"] = Field(description="feature arrays of your own, with a table")
     table: Path = Field(description="CSV, TSV or Parquet file with a row per sample")
     columns: dict[Literal[_COLUMNS], str | None] = Field(
-        {}, description="our name of a column: the table's name of it, or null: not to be used"
+        {},
+        description="our name of a column: the table's name of it, several names in braces, or null: not to be used",
     )
     splits: dict[Literal[SPLITS], str] = Field({}, description="our name of a split: the table's name of it")
     encoder: str = Field("minilm", description="tokenises the transcripts; as in features.text")
     max_length: int = Field(50, ge=3, description="tokens with [CLS] and [SEP]; longer transcripts are cut")
+    text: Array | None = Field(None, description="arrays of text vectors")
     audio: Array | None = Field(None, description="arrays of audio features")
     vision: Array | None = Field(None, description="arrays of vision features")
     outside: bool = Field(
-        False, description="whether ids and splits of the table may lead to files out of the folder of file"
+        False, description="whether ids, splits and videos of the table may lead to files out of the folder of file"
     )
 
     @property
     def arrays(self) -> dict[str, Array]:
         """The modalities that have arrays."""
-        return {name: array for name in ("audio", "vision") if (array := getattr(self, name))}
+        names = {"text_features": self.text, "audio": self.audio, "vision": self.vision}
+        return {name: array for name, array in names.items() if array}
 
     @property
     def their_columns(self) -> dict[str, str]:
         """The table's name of each column."""
         names = {ours: self.columns.get(ours, ours) for ours in _COLUMNS}
         return {ours: name for ours, name in names.items() if name is not None}
+
+    @property
+    def used_columns(self) -> set[str]:
+        """The table's names of all columns that are read."""
+        return {column for name in self.their_columns.values() for column in _of(name)}
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -174,19 +123,19 @@ def inputs(settings: Settings) -> list[Path]:
     """
     try:
         _, cells = _read_table(settings)
-        samples = list(zip(cells["id"], _splits(cells), strict=True))
+        samples, _ = _of_files(cells)
     except (ElisionError, KeyError):
         return [settings.table]
-    parts = {part for array in settings.arrays.values() for part in _parts(array, samples, settings.outside)[0]}
-    files = {path for part in parts for path in _files(part)}
-    return [settings.table, *sorted(path for path in files if is_file(path))]
+    arrays = settings.arrays.values()
+    files = {path for array in arrays for path in existing_files(array, samples, outside=settings.outside)}
+    return [settings.table, *sorted(files)]
 
 
 def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, Sequences]]:
     """Read and check the table and the arrays.
 
-    Only what the settings name is read: whole arrays of .npz and Parquet files, and sample by sample of others. Peak
-    memory is about twice that of the largest modality.
+    Only what the settings name is read: whole arrays of .npz, .mat, text and Parquet files, whole pickles, and sample
+    by sample of others. Peak memory is about twice that of the largest modality, and the size of a pickle more.
 
     Parameters
     ----------
@@ -200,8 +149,9 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
         ``id``, ``split``, ``label`` (and the labels of modalities that the table has), ``text``, ``speaker``,
         ``duration`` (seconds; NaN where the table does not say). In the order of the table.
     modalities : dict of str to Sequences
-        ``text`` (token ids), ``audio`` and ``vision``, as far as there are any. Where a file holds nothing of a sample,
-        the modality is absent (length 0).
+        ``text`` (token ids), ``text_features`` (text vectors), ``audio`` and ``vision``, as far as there are any.
+        Where a file holds nothing of a sample, the modality is absent (length 0). With text vectors, transcripts are
+        tokenised only where there is a vector for every token.
 
     Raises
     ------
@@ -211,9 +161,12 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
     names, cells = _read_table(settings)
     refuse(settings.table, list(_check_columns(names, settings)))
     refuse(settings.table, list(odd_ids([name for name in cells["id"] if name])))  # before they become names of files
-    if unused := [name for name in names if name not in settings.their_columns.values()]:
-        log.info("%s: columns that are not used: %s", settings.table, ", ".join(unused))
+    others = [name for name in names if name not in settings.used_columns]
+    for note in _tables.told(others, _tables.kept(names, [*_COLUMNS, *settings.used_columns])):
+        log.info("%s: %s", settings.table, note)
     samples, problems = _samples(cells, settings)
+    of_files, wrong = _of_files(cells)
+    problems += wrong
 
     modalities = {}
     if samples["text"].notna().any():
@@ -225,14 +178,32 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
         # A split without a name of ours is a problem already, and there may be no file of it.
         if samples["split"].isna().any() and "{split}" in f"{array.file} {array.names}":
             continue
-        of_sample = list(zip(cells["id"], _splits(cells), strict=True))
-        modalities[modality], wrong = _sequences(modality, array, of_sample, settings.outside)
-        problems += [f"{modality}: {problem}" for problem in wrong]
+        if array.by_video and "video" not in cells:
+            problems.append(
+                f"{modality}: there is no column video for {{video}}; add it, or say which one it is, columns: "
+                "{video: ...} in params.yaml"
+            )
+            continue
+        modalities[modality], wrong = read_sequences(modality, array, of_files, outside=settings.outside)
+        problems += [f"{modality.removesuffix('_features')}: {problem}" for problem in wrong]
+    if not problems:
+        _keep_one_text(modalities)
     refuse(settings.table, problems or list(_check_content(samples, modalities)))
 
     if not settings.folds:
         warn_of_shared_speakers(samples["speaker"], samples["split"])
     return samples, modalities
+
+
+def _keep_one_text(modalities: dict[str, Sequences]) -> None:
+    """Leave the tokens out where text vectors are not those of the tokens."""
+    tokens, vectors = modalities.get("text"), modalities.get("text_features")
+    if tokens and vectors and not np.array_equal(tokens.lengths, vectors.lengths):
+        log.info(
+            "text: there is not a vector for every token, so that transcripts are not tokenised: methods that read "
+            "tokens have no text"
+        )
+        del modalities["text"]
 
 
 # --- the table
@@ -243,14 +214,35 @@ def _splits(cells: dict[str, list[str]]) -> list[str]:
     return cells.get("split", [""] * len(cells["id"]))
 
 
+def _of_files(cells: dict[str, list[str]]) -> tuple[list[Sample], list[str]]:
+    """Return what the table says of each sample that has to do with files, and what is wrong with its place there."""
+    count, problems = len(cells["id"]), []
+    times = {}
+    for name in _PLACE[1:]:
+        given = pd.Series(cells.get(name, [""] * count), dtype=object)
+        times[name] = pd.to_numeric(given, errors="coerce").to_numpy(np.float64)
+        wrong = np.flatnonzero((given != "") & ~((times[name] >= 0) & (times[name] < np.inf)))
+        if len(wrong):
+            shown = ", ".join(f"{cells['id'][row]!r} {given[row]!r}" for row in wrong[:3])
+            problems.append(f"{name} of {plural(len(wrong), 'sample')} is not a number of seconds ({shown})")
+    start, end = times["start"], times["end"]
+    if not problems and len(wrong := np.flatnonzero((np.isnan(start) != np.isnan(end)) | (end <= start))):
+        shown = some([cells["id"][row] for row in wrong])
+        problems.append(
+            f"start and end of {plural(len(wrong), 'sample')} ({shown}): give both, and the end after start"
+        )
+    videos = cells.get("video", [""] * count)
+    return list(map(Sample, cells["id"], _splits(cells), videos, start.tolist(), end.tolist())), problems
+
+
 def _read_table(settings: Settings) -> tuple[list[str], dict[str, list[str]]]:
-    """Return the names of all columns as they stand, and by our names the cells, as text, of those that are read."""
+    """Return the names of all columns, and the cells, as text, by our names, or by those of other columns."""
     path = settings.table
     try:
         with path.open("rb") as file:
             header = file.readline()
         if header.startswith(b"PAR1"):
-            names, columns = _read_parquet(path, set(settings.their_columns.values()))
+            names, columns = _read_parquet(path)
         else:
             names, columns = _read_csv(path, header.decode("utf-8-sig"))
     except FileNotFoundError:
@@ -260,12 +252,31 @@ def _read_table(settings: Settings) -> tuple[list[str], dict[str, list[str]]]:
     except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
         why = str(error).strip() or type(error).__name__
         raise ElisionError(f"{path} cannot be read as a table ({why})") from None
-    return names, {ours: columns[name] for ours, name in settings.their_columns.items() if name in columns}
+    others = _tables.kept(names, [*_COLUMNS, *settings.used_columns])
+    return names, {
+        **{name: columns[name] for name in others if name in columns},
+        **{ours: _cells(columns, name) for ours, name in settings.their_columns.items() if _of(name) <= set(columns)},
+    }
 
 
-def _read_parquet(path: Path, wanted: set[str]) -> tuple[list[str], dict[str, list[str]]]:
-    names = pq.ParquetFile(path).schema_arrow.names
-    table = read_parquet(path, [name for name in names if name in wanted])
+def _of(name: str) -> set[str]:
+    """Return the columns of the table that a name stands for: several are named in braces."""
+    return set(_IN_BRACES.findall(name)) or {name}
+
+
+def _cells(columns: dict[str, list[str]], name: str) -> list[str]:
+    if not (parts := _IN_BRACES.findall(name)):
+        return columns[name]
+    rows = zip(*(columns[part] for part in parts), strict=True)
+    pieces = _IN_BRACES.split(name)[::2]
+    # A row without any of these is one without an id.
+    return ["".join(p + c for p, c in zip(pieces, (*row, ""), strict=True)) if all(row) else "" for row in rows]
+
+
+def _read_parquet(path: Path) -> tuple[list[str], dict[str, list[str]]]:
+    schema = pq.ParquetFile(path).schema_arrow
+    names = schema.names
+    table = read_parquet(path, [name for name in names if not pa.types.is_nested(schema.field(name).type)])
     cells = {
         name: ["" if cell is None else str(cell).strip() for cell in column.to_pylist()]
         for name, column in zip(table.column_names, table.columns, strict=True)
@@ -291,7 +302,7 @@ def _read_csv(path: Path, header: str) -> tuple[list[str], dict[str, list[str]]]
 
 
 def _check_columns(names: list[str], settings: Settings) -> Iterator[str]:
-    for ours, name in settings.their_columns.items():
+    for ours, name in ((ours, part) for ours, all_of in settings.their_columns.items() for part in sorted(_of(all_of))):
         if names.count(name) > 1:
             yield f"column {name!r} stands there {names.count(name)} times"
         elif name not in names and ours in settings.columns:
@@ -326,20 +337,19 @@ def _samples(cells: dict[str, list[str]], settings: Settings) -> tuple[pd.DataFr
         if split not in table["split"] and not settings.folds
     ]
 
-    largest = settings.largest_label
-    named = ["label"] if settings.labels_are_names else []
-    for column in named:
-        table[column] = pd.Series(cells[column], dtype=object)
-        if empty := ids[table[column] == ""].tolist():
-            problems.append(f"{plural(len(empty), 'sample')} without label: {some(empty)}")
-    for column in (column for column in _LABELS if column in cells and column not in named):
-        table[column] = pd.to_numeric(pd.Series(cells[column], dtype=object), errors="coerce").astype(np.float64)
-        wrong = np.flatnonzero(~(table[column].abs() <= largest + 1e-6))
-        if len(wrong):
-            shown = ", ".join(f"{ids[row]!r} {cells[column][row]!r}" for row in wrong[:3])
+    if not settings.skip_unlabelled:
+        empty = _labels.unlabelled(cells["label"], settings)
+        problems += [f"{what} ({some(ids.iloc[rows].tolist())})" for rows, what in empty]
+    for column in (column for column in _LABELS if column in cells):
+        if column == "label" and settings.labels_are_names:
+            empty = pd.Series([_labels.is_empty(cell, settings.classes or ()) for cell in cells[column]], dtype=bool)
+            table[column] = pd.Series(cells[column], dtype=object).mask(empty, None)
+            continue
+        table[column], wrong = _labels.scores(cells[column], settings, column)
+        if rows := [row for found, _ in wrong for row in found]:
+            shown = ", ".join(f"{ids[row]!r} {cells[column][row]!r}" for row in rows[:3])
             problems.append(
-                f"{column} of {plural(len(wrong), 'sample')} is not a number in [{-largest:g}, {largest:g}], the range "
-                f"of corpus {settings.corpus} ({shown}); choose another corpus, or scale the labels to its range"
+                f"{column} of {plural(len(rows), 'sample')} ({shown}) is not a number in {_labels.range_of(settings)}"
             )
     table["text"] = pd.Series([cell or None for cell in cells.get("text", [""] * len(ids))], dtype=object)
     table["speaker"] = pd.Series([cell or None for cell in cells.get("speaker", [""] * len(ids))], dtype=object)
@@ -348,13 +358,15 @@ def _samples(cells: dict[str, list[str]], settings: Settings) -> tuple[pd.DataFr
     wrong = ids[(duration != "") & ~(table["duration"] >= 0)].tolist()
     if wrong:
         problems.append(f"duration of {plural(len(wrong), 'sample')} is not a number of seconds: {some(wrong)}")
+    others = [name for name in cells if name not in _COLUMNS]
+    table |= {name: pd.Series([cell or None for cell in cells[name]], dtype=object) for name in others}
     return pd.DataFrame(table), problems
 
 
 def _check_content(samples: pd.DataFrame, modalities: dict[str, Sequences]) -> Iterator[str]:
     """Find out whether there is anything to learn from."""
     if not modalities:
-        yield "there are no data: no text in the table, and neither audio nor vision in params.yaml"
+        yield "there are no data: no text in the table, and none of text, audio and vision in params.yaml"
         return
     lengths = sum(sequences.lengths for sequences in modalities.values())
     if empty := samples["id"][lengths == 0].tolist():
@@ -364,8 +376,8 @@ def _check_content(samples: pd.DataFrame, modalities: dict[str, Sequences]) -> I
 def _text(texts: list[str | None], settings: Settings) -> Sequences:
     """Tokenise the transcripts."""
     options = {"encoder": settings.encoder, "max_length": settings.max_length}
-    special = text.special_tokens(settings.encoder)
-    tokens = [text.extract(words, **options) for words in track(texts, "tokenise", len(texts))]
+    special = tokenizer.special_tokens(settings.encoder)
+    tokens = [tokenizer.extract(words, **options) for words in track(texts, "tokenise", len(texts))]
     header = Header(
         modality="text",
         length=max(map(len, tokens)),
@@ -373,351 +385,3 @@ def _text(texts: list[str | None], settings: Settings) -> Sequences:
         settings={**options, **special},
     )
     return Sequences.of(tokens, header)
-
-
-# --- the arrays
-
-
-@dataclass(frozen=True)
-class _File:
-    """An open file of arrays: their names, for messages, and how one is found (KeyError: there is none)."""
-
-    names: list[str]
-    find: Callable[[str], Any]
-
-
-def _is_file(name: str | None) -> bool:
-    return name is not None and name.endswith(".npy")
-
-
-def _files(part: Array) -> set[Path]:
-    """Return the files that hold the arrays of a group of samples."""
-    return {part.file, *(Path(name) for name in part.names.values() if _is_file(name))}
-
-
-def _parts(array: Array, samples: list[tuple[str, str]], outside: bool) -> tuple[dict[Array, list[int]], list[str]]:
-    """Group samples, of which id and split are given, by the file and the arrays in it that hold them.
-
-    Each group has its ``Array``, with ``{split}`` filled in, and in the names of files also ``{id}``. What would lead
-    to files that may not be read is returned as problems.
-    """
-    parts: dict[Array, list[int]] = {}
-    wrong: dict[str, list[str]] = {}
-    for row, (sample, split) in enumerate(samples):
-        try:
-            file = Path(_filled(str(array.file), sample, split, outside))
-            names = {
-                name: _filled(value, sample, split, outside) if _is_file(value) else value.replace("{split}", split)
-                for name, value in array.names.items()
-            }
-            for name, value in names.items():
-                if _is_file(value) and not _is_file(getattr(array, name)):
-                    raise ElisionError(f"split {split!r} makes {name} the path of a file; give the split another name")
-        except ElisionError as error:
-            wrong.setdefault(str(error), []).append(sample)
-            continue
-        parts.setdefault(array.model_copy(update={"file": file, **names}), []).append(row)
-    return parts, [f"{array.file}: {plural(len(of), 'sample')} ({some(of)}): {what}" for what, of in wrong.items()]
-
-
-def _filled(path: str, sample: str, split: str, outside: bool) -> str:
-    """Fill ``{split}`` and ``{id}`` into the path of a file; what they bring may not lead out of the path's folder."""
-    filled = path.replace("{split}", split).replace("{id}", sample)
-    if outside or filled == path:
-        return filled
-    folder = Path(os.path.dirname(path.split("{id}")[0].split("{split}")[0]))  # noqa: PTH120 - keeps a final slash
-    try:
-        return str(below(folder, os.path.abspath(filled)))  # noqa: PTH100
-    except ElisionError:
-        raise ElisionError(f"id or split leads out of {folder}; rename it, and the file, or {ALLOW}") from None
-
-
-def _sequences(
-    modality: str, array: Array, samples: list[tuple[str, str]], outside: bool
-) -> tuple[Sequences | None, list[str]]:
-    """Read one modality of the samples, of which id and split are given, and find what is wrong with it."""
-    ids = [sample for sample, _ in samples]
-    found: list[np.ndarray | None] = [None] * len(ids)
-    parts, problems = _parts(array, samples, outside)
-    wrong, size, stored = {}, 0, 0
-    with Reporter(f"read {modality}", len(ids)) as progress:
-        for part, rows in parts.items():
-            try:
-                stored += sum(path.stat().st_size for path in _files(part) if is_file(path))
-                with _open(part.file) as file:
-                    frames_of, padding = _layout(file, part, [ids[row] for row in rows], each=array.each)
-                    for k, row in enumerate(rows):
-                        try:
-                            found[row] = _clean(frames_of(k), part, padding)
-                        except ElisionError as error:
-                            wrong.setdefault(str(error), []).append(ids[row])
-                        else:
-                            size += 0 if found[row] is None else found[row].nbytes
-                            check_size(size, stored, "together the samples have")
-                        progress.advance()
-            except FileNotFoundError:
-                if "{id}" not in str(array.file):
-                    problems.append(f"{part.file}: no such file; check the path in params.yaml")
-            except ElisionError as error:
-                problems += [f"{part.file}: {line}" for line in str(error).split("\n")]
-            except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
-                problems.append(f"{part.file}: cannot be read ({str(error) or type(error).__name__}); is it whole?")
-    problems += [f"{array.file}: {plural(len(rows), 'sample')} ({some(rows)}): {what}" for what, rows in wrong.items()]
-
-    widths = {frames.shape[1]: sample for sample, frames in zip(ids, found, strict=True) if frames is not None}
-    if len(widths) > 1:
-        shown = ", ".join(f"{width} ({sample!r})" for width, sample in sorted(widths.items()))
-        problems.append(f"{array.file}: the samples differ in dimensions: {shown}")
-    if not widths and not problems:
-        problems.append(
-            f"{array.file}: there is nothing of any sample, such as {some(ids)}; are the ids spelled as in the table?"
-        )
-    if problems:
-        return None, problems
-
-    (width,) = widths
-    header = Header(
-        modality=modality,
-        length=max(len(frames) for frames in found if frames is not None),
-        rate=array.rate,
-        extractor=array.extractor,
-        settings=array.model_dump(mode="json", exclude={"rate", "extractor"}),
-    )
-    made = Sequences.of([np.zeros((0, width), np.float32) if frames is None else frames for frames in found], header)
-    if absent := [sample for sample, frames in zip(ids, found, strict=True) if frames is None]:
-        log.info("%s: absent from %s: %s", modality, plural(len(absent), "sample"), some(absent))
-    if lost := int(np.isnan(made.values).any(1).sum()):
-        log.info("%s: %s of %d not observed", modality, plural(lost, "frame"), len(made.values))
-    return made, []
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[_File]:
-    """Open a file of arrays, of a format that its first bytes tell."""
-    import h5py  # params import this module, and so every job does
-
-    with path.open("rb") as file:
-        start = file.read(8)
-    if start.startswith(b"\x93NUMPY"):
-        yield _File(["one without a name"], lambda name: {"": load_npy(path, mapped=True)}[name])
-    elif start.startswith(b"PK"):
-        with Archive(path) as arrays:
-            yield _File(list(arrays.sizes), arrays.read)
-    elif start == b"\x89HDF\r\n\x1a\n":
-        with h5py.File(path, "r", rdcc_nbytes=_CACHE, locking=False) as arrays:
-            yield _File(list(arrays), lambda name: find_hdf5(arrays, name))
-    elif start.startswith(b"PAR1"):
-        names = pq.ParquetFile(path).schema_arrow.names
-        yield _File(names, lambda name: _column(path, name, names))
-    else:
-        raise ElisionError("is none of .npz, .npy, HDF5 and Parquet; save the arrays with numpy.savez")
-
-
-def _column(path: Path, name: str, names: list[str]) -> np.ndarray:
-    if name not in names:
-        raise KeyError(name)
-    return read_parquet(path, [name])[name].to_numpy()
-
-
-def _find(file: _File, name: str | None, *, called: str | None) -> Any:
-    """Return an array, ``called`` so in messages; of HDF5 a dataset, which is read where it is indexed.
-
-    The settings, which give what it is ``called``, say whether it is a file of its own; an id of the table does not.
-    """
-    import h5py
-
-    try:
-        found = load_npy(Path(name), mapped=True) if _is_file(called) else file.find(name or "")
-    except FileNotFoundError:
-        raise ElisionError(f"{called}: no such file; check the path in params.yaml") from None
-    except ValueError as error:
-        if "bject" not in str(error):  # NumPy says: Object arrays cannot be loaded; Python objects in dtype
-            raise
-        raise ElisionError(
-            f"{called or 'the array'} holds Python objects, for which a pickle would have to be opened; save it again "
-            "as numbers, or as text: numpy.asarray(ids, dtype=str)"
-        ) from None
-    if isinstance(found, h5py.Group):
-        raise ElisionError(f"{called} is a group; name an array in it: {', '.join(list(found)[:_MOST])}")
-    return found
-
-
-def _named(file: _File, name: str | None) -> Any:
-    """Return an array that must be there."""
-    try:
-        return _find(file, name, called=name)
-    except KeyError:
-        missing = f"there is no array {name}" if name else "values does not say which array"
-        raise ElisionError(f"{missing}; there is: {', '.join(file.names[:_MOST]) or 'none'}") from None
-
-
-def _layout(file: _File, part: Array, ids: list[str], *, each: bool) -> tuple[Callable[[int], np.ndarray | None], str]:
-    """Return a function from the number of a sample to its frames, if it has any, and where these have padding."""
-    padding = part.padding or "none"
-    if each:
-        return lambda k: _own(file, part, ids[k]), padding
-
-    values, name = _named(file, part.values), part.values or "the array"
-    shape = values.shape
-    if not isinstance(values, np.ndarray) and len(shape) > 1 and values.dtype.kind not in _NUMBERS:
-        raise ElisionError(f"{name} does not hold numbers")
-
-    def of_entries(entry: Callable[[int], np.ndarray | None], count: int) -> Callable[[int], np.ndarray | None]:
-        places = _places(file, part, ids, count)
-        return lambda k: None if places[k] is None else entry(places[k])
-
-    column = isinstance(values, np.ndarray) and values.dtype == object  # of a Parquet file
-    if column and not (part.lengths or part.offsets):
-        return of_entries(lambda i: _of_lists(values[i]), len(values)), padding
-    if len(shape) == 2:
-        edges = _edges(file, part, shape[0])
-        return of_entries(lambda i: values[edges[i] : edges[i + 1]], len(edges) - 1), padding
-    if len(shape) == 3 and part.lengths:
-        lengths = _whole_numbers(file, part.lengths, shape[1])
-        if lengths is None or len(lengths) != shape[0]:
-            raise ElisionError(
-                f"{part.lengths} are not {shape[0]} numbers up to {shape[1]}, as {name} has shape {shape}"
-            )
-        return of_entries(lambda i: values[i, : lengths[i]], len(values)), padding
-    if len(shape) == 3 and not part.offsets:
-        return of_entries(lambda i: values[i], len(values)), part.padding or "end"
-    raise ElisionError(f"{name} has shape {shape}, not (N, d), (N, T, d) or, with offsets, (sum of lengths, d)")
-
-
-def _own(file: _File, part: Array, sample: str) -> np.ndarray | None:
-    """Return the frames of a sample that has an array of its own, if it is there."""
-    if "{id}" not in (part.values or ""):
-        return _numbers(_named(file, part.values))
-    try:
-        return _numbers(_find(file, part.values.replace("{id}", sample), called=part.values))
-    except KeyError:
-        return None
-
-
-def _numbers(array: Any) -> np.ndarray:
-    """Read an array; one of HDF5 whose entries can be of any length is not even read."""
-    if not isinstance(array, np.ndarray) and array.dtype.kind not in _NUMBERS:
-        raise ElisionError("not numbers")
-    return np.array(array)
-
-
-def _of_lists(cell: Any) -> np.ndarray | None:
-    """Make an array of a cell of a Parquet file: numbers, or lists of numbers."""
-    if cell is None:
-        return None
-    if not isinstance(cell, np.ndarray):
-        raise ElisionError(f"{type(cell).__name__} instead of a list of numbers")
-    if cell.dtype != object or not len(cell):
-        return cell
-    if len({np.shape(frame) for frame in cell}) > 1:
-        raise ElisionError("frames that differ in dimensions")
-    return np.stack(cell)
-
-
-def _edges(file: _File, part: Array, rows: int) -> np.ndarray:
-    """Return where each sequence starts in an array [rows, d], and after the last one where it ends."""
-    if part.offsets:
-        edges = _whole_numbers(file, part.offsets, rows)
-        if edges is None or not (
-            len(edges) > 1 and edges[0] == 0 and edges[-1] == rows and (np.diff(edges) >= 0).all()
-        ):
-            raise ElisionError(
-                f"{part.offsets} are not N + 1 numbers that rise from 0 to {rows}, the end of the values"
-            )
-        return edges
-    lengths = _whole_numbers(file, part.lengths, rows) if part.lengths else np.ones(rows, np.int64)
-    if lengths is None:
-        raise ElisionError(f"{part.lengths} has a length above {rows}, but there are {rows} rows of values")
-    if lengths.sum() != rows:
-        raise ElisionError(f"{part.lengths} sum to {lengths.sum()}, but there are {rows} rows of values")
-    return np.concatenate([[0], np.cumsum(lengths)])
-
-
-def _whole_numbers(file: _File, name: str, most: int) -> np.ndarray | None:
-    """Return an array of whole numbers; None: one is larger than ``most``, and maybe than any integer of a machine."""
-    found = _named(file, name)
-    numbers = np.asarray(found).ravel() if found.dtype.kind in _NUMBERS else np.array([-1])
-    if not (np.isfinite(numbers) & (numbers >= 0) & (np.floor(numbers) == numbers)).all():
-        raise ElisionError(f"{name} are not whole numbers from 0")
-    return numbers.astype(np.int64) if (numbers <= most).all() else None
-
-
-def _places(file: _File, part: Array, ids: list[str], count: int) -> list[int | None]:
-    """Return which of the ``count`` sequences of a file each sample has; None: none of them."""
-    if part.ids is None:
-        if count != len(ids):
-            raise ElisionError(
-                f"{plural(count, 'sequence')} for {plural(len(ids), 'sample')} of the table, and no ids to match them "
-                "by; say with ids: which array has them"
-            )
-        log.info("%s: matched with the table by order, because ids are not given", part.file)
-        return list(range(count))
-    array = _named(file, part.ids)
-    of_objects = not isinstance(array, np.ndarray) and array.dtype.kind == "O"
-    found = read_text_hdf5(array) if of_objects else check_text(np.asarray(array)).ravel().tolist()
-    found = [(name.decode() if isinstance(name, bytes) else str(name)).strip() for name in found]
-    if len(found) != count:
-        raise ElisionError(f"{part.ids} has {plural(len(found), 'id')} for {plural(count, 'sequence')}")
-    problems = []
-    if repeated := [name for name, times in Counter(found).items() if times > 1]:
-        problems.append(
-            f"{part.ids} has {plural(len(repeated), 'id')} more than once ({some(repeated)}); keep one each"
-        )
-    known = set(ids)
-    if unknown := [name for name in found if name not in known]:
-        problems.append(
-            f"{part.ids} has {plural(len(unknown), 'id')} that the table does not have ({some(unknown)}); spell ids "
-            f"alike (the table: {some(ids)}), or leave these out"
-        )
-    if problems:
-        raise ElisionError("\n".join(problems))
-    place = {name: i for i, name in enumerate(found)}
-    return [place.get(sample) for sample in ids]
-
-
-def _clean(frames: np.ndarray | None, part: Array, padding: str) -> np.ndarray | None:
-    """Cut off what is padding or too long, and mark frames that were not observed, of one sample.
-
-    Returns
-    -------
-    frames : np.ndarray [shape=(T, d), dtype=float32] or None
-        NaN where not observed; None if nothing is left, or was there.
-
-    Raises
-    ------
-    ElisionError
-        Says what is wrong, to be completed by the names of the samples.
-    """
-    if frames is None or not frames.size:
-        return None
-    if frames.dtype.kind not in _NUMBERS:
-        raise ElisionError("not numbers")
-    if frames.ndim == 1:
-        frames = frames[np.newaxis]
-    if frames.ndim != 2:
-        raise ElisionError(f"shape {frames.shape}, not (T, d) or (d,)")
-    if padding != "none":
-        real = np.flatnonzero(~_equal(frames, part.pad_value).all(1))
-        first = real.min(initial=len(frames)) if padding in ("start", "both") else 0
-        last = real.max(initial=-1) + 1 if padding in ("end", "both") else len(frames)
-        frames = frames[first:last]
-    frames = _float32(frames[: part.max_length])
-    if not len(frames):
-        return None
-    missing = np.any([np.zeros(frames.shape, bool), *(_equal(frames, n) for n in part.missing_values)], axis=0)
-    lost = missing.all(1) if part.missing_if == "all" else missing.any(1)
-    if not np.isfinite(frames[~lost]).all():
-        raise ElisionError(
-            "nan or inf; set missing_values: [nan] if this means that a frame was not observed, or write a number there"
-        )
-    return np.where(lost[:, np.newaxis], np.float32(np.nan), frames) if lost.any() else frames
-
-
-def _equal(frames: np.ndarray, number: float | str) -> np.ndarray:
-    frames, number = _float32(frames), np.float32(number)
-    return np.isnan(frames) if np.isnan(number) else frames == number
-
-
-def _float32(frames: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        return frames.astype(np.float32, copy=False)

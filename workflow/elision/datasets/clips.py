@@ -34,10 +34,10 @@ from pydantic import Field
 
 from elision.datasets import _labels, _tables, _transcripts
 from elision.datasets._paths import ALLOW, below, nearest
-from elision.datasets._problems import refuse, warn_of_shared_speakers
+from elision.datasets._problems import refuse, some, warn_of_shared_speakers
 from elision.datasets._tables import Row, lines_of
 from elision.errors import ElisionError, plural
-from elision.files import is_file
+from elision.files import is_file, sha256
 from elision.progress import track
 from elision.settings.params import DatasetSettings, suggestion
 from elision.task import SPLITS
@@ -55,7 +55,6 @@ _FILES = ("path", "transcript", "words")
 _FILE_NAME = re.compile(r"[^\x00-\x1f/\\:*?\"<>|.][^\x00-\x1f/\\:*?\"<>|]*")
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/")  # a path that has been parsed has one / of two
 _LONGEST = 200
-_RESERVED = re.compile(r"duration|fps|has_(audio|vision)|position|sha256|length_.*|fold-\d+")  # columns of the store
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +72,11 @@ class Settings(DatasetSettings):
     )
     splits: dict[Literal[SPLITS], str] = Field({}, description="our name of a split: the table's name of it")
     outside: bool = Field(False, description="whether the table may name files that do not lie below the folder")
+    openface: Path | None = Field(
+        None,
+        description="folder of OpenFace 2 CSV files, named by the ids of the clips: vision is read from them; "
+        "null: vision is extracted from the videos",
+    )
 
 
 def inputs(settings: Settings, read: Reader | None = None) -> list[Path]:
@@ -87,8 +91,9 @@ def inputs(settings: Settings, read: Reader | None = None) -> list[Path]:
         found, _ = read(table, settings)
     except ElisionError:
         return [table]
-    found = _located(found.rows, settings.folder, outside=settings.outside, problems=[])
-    named = {path for paths in found for path in paths.values()}
+    files = _located(found.rows, settings.folder, outside=settings.outside, problems=[])
+    named = {path for paths in files for path in paths.values()}
+    named |= {path for row in found.rows if (path := _of_openface(settings, row.cells.get("id", "")))}
     return [table, *sorted(path for path in named if is_file(path))]
 
 
@@ -141,6 +146,8 @@ def prepare(settings: Settings, folder: Path, read: Reader | None = None) -> pd.
     problems += [*wrong, *_check_whole(columns, rows, folds=settings.folds is not None)]
     clips, wrong = _open(rows, settings.folder, outside=settings.outside)
     refuse(table, problems + [f"{rows[number]}: {problem}" for number, problem in wrong])
+    if settings.openface:
+        clips = _with_openface(clips, settings)
 
     splits = [row.cells.get("split", SPLITS[0]) for row in rows]
     if not settings.folds:
@@ -151,6 +158,28 @@ def prepare(settings: Settings, folder: Path, read: Reader | None = None) -> pd.
     clips = clips[[*first, *clips.columns.difference(first, sort=False)]].assign(**others)
     clips.attrs["unlabelled"] = len(found.rows) - len(rows)
     return clips
+
+
+def _of_openface(settings: Settings, name: str) -> Path | None:
+    """Return the file of OpenFace that a clip has, if there are such files."""
+    return settings.openface / f"{name}.csv" if settings.openface and _FILE_NAME.fullmatch(name) else None
+
+
+def _with_openface(clips: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Add the path and the checksum of the file of OpenFace that each clip has; count the clips that have none."""
+    files = [_of_openface(settings, name) for name in clips["id"]]
+    there = [bool(path and is_file(path)) for path in files]
+    if not any(there):
+        raise ElisionError(
+            f"{settings.openface}: there is no file {clips['id'].iloc[0]}.csv, and none of any other clip; check "
+            "openface in params.yaml, and name each file by the id of its clip"
+        )
+    if absent := clips["id"][np.logical_not(there)].tolist():
+        log.info("vision: absent from %s without a file of OpenFace: %s", plural(len(absent), "clip"), some(absent))
+    paths = [str(path) if found else None for path, found in zip(files, there, strict=True)]
+    digests = [sha256(path) if found else None for path, found in zip(files, there, strict=True)]
+    columns = {"openface": paths, "openface_sha256": digests}
+    return clips.assign(**{name: pd.Series(cells, dtype=object) for name, cells in columns.items()})
 
 
 def unlabelled(table: Path) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
@@ -301,12 +330,8 @@ def read_table(
             told = suggestion(theirs, read.columns)
             problems.append(f"there is no column {theirs!r}, which columns: says is {name}; {told}")
     others = [name for name in dict.fromkeys(read.columns) if name not in ours]
-    kept = [name for name in others if name not in _COLUMNS and not _RESERVED.fullmatch(name) and name not in renamed]
-    notes = list(read.notes)
-    if unused := [*notes, *(repr(name) for name in others if name not in kept)]:
-        notes = [f"not used: {', '.join(unused)}"]
-    if kept:
-        notes.append(f"columns that only folds and statistics.cluster can use: {', '.join(kept)}")
+    kept = [name for name in _tables.kept(read.columns, [*_COLUMNS, *renamed]) if name in others]
+    notes = [*(f"not used: {note}" for note in read.notes), *_tables.told(others, kept)]
     for name in kept:
         absent = [column for column in _COLUMNS if column not in ours.values() and column not in renamed]
         if near := get_close_matches(name.lower(), absent, 1, 0.75):

@@ -114,7 +114,7 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
         Lists everything that is wrong: with the structure of the pickle first, then with its content, then with the
         vectors.
     """
-    content = pickles.load(settings.labels, encoding="latin1")
+    content = pickles.load(settings.labels)
     names = [*_PARTS, *_SETS[settings.corpus]]
     if not isinstance(content, tuple | list) or len(content) != len(names):
         found = f"{len(content)} parts" if isinstance(content, tuple | list) else type(content).__name__

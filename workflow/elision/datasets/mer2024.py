@@ -7,6 +7,9 @@ train_corpus          name of a clip: {"emo": its emotion}; the labelled clips
 test1_corpus, ...     all others; the toolkit writes "neutral" for every one, so these labels are not read
 ===================== =========================================================================================
 
+The file of MER2023 looks alike, but its test sets have labels. These are not read either, which is a warning; the
+source ``merbench`` reads them.
+
 ``features`` holds a folder for each feature set, and in it ``{name}.npy`` for each clip ((d,), or (T, d), which is
 averaged). The default sets are those of RAMER (Fan et al., arXiv 2410.02804).
 
@@ -101,6 +104,17 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
     validating = share(len(names) - tested, 0.1)
     split = dict.fromkeys(names, "train")
     split |= dict.fromkeys(names[:tested], "test") | dict.fromkeys(names[tested : tested + validating], "valid")
+    for corpus, clips in corpora.items():
+        if count := sum(_is_labelled(label) for label in clips.values()):
+            log.warning(
+                "%s: %s of %s %s a label other than neutral, and the labels of %s are left out; if this is the file of "
+                "MER2023, source: merbench tests on these clips",
+                settings.labels,
+                plural(count, "clip"),
+                corpus,
+                "has" if count == 1 else "have",
+                corpus,
+            )
     others = dict.fromkeys(text_of(name) for corpus in corpora.values() for name in corpus)
     pool = {name: None for name in others if name not in emotions}
     if settings.unlabelled:
@@ -132,10 +146,18 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
     return samples, modalities
 
 
+def _is_labelled(label: object) -> bool:
+    """Tell whether a clip of another corpus than the labelled one has an emotion that the toolkit does not write."""
+    return isinstance(label, dict) and text_of(label.get("emo", "neutral")) not in ("neutral", "")
+
+
 def _check(corpora: dict[str, object]) -> Iterator[str]:
     """Find out whether the corpora are dicts of names, and the labelled one has emotions that are known."""
     if _LABELLED not in corpora:
-        yield f"there is no {_LABELLED}; there is: {', '.join(corpora) or 'nothing'}"
+        yield (
+            f"there is no {_LABELLED}; there is: {', '.join(corpora) or 'nothing'}. For files of MERBench, set source: "
+            "merbench"
+        )
         return
     if wrong := [name for name, corpus in corpora.items() if not isinstance(corpus, dict)]:
         yield f"{', '.join(wrong)} should be dicts of clips"

@@ -371,6 +371,13 @@ def _frames(parts: dict[str, dict], key: str, lengths: list, *, zero_inf: bool) 
         if bad := [i for i, is_right in zip(part["id"], right, strict=True) if not is_right]:
             problems.append(f"{split}: {key}_lengths of {some(bad)} are not whole numbers from 0 (to {_LONGEST})")
             continue
+        if _is_transposed(values, numbers):
+            problems.append(
+                f"{split}: {key} has shape {values.shape}, of which the last number, not the second, fits "
+                f"{key}_lengths; swap the axes and save the file again: part[{key!r}] = "
+                f"part[{key!r}].swapaxes(1, 2)"
+            )
+            continue
         broken = []
         for sample, frames, n in zip(
             track(part["id"], f"read {key} of {split}", len(numbers)), values, numbers.astype(int), strict=True
@@ -399,6 +406,16 @@ def _frames(parts: dict[str, dict], key: str, lengths: list, *, zero_inf: bool) 
         log.info("%s: %s changed from -inf to 0", key, plural(infinite, "value"))
     header = Header(modality=key, length=length, extractor="", settings={"minus_infinity_zeroed": infinite})
     return Sequences.of(sequences or [np.zeros((0, 1), np.float32)], header), problems
+
+
+def _is_transposed(values: np.ndarray, lengths: np.ndarray) -> bool:
+    """Tell whether an array is (N, d, T): lengths do not fit the second axis, and the last axis is zero beyond them."""
+    if (lengths > values.shape[2]).any():
+        return False
+    pairs = list(zip(values, lengths.astype(int), strict=True))
+    if any(array[:, n:].any() for array, n in pairs):
+        return False
+    return bool((lengths > values.shape[1]).any() or any(array[n:].any() for array, n in pairs))
 
 
 def export(folder: Path, file: Path) -> None:

@@ -76,7 +76,10 @@ def extract(
         cut = Sequences.of([*list(made)[part], empty], header)
         write_sequences(output, cut.first(len(rows)))
         return
-    describe, header = extractor(modality, features)
+    if modality == "vision" and "openface" in table:
+        describe, header = _module("openface").reader(table, centre=features.vision.centre == "clip")
+    else:
+        describe, header = extractor(modality, features)
     sequences, failed = [], {}
     for clip in track(list(rows.itertuples()), f"extract {modality}, shard {shard + 1} of {features.shards}"):
         try:
@@ -246,7 +249,8 @@ def complete(
         print(f"left out {plural(len(failed), 'clip')} that failed: {', '.join(failed)}", file=sys.stderr)
         table.loc[table["id"].isin(failed), "split"] = SKIPPED
     table, classes = finish(table, settings, str(output))
-    samples = table.drop(columns=["path", "has_audio", "has_vision", "sha256"])
+    of_files = [name for name in table if name.startswith("openface")]
+    samples = table.drop(columns=["path", "has_audio", "has_vision", "sha256", *of_files])
     made_with = of_all(found)
     for sequences in read.values():
         made_with |= of_all(sequences.header.provenance)

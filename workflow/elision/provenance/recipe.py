@@ -254,9 +254,11 @@ class Recipes:
     def prepare(self, dataset: str) -> dict:
         """Table of clips, or the sequences of a feature file."""
         settings = self._dataset(dataset)
-        code_of = self._code("datasets._prepare", f"datasets.{settings['source']}")
         # A source of sequences may tokenise texts; those of clips are tokenised later.
         encoder = "" if extracted(self.params, dataset) else self._encoder(dataset)
+        frozen = ["features.frozen"] if encoder and self.params.features.text.frozen else []
+        settings |= {"frozen": True} if frozen else {}
+        code_of = self._code("datasets._prepare", f"datasets.{settings['source']}", *frozen)
         return self._recipe("prepare", settings, code_of, files=self._files(dataset), encoder=encoder)
 
     @_once
@@ -266,7 +268,8 @@ class Recipes:
         features = self._settings["features"]
         settings = {"on_error": features["on_error"], "shards": features["shards"], **features[kind]}
         settings.pop("frozen", None)  # it adds a modality and changes none
-        code_of = self._code("features.shards", f"features.{kind}")
+        read_from_files = kind == "vision" and self._settings["datasets"][dataset].get("openface")
+        code_of = self._code("features.shards", "features.openface" if read_from_files else f"features.{kind}")
         read = {"encoder": self._encoder(dataset)} if kind == "text" else {}
         if kind == "vision":
             read = {"weights": self._face_weights(dataset)}
