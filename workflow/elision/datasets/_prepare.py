@@ -14,7 +14,15 @@ from elision.datasets._problems import some
 from elision.errors import ElisionError, plural
 from elision.files import sha256
 from elision.progress import track
-from elision.settings.params import DatasetSettings, Folds, Params, check_cluster, dataset_source
+from elision.settings.params import (
+    DatasetSettings,
+    Folds,
+    Params,
+    check_cluster,
+    dataset_source,
+    reads_text,
+    requires,
+)
 from elision.store import Sequences, write_sequences, write_table
 from elision.task import CORPORA, SPLITS, TaskKind
 
@@ -45,6 +53,7 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
         provenance = {**provenance, "unlabelled": unlabelled}
     table, classes = finish(samples, settings, f"dataset {dataset!r}")
     check_cluster(params.statistics.cluster, samples.columns)
+    _check_methods(params, dataset, _present(samples, modalities))
     if source.MAKES == "clips":
         table = samples  # clips that fail are in no split, so the complete step finishes it again
         _forget_other_media(media, table)
@@ -66,6 +75,29 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
         sequences.header.provenance = provenance
         write_sequences(store / f"{name}.safetensors", sequences)
     write_samples(store / "samples.parquet", table, modalities, {**provenance, "classes": classes})
+
+
+def _present(samples: pd.DataFrame, modalities: dict[str, Sequences]) -> set[str]:
+    """Return the modalities that some sample has: those of a source of sequences, or those that clips will have."""
+    if modalities:
+        return {name for name, sequences in modalities.items() if sequences.lengths.any()}
+    found = {"text"} if samples["text"].notna().any() else set()
+    found |= {"vision"} if "openface" in samples and samples["openface"].notna().any() else set()
+    return found | {name for name in ("audio", "vision") if samples[f"has_{name}"].any()}
+
+
+def _check_methods(params: Params, dataset: str, present: set[str]) -> None:
+    """Refuse a dataset that lacks a modality which a method requires: its training would end in that error."""
+    lost = []
+    for name, variant in params.trained.items():
+        vectors = {"text"} if reads_text(variant.method) == "vectors" and "text_features" in present else set()
+        lost += [f"{name} requires {m}" for m in requires(variant.method) if m not in present | vectors]
+    if lost:
+        has = ", ".join(sorted(present)) or "nothing"
+        raise ElisionError(
+            f"dataset {dataset!r} has {has}, but {'; '.join(lost)}; leave the method out of params.yaml, or give the "
+            "dataset that modality"
+        )
 
 
 def write_samples(path: Path, samples: pd.DataFrame, modalities: dict[str, Sequences], provenance: dict) -> None:
