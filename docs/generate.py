@@ -127,7 +127,7 @@ def metrics_of(family: str, listed: list[Metric]) -> str:
         for metric in listed
     ]
     columns = ("key", "name", "better", "unit", "checkpoint", "meaning")
-    selects = f"`{selecting}` on the validation split selects the checkpoint."
+    selects = f"`{selecting}` on the validation split selects the checkpoint (`train.watch: metric`)."
     return f"{selects}\n\n{table(columns, rows)}"
 
 
@@ -146,11 +146,40 @@ def dataset_parts() -> str:
     return table(("part", "what to give"), [(f"`{part.name}`", part.holds) for part in _contract.PARTS])
 
 
+def switches() -> str:
+    """Hyperparameters that stand for a choice of the released code, methods with the same choice in one row."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for method in map(load, method_names()):
+        for key, field in method.Hyperparameters.model_fields.items():
+            facts = field.json_schema_extra
+            if not isinstance(facts, dict) or "released" not in facts:
+                continue
+            others = {corpus: values[key] for corpus, values in method.corpus_defaults.items() if key in values}
+            shown = [value(field.default), *(f"{corpus}: {value(other)}" for corpus, other in others.items())]
+            released = facts["released"]
+            told = "nothing released" if released is None else released if noted(released) else value(released)
+            rows.setdefault((f"`{key}`", "; ".join(shown), str(told), field.description or ""), []).append(method.name)
+    columns = ("methods", "switch", "default", "released code", "what the switch does")
+    ordered = sorted(rows.items(), key=lambda row: (row[1][0], row[0]))
+    return table(columns, [(code(names), *facts) for facts, names in ordered])
+
+
+def noted(released: object) -> bool:
+    """Tell words about the released code from a value that a switch can have."""
+    return isinstance(released, str) and " " in released
+
+
+def value(of: object) -> str:
+    """Return a value as it is typed in params.yaml."""
+    return f"`{'null' if of is None else str(of).lower() if isinstance(of, bool) else of}`"
+
+
 PARTS = {
     "methods": methods,
     "sentiment-methods": sentiment_methods,
     "emotion-methods": emotion_methods,
     "parameter-counts": parameter_counts,
+    "switches": switches,
     "what-each-needs": what_each_needs,
     "metrics": metrics,
     "dataset-columns": dataset_columns,

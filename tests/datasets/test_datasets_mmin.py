@@ -3,6 +3,7 @@ import logging
 import h5py
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 from elision.datasets import mmin
@@ -11,7 +12,8 @@ from elision.errors import ElisionError
 from elision.settings.params import Params
 from elision.store import Store
 from elision.task import TaskKind
-from elision.training.view import Scale
+from elision.training.split import SplitData
+from elision.training.view import Scale, View, scales
 
 CLASSES = ["angry", "happy", "sad", "neutral"]
 SPEAKERS = [f"Ses{session:02}_{letter}" for session in range(1, 6) for letter in "FM"]
@@ -349,3 +351,64 @@ def test_a_prepared_dataset_is_a_store_with_folds(tmp_path):
     scale = Scale.of(store, "audio", 1)
     np.testing.assert_allclose(scale.mean, frames.mean(0), rtol=1e-4)
     np.testing.assert_allclose(scale.std, frames.std(0), rtol=1e-4)
+
+
+def released_audio(written, names, training, corpus):
+    """Scale audio as the released loader does: by the fold's training frames, by all frames of MSP-IMPROV, or not."""
+    audio = written["audio"]
+    if corpus == "mosi":
+        return [audio[name] for name in names]
+    frames = np.concatenate([audio[name] for name in (training if corpus == "iemocap" else audio)]).astype(np.float64)
+    std = frames.std(0)
+    std[std == 0] = 1
+    return [((audio[name] - frames.mean(0)) / std).astype(np.float32) for name in names]
+
+
+@pytest.mark.parametrize("fold", [1, 3])
+@pytest.mark.parametrize("corpus", ["iemocap", "msp", "mosi"])
+@pytest.mark.parametrize("protocol", ["elision", "mmin"])
+def test_a_batch_holds_the_numbers_of_the_released_loader(tmp_path, corpus, fold, protocol):
+    written = write(tmp_path, corpus)
+    for array in written["audio"].values():
+        array[:, 4] = 2.5  # a dimension that never varies
+    with h5py.File(tmp_path / "A" / f"{mmin.PUBLISHED[corpus]['audio'][0]}.h5", "w") as file:
+        for name, array in written["audio"].items():
+            file[name] = array
+    classes = {} if corpus == "mosi" else {"classes": CLASSES}
+    datasets = {"d": {"source": "mmin", "root": str(tmp_path), "corpus": corpus, "mask_zeros": False, **classes}}
+    params = Params(datasets=datasets, methods=["majority"], protocol=protocol)
+    samples, modalities = mmin.prepare(params.datasets["d"], tmp_path)
+    store = Store(samples, modalities, {"classes": samples.attrs.get("classes", ())})
+    everyone = params.datasets["d"].scale_by == "all"
+    measured = scales(store, standardise=params.standardised("d"), fold=fold, everyone=everyone)
+    training = samples.loc[samples[f"fold-{fold}"] == "train", "id"].tolist()
+    for split in ("train", "valid", "test"):
+        data = SplitData(store, split, scales=measured, view=View(reads_text="vectors", fold=fold))
+        batch, names = data.batch(torch.arange(len(data)), None), data.ids.tolist()
+        expected = {
+            "audio": released_audio(written, names, training, corpus),
+            "vision": [written["vision"][name] for name in names],
+            "text": [written["text"][name] for name in names],
+        }
+        for modality, arrays in expected.items():
+            sequence = getattr(batch, modality)
+            for values, valid, array in zip(sequence.values, sequence.valid, arrays, strict=True):
+                np.testing.assert_allclose(values[: len(array)], array, atol=2e-5)
+                assert valid.sum() == len(array)
+                assert not values[len(array) :].any()
+
+
+def test_what_is_scaled_is_that_of_the_released_code_unless_the_user_says_otherwise(tmp_path):
+    defaults = {corpus: settings(tmp_path, corpus) for corpus in ("iemocap", "msp", "mosi")}
+    assert {corpus: found.standardise for corpus, found in defaults.items()} == {
+        "iemocap": ["audio"],
+        "msp": ["audio"],
+        "mosi": [],
+    }
+    assert {corpus: found.scale_by for corpus, found in defaults.items()} == {
+        "iemocap": "training",
+        "msp": "all",
+        "mosi": "training",
+    }
+    assert settings(tmp_path, standardise=True).standardise == ["audio", "vision"]
+    assert settings(tmp_path, "msp", standardise=["vision"], scale_by="training").standardise == ["vision"]

@@ -156,7 +156,7 @@ def test_header_says_where_the_numbers_come_from(tmp_path):
 
 
 def test_features_stay_as_they_are_by_default(tmp_path):
-    assert mmsa.Settings(source="mmsa", file=tmp_path).standardise is False
+    assert mmsa.Settings(source="mmsa", file=tmp_path).standardise == []
 
 
 def test_aligned_files_have_a_frame_per_token(tmp_path):

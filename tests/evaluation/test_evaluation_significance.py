@@ -456,6 +456,11 @@ def test_clusters_are_speakers_then_videos_then_utterances():
     assert (kind, list(names)) == ("utterance", ids)
     assert found([None] * 3, ids=["x$_$1", "x$_$2", "x$_$3"])[0] == "utterance"
     assert found([None] * 3, ids=["1", "2", "3"])[0] == "utterance"
+    dialogues = pd.DataFrame({"id": ids, "dialogue": ["x", *["y"] * (len(ids) - 1)]})
+    assert clusters(ids, dialogues, "dialogue")[0] == "dialogue"
+    assert clusters(ids, dialogues.assign(dialogue=None), "dialogue")[0] == "video"
+    with pytest.raises(ElisionError, match="unknown unit 'dialog'; did you mean dialogue"):
+        clusters(ids, dialogues, "dialog")
     assert clusters(ids, pd.DataFrame({"id": ids}), "speaker")[0] == "video"
     with pytest.raises(ElisionError, match='no sample "x\\$_\\$2"'):
         clusters(ids, pd.DataFrame({"id": ids[::2]}), "speaker")

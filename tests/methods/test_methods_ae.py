@@ -165,7 +165,23 @@ def test_weights_start_near_zero_and_biases_at_zero(name):
         if key.endswith("bias"):
             assert not parameter.any()
         elif parameter.numel() > 10_000:
-            assert parameter.std().item() == pytest.approx(0.012, rel=0.05)
+            assert parameter.std().item() == pytest.approx(0.02, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["ae", "cra", "mmin"])
+def test_the_deviation_of_initial_weights_is_a_hyperparameter(name):
+    changes = {"initialisation": "normal", "init_gain": 0.3}
+    h = resolve(name, "iemocap", changes)[0]
+    torch.manual_seed(0)
+    method = build(name, h, spec_for(name, CLASSES))
+    weights = [m.weight for m in method.modules() if isinstance(m, nn.Linear | nn.Conv1d) and m.weight.numel() > 5000]
+    assert weights
+    assert all(weight.std().item() == pytest.approx(0.3, rel=0.05) for weight in weights)
+
+
+def test_the_family_of_mmin_keeps_its_deviation():
+    gains = {name: resolve(name, "iemocap")[0].init_gain for name in ("ae", "cra", "mmin", "nmer", "if_mmin")}
+    assert gains == {"ae": 0.02, "cra": 0.02, "mmin": 0.012, "nmer": 0.012, "if_mmin": 0.012}
 
 
 @pytest.mark.parametrize("name", ["ae", "cra"])

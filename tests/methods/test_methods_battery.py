@@ -98,7 +98,7 @@ def trained(name: str, batch: Batch, steps: int = 2, **overrides):
 @pytest.mark.parametrize("name", METHODS)
 def test_every_official_or_demo_default_is_a_valid_hyperparameter(name):
     method = load(name)
-    assert set(method.corpus_defaults) <= {corpus.defaults for corpus in CORPORA.values()}
+    assert set(method.corpus_defaults) <= {name for corpus in CORPORA.values() for name in corpus.defaults}
     for values in method.corpus_defaults.values():
         method.Hyperparameters(**values)
 

@@ -9,7 +9,7 @@ from elision.corruption.kind import kinds
 from elision.errors import ElisionError
 from elision.methods import build, check, counts, load, method_names, resolve, resolve_variant
 from elision.settings.params import Params, made_for, needs, retrieves, teacher_names
-from elision.task import TaskKind
+from elision.task import OFFICIAL_SPECS, TaskKind
 
 
 def test_every_file_of_the_folder_is_a_method_that_can_be_loaded():
@@ -53,7 +53,7 @@ def test_modalities_must_be_known_and_hold_what_the_method_requires():
     for wrong in ([], ["smell"]):
         with pytest.raises(ElisionError, match="lnln: modalities"):
             resolve("lnln", "mosi", {"modalities": wrong})
-    with pytest.raises(ElisionError, match="text_only: modalities: leaves out text, without which"):
+    with pytest.raises(ElisionError, match="text_only: modalities leaves out text, which text_only requires; add text"):
         resolve("text_only", "mosi", {"modalities": ["audio"]})
 
 
@@ -70,7 +70,7 @@ def test_checking_params_names_every_wrong_entry():
 
 def test_a_method_refuses_a_task_that_it_is_not_made_for():
     spec = replace(SPEC, task=TaskKind.CLASSIFICATION, classes=("sad", "happy"))
-    with pytest.raises(ElisionError, match="self_mm: made for regression, but the dataset asks for classification"):
+    with pytest.raises(ElisionError, match="self_mm is made for regression, but the dataset asks for classification"):
         build("self_mm", resolve("self_mm", "mosi")[0], spec, tiny_encoder())
 
 
@@ -144,5 +144,88 @@ def test_a_method_sees_what_its_teacher_sees():
         return Params(datasets={"demo": {"source": "demo"}}, methods=[mine], teachers=teachers)
 
     check(params(mmin_teacher={"modalities": ["text", "audio"]}))
-    with pytest.raises(ElisionError, match=r"methods\.mine: modalities: text, audio, but its teacher sees text, "):
+    with pytest.raises(ElisionError, match=r"methods\.mine: modalities is text, audio, but its teacher sees text, "):
         check(params())
+
+
+# What MMSA's configuration of CH-SIMS v2 says of each method, where it says something else than that of CH-SIMS.
+SIMS_V2 = {
+    "tfn": {
+        "batch_size": 128,
+        "learning_rate": 0.002,
+        "text_width": 128,
+        "audio_dropout": 0.3,
+        "vision_dropout": 0.3,
+        "fusion_dropout": 0.5,
+    },
+    "mult": {
+        "learning_rate": 0.0005,
+        "gradient_clip": 1.0,
+        "width": 30,
+        "heads": 6,
+        "layers": 4,
+        "audio_kernel": 3,
+        "attention_dropout": 0.1,
+        "attention_dropout_audio": 0.2,
+        "relu_dropout": 0.1,
+        "embedding_dropout": 0.2,
+        "residual_dropout": 0.0,
+        "text_dropout": 0.5,
+        "output_dropout": 0.3,
+    },
+    "misa": {
+        "batch_size": 16,
+        "width": 64,
+        "dropout": 0.5,
+        "difference_weight": 0.5,
+        "reconstruction_weight": 0.5,
+        "gradient_clip": 0.8,
+    },
+    "self_mm": {
+        "batch_size": 16,
+        "learning_rate_audio": 0.001,
+        "learning_rate_vision": 0.001,
+        "weight_decay_text_encoder": 0.01,
+        "weight_decay_audio": 0.0,
+        "weight_decay_vision": 0.0,
+        "audio_width": 32,
+        "text_dropout": 0.0,
+        "label_limit": "mosi",
+    },
+    "cenet": {"batch_size": 64, "learning_rate": 3e-5, "adam_epsilon": 3e-8},
+    "tetfn": {
+        "vision_hidden": 32,
+        "text_kernel": 5,
+        "audio_kernel": 3,
+        "attention_dropout": 0.1,
+        "attention_dropout_audio": 0.0,
+        "attention_dropout_vision": 0.1,
+        "relu_dropout": 0.0,
+        "residual_dropout": 0.1,
+        "fusion_width": 128,
+        "text_dropout": 0.1,
+        "learning_rate_text_encoder": 5e-6,
+        "learning_rate_audio": 5e-4,
+        "learning_rate_vision": 5e-3,
+        "learning_rate": 3e-4,
+        "weight_decay_audio": 0.001,
+        "weight_decay_vision": 0.001,
+    },
+}
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_ch_sims_v2_has_the_values_of_mmsa_and_otherwise_those_of_ch_sims(name):
+    first, second = (resolve(name, corpus)[0].model_dump() for corpus in ("sims", "simsv2"))
+    assert {key: value for key, value in second.items() if value != first[key]} == SIMS_V2.get(name, {})
+    origins = set(resolve(name, "simsv2")[1].values())
+    assert ("simsv2 default" in origins) == (name in SIMS_V2)
+
+
+def test_generated_labels_of_self_mm_reach_3_on_ch_sims_v2_and_1_on_ch_sims():
+    limits = {}
+    for corpus in ("sims", "simsv2", "mosi"):
+        sizes = replace(OFFICIAL_SPECS["sims"], corpus=corpus)
+        method = build("self_mm", resolve("self_mm", corpus)[0], sizes, tiny_encoder())
+        limits[corpus] = method.label_generator.limit
+    assert limits == {"sims": 1.0, "simsv2": 3.0, "mosi": 3.0}

@@ -498,9 +498,9 @@ def test_a_student_without_factorisation_starts_from_what_it_shares_with_the_tea
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"width": 12}, "width is 8, but 12 in its teacher; set teachers.hrlf_teacher alike"),
-        ({"scales": "added"}, "scales is 'concatenated', but 'added'"),
-        ({"layers": 2}, "sequences has another shape than in its teacher.*start_from_teacher"),
+        ({"width": 12}, "width is 8, but its teacher has 12; set teachers.hrlf_teacher.width: 8"),
+        ({"scales": "added"}, "scales is 'concatenated', but its teacher has 'added'"),
+        ({"layers": 2}, "sequences has another shape in its teacher.*start_from_teacher"),
     ],
 )
 def test_a_teacher_of_other_sizes_is_an_error(changes, message):

@@ -226,6 +226,23 @@ def test_the_teacher_predicts_the_mean_of_the_available_modalities():
 # The second teacher.
 
 
+def test_the_classifier_starts_kaiming_normal_with_zero_biases_and_the_teacher_as_pytorch_does():
+    torch.manual_seed(0)
+    spec = spec_for("ramer")
+    method = build("ramer", resolve("ramer", "mer2024", {"hidden": 256})[0], spec)
+    layers = [layer for layer in method.classifier if isinstance(layer, nn.Linear)]
+    assert [layer.in_features for layer in layers] == [768, 256, 128]
+    for layer in layers:
+        assert not layer.bias.any()
+    for layer in layers[:2]:
+        assert layer.weight.std().item() == pytest.approx((2 / layer.in_features) ** 0.5, rel=0.03)
+    teacher = build("ramer_encoders", resolve("ramer_encoders", "mer2024", {"hidden": 256})[0], spec)
+    for classifier in teacher.classifiers.values():
+        first = classifier[0]
+        assert first.bias.any()
+        assert first.weight.abs().max().item() <= first.in_features**-0.5
+
+
 def test_it_starts_from_the_encoders_of_the_teacher_and_stores_those_of_its_queries():
     teachers, database = starting_points("ramer", spec_for("ramer"))
     method = make("ramer").train()
@@ -285,9 +302,11 @@ def test_the_database_is_the_part_that_is_asked_for_and_larger_than_the_number_o
     small, large = (make("ramer", database_size=size)._database.rows.tolist() for size in (7, 10))
     assert len(small) == 7 and set(small) < set(large) < set(range(100, 112))
     assert make("ramer", database_size=7, database_seed=1)._database.rows.tolist() != small
-    with pytest.raises(ElisionError, match=r"top_k: 5 neighbours asked of 4 unlabelled samples.*lower"):
+    with pytest.raises(
+        ElisionError, match=r"top_k asks for 5 neighbours, but the database has 4 unlabelled samples.*lower"
+    ):
         make("ramer", database="unlabelled")
-    with pytest.raises(ElisionError, match="top_k: 12 neighbours asked of 12 labelled samples"):
+    with pytest.raises(ElisionError, match="top_k asks for 12 neighbours, but the database has 12 labelled samples"):
         make("ramer", top_k=12)
 
 

@@ -37,3 +37,28 @@ def test_a_page_that_is_out_of_date_is_named_with_the_command_and_then_written(p
     generate.main(["--root", str(tmp_path)])
     assert capsys.readouterr().out == f"written: {page}\n"
     assert (tmp_path / page).read_text() == text
+
+
+def test_switches_are_listed_with_the_value_of_the_released_code_and_methods_that_share_one_in_one_row():
+    rows = [line.split(" | ") for line in generate.switches().splitlines()[2:]]
+    found = {(row[0].strip("| "), row[1]): row[2:4] for row in rows}
+    assert found["`ae`, `cra`", "`recon_reduction`"] == ["`sum`; demo: `mean`", "`sum`"]
+    assert found["`nmer`", "`batch_attention`"] == ["`false`", "`true`"]
+    assert found["`hrlf`", "`start_from_teacher`"] == ["`true`", "nothing released"]
+    assert found["`mmim`", "`bound_share`"] == ["`1.0`; mosei: `0.5`", "1; mosei: 0.5"]
+    assert len(found) == len(rows)
+    text = (REPOSITORY / "docs" / "methods.md").read_text()
+    assert all(f"| {row[1]} |" in text for row in rows)
+
+
+def test_the_released_value_of_a_switch_is_one_that_the_switch_can_have():
+    switches = 0
+    for method in map(generate.load, generate.method_names()):
+        for key, field in method.Hyperparameters.model_fields.items():
+            if not isinstance(facts := field.json_schema_extra, dict):
+                continue
+            released = facts["released"]
+            switches += 1
+            if released is not None and not generate.noted(released):
+                assert getattr(method.Hyperparameters(**{key: released}), key) == released
+    assert switches > 50

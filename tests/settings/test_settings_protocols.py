@@ -3,13 +3,16 @@ import hashlib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score, recall_score
 
 from elision.corruption.missing import absent_rates, legacy_uniforms, missing, mixed_rates, uniforms
 from elision.corruption.noise import times
 from elision.corruption.plan import conditions
+from elision.errors import ElisionError
 from elision.evaluation.aggregate import aggregate, reported, statistics
 from elision.evaluation.metrics import score
-from elision.settings.params import Params
+from elision.methods import check, resolve_variant
+from elision.settings.params import Params, trained_on
 from elision.settings.protocols import described, names
 from elision.settings.protocols import protocol as protocol_of
 
@@ -295,3 +298,111 @@ def test_a_protocol_says_whose_it_is_and_sets_what_exists(name):
     assert protocol_of(name).source
     assert found.corruption_for("d").masks and found.train_for("d").corruption
     assert found.protocol_text("d") == name
+
+
+def rows(*methods, protocol="hrlf", **dataset):
+    """Params whose dataset is one of classes, for the methods of emotion."""
+    classes = {"task": "classification", "classes": ["down", "up"], "cuts": [0]}
+    return Params(datasets={"d": {"source": "demo", **classes, **dataset}}, methods=list(methods), protocol=protocol)
+
+
+def test_the_student_of_hrlf_starts_anew_under_its_protocol_and_from_the_teacher_elsewhere():
+    other = {"mine": {"method": "hrlf", "start_from_teacher": True}}
+    for protocol, expected in (("hrlf", False), ("elision", True)):
+        found = rows("hrlf", other, protocol=protocol)
+        hyperparameters, origins = resolve_variant(found, found.variants["hrlf"], "d")
+        assert hyperparameters.start_from_teacher is expected
+        assert origins["start_from_teacher"] == ("card default" if expected else "protocol")
+        hyperparameters, origins = resolve_variant(found, found.variants["mine"], "d")
+        assert (hyperparameters.start_from_teacher, origins["start_from_teacher"]) == (True, "override")
+        check(found)
+
+
+def test_a_protocol_may_decide_hyperparameters_and_a_row_replaces_them(tmp_path):
+    path = written(tmp_path, "source: mine\nmethods: {mmin: {corruption: random, epochs: 7, clip: 2.0}}\n")
+    found = rows("mmin", {"mine": {"method": "mmin", "epochs": 3}}, protocol=path)
+    values = {name: resolve_variant(found, found.variants[name], "d")[0] for name in found.variants}
+    assert [(h.epochs, h.clip, h.corruption) for h in values.values()] == [(7, 2.0, "random"), (3, 2.0, "random")]
+    assert [trained_on(found, "d", variant) for variant in found.variants.values()] == ["random", "random"]
+    assert "    methods.mmin.corruption: random" in described(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("methods: {mmim_: {epochs: 3}}", r"methods\.mmim_: unknown method 'mmim_'; did you mean mmim\?"),
+        ("methods: {mmin: {epoch: 3}}", r"methods\.mmin: epoch: unknown hyperparameter; did you mean epochs\?"),
+        ("methods: {mmin: {epochs: -3}}", r"methods\.mmin: epochs: Input should be greater than or equal to 0"),
+        ("standardise: {iemocp: [audio]}", r"standardise: unknown corpus 'iemocp'; did you mean iemocap\?"),
+        ("standardise: {iemocap: [sound]}", r"standardise\.iemocap: found \['sound'\]; give true, false, or a list"),
+    ],
+)
+def test_what_a_protocol_cannot_decide_is_told_before_anything_runs(tmp_path, text, message):
+    path = written(tmp_path, f"source: mine\n{text}\n")
+    with pytest.raises((ValueError, ElisionError), match=message) as caught:
+        check(rows("majority", protocol=path))
+    assert "mine.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (True, ["audio", "vision"]),
+        (False, []),
+        ([], []),
+        (["audio"], ["audio"]),
+        (["vision"], ["vision"]),
+        (["vision", "audio"], ["audio", "vision"]),
+    ],
+)
+def test_modalities_are_scaled_as_listed(written, read):
+    assert params("elision", dataset={"standardise": written}).standardised("d") == read
+
+
+@pytest.mark.parametrize("wrong", [["text"], "audio", None, ["audio", "audio"], ["audio", 3], 1, {"audio": True}])
+def test_what_is_no_list_of_modalities_is_told_with_what_to_type(wrong):
+    with pytest.raises(ValueError, match=r"standardise: .*(give true, false, or a list such as \[audio\]|duplicate)"):
+        params("elision", dataset={"standardise": wrong})
+    with pytest.raises(ValueError, match="text is never scaled"):
+        params("elision", dataset={"standardise": ["audio", "text"]})
+
+
+def test_a_protocol_scales_by_corpus_and_the_dataset_replaces_it():
+    other = {"source": "clips", "folder": "clips", "table": "table.csv", "task": "classification"}
+    for protocol, corpus, expected in (
+        ("mmin", "iemocap", ["audio"]),
+        ("mmin", "msp", ["audio"]),
+        ("mmin", "mosi", []),
+        ("mmin", "mer2024", ["audio", "vision"]),
+        ("nmer", "iemocap", ["audio"]),
+        ("nmer", "mosi", ["audio", "vision"]),
+        ("elision", "iemocap", ["audio", "vision"]),
+    ):
+        found = params(protocol, dataset={"corpus": corpus, **other})
+        assert found.standardised("d") == expected
+        assert found.protocol_text("d") == protocol
+    found = params("mmin", dataset={"corpus": "iemocap", "standardise": True, **other})
+    assert found.standardised("d") == ["audio", "vision"]
+    assert found.protocol_text("d") == "mmin (standardise: audio and vision)"
+    found = params("mmin", dataset={"corpus": "iemocap", "standardise": False, **other})
+    assert found.protocol_text("d") == "mmin (standardise: nothing)"
+
+
+def test_mmsa_watches_the_loss_and_all_others_the_metric():
+    assert {name: params(name).train_for("d").watch for name in names()} == {
+        **dict.fromkeys(names(), "metric"),
+        "mmsa": "loss",
+    }
+
+
+def test_a_class_that_is_predicted_and_does_not_occur_counts_in_macro_f1_and_not_in_ua():
+    family = "emotion:angry,happy,sad,neutral"
+    label, prediction = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 3])
+    values = score(prediction, label, family)
+    assert values["ua"] == pytest.approx((1 + 1 / 2) / 2)
+    # The released code, scikit-learn's, has three classes: those of the labels and those of the predictions.
+    assert recall_score(label, prediction, average="macro", zero_division=0) == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert values["f1_macro"] == pytest.approx(f1_score(label, prediction, average="macro", zero_division=0))
+    everywhere = np.array([0, 1, 2, 3])
+    other = np.array([0, 2, 2, 3])
+    assert score(other, everywhere, family)["ua"] == pytest.approx(recall_score(everywhere, other, average="macro"))

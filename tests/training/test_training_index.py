@@ -129,5 +129,5 @@ def test_a_method_starts_from_its_teacher_and_is_evaluated_without_it(classes, t
 def test_a_database_that_is_too_small_is_refused_before_training(classes, tmp_path):
     settings = params(database="unlabelled")
     teacher, database, _ = indexed(settings, classes, tmp_path)
-    with pytest.raises(ElisionError, match="top_k: 2 neighbours asked of 2 unlabelled samples"):
+    with pytest.raises(ElisionError, match="top_k asks for 2 neighbours, but the database has 2 unlabelled samples"):
         trained(settings, classes, tmp_path / "run", "mine", Starts({"ramer_encoders": teacher}, database))

@@ -15,6 +15,7 @@ from transformers import BertConfig, BertModel
 from elision.corruption.plan import Plan, conditions, draw
 from elision.errors import ElisionError
 from elision.evaluation.predict import Evaluation, read_run
+from elision.methods import load
 from elision.methods.layers.label_generation import LabelGenerator
 from elision.methods.mmim import MMIM
 from elision.methods.self_mm import SelfMM
@@ -418,7 +419,93 @@ def test_an_epoch_that_scores_nan_is_the_best_only_while_there_is_no_other():
     assert selection.improved(2, {"corr": 0.1}) == ["corr"]
     assert selection.improved(3, {"corr": float("nan")}) == []
     assert selection.improved(4, {"corr": 0.1}) == []
-    assert selection.epochs_without_improvement(4) == 2
+
+
+def test_patience_counts_the_validation_split_alone():
+    selection = Selection({"valid": False, "acc7": True})
+    assert selection.improved(1, {"valid": 1.0, "acc7": 0.1}) == ["valid", "acc7"]
+    assert selection.improved(2, {"valid": 1.5, "acc7": 0.2}) == ["acc7"]
+    assert selection.improved(3, {"valid": 1.2, "acc7": 0.3}) == ["acc7"]
+    assert selection.epochs_without_improvement(3) == 2
+
+
+def test_a_training_that_is_chosen_on_test_is_no_longer_for_it(tiny, plan, tmp_path, monkeypatch):
+    calls = {"valid": 0, "test": 0}
+
+    def outputs(model, data, corrupted):
+        """Validation is worse after the first epoch, the test split better after each."""
+        split = tiny.samples.set_index("id").loc[data.ids[0], "split"]
+        calls[split] += 1
+        off = min(calls["valid"], 2) if split == "valid" else 1 / calls["test"]
+        return data.labels.numpy() + np.float32(off), data.labels.numpy()
+
+    monkeypatch.setattr(loop, "predict", outputs)
+    settings = params("text_only", "test_oracle", epochs=9, patience=3)
+    _, record = run(settings, tiny, tmp_path / "run", plan)
+    assert record["epochs"] == 4
+    assert (record["checkpoints"]["valid"]["epoch"], record["checkpoints"]["mae"]["epoch"]) == (1, 4)
+
+
+def sims(method, protocol, **train):
+    """A dataset of CH-SIMS, whose metrics clip scores to [-1, 1]."""
+    return Params(
+        datasets={"demo": {"source": "mmsa", "file": "sims.pkl", "corpus": "sims"}},
+        methods=[{"mine": {"method": method, "epochs": 5, "batch_size": 4, "accumulate": 1, "patience": None}}],
+        seeds=[3],
+        protocol=protocol,
+        train={"device": "cpu", **train},
+    )
+
+
+@pytest.mark.parametrize(("method", "square"), [("misa", True), ("almt", True), ("self_mm", False), ("mult", False)])
+def test_mmsa_watches_the_loss_of_the_method_on_scores_that_are_not_clipped(
+    tiny, tmp_path, monkeypatch, method, square
+):
+    labels = tiny.samples["label"] / 3
+    found, told = [], []
+
+    def outputs(model, data, corrupted):
+        epoch = len(found)
+        values = [2.0, 1.2, 9.0, 1.1, 4.0][epoch] * np.sign(data.labels.numpy() + 0.01)
+        found.append(np.float32(values))
+        return found[-1], data.labels.numpy()
+
+    monkeypatch.setattr(loop, "predict", outputs)
+    monkeypatch.setattr(load(method), "on_epoch_end", lambda self, error: told.append(error))
+    small = replace(tiny, samples=tiny.samples.assign(label=labels))
+    _, record = run(sims(method, "mmsa"), small, tmp_path / "mmsa")
+    truth = small.samples.query("split == 'valid'")["label"].to_numpy()
+    errors = [np.square(v - truth).mean() if square else np.abs(v - truth).mean() for v in found]
+    history = pd.read_csv(tmp_path / "mmsa" / "history.csv")
+    assert history["valid_error"].tolist() == pytest.approx(errors, abs=1e-4)
+    assert told == history["valid_error"].tolist() == [round(value, 4) for value in told]
+    # Clipped to [-1, 1], all epochs are alike: the metric keeps the first.
+    assert history["valid_mae"].nunique() == 1
+    assert record["checkpoints"]["valid"] == {"epoch": 4, "score": told[3]}
+    assert record["watch"] == "loss"
+    found.clear()
+    _, record = run(sims(method, "mmsa", watch="metric"), small, tmp_path / "elision")
+    assert record["checkpoints"]["valid"]["epoch"] == 1
+    assert record["protocol"] == "mmsa (train.watch: metric)"
+
+
+def test_the_loss_of_classes_is_their_cross_entropy(tiny, tmp_path):
+    classes = ["negative", "positive"]
+    samples = tiny.samples.assign(label=np.where(tiny.samples["label"] > 0, "positive", "negative"))
+    settings = Params(
+        datasets={"demo": {"source": "demo", "task": "classification", "classes": classes, "cuts": [0]}},
+        methods=[{"mine": {"method": "text_only", "epochs": 3, "batch_size": 4}}],
+        seeds=[3],
+        train={"device": "cpu", "watch": "loss"},
+    )
+    _, record = run(
+        settings, Store(samples, tiny.modalities, {**tiny.provenance, "classes": classes}), tmp_path / "run"
+    )
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    best = record["checkpoints"]["valid"]
+    assert best["score"] == pytest.approx(history["valid_error"].min())
+    assert history["valid_error"][best["epoch"] - 1] == pytest.approx(best["score"])
+    assert (history["valid_error"] != 1 - history["valid_ua"]).any()
 
 
 def test_the_folder_of_a_run_is_the_only_place_that_is_written(tiny, tmp_path, monkeypatch):

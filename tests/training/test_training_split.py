@@ -112,7 +112,7 @@ def test_text_left_out_is_one_invalid_token(store):
 
 
 def test_training_frames_are_standardised_and_missing_frames_stay_zero(store):
-    measured = scales(store, standardise=True)
+    measured = scales(store, standardise=["audio", "vision"])
     batch = split(store, scales=measured).batch(ALL, None)
     for name in ("audio", "vision"):
         sequence = getattr(batch, name)
@@ -120,6 +120,16 @@ def test_training_frames_are_standardised_and_missing_frames_stay_zero(store):
         assert frames.mean(0).abs().max() < 1e-5
         assert (frames.std(0, correction=0) - 1).abs().max() < 1e-4
         assert not sequence.values[~sequence.observed].any()
+
+
+def test_what_is_listed_is_scaled_and_the_rest_stays_as_it_is(store):
+    plain = split(store).batch(ALL, None)
+    for name, other in (("audio", "vision"), ("vision", "audio")):
+        measured = scales(store, standardise=[name])
+        assert list(measured) == [name]
+        batch = split(store, scales=measured).batch(ALL, None)
+        assert torch.equal(getattr(batch, other).values, getattr(plain, other).values)
+        assert not torch.equal(getattr(batch, name).values, getattr(plain, name).values)
 
 
 def _spans(store):

@@ -7,14 +7,23 @@ from elision.training.view import Scale, View, scales, spec
 
 
 def test_only_training_frames_are_measured(store):
-    expected = scales(store, standardise=True)["audio"]
+    expected = scales(store, standardise=["audio"])["audio"]
     for row in store.rows("test"):
         store.modalities["audio"].values[store.modalities["audio"].offsets[row] :][:3] += 100
     assert np.array_equal(Scale.of(store, "audio").mean, expected.mean)
 
 
 def test_nothing_is_measured_without_standardisation(store):
-    assert scales(store, standardise=False) == {}
+    assert scales(store, standardise=[]) == {}
+
+
+def test_all_samples_are_measured_when_asked_for(store):
+    values = store.modalities["vision"].values
+    seen = values[~np.isnan(values).any(1)].astype(np.float64)
+    measured = scales(store, standardise=["vision"], everyone=True)["vision"]
+    np.testing.assert_allclose(measured.mean, seen.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(measured.std, seen.std(0), rtol=1e-6)
+    assert not np.allclose(measured.mean, Scale.of(store, "vision").mean)
 
 
 def test_a_constant_dimension_is_only_centred(store):

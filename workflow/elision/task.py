@@ -24,26 +24,26 @@ class Corpus:
         Scores lie in [-label_range, label_range]; None: the corpus has classes alone.
     metrics : str or None
         Metric family of scores in ``evaluation.metrics``: ``mosi`` or ``sims``. Classes have a family of their own.
-    defaults : str
-        Whose official hyperparameters apply (``Method.corpus_defaults``).
+    defaults : tuple of str
+        Whose official hyperparameters apply: the first that a method has (``Method.corpus_defaults``).
     """
 
     label_range: float | None
     metrics: str | None
-    defaults: str
+    defaults: tuple[str, ...]
 
 
 CORPORA = {
-    "mosi": Corpus(label_range=3.0, metrics="mosi", defaults="mosi"),
-    "mosei": Corpus(label_range=3.0, metrics="mosi", defaults="mosei"),
-    "sims": Corpus(label_range=1.0, metrics="sims", defaults="sims"),
-    "simsv2": Corpus(label_range=1.0, metrics="sims", defaults="sims"),
-    "demo": Corpus(label_range=3.0, metrics="mosi", defaults="demo"),
+    "mosi": Corpus(label_range=3.0, metrics="mosi", defaults=("mosi",)),
+    "mosei": Corpus(label_range=3.0, metrics="mosi", defaults=("mosei",)),
+    "sims": Corpus(label_range=1.0, metrics="sims", defaults=("sims",)),
+    "simsv2": Corpus(label_range=1.0, metrics="sims", defaults=("simsv2", "sims")),
+    "demo": Corpus(label_range=3.0, metrics="mosi", defaults=("demo",)),
     # None of the others: no method has hyperparameters of its own for it.
-    "other": Corpus(label_range=3.0, metrics="mosi", defaults="other"),
-    "iemocap": Corpus(label_range=None, metrics=None, defaults="iemocap"),
-    "msp": Corpus(label_range=None, metrics=None, defaults="msp"),
-    "mer2024": Corpus(label_range=None, metrics=None, defaults="mer2024"),
+    "other": Corpus(label_range=3.0, metrics="mosi", defaults=()),
+    "iemocap": Corpus(label_range=None, metrics=None, defaults=("iemocap",)),
+    "msp": Corpus(label_range=None, metrics=None, defaults=("msp",)),
+    "mer2024": Corpus(label_range=None, metrics=None, defaults=("mer2024",)),
 }
 
 

@@ -63,8 +63,12 @@ def any_of(names):
 
 
 def user_files(wildcards):
-    """Return the user's own files that a dataset reads; their content counts, which recipes know, not their times."""
-    return [ancient(path) for path in parameters.user_files(PARAMS, wildcards.dataset)]
+    """Return the user's own files that a dataset reads; their content counts, which recipes know, not their times.
+
+    Braces are wildcards to Snakemake, also in names of files that exist: it is not told of such files.
+    """
+    files = parameters.user_files(PARAMS, wildcards.dataset)
+    return [ancient(path) for path in files if not set(str(path)) & set("{}")]
 
 
 def starts(wildcards):

@@ -13,6 +13,7 @@ from elision.arrayfiles import load_npy
 from elision.datasets._problems import some
 from elision.errors import ElisionError, plural
 from elision.progress import track
+from elision.settings.fields import Scaled
 from elision.settings.params import DatasetSettings
 from elision.store import Header, Sequences
 from elision.task import MODALITIES, TaskKind
@@ -56,8 +57,9 @@ class FeatureFolders(DatasetSettings):
 
     labels: Path
     features: Path = Field(description="folder of the folders of feature sets")
-    standardise: bool = Field(
-        False, description="scale audio and vision as for other sources; false: the vectors of the files, as published"
+    standardise: Scaled = Field(
+        [],
+        description="modalities that are scaled, as for other sources; false: use the vectors of the files, as is",
     )
 
     @property

@@ -1,6 +1,8 @@
 """Where the files are that a table of the user's names."""
 
 import os
+import unicodedata
+from difflib import get_close_matches
 from pathlib import Path
 
 from elision.errors import ElisionError
@@ -38,3 +40,40 @@ def below(folder: Path, name: str, *, otherwise: str = ALLOW) -> Path:
     raise ElisionError(
         f"leads out of {folder}; move the file below this folder and write its path from there, or {otherwise}"
     )
+
+
+def nearest(folder: Path, name: str, listed: dict[str, list[str]]) -> str | None:
+    """Return the name of a file that is there and differs by case, accents' encoding or few letters.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Of a file that is not there, relative to the folder.
+    listed : dict of str to list of str
+        The names in each folder that was looked at; filled for the next call.
+
+    Returns
+    -------
+    name : str or None
+        Relative to the folder; None: no file has such a name.
+    """
+    here, parts = Path(), Path(os.path.normpath(name)).parts
+    for number, part in enumerate(parts):
+        place = folder / here
+        try:
+            names = listed.setdefault(str(place), sorted(file.name for file in place.iterdir()))
+        except (OSError, ValueError):
+            return None
+        if part not in names:
+            same = [other for other in names if _folded(other) == _folded(part)]
+            near = same or (get_close_matches(part, names, 1, 0.85) if number == len(parts) - 1 else [])
+            if len(near) != 1:
+                return None
+            (part,) = near
+        here = here / part
+    return str(here)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

@@ -3,28 +3,28 @@
 ============================================ =======================================================================
 ``id``                                       unique; usable as a file name
 ``split``                                    train, valid or test
-``label``                                    sentiment, in the range of the corpus
+``label``                                    a score in the range of the corpus or of ``scale``; or a class
 ``path``                                     video or audio file, relative to the folder; empty: text only
-``text`` or ``transcript``                   the words spoken, or the path of a text file with them; empty: no text
+``text`` or ``transcript``                   the words spoken, or the path of a file with them; empty: no text
 ``speaker``                                  optional
-``words``                                    optional: path of a CSV file with the columns word, start, end (seconds)
+``words``                                    optional: path of a file with the time of each word
 ``label_text, label_audio, label_vision``    optional: labels of a modality alone
 ============================================ =======================================================================
 
-Files lie below the folder, unless the settings say ``outside: true``. UTF-8, separated by commas, semicolons or tabs. A
-clip without sound, pictures, faces or words lacks a modality; that is no error.
+``columns`` and ``splits`` translate the names of a table to these. Other columns are kept as they are: ``folds`` and
+``statistics.cluster`` may name them. Files lie below the folder, unless the settings say ``outside: true``. A clip
+without sound, pictures, faces or words lacks a modality; that is no error.
 """
 
-import csv
-import io
 import json
 import logging
 import os
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import zip_longest
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -32,12 +32,13 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from elision.datasets import _labels
-from elision.datasets._paths import ALLOW, below
-from elision.datasets._problems import refuse, warn_of_shared_speakers
+from elision.datasets import _labels, _tables, _transcripts
+from elision.datasets._paths import ALLOW, below, nearest
+from elision.datasets._problems import refuse, some, warn_of_shared_speakers
+from elision.datasets._tables import Row, lines_of
 from elision.datasets._word_times import outside as words_outside
-from elision.errors import ElisionError
-from elision.files import is_file
+from elision.errors import ElisionError, plural
+from elision.files import is_file, sha256
 from elision.progress import track
 from elision.settings.params import DatasetSettings, suggestion
 from elision.task import SPLITS
@@ -55,7 +56,7 @@ _FILES = ("path", "transcript", "words")
 _FILE_NAME = re.compile(r"[^\x00-\x1f/\\:*?\"<>|.][^\x00-\x1f/\\:*?\"<>|]*")
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/")  # a path that has been parsed has one / of two
 _LONGEST = 200
-_MOST_LINES = 10  # in a message
+_RESERVED = re.compile(r"duration|fps|has_(audio|vision)|position|sha256|length_.*|fold-\d+")  # columns of the store
 
 log = logging.getLogger(__name__)
 
@@ -65,19 +66,17 @@ class Settings(DatasetSettings):
 
     source: Literal["clips"] = Field(description="a folder of clips with a table")
     folder: Path = Field(description="the folder; paths in the table are relative to it")
-    table: str = Field("clips.csv", description="name of the table in the folder")
+    table: str = Field("clips.csv", description="name of the table in the folder: CSV, JSON lines, .xlsx or Parquet")
+    columns: dict[Literal[_COLUMNS], str | None] = Field(
+        {}, description="our name of a column: the table's name of it, or null: not to be used"
+    )
+    splits: dict[Literal[SPLITS], str] = Field({}, description="our name of a split: the table's name of it")
     outside: bool = Field(False, description="whether the table may name files that do not lie below the folder")
-
-
-@dataclass
-class _Row:
-    """A row of the table, and where it stands."""
-
-    line: int
-    cells: dict[str, str]
-
-    def __str__(self) -> str:
-        return f"line {self.line}, id {self.cells.get('id', '')!r}"
+    openface: Path | None = Field(
+        None,
+        description="folder of OpenFace 2 CSV files, named by the ids of the clips: vision is read from them; "
+        "null: vision is extracted from the videos",
+    )
 
 
 def inputs(settings: Settings) -> list[Path]:
@@ -89,11 +88,12 @@ def inputs(settings: Settings) -> list[Path]:
     if not is_file(table):
         return [table]
     try:
-        _, rows = _read(table)
+        read, _ = _read(table, settings)
     except ElisionError:
         return [table]
-    found = _located(rows, settings.folder, outside=settings.outside, problems=[])
+    found = _located(read.rows, settings.folder, outside=settings.outside, problems=[])
     named = {path for paths in found for path in paths.values()}
+    named |= {path for row in read.rows if (path := _of_openface(settings, row.cells.get("id", "")))}
     return [table, *sorted(path for path in named if is_file(path))]
 
 
@@ -121,26 +121,53 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
         Lists every problem of the table and of the files.
     """
     table = settings.folder / settings.table
-    columns, rows = _read(table)
-    total = len(rows)
+    read, problems = _read(table, settings)
+    columns, rows = read.columns, read.rows
+    for note in read.notes:
+        log.info("%s: %s", table, note)
 
     required = [name for name in _REQUIRED if not (settings.folds and name == "split")]
-    problems = list(_check_columns(columns, required))
+    problems += _check_columns(columns, required)
     for row in rows:
-        problems += [f"{row}: {problem}" for problem in [*_check_cells(row.cells), *_check_split(row.cells)]]
+        problems += [f"{row}: {problem}" for problem in [*_check_cells(row.cells), *_check_split(row.cells, settings)]]
     labels, rows, wrong = _read_labels(columns, rows, settings)
-    problems += wrong
-    problems += _check_whole(columns, rows, folds=settings.folds is not None)
+    problems += [*wrong, *_check_whole(columns, rows, folds=settings.folds is not None)]
     clips, wrong = _open(rows, settings.folder, outside=settings.outside)
     refuse(table, problems + [f"{rows[number]}: {problem}" for number, problem in wrong])
+    if settings.openface:
+        clips = _with_openface(clips, settings)
 
     splits = [row.cells.get("split", SPLITS[0]) for row in rows]
     if not settings.folds:
         warn_of_shared_speakers([row.cells.get("speaker") for row in rows], splits)
+    others = {name: pd.Series([row.cells[name] or None for row in rows], dtype=object) for name in _others(columns)}
     first = ["id", "path", "text", *labels, "split"]
-    table = clips.assign(**labels, split=splits)[[*first, *clips.columns.difference(first, sort=False)]]
-    table.attrs["unlabelled"] = total - len(rows)
-    return table
+    clips = clips.assign(**labels, split=splits)
+    clips = clips[[*first, *clips.columns.difference(first, sort=False)]].assign(**others)
+    clips.attrs["unlabelled"] = len(read.rows) - len(rows)
+    return clips
+
+
+def _of_openface(settings: Settings, name: str) -> Path | None:
+    """Return the file of OpenFace that a clip has, if there are such files."""
+    return settings.openface / f"{name}.csv" if settings.openface and _FILE_NAME.fullmatch(name) else None
+
+
+def _with_openface(clips: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Add the path and the checksum of the file of OpenFace that each clip has; count the clips that have none."""
+    files = [_of_openface(settings, name) for name in clips["id"]]
+    there = [bool(path and is_file(path)) for path in files]
+    if not any(there):
+        raise ElisionError(
+            f"{settings.openface}: there is no file {clips['id'].iloc[0]}.csv, and none of any other clip; check "
+            "openface in params.yaml, and name each file by the id of its clip"
+        )
+    if absent := clips["id"][np.logical_not(there)].tolist():
+        log.info("vision: absent from %s without a file of OpenFace: %s", plural(len(absent), "clip"), some(absent))
+    paths = [str(path) if found else None for path, found in zip(files, there, strict=True)]
+    digests = [sha256(path) if found else None for path, found in zip(files, there, strict=True)]
+    columns = {"openface": paths, "openface_sha256": digests}
+    return clips.assign(**{name: pd.Series(cells, dtype=object) for name, cells in columns.items()})
 
 
 def unlabelled(table: Path) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
@@ -161,12 +188,12 @@ def unlabelled(table: Path) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
     ElisionError
         Lists every problem of the table itself.
     """
-    columns, rows = _read(table)
-    problems = list(_check_columns(columns, ["id"]))
-    for row in rows:
+    read, problems = _read(table, None)
+    problems += _check_columns(read.columns, ["id"])
+    for row in read.rows:
         problems += [f"{row}: {problem}" for problem in _check_cells(row.cells)]
-    refuse(table, problems + list(_check_ids(rows)))
-    return _open(rows, table.parent, otherwise="give the file itself in place of a table")
+    refuse(table, problems + list(_check_ids(read.rows)))
+    return _open(read.rows, table.parent, otherwise="give the file itself in place of a table")
 
 
 def opened(paths: Iterable[Path | None], text: str | None = None) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
@@ -187,11 +214,11 @@ def opened(paths: Iterable[Path | None], text: str | None = None) -> tuple[pd.Da
         Row of a clip, and what is wrong with a file of it.
     """
     cells = [{"id": path.stem if path else "text", "path": str(path or ""), "text": text or ""} for path in paths]
-    return _open([_Row(number, each) for number, each in enumerate(cells)], Path(), outside=True)
+    return _open([Row(number, each) for number, each in enumerate(cells)], Path(), outside=True)
 
 
 def _open(
-    rows: list[_Row], folder: Path, *, outside: bool = False, otherwise: str = ALLOW
+    rows: list[Row], folder: Path, *, outside: bool = False, otherwise: str = ALLOW
 ) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
     """Open every file that the rows name; returns clips without labels and splits, and problems by row number."""
     problems = []
@@ -220,22 +247,34 @@ def _open(
 
 
 def _located(
-    rows: list[_Row], folder: Path, *, outside: bool, problems: list[tuple[int, str]], otherwise: str = ALLOW
+    rows: list[Row], folder: Path, *, outside: bool, problems: list[tuple[int, str]], otherwise: str = ALLOW
 ) -> list[dict[str, Path]]:
     """Return the file of each column that names one, row by row; those that may not be read are problems."""
-    files = []
+    files: list[dict[str, Path]] = []
+    listed: dict[str, list[str]] = {}
     for number, row in enumerate(rows):
         files.append({})
         for column in (column for column in _FILES if row.cells.get(column)):
             name = row.cells[column]
             try:
                 path = folder / name if outside else below(folder, name, otherwise=otherwise)
-                if (hint := _no_path(name)) and not os.path.exists(path):  # noqa: PTH110 - Path's own raises
+                if not os.path.exists(path) and (hint := _no_path(name) or _near(folder, name, listed)):  # noqa: PTH110
                     raise ElisionError(hint)
                 files[-1][column] = path
             except ElisionError as error:
                 problems.append((number, f"{column} {name!r} {error}"))
     return files
+
+
+def _near(folder: Path, name: str, listed: dict[str, list[str]]) -> str | None:
+    """Name the file that is probably meant."""
+    if (near := nearest(folder, name, listed)) is None:
+        return None
+    if near.strip() == name:
+        return f"does not exist, but {near!r} does; rename the file: cells are read without spaces at their ends"
+    alike = unicodedata.normalize("NFC", near) == unicodedata.normalize("NFC", name)
+    how = f" The accents are stored otherwise: {near!a}, not {name!a}." if alike else ""
+    return f"does not exist; did you mean {near!r}?{how} Write the name as the file has it"
 
 
 def _no_path(name: str) -> str | None:
@@ -249,63 +288,65 @@ def _no_path(name: str) -> str | None:
     return None
 
 
-def _decode(path: Path) -> str:
+def _read(table: Path, settings: Settings | None) -> tuple[_tables.Table, list[str]]:
+    """Return the table with our names of its columns and splits, and what is wrong with the names in the settings."""
     try:
-        if path.exists() and not path.is_file():
-            raise ElisionError(f"{path} is not a file")
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise ElisionError(f"{path} does not exist") from None
-    except OSError as error:
-        raise ElisionError(f"{path} cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise ElisionError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
-
-
-def _read_csv(path: Path) -> tuple[list[str], list[_Row]]:
-    """Return the names of the columns, and the rows that are not empty; cells beyond the columns are under ``""``."""
-    text = _decode(path)
-    header = text.lstrip().split("\n", 1)[0]
-    separator = max(",;\t", key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    columns, rows, line = None, [], 1
-    try:
-        for cells in reader:
-            cells = [cell.strip() for cell in cells]
-            while cells and not cells[-1]:
-                cells.pop()
-            if columns is None:
-                columns = [name.lower() for name in cells] or None
-            elif cells:
-                beyond = separator.join(cells[len(columns) :])
-                rows.append(_Row(line, {"": beyond, **dict(zip_longest(columns, cells[: len(columns)], fillvalue=""))}))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise ElisionError(f"{path}: line {line} is not valid CSV ({error}); is a quote not closed?") from None
-    if columns is None:
-        raise ElisionError(f"{path} is empty")
-    return columns, rows
-
-
-def _read(table: Path) -> tuple[list[str], list[_Row]]:
-    try:
-        return _read_csv(table)
+        read = _tables.read(table)
     except ElisionError as error:
         raise ElisionError(f"{error}; docs/own-data.md shows a table") from None
+    renamed = dict(settings.columns) if settings else {}
+    ours, problems = {}, []
+    for name in _COLUMNS:
+        theirs = renamed.get(name, name)
+        same = [column for column in read.columns if theirs is not None and column.lower() == theirs.lower()]
+        if found := ([theirs] if theirs in same else same):
+            ours[found[0]] = name
+        elif name in renamed and theirs is not None:
+            told = suggestion(theirs, read.columns)
+            problems.append(f"there is no column {theirs!r}, which columns: says is {name}; {told}")
+    others = [name for name in dict.fromkeys(read.columns) if name not in ours]
+    kept = [name for name in others if name not in _COLUMNS and not _RESERVED.fullmatch(name) and name not in renamed]
+    notes = list(read.notes)
+    if unused := [*notes, *(repr(name) for name in others if name not in kept)]:
+        notes = [f"not used: {', '.join(unused)}"]
+    if kept:
+        notes.append(f"columns that only folds and statistics.cluster can use: {', '.join(kept)}")
+    for name in kept:
+        absent = [column for column in _COLUMNS if column not in ours.values() and column not in renamed]
+        if near := get_close_matches(name.lower(), absent, 1, 0.75):
+            notes.append(f"column {name!r} is not read; if it is {near[0]}, write columns: {{{near[0]}: {name}}}")
+    twice = [name for name in dict.fromkeys(read.columns) if read.columns.count(name) > 1]
+    problems += [f"column {name!r} is there more than once; rename one" for name in twice]
+    names = {"": "", **ours, **{name: name for name in kept}}
+    rows = [
+        Row(row.line, {names[old]: cell for old, cell in row.cells.items() if old in names}, row.noun)
+        for row in read.rows
+    ]
+    columns = [names[name] for name in dict.fromkeys(read.columns) if name in names]
+    rows, emptied = _tables.emptied(rows, [name for name in columns if name not in ("id", "split", *_LABELS)])
+    splits = {theirs: name for name, theirs in settings.splits.items()} if settings else {}
+    for row in rows:
+        if (split := row.cells.get("split")) in splits:
+            row.cells["split"] = splits[split]
+    return _tables.Table(columns, rows, [*notes, *emptied]), problems
+
+
+def _others(columns: list[str]) -> list[str]:
+    """Return the columns that are none of ours."""
+    return [name for name in columns if name not in _COLUMNS]
 
 
 def _check_columns(columns: list[str], required: Iterable[str]) -> Iterator[str]:
     for name in required:
         if name not in columns:
             how = "; write train, valid or test for each clip, and a speaker's clips into one split only"
-            yield f"there is no column {name}{how if name == 'split' else ''}"
-    for name in dict.fromkeys(columns):
-        if columns.count(name) > 1:
-            yield f"column {name!r} is there more than once; rename one"
-        if name not in _COLUMNS:
-            yield f"column {name!r} is not known; {suggestion(name, [c for c in _COLUMNS if c not in columns])}"
+            near = get_close_matches(name, _others(columns), 1)
+            told = f"; if it is {near[0]!r}, write columns: {{{name}: {near[0]}}} in params.yaml" if near else ""
+            yield f"there is no column {name}{told or (how if name == 'split' else '')}"
     if not set(_CONTENT) & set(columns):
-        yield f"there is none of the columns {', '.join(_CONTENT)}"
+        near = [f"{c}: {name}" for c in _CONTENT for name in get_close_matches(c, _others(columns), 1)]
+        told = f"; if it is another one, write columns: {{{near[0]}}} in params.yaml" if near else ""
+        yield f"there is none of the columns {', '.join(_CONTENT)}{told}"
     if {"text", "transcript"} <= set(columns):
         yield "there are both columns text and transcript; keep one of them"
 
@@ -316,20 +357,22 @@ def _check_cells(cells: dict[str, str]) -> Iterator[str]:
         yield f"there are more cells than columns ({cells['']!r}); put quotes around a text that holds the separator"
     name = cells.get("id", "id")
     if not (_FILE_NAME.fullmatch(name) and len(name.encode()) <= _LONGEST and name.isprintable()):
-        what = f'1 to {_LONGEST} bytes that can be printed, none of / \\ : * ? " < > |, no dot in front'
-        yield f"the id cannot be a file name: {what}"
+        what = f'write 1 to {_LONGEST} bytes that can be printed, without / \\ : * ? " < > | and without a dot in front'
+        yield f"the id cannot be a file name; {what}"
     if (content := [column for column in _CONTENT if column in cells]) and not any(cells[column] for column in content):
         yield f"nothing in {' or '.join(content)}: there are no data"
 
 
-def _check_split(cells: dict[str, str]) -> Iterator[str]:
-    if cells.get("split", "train") not in SPLITS:
-        yield f"split is {cells['split']!r}; it must be train, valid or test"
+def _check_split(cells: dict[str, str], settings: Settings) -> Iterator[str]:
+    if (split := cells.get("split", "train")) not in SPLITS:
+        near = get_close_matches({"dev": "valid", "val": "valid"}.get(split.lower(), split.lower()), SPLITS, 1)
+        told = f", or splits: {{{near[0]}: {split}}} in params.yaml" if near else ""
+        yield f"split is {split!r}; write train, valid or test{told}"
 
 
 def _read_labels(
-    columns: list[str], rows: list[_Row], settings: Settings
-) -> tuple[dict[str, list], list[_Row], list[str]]:
+    columns: list[str], rows: list[Row], settings: Settings
+) -> tuple[dict[str, list], list[Row], list[str]]:
     """Read the labels; returns the columns of labels, the rows that stay, and what is wrong, by line."""
     classes, labels, problems = settings.classes or (), {}, []
     if "label" not in columns:
@@ -346,20 +389,11 @@ def _read_labels(
         else:
             labels[column], wrong = _labels.scores(cells, settings, column)
             found += wrong
-        problems += [f"{_lines([rows[k] for k in of])}{what}" for of, what in found]
+        problems += [f"{lines_of([rows[k] for k in of])}: {what}" if of else what for of, what in found]
     return labels, rows, problems
 
 
-def _lines(rows: list[_Row]) -> str:
-    """Say where rows stand, to go before what is wrong with them."""
-    if len(rows) == 1:
-        return f"{rows[0]}: "
-    lines = [str(row.line) for row in rows]
-    more = f" and {len(lines) - _MOST_LINES} more" if len(lines) > _MOST_LINES else ""
-    return f"lines {', '.join(lines[:_MOST_LINES])}{more}: " if rows else ""
-
-
-def _check_whole(columns: list[str], rows: list[_Row], *, folds: bool) -> Iterator[str]:
+def _check_whole(columns: list[str], rows: list[Row], *, folds: bool) -> Iterator[str]:
     """Find what is wrong between rows."""
     yield from _check_ids(rows)
     filled = {row.cells.get("split") for row in rows}
@@ -368,7 +402,7 @@ def _check_whole(columns: list[str], rows: list[_Row], *, folds: bool) -> Iterat
             yield f"there is no clip in split {split}; every split needs some"
 
 
-def _check_ids(rows: list[_Row]) -> Iterator[str]:
+def _check_ids(rows: list[Row]) -> Iterator[str]:
     lines: dict[str, list[str]] = {}
     for row in rows:
         lines.setdefault(row.cells.get("id", ""), []).append(str(row.line))
@@ -377,13 +411,13 @@ def _check_ids(rows: list[_Row]) -> Iterator[str]:
             yield f"id {name!r} stands in lines {', '.join(found)}; ids must differ"
 
 
-def _texts(rows: list[_Row], files: list[dict[str, Path]], problems: list[tuple[int, str]]) -> list[str | None]:
+def _texts(rows: list[Row], files: list[dict[str, Path]], problems: list[tuple[int, str]]) -> list[str | None]:
     texts = []
     for number, (row, named) in enumerate(zip(rows, files, strict=True)):
         text = row.cells.get("text")
         if path := named.get("transcript"):
             try:
-                text = " ".join(_decode(path).split())
+                text = _transcripts.text_of(path)
                 if not text:
                     what = f"transcript {path} is empty; leave the cell empty for a clip without text"
                     problems.append((number, what))
@@ -394,32 +428,20 @@ def _texts(rows: list[_Row], files: list[dict[str, Path]], problems: list[tuple[
 
 
 def _all_words(files: list[dict[str, Path]], problems: list[tuple[int, str]]) -> list[str | None]:
-    words = []
+    words, left_out = [], Counter()
     for number, named in enumerate(files):
         found = None
         if path := named.get("words"):
             try:
-                found = json.dumps(_words(path), ensure_ascii=False)
+                times, not_read = _transcripts.words_of(path)
+                found = json.dumps(times, ensure_ascii=False)
+                left_out[not_read] += 1
             except ElisionError as error:
                 problems.append((number, f"words {error}"))
         words.append(found)
-    return words
-
-
-def _words(path: Path) -> list[tuple[str, float, float]]:
-    """Read when each word is spoken."""
-    columns, rows = _read_csv(path)
-    if sorted(columns) != ["end", "start", "word"]:
-        raise ElisionError(f"{path} has the columns {', '.join(columns)}; it needs word, start, end")
-    words = []
-    for row in rows:
-        try:
-            start, end = float(row.cells["start"]), float(row.cells["end"])
-        except (KeyError, ValueError):
-            start, end = np.nan, np.nan
-        if not 0 <= start <= end < np.inf:
-            raise ElisionError(f"{path}: line {row.line} needs two numbers of seconds, 0 <= start <= end")
-        words.append((row.cells["word"], start, end))
+    for what, count in left_out.items():
+        if what:
+            log.info("left out of %s of words: %s", plural(count, "file"), what)
     return words
 
 

@@ -12,11 +12,12 @@
 
 The files do not say which class is which; look at the script that wrote them.
 
-Numbers are stored as they stand in the files. The official code (``norm_method trn``) scales the audio of IEMOCAP by
-the mean and the standard deviation of the fold's training frames in ``A/comparE_mean_std.h5``, which is not read:
-``standardise: true`` measures the same for each fold itself. It also scales vision, which the official code leaves as
-it is; and for MSP-IMPROV, where that takes one mean and standard deviation of all utterances, those that are tested
-included, it keeps to the training split of the fold. ``standardise: false`` scales nothing.
+Numbers are stored as they are in the files, and scaled when a method reads them. The official code (``norm_method
+trn``) scales the audio of IEMOCAP by the mean and the standard deviation of the fold's training frames. The code reads
+both from ``A/comparE_mean_std.h5``; here they are measured on the training split of each fold. For MSP-IMPROV the code
+measures one mean and one standard deviation over all utterances, tested ones included. The code never scales vision and
+text, nor anything of MOSI. ``standardise`` therefore is ``[audio]`` for iemocap and msp, and ``[]`` for mosi;
+``scale_by`` is ``all`` for msp. ``scale_by: training`` keeps tested utterances out.
 
 Sources: Zhao et al., ACL 2021, and its code, https://github.com/AIM3-RUC/MMIN (``data/multimodal_dataset.py``); for
 MOSI, Liu et al., IEEE TAFFC 2024, and its code, https://github.com/ZhuoYulang/CIF-MMIN.
@@ -39,6 +40,7 @@ from elision.datasets._emotion import SCORES, LabelledSettings
 from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
 from elision.progress import track
+from elision.settings.fields import Scaled
 from elision.settings.params import AS_CORPUS, PublishedCorpus
 from elision.store import Header, Sequences
 from elision.task import CORPORA, MODALITIES
@@ -80,6 +82,16 @@ class Settings(LabelledSettings):
         True,
         description="frames of zeros are padding at the end, and in vision frames without a face elsewhere; false: "
         "frames like any other, as in the official code",
+    )
+    standardise: Scaled = Field(
+        default_factory=lambda settings: [] if settings.get("corpus") == "mosi" else ["audio"],
+        description="modalities that are scaled, as for other sources (default: those of the released code, audio for "
+        "iemocap and msp, none for mosi)",
+    )
+    scale_by: Literal["training", "all"] = Field(
+        default_factory=lambda settings: "all" if settings.get("corpus") == "msp" else "training",
+        description="samples that are measured for standardise: training (of the fold), or all, tested ones included "
+        "(default: as in the released code, all for msp, training for iemocap and mosi)",
     )
     published: PublishedCorpus | None = AS_CORPUS
 

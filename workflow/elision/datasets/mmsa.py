@@ -36,6 +36,7 @@ from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import ElisionError, plural
 from elision.features.text import encoder_path
 from elision.progress import track
+from elision.settings.fields import Scaled
 from elision.settings.params import AS_CORPUS, DatasetSettings, PublishedCorpus
 from elision.store import Header, Sequences, Store
 from elision.task import SPLITS
@@ -68,8 +69,8 @@ class Settings(DatasetSettings):
 
     source: Literal["mmsa"] = Field(description="a feature file in the layout of MMSA")
     file: Path = Field(description="the .pkl file")
-    standardise: bool = Field(
-        False, description="scale audio and vision as for other sources; false: use the file's numbers, as MMSA does"
+    standardise: Scaled = Field(
+        [], description="modalities that are scaled, as for other sources; false: use the file's numbers, as MMSA does"
     )
     encoder: str | None = Field(
         None,

@@ -80,7 +80,10 @@ def extract(
         cut = made.part(part.start, part.stop)
         write_sequences(output, replace(cut, header=made.header.model_copy(update=update)))
         return
-    describe, header = extractor(modality, features)
+    if modality == "vision" and "openface" in table:
+        describe, header = _module("openface").reader(table, features)
+    else:
+        describe, header = extractor(modality, features)
     extracted, failed = [], {}
     for clip in track(list(rows.itertuples()), f"extract {modality}, shard {shard + 1} of {features.shards}"):
         try:
@@ -268,7 +271,9 @@ def assemble(
         print(f"left out {plural(len(failed), 'clip')} that failed: {', '.join(failed)}", file=sys.stderr)
         table.loc[table["id"].isin(failed), "split"] = SKIPPED
     table, classes = finish(table, settings, str(output))
-    samples = table.drop(columns=["path", "has_audio", "has_vision", "sha256"]).assign(**_read(read, table["id"]))
+    of_files = [name for name in table if name.startswith("openface")]
+    samples = table.drop(columns=["path", "has_audio", "has_vision", "sha256", *of_files])
+    samples = samples.assign(**_read(read, table["id"]))
     ids = table["id"].tolist()
     said = [sentence for sequences in read.values() for sentence in facts.sentences(sequences, ids)]
     warnings = [told for sequences in read.values() if (told := facts.warning(sequences))]

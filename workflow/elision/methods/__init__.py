@@ -51,7 +51,7 @@ def load(name: str) -> "type[Method]":
                 if (inherited := getattr(cls, attribute)) != value:
                     raise ElisionError(
                         f"methods/{name}.py: class {cls.__name__} inherits {attribute}; write {attribute} = "
-                        f"{inherited!r} in the class: the workflow reads it without PyTorch"
+                        f"{inherited!r} in the class, because the workflow reads the class without PyTorch"
                     )
             return cls
     raise ElisionError(f'methods/{name}.py: the class with name = "{name}" does not extend Method; extend it')
@@ -102,7 +102,7 @@ def resolve(
         which it is not the method.
     """
     cls, overrides = load(method), overrides or {}
-    family = CORPORA[corpus].defaults
+    family = next((name for name in CORPORA[corpus].defaults if name in cls.corpus_defaults), "")
     official = cls.corpus_defaults.get(family, {})
     own = {"corruption": cls.corruption} if cls.corruption else {}
     try:
@@ -117,7 +117,9 @@ def resolve(
         raise ElisionError("\n".join(problems)) from None
     lost = [modality for modality in cls.requires if modality not in hyperparameters.modalities]
     if lost:
-        raise ElisionError(f"{method}: modalities: leaves out {', '.join(lost)}, without which it is not the method")
+        raise ElisionError(
+            f"{method}: modalities leaves out {' and '.join(lost)}, which {method} requires; add {' and '.join(lost)}"
+        )
     origins = dict.fromkeys(cls.Hyperparameters.model_fields, "card default")
     origins |= dict.fromkeys(official, f"{family} default") | dict.fromkeys(overrides, "override")
     return hyperparameters, origins
@@ -128,11 +130,15 @@ def resolve_variant(
 ) -> "tuple[TrainingHyperparameters, dict[str, str]]":
     """Return the hyperparameters that a variant is trained with on a dataset, and where each comes from.
 
-    As `resolve`; ``train.epochs`` replaces the epochs of every method that has some and is not told its own.
+    As `resolve`, with what the protocol of the dataset says of the method. ``train.epochs`` replaces the epochs of
+    every method that has some and is not told its own.
     """
-    hyperparameters, origins = resolve(variant.method, params.datasets[dataset].corpus, variant.overrides)
+    decided = params.decided_for(dataset, variant.method)
+    told = decided | variant.overrides
+    hyperparameters, origins = resolve(variant.method, params.datasets[dataset].corpus, told)
+    origins |= dict.fromkeys(decided.keys() - variant.overrides.keys(), "protocol")
     epochs = params.train_for(dataset).epochs
-    if epochs is not None and hyperparameters.epochs and "epochs" not in variant.overrides:
+    if epochs is not None and hyperparameters.epochs and "epochs" not in told:
         hyperparameters = hyperparameters.model_copy(update={"epochs": epochs})
         origins["epochs"] = "train.epochs" if params.train.epochs is not None else "protocol"
     return hyperparameters, origins
@@ -160,7 +166,10 @@ def build(
     """
     cls = load(name)
     if spec.task not in cls.task:
-        raise ElisionError(f"{name}: made for {', '.join(sorted(cls.task))}, but the dataset asks for {spec.task}")
+        raise ElisionError(
+            f"{name} is made for {', '.join(sorted(cls.task))}, but the dataset asks for {spec.task}; choose another "
+            "method"
+        )
     if cls.reads_text != "tokens":
         from torch import nn
 
@@ -217,7 +226,8 @@ def check(params: "Params") -> None:
     ElisionError
         Names every wrong hyperparameter of every entry of ``methods:`` and ``teachers:``.
     """
-    problems = []
+    wrong_protocols = _wrong_protocols(params)
+    problems = list(wrong_protocols)
     for name, variant in params.entries.items():
         where = f"methods.{name}" if name in params.variants else f"teachers.{name}"
         try:
@@ -226,20 +236,34 @@ def check(params: "Params") -> None:
             problems.append(f"{where}: {error}")
             continue
         for dataset, settings in params.datasets.items():
+            decided = {} if wrong_protocols else params.decided_for(dataset, variant.method)
             try:
-                resolve(variant.method, settings.corpus, variant.overrides)
+                resolve(variant.method, settings.corpus, decided | variant.overrides)
             except ElisionError as error:
                 problems += [f"{where}: {line}" for line in str(error).split("\n")]
                 break
             if settings.task not in cls.task:
                 problems.append(
                     f"{where}: {variant.method} is made for {', '.join(sorted(cls.task))}, but dataset "
-                    f"{dataset!r} asks for {settings.task}"
+                    f"{dataset!r} asks for {settings.task}; leave the row out"
                 )
     problems = problems or _teachers_that_see_otherwise(params)
     if problems:
         lines = "\n".join(f"  {line}" for line in problems)
         raise ElisionError(f"params: {plural(len(problems), 'wrong setting')}:\n{lines}")
+
+
+def _wrong_protocols(params: "Params") -> list[str]:
+    """Find hyperparameters in protocols that are not allowed."""
+    problems = []
+    for dataset, settings in params.datasets.items():
+        for method, decided in params.protocol_of(dataset).methods.items():
+            try:
+                resolve(method, settings.corpus, decided)
+            except ElisionError as error:
+                where = f"protocol {params.protocol_name(dataset)}: methods."
+                problems += [f"{where}{line}" for line in str(error).split("\n")]
+    return list(dict.fromkeys(problems))
 
 
 def _teachers_that_see_otherwise(params: "Params") -> list[str]:
@@ -250,8 +274,8 @@ def _teachers_that_see_otherwise(params: "Params") -> list[str]:
             name: resolve_variant(params, variant, dataset)[0].modalities for name, variant in params.trained.items()
         }
         problems += [
-            f"methods.{name}: modalities: {', '.join(seen[name])}, but its teacher sees "
-            f"{', '.join(seen[teacher])}; set teachers.{teacher}.modalities alike"
+            f"methods.{name}: modalities is {', '.join(seen[name])}, but its teacher sees "
+            f"{', '.join(seen[teacher])}; set the same list in teachers.{teacher}.modalities"
             for name, variant in params.trained.items()
             for teacher in load(variant.method).needs
             if seen[teacher] != seen[name]

@@ -1,23 +1,28 @@
 """AE: an autoencoder that completes the input and classifies what it has made.
 
-Each modality becomes a vector, zeros where it is missing. An autoencoder completes the three side by side; from its
-output one head predicts the label, and decoders rebuild the input of the modalities that were missing.
+Each modality becomes a vector, and a missing modality becomes zeros. An autoencoder completes the three vectors side
+by side. A head predicts the label from the output. Decoders rebuild the input of the missing modalities from the same
+output.
 
-This is the baseline in the official code of GCNet (Lian et al., TPAMI 2023, arXiv 2203.02177). AE stands for no paper
-of its own: the baseline goes back to the denoising autoencoder. What the same name means in the official code of MMIN,
-with a teacher and a second autoencoder for the way back, is left out. Where this differs from the official code:
+The method is the baseline in the official code of GCNet (Lian et al., TPAMI 2023, arXiv 2203.02177). AE has no paper
+of its own, and goes back to the denoising autoencoder. MMIN's official code has another method of this name, with a
+teacher and a second autoencoder; that method is left out. Departures from the official code:
 
-- What is missing is drawn anew for every epoch, not once for the whole training, and epochs are chosen on a validation
-  split, not on the test split.
-- The weight of the reconstruction is that of the script, not of the read-me (0.2). As there, the error is summed over
-  the batch, so that a small batch has a small weight (``recon_reduction: mean`` gives any batch that of the official
-  256 utterances).
-- It reads sequences, too: their mean over time is the vector of the utterance. Lost frames count in it as zeros, as in
-  the official code, where what is missing is zeros; padding does not count.
+- One of the six sets of modalities is missing from a training sample, and all sets have equal chances. GCNet loses
+  modalities at one rate and keeps at least one view of each sample. The masks of GCNet are not offered.
+- Masks are drawn anew for every epoch. GCNet draws them once for the whole training.
+- Epochs are chosen by UA on a validation split. GCNet chooses them by weighted F1 on the test split.
+- GCNet averages the vision features of both people of a dialogue. Here vision is that of the speaker.
+- The reconstruction has the weight of the script, and not that of the read-me (0.2). The error is summed over the
+  batch, as in the official code, so that a small batch has a small weight. ``recon_reduction: mean`` gives any batch
+  the weight of the official 256 utterances.
+- Sequences are read, too: their mean over time is the vector of the utterance. Lost frames count as zeros, as in the
+  official code. Padding does not count.
 - A modality that an utterance never had is not rebuilt.
 
-Text is not standardised by the workflow; audio and vision are. The error is divided by the width of each modality, but
-not by its variance: vectors of text with large values dominate it.
+Initial weights have the deviation 0.02 of GCNet's baselines (``init_gain``), and not MMIN's 0.012. The workflow never
+scales text. The error is divided by the width of each modality, but not by its variance. Text vectors with large
+values therefore dominate the error.
 """
 
 from typing import ClassVar, Literal
@@ -25,7 +30,6 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elision.batch import Batch, Sequence
 from elision.methods.base import Prediction
@@ -48,6 +52,7 @@ class AE(FamilyMethod):
     """Baseline of Lian et al., TPAMI 2023."""
 
     name = "ae"
+    error_of_scores = "squared"
     corruption = "absent"
     paper = (
         "Autoencoder baseline of Lian, Chen, Sun, Liu, Tao: GCNet: Graph Completion Network for Incomplete Multimodal "
@@ -61,19 +66,28 @@ class AE(FamilyMethod):
     class Hyperparameters(AdamHyperparameters):
         """Those of the official script; it tries weights of 0.002, 0.003 and 0.01 on each dataset."""
 
-        constant_epochs: int = Field(20, ge=1, description="passes at the full learning rate")
-        decay_epochs: int = Field(80, ge=0, description="passes at a learning rate that falls linearly")
+        constant_epochs: int = Field(20, ge=1, description="epochs at the full learning rate")
+        decay_epochs: int = Field(80, ge=0, description="epochs during which the learning rate falls linearly")
         batch_size: int = Field(256, ge=1, description="utterances per forward pass")
-        learning_rate: float = Field(1e-3, gt=0, description="of Adam, before it falls")
+        learning_rate: float = Field(1e-3, gt=0, description="learning rate of Adam before the rate falls")
         clip: float = Field(5.0, gt=0, description="largest norm of the gradient of each sub-network")
         initialisation: Literal["kaiming", "normal"] = Field(
-            "normal", description="of linear weights: Kaiming's, or a normal one with deviation 0.012"
+            "normal",
+            description="distribution of the initial weights. kaiming: Kaiming-normal. normal: deviation init_gain",
         )
-        dropout: float = Field(0.5, ge=0, lt=1, description="in encoders, decoders and classifier")
-        layers: tuple[int, ...] = Field((256, 128), min_length=1, description="widths of the autoencoder's encoder")
-        reconstruction_weight: float = Field(0.01, ge=0, description="of the error of what was missing")
+        init_gain: float = Field(
+            0.02, gt=0, description="standard deviation of the initial weights, for initialisation: normal"
+        )
+        dropout: float = Field(0.5, ge=0, lt=1, description="dropout in encoders, decoders and classifier")
+        layers: tuple[int, ...] = Field((256, 128), min_length=1, description="widths of the encoder of an autoencoder")
+        reconstruction_weight: float = Field(
+            0.01, ge=0, description="weight of the reconstruction error of missing modalities"
+        )
         recon_reduction: Literal["sum", "mean"] = Field(
-            "sum", description="sum: over the batch, as the official code; mean: 256 times the mean over the batch"
+            "sum",
+            description="reduction of the reconstruction error. sum: sum over the batch. mean: 256 times the "
+            "mean, the weight that a batch of 256 has",
+            json_schema_extra={"released": "sum"},
         )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
@@ -117,7 +131,7 @@ class AE(FamilyMethod):
         completed = self.complete(batch)
         output = self.readout(self.classifier(completed))
         return {
-            "sentiment": self.error(output, batch.label, regression=F.mse_loss),
+            "sentiment": self.error(output, batch.label),
             "reconstruction": self.hyperparameters.reconstruction_weight * self.reconstruction_error(completed, batch),
         }
 

@@ -1,18 +1,20 @@
 """ALMT: adaptive language-guided multimodal transformer.
 
-Each modality is compressed into a few tokens. Language at three depths asks audio and vision, and the answers build up
-a hyper-modality that leaves out what has nothing to do with language or contradicts it; a transformer fuses the two.
+Each modality is compressed into a few tokens. Language at three depths queries audio and vision. The answers form a
+hyper-modality without what contradicts language or has nothing to do with it. A transformer fuses language and
+hyper-modality.
 
-This follows the released code in its present form (unaligned data; MMSA's code has the same network and schedule).
-Where the released code and the paper differ, it follows the code:
+The file follows the present form of the released code, for unaligned data. MMSA has the same network and schedule.
+Where code and paper differ, the file follows the code:
 
-- The residual of the hyper-modality carries its layer norm; in the paper, the hyper-modality itself.
-- The fusion has depth 2 on MOSI and 4 on MOSEI and SIMS.
-- The paper reports, for each metric, the best epoch on the test split, with one seed per dataset. Here, as for every
-  method, ``train.selection`` chooses the epoch.
+- The residual of the hyper-modality holds the output of its layer norm. In the paper, the residual holds the
+  hyper-modality itself.
+- The fusion has depth 2 on MOSI and depth 4 on MOSEI and CH-SIMS.
+- The paper reports the best epoch on the test split per metric, with one seed per dataset. Here ``train.selection``
+  chooses the epoch, as for every method.
 
-There is no early stopping; MMSA's code stops after 32 epochs without improvement (``patience: 32``). Classes are ours:
-the same network with cross-entropy in place of the squared error.
+Training never stops early. MMSA stops after 32 epochs without improvement; ``patience: 32`` does the same.
+Classification is ours: the same network with cross-entropy in place of the squared error.
 """
 
 from typing import ClassVar
@@ -20,7 +22,6 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
@@ -33,6 +34,7 @@ class ALMT(Method):
     """Zhang, Wang, Yin, Liu, Liu and Yu, EMNLP 2023."""
 
     name = "almt"
+    error_of_scores = "squared"
     paper = (
         "Zhang, Wang, Yin, Liu, Liu, Yu: Learning Language-guided Adaptive Hyper-modality Representation for "
         "Multimodal Sentiment Analysis. EMNLP 2023, arXiv 2310.05804"
@@ -46,12 +48,18 @@ class ALMT(Method):
 
         epochs: int = Field(200, ge=0, description="passes over the training split")
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
-        learning_rate: float = Field(1e-4, gt=0, description="peak, of all weights, also those of the text encoder")
-        weight_decay: float = Field(1e-4, ge=0, description="of AdamW, for everything including the text encoder")
-        width: int = Field(128, ge=8, multiple_of=8, description="dimension of every token after the embedding")
-        tokens: int = Field(8, ge=1, description="tokens that a modality is embedded into")
+        learning_rate: float = Field(
+            1e-4, gt=0, description="highest learning rate, of all weights, text encoder included"
+        )
+        weight_decay: float = Field(
+            1e-4, ge=0, description="weight decay of AdamW, for all weights, text encoder included"
+        )
+        width: int = Field(128, ge=8, multiple_of=8, description="width of every token after the embedding")
+        tokens: int = Field(8, ge=1, description="tokens into which a modality is embedded")
         embedding_depth: int = Field(1, ge=1, description="blocks of each embedding")
-        language_depth: int = Field(2, ge=0, description="blocks of the language encoder; hyper-modality has one more")
+        language_depth: int = Field(
+            2, ge=0, description="blocks of the language encoder; the hyper-modality has one block more"
+        )
         fusion_depth: int = Field(2, ge=1, description="blocks of the fusion")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
@@ -96,7 +104,7 @@ class ALMT(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean squared error, or the cross-entropy of classes."""
-        return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.mse_loss)}
+        return {"sentiment": self.error(self.predict(batch).output, batch.label)}
 
     def learning_rate_factor(self, epoch: int) -> float:
         """Warm up over a tenth of the epochs, then follow half a cosine."""

@@ -1,6 +1,5 @@
 """What a method is: a module that turns a batch into named losses and into a prediction."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -43,23 +42,29 @@ class TrainingHyperparameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    # A field with ``json_schema_extra={"released": ...}`` is a switch, which docs/methods.md lists: ``released`` is the
+    # value that the released code has, words about it, or None where no code was released.
+
     epochs: int = Field(20, ge=0, description="passes over the training split")
     batch_size: int = Field(32, ge=1, description="utterances per forward pass")
-    accumulate: int = Field(1, ge=1, description="batches whose gradients are summed before a step")
-    patience: int | None = Field(None, ge=1, description="epochs without a better validation score before stopping")
-    finetune_text_encoder: bool = Field(True, description="train the text encoder with the rest")
+    accumulate: int = Field(1, ge=1, description="batches per optimizer step; their gradients are summed")
+    patience: int | None = Field(
+        None, ge=1, description="epochs without a better validation score after which training stops"
+    )
+    finetune_text_encoder: bool = Field(True, description="true trains the text encoder with the rest of the method")
     corruption: TrainingCorruption | None = Field(
-        None, description="training corruption of this method; null: train.corruption"
+        None, description="training corruption of this method (null: train.corruption)"
     )
     noise: noises.Kind = Field("gaussian", description="kind of the noise, for corruption: noise")
     intensity: int = Field(100, ge=1, description="time steps of the noise scheduler, for corruption: noise")
     modalities: tuple[Literal[MODALITIES], ...] = Field(
-        MODALITIES, min_length=1, description="modalities that the method sees; the rest is left out"
+        MODALITIES, min_length=1, description="modalities that the method sees; the others are left out"
     )
     alignment: Literal["none", "words", "pooled"] = Field(
         "none",
-        description="none: audio and vision have their own frames; words: the mean of the frames of each token's word; "
-        "pooled: means over equal parts of the padded length, one per token position, as MMSA does with unaligned data",
+        description="what audio and vision are per text token. none: they keep their own frames. words: the "
+        "mean of the frames of the token's word. pooled: means over equal parts of the padded "
+        "length, as MMSA does with unaligned data",
     )
 
 
@@ -88,6 +93,9 @@ class Method(nn.Module):
         ``train.corruption``. Its hyperparameter ``corruption`` replaces it.
     retrieves : str
         The teacher among them whose retrieval database it searches; a literal, too.
+    error_of_scores : str
+        Whether the loss takes scores by their ``absolute`` or by their ``squared`` error. Under ``train.watch: loss``,
+        the same error of the validation split chooses the checkpoint.
     reads_text : str
         ``tokens``: ids, for a text encoder that is part of the method; ``vectors``: frozen text features; ``nothing``:
         no text encoder is loaded.
@@ -120,6 +128,7 @@ class Method(nn.Module):
     needs: ClassVar[tuple[str, ...]] = ()
     corruption: ClassVar[str] = ""
     retrieves: ClassVar[str] = ""
+    error_of_scores: ClassVar[Literal["absolute", "squared"]] = "absolute"
     reads_text: ClassVar[Literal["tokens", "vectors", "nothing"]] = "tokens"
     requires: ClassVar[tuple[str, ...]] = ()
     uses_pooler: ClassVar[bool] = False
@@ -135,11 +144,13 @@ class Method(nn.Module):
     class Hyperparameters(TrainingHyperparameters):
         """What `parameter_groups` and `after_backward` of this class read, beside what the trainer reads."""
 
-        learning_rate: float = Field(1e-4, gt=0, description="of all but the text encoder")
-        learning_rate_text_encoder: float | None = Field(
-            None, gt=0, description="of the text encoder (null: learning_rate)"
+        learning_rate: float = Field(
+            1e-4, gt=0, description="learning rate of all weights except those of the text encoder"
         )
-        weight_decay: float = Field(0.0, ge=0, description="of all weights, the text encoder included")
+        learning_rate_text_encoder: float | None = Field(
+            None, gt=0, description="learning rate of the text encoder (null: learning_rate)"
+        )
+        weight_decay: float = Field(0.0, ge=0, description="weight decay of all weights, text encoder included")
         gradient_clip: float | None = Field(
             None, gt=0, description="largest norm of the gradient of all weights (null: no limit)"
         )
@@ -183,11 +194,11 @@ class Method(nn.Module):
         """Turn the output [B, outputs] of a last layer into scores [B], or class logits [B, C]."""
         return x.squeeze(1) if self.spec.task is TaskKind.REGRESSION else x
 
-    def error(
-        self, output: Tensor, label: Tensor, *, regression: Callable[[Tensor, Tensor], Tensor] = F.l1_loss
-    ) -> Tensor:
-        """Return the error of scores [B], or the cross-entropy of class logits [B, C]."""
-        return regression(output, label) if self.spec.task is TaskKind.REGRESSION else F.cross_entropy(output, label)
+    def error(self, output: Tensor, label: Tensor) -> Tensor:
+        """Return the mean ``error_of_scores`` of scores [B], or the cross-entropy of class logits [B, C]."""
+        if self.spec.task is TaskKind.CLASSIFICATION:
+            return F.cross_entropy(output, label)
+        return F.mse_loss(output, label) if self.error_of_scores == "squared" else F.l1_loss(output, label)
 
     def available(self, batch: Batch) -> Tensor:
         """Return which of text, audio and vision each sample has as a whole, if partly [B, 3] bool."""

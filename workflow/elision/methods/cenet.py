@@ -1,22 +1,24 @@
 """CENET: cross-modal enhancement network.
 
-After the first layer of the text encoder, every token asks audio and vision what goes with it, and is shifted by what
-it finds; the other layers of a pretrained encoder then read words that carry voice and face. The prediction is made
-from the first token.
+After the first layer of the text encoder, every token queries audio and vision. What the token finds shifts the
+token. The other layers of a pretrained encoder then read words that carry voice and face. The method predicts from
+the first token.
 
-This follows MMSA's variant, with which LNLN compares. Where it and the authors' code differ:
+The file follows MMSA's variant, with which LNLN compares. MMSA and the authors' code differ:
 
 - The text encoder is a BERT. The authors start from SentiLARE, a RoBERTa that also reads part-of-speech tags and the
-  polarity of words; the three embedding tables for them, which MMSA's code keeps but never feeds, are left out. So is
-  the pooler, whose output is unused.
-- Frames are embedded by two layers. The authors replace each frame by the number of its k-means cluster.
+  polarity of words. MMSA keeps three embedding tables for tags and polarity, but never feeds them; the tables are
+  left out here. The pooler is left out, too, because nothing uses its output.
+- Two layers embed a frame. The authors replace each frame by the number of its k-means cluster.
 - The loss is the absolute error, with Adam at a constant rate and early stopping. The authors minimise the squared
-  error for 40 epochs with AdamW, a peak rate of 6e-5 and a warm-up over 40 % of the steps.
+  error for 40 epochs. They use AdamW with a peak rate of 6e-5 and a warm-up over 40 % of the steps.
 
-Kept, although they look like accidents: scores of the attention are multiplied by 8 instead of divided by the root of
-the width (``attention_scale``), padded frames are attended like any other, and the embeddings of the text encoder are
-computed without gradients and stay as they came (``train_embeddings``). Classes are ours: the same network with
-cross-entropy in place of the absolute error.
+Three oddities of the code are kept. Attention scores are multiplied by 8 instead of divided by the root of the width
+(``attention_scale``). Padded frames are attended like any other frame. The embeddings of the text encoder get no
+gradients and never change (``train_embeddings``).
+
+CH-SIMS v2 has values of its own in MMSA. Classification is ours: the same network with cross-entropy in place of the
+absolute error.
 """
 
 from typing import ClassVar
@@ -99,21 +101,40 @@ class CENET(Method):
     class Hyperparameters(TrainingHyperparameters):
         """Those of MMSA for MOSI."""
 
-        epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
+        epochs: int = Field(
+            100, ge=0, description="most passes over the training split. MMSA has no limit and stops by patience"
+        )
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
-        patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
-        learning_rate: float = Field(1e-5, gt=0, description="of all weights, also those of the text encoder")
-        weight_decay: float = Field(1e-4, ge=0, description="L2, except on biases and layer norms outside enhancement")
+        patience: int | None = Field(
+            8, ge=1, description="epochs without a better validation score after which training stops"
+        )
+        learning_rate: float = Field(1e-5, gt=0, description="learning rate of all weights, text encoder included")
+        weight_decay: float = Field(
+            1e-4, ge=0, description="L2 penalty, except on biases and layer norms outside the enhancement"
+        )
         adam_epsilon: float = Field(3e-8, gt=0, description="epsilon of Adam")
         gradient_clip: float = Field(2.0, gt=0, description="largest norm of the gradient")
-        attention_scale: float = Field(8.0, gt=0, description="factor of the attention scores")
-        dropout: float = Field(0.1, ge=0, lt=1, description="before both layers of the prediction head")
-        initial_std: float = Field(0.02, gt=0, description="standard deviation of the new weights; that of BERT")
-        train_embeddings: bool = Field(False, description="train the embeddings of the text encoder too")
+        attention_scale: float = Field(
+            8.0,
+            gt=0,
+            description="factor of the attention scores. The released code multiplies by 8 instead of dividing "
+            "by the root of the width",
+            json_schema_extra={"released": 8.0},
+        )
+        dropout: float = Field(0.1, ge=0, lt=1, description="dropout before both layers of the prediction head")
+        initial_std: float = Field(
+            0.02, gt=0, description="standard deviation of the new weights; the default is that of BERT"
+        )
+        train_embeddings: bool = Field(
+            False,
+            description="true trains the embeddings of the text encoder, too. They never train in the released code",
+            json_schema_extra={"released": False},
+        )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "mosei": {"adam_epsilon": 1e-8},
         "sims": {"batch_size": 32, "learning_rate": 2e-6, "weight_decay": 0.0, "adam_epsilon": 2e-8},
+        "simsv2": {"learning_rate": 3e-5, "weight_decay": 0.0},
         "demo": {"epochs": 10, "batch_size": 16, "learning_rate": 1e-4},
     }
 
@@ -141,7 +162,7 @@ class CENET(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute error, or the cross-entropy of classes."""
-        return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.l1_loss)}
+        return {"sentiment": self.error(self.predict(batch).output, batch.label)}
 
     def parameter_groups(self) -> list[dict]:
         """Enhancement, which decays as a whole, and weights and biases of all the rest."""

@@ -1,24 +1,27 @@
 """CIF-MMIN: MMIN with a modality-invariant feature from contrastive learning.
 
-As in IF-MMIN, a cascade of autoencoders imagines the missing modalities with an invariant vector added to the input of
-every block. Here that vector comes from encoders of its own, which the teacher has trained with a contrastive loss, and
-what is imagined is added to what is available, and classified.
+A cascade of autoencoders imagines the missing modalities. An invariant vector is added to the input of every block,
+as in IF-MMIN. Here that vector comes from encoders of its own, which the teacher has trained with a contrastive loss.
+The sum of imagined and available vectors is classified.
 
-Follows the official code and its configurations. What it has of its own, and the paper does not tell:
+The file follows the official code and its configurations. The code has what the paper does not mention:
 
 - Text has convolutions in the first set of encoders and an LSTM in the second.
-- The projections between the second encoders and the contrastive loss are thrown away after the teacher.
-- No weight decay: the configured one never reaches the optimizer.
-- As released, it imports a module that is not there, uses nothing of it, and fails.
+- The projections between the second encoders and the contrastive loss are dropped after the teacher.
+- The configured weight decay never reaches the optimizer.
+- The released code imports a module that is not there, uses nothing of it, and fails.
 
 What differs here:
 
-- The LSTM of text is pooled by its maximum, as in the teacher. In the official code an argument is left out, and the
-  last hidden state is read in place of it, but not in the teacher that is the target (``text_pool: last`` does so).
-- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there; the
-  teacher has a switch of its own).
-- The official code keeps the epoch with the best unweighted average recall on validation (MSP-IMPROV: macro F1, MOSI:
-  mean absolute error); here, as for every method, ``train.selection`` chooses.
+- The LSTM of text is pooled by its maximum, as in the teacher. The official code leaves an argument out and reads the
+  last hidden state. Its teacher, which is the target, reads the maximum (``text_pool: last``).
+- Padding takes no part in the maxima over time. ``mask_padding: false`` lets padding take part, as in the official
+  code; the teacher has a switch of its own.
+- The official code keeps the epoch with the best UA on validation. On MSP-IMPROV the code keeps that of the best
+  macro F1. On MOSI, the method keeps that of the least absolute error, and its teacher that of the best F1. Here
+  ``train.selection`` chooses, as for every method.
+- On MSP-IMPROV, the teacher of the official code reads raw audio, and the method reads scaled audio. Here both read
+  the same audio (``standardise`` of the dataset).
 """
 
 from typing import ClassVar, Literal
@@ -40,6 +43,7 @@ class CIFMMIN(FamilyMethod):
     """Liu, Zuo, Lian, Schuller and Li, IEEE Transactions on Affective Computing 2024."""
 
     name = "cif_mmin"
+    error_of_scores = "squared"
     corruption = "absent"
     needs = ("cif_mmin_teacher",)
     inherits = ("encoders", "contrastive")
@@ -58,15 +62,24 @@ class CIFMMIN(FamilyMethod):
     class Hyperparameters(FamilyHyperparameters):
         """Those of the released configurations for IEMOCAP and MOSI."""
 
-        constant_epochs: int = Field(20, ge=1, description="passes at the full learning rate")
-        decay_epochs: int = Field(20, ge=0, description="passes at a learning rate that falls linearly")
+        constant_epochs: int = Field(20, ge=1, description="epochs at the full learning rate")
+        decay_epochs: int = Field(20, ge=0, description="epochs during which the learning rate falls linearly")
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
-        layers: tuple[int, ...] = Field((256, 128, 64), min_length=1, description="widths of an autoencoder's encoder")
-        blocks: int = Field(5, ge=1, description="autoencoders of the cascade")
-        imagination_weight: float = Field(8.0, ge=0, description="of the distance from the teacher's vectors")
-        invariant_weight: float = Field(100.0, ge=0, description="of the distance from the teacher's invariant vectors")
+        layers: tuple[int, ...] = Field(
+            (256, 128, 64), min_length=1, description="widths of the encoder of an autoencoder"
+        )
+        blocks: int = Field(5, ge=1, description="residual autoencoders of the cascade")
+        imagination_weight: float = Field(
+            8.0, ge=0, description="weight of the distance from the vectors of the teacher"
+        )
+        invariant_weight: float = Field(
+            100.0, ge=0, description="weight of the distance from the invariant vectors of the teacher"
+        )
         text_pool: Literal["maximum", "last"] = Field(
-            "maximum", description="hidden states that make the invariant vector of text; last: as in the official code"
+            "maximum",
+            description="hidden states that make the invariant vector of text. maximum: their maximum, as in "
+            "the target. last: the last one",
+            json_schema_extra={"released": "last"},
         )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
@@ -104,7 +117,7 @@ class CIFMMIN(FamilyMethod):
         imagined, _ = self.imagination(fused, invariant)
         output = self.readout(self.classifier(fused + imagined))
         return {
-            "emotion": self.error(output, batch.label, regression=F.mse_loss),
+            "emotion": self.error(output, batch.label),
             "imagination": h.imagination_weight * F.mse_loss(imagined, self.missing_target(batch)),
             "invariant": h.invariant_weight * F.mse_loss(invariant, self.invariant_target(batch)),
         }

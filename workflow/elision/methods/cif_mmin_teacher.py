@@ -1,12 +1,15 @@
 """The teacher of CIF-MMIN: two encoders per modality that learn from complete data.
 
-The vectors of the first are classified; those of the second are projected, and a contrastive loss pulls the
-projections of an utterance's modalities together and those of different utterances apart. CIF-MMIN starts from both,
-without the projections (``utt_self_supervise`` in the official code). Follows the official code and its configurations.
-What differs here:
+The vectors of the first encoders are classified. The vectors of the second encoders are projected. A contrastive loss
+pulls the projections of one utterance together, and those of different utterances apart. CIF-MMIN starts from both
+sets of encoders, without the projections. The official code calls the network ``utt_self_supervise``. The file
+follows the official code and its configurations. What differs here:
 
-- The temperature is the constant e: the official code has a parameter for it that no optimizer trains.
-- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there).
+- The temperature is the constant e. The official code has a parameter in its place, which no optimizer trains.
+- Padding takes no part in the maxima over time. ``mask_padding: false`` lets padding take part, as in the official
+  code.
+- On MOSI, the official code keeps the epoch with the best F1. Here ``train.selection`` chooses, as for every method.
+- On MSP-IMPROV, the official code gives this network raw audio. Here the network reads what the method reads.
 """
 
 import math
@@ -31,6 +34,7 @@ class CIFMMINTeacher(FamilyMethod):
     """Liu, Zuo, Lian, Schuller and Li, IEEE Transactions on Affective Computing 2024."""
 
     name = "cif_mmin_teacher"
+    error_of_scores = "squared"
     corruption = "complete"
     paper = (
         "Liu, Zuo, Lian, Schuller, Li: Contrastive Learning Based Modality-Invariant Feature Acquisition for Robust "
@@ -42,7 +46,7 @@ class CIFMMINTeacher(FamilyMethod):
     class Hyperparameters(TeacherHyperparameters):
         """Those of the released configurations for IEMOCAP and MOSI."""
 
-        constant_epochs: int = Field(30, ge=1, description="passes at the full learning rate")
+        constant_epochs: int = Field(30, ge=1, description="epochs at the full learning rate")
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
@@ -72,7 +76,7 @@ class CIFMMINTeacher(FamilyMethod):
             f"contrast {p} {q}": weight * contrastive_loss(projected[p], projected[q])
             for (p, q), weight in _WEIGHTS.items()
         }
-        return {"emotion": self.error(self.predict(batch).output, batch.label, regression=F.mse_loss), **terms}
+        return {"emotion": self.error(self.predict(batch).output, batch.label), **terms}
 
 
 def projection() -> nn.Sequential:

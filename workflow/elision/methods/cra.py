@@ -1,13 +1,15 @@
 """CRA: a cascaded residual autoencoder that completes the input and classifies what it has made.
 
-Each block of the cascade reads the fused vector as the blocks before have corrected it, and adds a correction. All the
-rest is that of the baseline `ae`: the modalities' vectors before it; the prediction from its output alone, and decoders
-for the modalities that were missing, behind it.
+Each block of the cascade reads the fused vector as the earlier blocks have corrected it, and adds a correction.
+Everything else is as in the baseline `ae`: the vectors of the modalities, the prediction from the output alone, and
+the decoders of missing modalities.
 
-This is the baseline that the official code of GCNet (Lian et al., TPAMI 2023, arXiv 2203.02177) calls CRA. The original
-formulation (Tran et al., CVPR 2017) is left out: it works on the features themselves, every block is told what it has
-still to correct and is trained before the next, and another model classifies what comes out. Where the baseline differs
-from its official code, see `ae`. Weight and number of blocks are of the script, not of the read-me (0.8 and 2).
+The official code of GCNet (Lian et al., TPAMI 2023, arXiv 2203.02177) calls this baseline CRA. The original
+formulation (Tran et al., CVPR 2017) is left out. In the original, a cascade works on the features themselves. Every
+block knows what is left to correct, and is trained before the next block. Another model classifies the result.
+
+`ae` lists the departures from the official code. Weight and number of blocks are those of the script, and not those
+of the read-me (0.8 and 2).
 """
 
 from typing import ClassVar
@@ -35,7 +37,7 @@ class CRA(AE):
     class Hyperparameters(AE.Hyperparameters):
         """Those of the official script; on each dataset, it tries 2 to 6 blocks and weights of 0.01 to 0.03."""
 
-        blocks: int = Field(5, ge=1, description="of the cascade")
+        blocks: int = Field(5, ge=1, description="residual autoencoders of the cascade")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "demo": {**AE.corpus_defaults["demo"], "learning_rate": 2e-4, "dropout": 0.1}

@@ -1,31 +1,35 @@
 """HRLF: hierarchical representation learning for incomplete modalities.
 
-The student has the network of the teacher (``hrlf_teacher``), which stays as it is. It sees corrupted data and is drawn
-to what the teacher makes of the complete data: on three scales, mutual information with the teacher's features is
-raised and discriminators learn to tell the two apart, and its output follows the teacher's. Only the student predicts.
+The student has the network of the teacher (``hrlf_teacher``), which stays frozen. The student sees corrupted data,
+and is drawn to what the teacher makes of the complete data. On three scales, mutual information with the features of
+the teacher is raised, and discriminators learn to tell the two apart. The output of the student follows that of the
+teacher. Only the student predicts.
 
-No code was released. What the paper leaves open is listed with the teacher, where it concerns the network; and here:
+No code was released. ``hrlf_teacher`` lists what the paper leaves open about the network. The rest is here:
 
-- The student starts from the weights of the teacher (``start_from_teacher``). Where it has weights of its own, the
-  discriminators know it by its features at once, and what they say has no effect, or too much of it.
-- Discriminators have one hidden layer. They take a step on the features of a batch, and then judge the student, which
-  minimises log(1 - De(E_s)) as equation 9 is printed, and so is left alone where they are sure (``adversary``). With
-  ``non_saturating`` it maximises log De(E_s) instead: then they drive a student that they can always tell from the
-  teacher, as it has seen less, to features that are the same for every sample.
-- The statistics networks of the mutual information have two hidden layers, and learn from the student's loss itself,
-  which they minimise too. Pairs that do not belong together are made by moving the teacher's features on by one sample
-  of the shuffled batch (``strangers``: by one, by two, ...).
-- A single score has no distribution, so L_KL is the squared distance of the scores (``score_distillation``). A dataset
-  of scores with ``task: classification`` and ``cuts: [0]`` has two classes, and the divergence as printed.
-- An ablation leaves out the modules and the terms; without FRF the vectors of the modalities are joined. That is the
-  student's alone: the teacher has its own hyperparameters (``teachers``), ``factorisation: false`` among them.
+- The paper names the pre-trained teacher and the initialised student, and says that both have different parameters.
+  ``protocol: hrlf`` therefore starts the student anew (``start_from_teacher: false``). Elsewhere the student starts
+  from the weights of the teacher, which is ours. A student that starts anew is known to the discriminators by its
+  features at once.
+- Discriminators have one hidden layer. They take a step on the features of a batch, and then judge the student. The
+  student minimises log(1 - De(E_s)), as equation 9 is printed, and is left alone where they are sure (``adversary``).
+  With ``non_saturating`` the student maximises log De(E_s). Then discriminators that always know the student drive
+  its features to be the same for every sample.
+- The statistics networks of the mutual information have two hidden layers. They learn from the loss of the student,
+  which they minimise, too. Moving the features of the teacher on by one sample of the shuffled batch makes pairs of
+  different samples (``strangers``).
+- A single score has no distribution, so that L_KL is the squared distance of the scores (``score_distillation``). A
+  dataset of scores with ``task: classification`` and ``cuts: [0]`` has two classes, and the divergence as printed.
+- An ablation leaves out the modules and the terms. Without FRF, the vectors of the modalities are joined. An ablation
+  changes the student alone: the teacher has hyperparameters of its own (``teachers``), ``factorisation: false`` among
+  them.
 
-Student, statistics networks and discriminators have an Adam each, with the same hyperparameters, and their gradients
-are clipped apart. With ``accumulate``, gradients of all three are summed; the discriminators take their step before the
-student's last batch of the group, which is then judged by those that have just moved.
+Student, statistics networks and discriminators have an Adam each, with the same hyperparameters. Their gradients are
+clipped apart. With ``accumulate``, gradients of all three are summed. The discriminators then step before the last
+batch of the student's group, which the moved discriminators judge.
 
-The stochastic missing of the paper is the kind ``combined``: each sample has a rate at which frames of all modalities
-are lost, one of 0, 0.1, ..., 0.9, and a set of modalities that are absent, none included. Both are ours.
+The stochastic missing of the paper is the kind ``combined``. Each sample has a rate of 0, 0.1, ..., 0.9 at which
+frames are lost, and a set of absent modalities, none included. Both are ours.
 """
 
 from itertools import starmap
@@ -114,24 +118,45 @@ class HRLF(HRLFTeacher):
     class Hyperparameters(HRLFTeacher.Hyperparameters):
         """Those of the paper for IEMOCAP; what it does not give is ours."""
 
-        information: bool = Field(True, description="false: without HMI, the mutual information with the teacher")
-        adversarial: bool = Field(True, description="false: without HAL, the discriminators")
+        information: bool = Field(True, description="false trains without HMI, the mutual information with the teacher")
+        adversarial: bool = Field(True, description="false trains without HAL, the discriminators")
         adversarial_weight: float = Field(
-            1.0, gt=0, description="of L_HAL in the loss of the student; the paper weighs all losses with 1"
+            1.0,
+            gt=0,
+            description="weight of L_HAL in the loss of the student. The paper weighs all losses with 1. A "
+            "smaller weight trains more gently",
+            json_schema_extra={"released": None},
         )
-        statistics_width: int = Field(128, ge=1, description="both hidden layers of a statistics network; ours")
-        discriminator_width: int = Field(128, ge=1, description="hidden layer of a discriminator; ours")
+        statistics_width: int = Field(
+            128, ge=1, description="width of both hidden layers of a statistics network; the paper gives none"
+        )
+        discriminator_width: int = Field(
+            128, ge=1, description="width of the hidden layer of a discriminator; the paper gives none"
+        )
         adversary: Literal["minimax", "non_saturating", "gradient_reversal"] = Field(
             "minimax",
-            description="minimax: a step of the discriminators, then the student's, which minimises L_HAL; "
-            "non_saturating: it maximises log De(E_s) instead; gradient_reversal: both in one step. Ours",
+            description="game of the student against the discriminators. minimax: the discriminators step "
+            "first, then the student minimises L_HAL. non_saturating: the student maximises log "
+            "De(E_s). gradient_reversal: both move in one step",
+            json_schema_extra={"released": None},
         )
         strangers: int = Field(
-            1, ge=1, description="other samples that each is paired with, to estimate the mutual information; ours"
+            1,
+            ge=1,
+            description="other samples that are paired with each sample to estimate the mutual information; the "
+            "paper gives no number",
+            json_schema_extra={"released": None},
         )
-        start_from_teacher: bool = Field(True, description="start from the weights of the teacher; ours")
+        start_from_teacher: bool = Field(
+            True,
+            description="true starts the student from the weights of the teacher. The paper initialises the "
+            "student anew, and so does protocol hrlf",
+            json_schema_extra={"released": None},
+        )
         score_distillation: Literal["squared_error", "none"] = Field(
-            "squared_error", description="what stands for L_KL where the output is a score; ours"
+            "squared_error",
+            description="loss in place of L_KL where the output is a score; L_KL is not defined for scores",
+            json_schema_extra={"released": None},
         )
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
@@ -161,7 +186,8 @@ class HRLF(HRLFTeacher):
                 own, its = getattr(self.hyperparameters, field), getattr(teacher.hyperparameters, field)
                 if own != its:
                     raise ElisionError(
-                        f"hrlf: {field} is {own!r}, but {its!r} in its teacher; set teachers.{teacher.name} alike"
+                        f"hrlf: {field} is {own!r}, but its teacher has {its!r}; set "
+                        f"teachers.{teacher.name}.{field}: {own}"
                     )
             if self.hyperparameters.start_from_teacher:
                 self._copy(teacher)
@@ -174,8 +200,8 @@ class HRLF(HRLFTeacher):
                     getattr(self, name).load_state_dict(getattr(teacher, name).state_dict())
                 except RuntimeError as error:
                     raise ElisionError(
-                        f"hrlf: {name} has another shape than in its teacher; set teachers.{teacher.name} alike, or "
-                        "start_from_teacher to false"
+                        f"hrlf: {name} has another shape in its teacher; set the same hyperparameters under "
+                        f"teachers.{teacher.name}, or start_from_teacher: false"
                     ) from error
 
     def teach(self, batch: Batch) -> Representations:

@@ -1,26 +1,29 @@
 """The teacher of HRLF: the same network as the student, trained on complete data.
 
-Each modality becomes a vector, which is factorised into a code of its sentiment and one of the modality itself. The
-codes side by side pass through a bottleneck, whose layers are the scales on which the student is later compared.
+Each modality becomes a vector. The vector is factorised into a code of its sentiment and a code of the modality
+itself. The codes side by side pass through a bottleneck. The layers of the bottleneck are the scales on which the
+student is later compared.
 
-No code was released. What the paper leaves open, and what is done here:
+No code was released. The paper leaves the following open:
 
-- Depth, feed-forward layer, dropout, hidden layers and clipping are hyperparameters, with the values of MulT where it
-  has them. Transformer layers are pre-norm (``pre_norm``); positions are added at every frame; the convolution keeps
-  the length and has no bias (``convolution_bias``); a ReLU lies between the fully connected layers of the bottleneck
-  (``bottleneck_relu``), and the classifier is one linear layer.
-- The vector of a modality is its last time step in the paper, and its last valid one here (``last_index``). Padding is
-  not attended. A modality without a valid frame is read as one frame of zeros.
-- The paper makes the joint vector of both codes and gives it a width of 3 d, so a code has d / 2 entries (``joint``).
-- Scales of equal width are put side by side; the widths 3 d, 2 d and d of the paper fit their sum (``scales``).
-- The gradient of L_FRF does not reach what is to be met (``factorisation_targets``): where it does, vectors that are
-  the same for every sample meet everything at once, and the network ends there. Squared distances are averaged over
-  the entries of a vector (``factorisation_error``): summed, as printed, they outweigh the task by the width.
+- Depth, feed-forward layer, dropout, hidden layers and clipping are hyperparameters, with the values of MulT where
+  MulT has them. Transformer layers are pre-norm (``pre_norm``). Positions are added at every frame. The convolution
+  keeps the length and has no bias (``convolution_bias``). A ReLU lies between the layers of the bottleneck
+  (``bottleneck_relu``). The classifier is one linear layer.
+- The vector of a modality is its last time step in the paper, and its last valid one here (``last_index``). Padding
+  is not attended. A modality without a valid frame is read as one frame of zeros.
+- The paper makes the joint vector of both codes, with a width of 3 d. A code therefore has d / 2 entries (``joint``).
+- Scales of equal width are put side by side. The widths 3 d, 2 d and d of the paper fit their sum (``scales``).
+- The gradient of L_FRF does not reach its targets (``factorisation_targets``). Where the gradient does, vectors that
+  are the same for every sample meet every target, and the network ends there.
+- Squared distances are averaged over the entries of a vector (``factorisation_error``). A sum, as printed, outweighs
+  the task by the width.
 - The teacher learns from the loss of the task and from L_FRF (``factorisation_loss``).
-- The learning rate stays, unless ``plateau_patience`` is set. A score has the squared error, classes the cross-entropy.
+- The learning rate stays, unless ``plateau_patience`` is set. A score has the squared error, classes the
+  cross-entropy.
 
-The default hyperparameters are those of the paper for IEMOCAP (section 4.2). The sequence length of 300 that it names
-is most likely the width of its text vectors; here sequences have the length of the dataset.
+The default hyperparameters are those of the paper for IEMOCAP (section 4.2). The paper names a sequence length of
+300, which is most likely the width of its text vectors. Here sequences have the length of the dataset.
 """
 
 from dataclasses import dataclass
@@ -228,6 +231,7 @@ class HRLFTeacher(Method):
     """
 
     name = "hrlf_teacher"
+    error_of_scores = "squared"
     corruption = "complete"
     paper = (
         "Li, Yang, Liu, Wang, Chen, Wang, Wei, Jiang, Xu, Hou, Sun, Qian, Kou, Zhang: Toward Robust Incomplete "
@@ -243,42 +247,79 @@ class HRLFTeacher(Method):
 
         epochs: int = Field(30, ge=0, description="passes over the training split")
         batch_size: int = Field(32, ge=1, description="utterances per forward pass")
-        learning_rate: float = Field(4e-3, gt=0, description="of Adam")
-        weight_decay: float = Field(0.0, ge=0, description="L2 penalty; ours")
+        learning_rate: float = Field(4e-3, gt=0, description="learning rate of Adam")
+        weight_decay: float = Field(0.0, ge=0, description="L2 penalty; the paper gives none")
         plateau_patience: int | None = Field(
-            None, ge=0, description="epochs without improvement before the rate is halved; null: never. Ours"
+            None,
+            ge=0,
+            description="epochs without a better validation error after which the learning rate is halved "
+            "(null: never). The paper gives no schedule",
+            json_schema_extra={"released": None},
         )
-        gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient; ours")
-        width: int = Field(40, ge=2, multiple_of=2, description="d, the dimension of a modality's vector")
+        gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient; the paper gives none")
+        width: int = Field(40, ge=2, multiple_of=2, description="width d of the vector of a modality")
         heads: int = Field(10, ge=1, validate_default=True, description="attention heads; they must divide the width")
-        kernel: int = Field(3, ge=1, description="of the convolution over time")
-        convolution_bias: bool = Field(False, description="the convolution has a bias; ours")
-        layers: int = Field(4, ge=1, description="of each transformer; ours")
-        pre_norm: bool = Field(True, description="normalise before each sub-layer, false: after it; ours")
-        feed_forward: int = Field(160, ge=1, description="hidden width of the transformer's feed-forward layers; ours")
-        dropout: float = Field(0.1, ge=0, lt=1, description="in the transformers; ours")
+        kernel: int = Field(3, ge=1, description="kernel size of the convolution over time")
+        convolution_bias: bool = Field(
+            False,
+            description="true gives the convolution a bias; the paper gives no detail",
+            json_schema_extra={"released": None},
+        )
+        layers: int = Field(4, ge=1, description="layers of each transformer; the paper gives none")
+        pre_norm: bool = Field(
+            True,
+            description="true normalises before each sub-layer, false after it; the paper gives no detail",
+            json_schema_extra={"released": None},
+        )
+        feed_forward: int = Field(
+            160, ge=1, description="width of the feed-forward layers of the transformers; the paper gives none"
+        )
+        dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the transformers; the paper gives none")
         last_index: bool = Field(
             False,
-            description="true: the vector of a modality is the last step of the padded sequence, not of its own; ours",
+            description="step that is the vector of a modality. false: the last step of the sequence. true: the "
+            "last padded step",
+            json_schema_extra={"released": None},
         )
-        factorisation: bool = Field(True, description="false: without FRF, vectors go into the bottleneck as they are")
+        factorisation: bool = Field(
+            True, description="false trains without FRF; the vectors go into the bottleneck as they are"
+        )
         factorisation_loss: bool = Field(
-            True, description="learn from L_FRF; false: codes without it. Ours for the teacher"
+            True,
+            description="true trains with L_FRF; the paper does not say whether the teacher does",
+            json_schema_extra={"released": None},
         )
         factorisation_error: Literal["mean", "sum"] = Field(
-            "mean", description="of the squared differences over the entries of a vector; sum: as printed. Ours"
+            "mean",
+            description="reduction over the entries of a vector in equations 1 to 3. sum, as printed, outweighs "
+            "the task by the width",
+            json_schema_extra={"released": None},
         )
         factorisation_targets: Literal["fixed", "learnt"] = Field(
-            "fixed", description="whether the gradient of L_FRF reaches what is to be met (learnt) or not; ours"
+            "fixed",
+            description="whether the gradient of L_FRF reaches its targets. fixed: no. learnt: yes; vectors may "
+            "become equal for every sample",
+            json_schema_extra={"released": None},
         )
         joint: Literal["both", "sentiment_only"] = Field(
-            "both", description="what is joined: both codes, of d / 2 each, or the sentiment codes alone, of d; ours"
+            "both",
+            description="codes that are joined. both: sentiment and modality codes of width d / 2. "
+            "sentiment_only: sentiment codes of width d",
+            json_schema_extra={"released": None},
         )
-        code_hidden: int = Field(40, ge=1, description="hidden width of code encoders and decoder; ours")
-        bottleneck_relu: bool = Field(True, description="a ReLU after each inner layer of the bottleneck; ours")
+        code_hidden: int = Field(
+            40, ge=1, description="hidden width of the code encoders and of the decoder; the paper gives none"
+        )
+        bottleneck_relu: bool = Field(
+            True,
+            description="true has a ReLU after each inner layer of the bottleneck; the paper gives no detail",
+            json_schema_extra={"released": None},
+        )
         scales: Literal["concatenated", "added"] = Field(
             "concatenated",
-            description="how features of equal width make a scale: 6 d, 4 d and d wide, or 3 d, 2 d and d; ours",
+            description="how features of equal width make a scale. concatenated: 6 d, 4 d and d wide. added: 3 "
+            "d, 2 d and d wide. Teacher and student need the same",
+            json_schema_extra={"released": None},
         )
 
         @field_validator("heads")
@@ -286,7 +327,7 @@ class HRLFTeacher(Method):
         def _divide_the_width(cls, heads: int, info: ValidationInfo) -> int:
             width = info.data.get("width", heads)
             if width % heads:
-                raise ValueError(f"{heads} heads do not divide a width of {width}")
+                raise ValueError(f"{heads} heads do not divide a width of {width}; set heads to a divisor of the width")
             return heads
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
@@ -346,7 +387,7 @@ class HRLFTeacher(Method):
 
     def own_terms(self, found: Representations, label: Tensor) -> dict[str, Tensor]:
         """Return L_task and L_FRF, which need no other network."""
-        terms = {"sentiment": self.error(found.output, label, regression=F.mse_loss)}
+        terms = {"sentiment": self.error(found.output, label)}
         if found.codes and self.hyperparameters.factorisation_loss:
             terms |= self.factorisation.losses(found.vectors, *found.codes)
         return terms

@@ -1,22 +1,23 @@
 """IF-MMIN: MMIN with a modality-invariant feature.
 
-The teacher has learnt to make invariant vectors that are alike for all modalities. The cascade of autoencoders that
-imagines the missing modalities adds them to the input of every block, and a loss keeps them where the teacher has them
-for the complete input. There is no way back, unlike in MMIN.
+The teacher has learnt to make invariant vectors, which are alike for all modalities. A cascade of autoencoders
+imagines the missing modalities. The invariant vectors are added to the input of every block. A loss keeps them near
+those that the teacher has of the complete input. MMIN's way back is left out.
 
-Follows the official code and its configuration for IEMOCAP. Where code and paper differ, it follows the code:
+The file follows the official code and its configuration for IEMOCAP. Where code and paper differ, the file follows
+the code:
 
-- A block reads the block before and not the sum of all before, and the last layers read the last block alone.
-- The invariant loss weighs 100, as the released script wants it: it sets ``consistent_weight``, an option that the code
-  does not know (``invariant_weight``, there 1 by default), and fails.
-- No weight decay: the configured one never reaches the optimizer.
+- A block reads the block before, and not the sum of all earlier blocks. The last layers read the last block alone.
+- The invariant loss weighs 100, as the released script wants. The script sets ``consistent_weight``, an option that
+  the code does not know, and fails (``invariant_weight``).
+- The configured weight decay never reaches the optimizer.
 
 What differs here:
 
-- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there; the
-  teacher has a switch of its own).
-- The official code keeps the epoch with the best unweighted average recall on validation; here, as for every method,
-  ``train.selection`` chooses.
+- Padding takes no part in the maxima over time. ``mask_padding: false`` lets padding take part, as in the official
+  code; the teacher has a switch of its own.
+- The official code keeps the epoch with the best UA on validation. Here ``train.selection`` chooses, as for every
+  method.
 - Scores are ours: the squared error in place of the cross-entropy.
 """
 
@@ -39,6 +40,7 @@ class IFMMIN(FamilyMethod):
     """Zuo, Liu, Zhao, Gao and Li, ICASSP 2023."""
 
     name = "if_mmin"
+    error_of_scores = "squared"
     corruption = "absent"
     needs = ("if_mmin_teacher",)
     inherits = ("encoders", "invariant")
@@ -53,12 +55,22 @@ class IFMMIN(FamilyMethod):
     class Hyperparameters(FamilyHyperparameters):
         """Those of the released configuration for IEMOCAP."""
 
-        constant_epochs: int = Field(20, ge=1, description="passes at the full learning rate")
-        decay_epochs: int = Field(20, ge=0, description="passes at a learning rate that falls linearly")
-        layers: tuple[int, ...] = Field((256, 128, 64), min_length=1, description="widths of an autoencoder's encoder")
-        blocks: int = Field(5, ge=1, description="autoencoders of the cascade")
-        imagination_weight: float = Field(1.0, ge=0, description="of the distance from the teacher's vectors")
-        invariant_weight: float = Field(100.0, ge=0, description="of the distance from the teacher's invariant vectors")
+        constant_epochs: int = Field(20, ge=1, description="epochs at the full learning rate")
+        decay_epochs: int = Field(20, ge=0, description="epochs during which the learning rate falls linearly")
+        layers: tuple[int, ...] = Field(
+            (256, 128, 64), min_length=1, description="widths of the encoder of an autoencoder"
+        )
+        blocks: int = Field(5, ge=1, description="residual autoencoders of the cascade")
+        imagination_weight: float = Field(
+            1.0, ge=0, description="weight of the distance from the vectors of the teacher"
+        )
+        invariant_weight: float = Field(
+            100.0,
+            ge=0,
+            description="weight of the distance from the invariant vectors of the teacher. The script sets 100 "
+            "by an option that the released code lacks; the code itself has 1",
+            json_schema_extra={"released": "the script fails"},
+        )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16, "learning_rate": 1e-3},
@@ -92,7 +104,7 @@ class IFMMIN(FamilyMethod):
         imagined, latent = self.imagination(fused, invariant)
         output = self.readout(self.classifier(latent))
         return {
-            "emotion": self.error(output, batch.label, regression=F.mse_loss),
+            "emotion": self.error(output, batch.label),
             "imagination": h.imagination_weight * F.mse_loss(imagined, self.missing_target(batch)),
             "invariant": h.invariant_weight * F.mse_loss(invariant, self.invariant_target(batch)),
         }

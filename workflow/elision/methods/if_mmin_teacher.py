@@ -1,11 +1,12 @@
 """The teacher of IF-MMIN: encoders and a head of invariant features that learn from complete data.
 
-A head that the modalities share makes an invariant vector of each modality's vector; the central moment discrepancy
-pulls the invariant vectors of the modalities together, and both kinds are classified (``utt_shared`` in the official
-code). Follows the official code and its configuration for IEMOCAP. What differs here:
+The modalities share a head, which makes an invariant vector of each modality's vector. The central moment discrepancy
+pulls the invariant vectors of the modalities together. Both kinds of vectors are classified. The official code calls
+the network ``utt_shared``. The file follows the official code and its configuration for IEMOCAP. What differs here:
 
-- A distance of exactly 0 between two moments has a gradient of 0 instead of nan (as in a batch of one).
-- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there).
+- A distance of exactly 0 between two moments has a gradient of 0 instead of nan.
+- Padding takes no part in the maxima over time. ``mask_padding: false`` lets padding take part, as in the official
+  code.
 - Scores are ours: the squared error in place of the cross-entropy.
 """
 
@@ -15,7 +16,6 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Prediction
@@ -29,6 +29,7 @@ class IFMMINTeacher(FamilyMethod):
     """Zuo, Liu, Zhao, Gao and Li, ICASSP 2023."""
 
     name = "if_mmin_teacher"
+    error_of_scores = "squared"
     corruption = "complete"
     paper = (
         "Zuo, Liu, Zhao, Gao, Li: Exploiting Modality-Invariant Feature for Robust Multimodal Emotion Recognition "
@@ -40,7 +41,7 @@ class IFMMINTeacher(FamilyMethod):
         """Those of the released configuration for IEMOCAP."""
 
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
-        discrepancy_weight: float = Field(1.0, ge=0, description="of the distance between the invariant vectors")
+        discrepancy_weight: float = Field(1.0, ge=0, description="weight of the distance between the invariant vectors")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "demo": {"constant_epochs": 5, "decay_epochs": 5, "batch_size": 16, "learning_rate": 1e-3},
@@ -65,6 +66,6 @@ class IFMMINTeacher(FamilyMethod):
         invariant = prediction.representation[:, 3 * WIDTH :].split(WIDTH, 1)
         distances = [central_moment_discrepancy(p, q) for p, q in combinations(invariant, 2)]
         return {
-            "emotion": self.error(prediction.output, batch.label, regression=F.mse_loss),
+            "emotion": self.error(prediction.output, batch.label),
             "discrepancy": self.hyperparameters.discrepancy_weight * torch.stack(distances).mean(),
         }

@@ -1,19 +1,21 @@
 """LNLN: language-dominated noise-resistant learning network.
 
-Language is taken as the dominant modality. A check of its completeness decides how much of it is replaced by a proxy
-generated from audio and vision; the corrected language then asks audio and vision, and a transformer fuses the two. In
-training, the embeddings of the complete input are regressed, and a discriminator compares the corrected language with
-that of the complete input.
+Language is the dominant modality. A check measures how complete the language is. A proxy, generated from audio and
+vision, replaces the missing share. The corrected language then queries audio and vision, and a transformer fuses
+both. In training, a reconstructor predicts the embeddings of the complete input. A discriminator compares the
+corrected language with the language of the complete input.
 
-Where the released code and the paper differ, this follows the code:
+The file follows the released code where code and paper differ:
 
-- Gradients are reversed at the proxy before it is mixed, so the generator is pushed against all losses, not only
-  against the discriminator (``grl_scope: adv`` is the paper's game).
-- The discriminator tells the corrected from the complete language; in the paper, the proxy from language.
-- The reconstructor regresses the embeddings of the complete input, which are not detached; in the paper, the input.
-- The fusion has depth 2 on MOSI (4 in the paper), and there is no early stopping.
+- The code reverses gradients at the proxy before the proxy is mixed. The generator therefore works against all
+  losses, and not only against the discriminator. ``grl_scope: adv`` is the game of the paper.
+- The discriminator tells corrected from complete language. In the paper, the discriminator tells the proxy from
+  language.
+- The reconstructor predicts the embeddings of the complete input, which receive gradients, too. In the paper, the
+  reconstructor predicts the input.
+- The fusion has depth 2 on MOSI, and 4 in the paper. Training never stops early.
 
-Classes are ours: the same network with cross-entropy in place of the squared error.
+Classification is ours: the same network with cross-entropy in place of the squared error.
 """
 
 from typing import ClassVar, Literal
@@ -34,6 +36,7 @@ class LNLN(Method):
     """Zhang, Wang and Yu, NeurIPS 2024."""
 
     name = "lnln"
+    error_of_scores = "squared"
     paper = (
         "Zhang, Wang, Yu: Towards Robust Multimodal Sentiment Analysis with Incomplete Data. NeurIPS 2024, "
         "arXiv 2409.20012"
@@ -56,28 +59,48 @@ class LNLN(Method):
 
         epochs: int = Field(200, ge=0, description="passes over the training split")
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
-        learning_rate: float = Field(1e-4, gt=0, description="peak, of all weights, also those of the text encoder")
-        weight_decay: float = Field(1e-4, ge=0, description="of AdamW, for everything including the text encoder")
-        width: int = Field(128, ge=8, multiple_of=8, description="dimension of every token after the embedding")
-        tokens: int = Field(8, ge=1, description="tokens that a modality is embedded into")
+        learning_rate: float = Field(
+            1e-4, gt=0, description="highest learning rate, of all weights, text encoder included"
+        )
+        weight_decay: float = Field(
+            1e-4, ge=0, description="weight decay of AdamW, for all weights, text encoder included"
+        )
+        width: int = Field(128, ge=8, multiple_of=8, description="width of every token after the embedding")
+        tokens: int = Field(8, ge=1, description="tokens into which a modality is embedded")
         embedding_depth: int = Field(2, ge=1, description="blocks of each embedding")
         completeness_depth: int = Field(2, ge=1, description="blocks of the completeness check")
         generator_depth: int = Field(2, ge=1, description="blocks of the proxy generator")
-        language_depth: int = Field(2, ge=1, description="blocks of the language encoder; hyper-modality has one more")
+        language_depth: int = Field(
+            2, ge=1, description="blocks of the language encoder; the hyper-modality has one block more"
+        )
         fusion_depth: int = Field(2, ge=1, description="blocks of the fusion")
         reconstructor_depth: int = Field(2, ge=1, description="blocks of the reconstructor of each modality")
-        completeness_weight: float = Field(0.9, ge=0, description="alpha; 0 drops the loss")
-        adversarial_weight: float = Field(0.8, ge=0, description="beta; 0 drops the loss")
-        reconstruction_weight: float = Field(0.1, ge=0, description="gamma; 0 drops the loss")
-        sentiment_weight: float = Field(1.0, gt=0, description="delta")
+        completeness_weight: float = Field(
+            0.9, ge=0, description="weight alpha of the completeness loss; 0 drops the loss"
+        )
+        adversarial_weight: float = Field(
+            0.8, ge=0, description="weight beta of the adversarial loss; 0 drops the loss"
+        )
+        reconstruction_weight: float = Field(
+            0.1, ge=0, description="weight gamma of the reconstruction loss; 0 drops the loss"
+        )
+        sentiment_weight: float = Field(1.0, gt=0, description="weight delta of the sentiment loss")
         grl_scope: Literal["all", "adv"] = Field(
             "all",
-            description="gradients reversed into the proxy: of all losses (released code), or the adversarial one",
+            description="losses whose gradients are reversed into the proxy. all: every loss. adv: only the "
+            "adversarial loss, as in the paper",
+            json_schema_extra={"released": "all"},
         )
-        dominant_modality_correction: bool = Field(True, description="false: language is used as it comes")
-        completeness_check: bool = Field(True, description="false: half proxy, half language, for every sample")
-        multimodal_learning: bool = Field(True, description="false: mean tokens of the modalities are concatenated")
-        reconstructor: bool = Field(True, description="false: nothing is reconstructed")
+        dominant_modality_correction: bool = Field(
+            True, description="false uses the language features without a correction"
+        )
+        completeness_check: bool = Field(
+            True, description="false mixes proxy and language half and half for every sample"
+        )
+        multimodal_learning: bool = Field(
+            True, description="false concatenates the mean tokens of the modalities instead"
+        )
+        reconstructor: bool = Field(True, description="false trains without reconstruction")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "mosei": {"fusion_depth": 4},
@@ -180,7 +203,7 @@ class LNLN(Method):
             errors = [F.mse_loss(self.reconstructor[name](embedded[name]), complete[name]) for name in MODALITIES]
             terms["reconstruction"] = h.reconstruction_weight * torch.stack(errors).mean()
         output = self.readout(self.head(self.fuse(language, embedded)))
-        terms["sentiment"] = h.sentiment_weight * self.error(output, batch.label, regression=F.mse_loss)
+        terms["sentiment"] = h.sentiment_weight * self.error(output, batch.label)
         return terms
 
     def predict(self, batch: Batch) -> Prediction:

@@ -1,19 +1,20 @@
 """MAG-BERT: a multimodal adaptation gate inside a BERT.
 
-Audio and vision of a token make a vector that shifts its embedding before the first layer of the text encoder. A gate
-for each modality, which the token itself takes part in, says what of it counts, and the shift is never longer than the
-embedding.
+Audio and vision of a token make a vector. The vector shifts the embedding of the token before the first layer of the
+text encoder. Each modality has a gate, which reads the token, too. The gate decides how much of the modality counts.
+The shift is never longer than the embedding.
 
-This follows MMSA's implementation and hyperparameters. The gate is that of the authors' code; around it, they differ:
+The file follows MMSA's implementation and hyperparameters. The gate is that of the authors' code. Around the gate,
+MMSA and the authors differ:
 
 - The loss is the absolute error, with Adam at a constant rate and early stopping. The authors minimise the squared
-  error for 40 epochs with AdamW at 1e-5 and a warm-up over a tenth of the steps, in batches of 48 with dropout 0.5.
-- CH-SIMS has no aligned features: there, MMSA averages frames over equal parts of the padded length, one part per token
-  position, wherever the words are (``alignment: pooled``).
+  error for 40 epochs, in batches of 48 with dropout 0.5. They use AdamW at 1e-5 with a warm-up over a tenth of the
+  steps.
+- CH-SIMS has no aligned features. There, MMSA averages frames over equal parts of the padded length, one part per
+  token position (``alignment: pooled``).
 
-Positions beyond the text are shifted as well; the text encoder masks them. A token whose audio and vision are lost is
-shifted too: both projections have a bias. Classes, which MMSA's trainer has a loss for, are predicted with
-cross-entropy.
+Positions beyond the text are shifted, too; the text encoder masks them. A token whose audio and vision are lost is
+shifted as well, because both projections have a bias. Classes have the cross-entropy, as in MMSA.
 """
 
 from typing import ClassVar, Literal
@@ -87,20 +88,27 @@ class MAGBERT(Method):
     class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""
 
-        epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
+        epochs: int = Field(
+            100, ge=0, description="most passes over the training split. MMSA has no limit and stops by patience"
+        )
         batch_size: int = Field(32, ge=1, description="utterances per forward pass")
-        patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
+        patience: int | None = Field(
+            8, ge=1, description="epochs without a better validation score after which training stops"
+        )
         alignment: Literal["words", "pooled"] = Field(
             "words",
-            description="audio and vision of a token: means of the frames of its word, or over equal parts of the "
-            "padded length",
+            description="what audio and vision are per text token. words: the mean of the frames of the token's "
+            "word. pooled: means over equal parts of the padded length",
+            json_schema_extra={"released": "words; pooled on CH-SIMS"},
         )
-        learning_rate: float = Field(2e-5, gt=0, description="of all weights, also those of the text encoder")
-        weight_decay: float = Field(0.0, ge=0, description="L2, of all weights, also those of the text encoder")
+        learning_rate: float = Field(2e-5, gt=0, description="learning rate of all weights, text encoder included")
+        weight_decay: float = Field(0.0, ge=0, description="L2 penalty on all weights, text encoder included")
         beta: float = Field(1.0, gt=0, description="longest shift of a token, in lengths of its embedding")
-        gate_dropout: float = Field(0.3, ge=0, lt=1, description="on the shifted embeddings")
-        dropout: float = Field(0.1, ge=0, lt=1, description="on the input of the prediction head")
-        initial_std: float = Field(0.02, gt=0, description="standard deviation of the new weights; that of BERT")
+        gate_dropout: float = Field(0.3, ge=0, lt=1, description="dropout on the shifted embeddings")
+        dropout: float = Field(0.1, ge=0, lt=1, description="dropout on the input of the prediction head")
+        initial_std: float = Field(
+            0.02, gt=0, description="standard deviation of the new weights; the default is that of BERT"
+        )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "mosei": {"learning_rate": 1e-5, "gate_dropout": 0.2},
@@ -131,4 +139,4 @@ class MAGBERT(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute error, or the cross-entropy of classes."""
-        return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.l1_loss)}
+        return {"sentiment": self.error(self.predict(batch).output, batch.label)}

@@ -1,7 +1,7 @@
 """The majority class: one answer, whatever the input.
 
-What a method reaches that ignores its input: the floor of every table. Its accuracy is the share ``a`` of the majority
-class, and its weighted F1 is 2 a^2 / (1 + a).
+A method that ignores its input reaches this result, which is the floor of every table. The accuracy is the share
+``a`` of the majority class. The weighted F1 is 2 a^2 / (1 + a).
 """
 
 import torch
@@ -33,7 +33,7 @@ class Majority(Method):
     class Hyperparameters(TrainingHyperparameters):
         """Nothing is optimised."""
 
-        epochs: int = Field(0, ge=0, le=0, description="none: the constant is found before the first")
+        epochs: int = Field(0, ge=0, le=0, description="always 0: the method finds its constant before the first epoch")
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
         super().__init__(hyperparameters, spec, encoder)

@@ -1,17 +1,18 @@
 """MEN: NMER without its autoencoder.
 
-The specific and the invariant vectors of NMER's encoders are classified as they are. Like NMER it is trained on noisy
-copies of what is absent, starts from the same teacher, and keeps the invariant vectors near those that the teacher
-has of the clean data.
+The specific and the invariant vectors of NMER's encoders are classified as they are. MEN is trained on noisy copies
+of absent modalities, like NMER, and starts from the same teacher. A loss keeps the invariant vectors near those that
+the teacher has of clean data.
 
-NMER's authors compare it with a model of this name. Their code plots its numbers but does not contain it, and we know
-of no description: this is our reading, **NMER minus the autoencoder**, and its numbers are no replication of theirs.
-The classifier has the input of the teacher (768 values) and batch normalisation and dropout of the second.
+NMER's authors compare with a model of this name. Their code plots its numbers but does not contain the model, and we
+know of no description. The file is our reading, **NMER minus the autoencoder**, and its numbers are no replication of
+theirs. The classifier has the input of the teacher (768 values). Batch normalisation and dropout are those of the
+second network.
 
-Their MEN lies so far below MMIN that it may have had neither the teacher nor its invariant vectors: ``pretrained:
-false`` and ``invariant: false``. With ``classifier_input: specific`` beside them that is, but for batch normalisation
-and how long and how it is trained, the augmentation baseline of MMIN's code, on noise: the invariant encoders, which
-nothing would train, are left out then.
+The authors' MEN lies far below MMIN. Their model may have had neither the teacher nor its invariant vectors:
+``pretrained: false`` and ``invariant: false``. ``classifier_input: specific`` makes MEN close to the augmentation
+baseline of MMIN's code, on noise. Batch normalisation and the training differ. The invariant encoders are left out
+then, because nothing would train them.
 
 Padding, noise, selection and scores are as in NMER.
 """
@@ -34,6 +35,7 @@ class MEN(TwoSpaces):
     """An ablation of Fan, Zuo, Liu, Lian and Gao, MRAC at ACM MM 2024, in our reading."""
 
     name = "men"
+    error_of_scores = "squared"
     corruption = "noise"
     paper = (
         "Ablation, in our reading, of Fan, Zuo, Liu, Lian, Gao: Learning Noise-Robust Joint Representation for "
@@ -48,10 +50,19 @@ class MEN(TwoSpaces):
         """Those of the official code of NMER for IEMOCAP."""
 
         classifier_input: Literal["concat", "specific"] = Field(
-            "concat", description="specific and invariant vectors, or the specific ones alone"
+            "concat",
+            description="vectors that are classified. concat: specific and invariant ones. specific: the "
+            "specific ones alone",
+            json_schema_extra={"released": None},
         )
-        pretrained: bool = Field(True, description="start from the encoders of the teacher")
-        invariant: bool = Field(True, description="keep the invariant vectors near the teacher's of clean data")
+        pretrained: bool = Field(
+            True, description="true starts from the encoders of the teacher", json_schema_extra={"released": None}
+        )
+        invariant: bool = Field(
+            True,
+            description="true keeps the invariant vectors near those that the teacher has of clean data",
+            json_schema_extra={"released": None},
+        )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "demo": {"constant_epochs": 6, "decay_epochs": 4, "batch_size": 16, "learning_rate": 1e-3}
@@ -87,7 +98,7 @@ class MEN(TwoSpaces):
         """Return the error, and the distance of the invariant vectors to the teacher's of the clean batch."""
         specific, invariant = self.encode(batch)
         output = self.readout(self.classifier(self.fuse(specific, invariant)))
-        terms = {"emotion": self.error(output, batch.label, regression=F.mse_loss)}
+        terms = {"emotion": self.error(output, batch.label)}
         if self.hyperparameters.invariant:
             with torch.no_grad():
                 target = self.teacher.encode_invariant(batch.clean)

@@ -1,26 +1,28 @@
 """MISA: modality-invariant and modality-specific representations.
 
-Each utterance vector is projected into a space that the modalities share and into one of its own. Shared vectors are
-pulled together, private ones are made orthogonal to them and to each other, the sum of both gives the vector back, and
-a transformer layer fuses the six.
+Each utterance vector is projected into a space that the modalities share, and into a space of its own. One loss pulls
+shared vectors together. Another loss makes private vectors orthogonal to shared ones and to each other. The sum of a
+shared and a private vector gives the utterance vector back. A transformer layer fuses the six vectors.
 
-This follows MMSA's implementation and hyperparameters. Where it and the authors' code differ, it follows MMSA:
+The file follows MMSA's implementation and hyperparameters. Where MMSA and the authors' code differ, the file follows
+MMSA:
 
-- Audio and vision are read up to the length of the text, [CLS] and [SEP] included, whatever theirs is. That loses no
-  frame of aligned data, for which the method was made, but most frames of unaligned data (``av_lengths: own`` reads
-  them all). Here a text that is longer than their padded length reads all of that.
-- The batch is 16 on MOSI and 64 on MOSEI (the reverse in the authors' code), two batches make a step, and training
-  stops when validation no longer improves. The authors' code halves the learning rate once, starts the recurrent
-  weights orthogonal, and freezes most of BERT on MOSEI.
-- The accumulated gradient is clipped after every batch, not only before a step. The configured weight decay is unused.
+- Audio and vision are read up to the length of the text, with [CLS] and [SEP], whatever their own length. Aligned
+  data, for which the method was made, lose no frame. Unaligned data lose most frames; ``av_lengths: own`` reads all
+  of them. Here a text that is longer than the padded length reads all of that length.
+- The batch is 16 on MOSI and 64 on MOSEI; the authors have the reverse. Two batches make a step.
+- Training stops when validation no longer improves. The authors' code then halves the learning rate and stops at
+  once, so that no epoch trains at the halved rate.
+- The authors' code starts recurrent weights orthogonal, and freezes most of BERT on MOSEI.
+- The accumulated gradient is clipped after every batch, not only before a step. The code never uses the configured
+  weight decay.
 
-The similarity is the central moment discrepancy, the default of both; the adversarial one with a gradient reversal is
-left out. So are the layers that the released code never trains: the classifier of shared and private vectors
-(``sp_discriminator``) and a layer norm for text (``tlayer_norm``).
+The similarity is the central moment discrepancy, which both codes use by default. The adversarial similarity with a
+gradient reversal is left out. Two layers that the released code never trains are left out, too: ``sp_discriminator``
+and ``tlayer_norm``. CH-SIMS v2 has values of its own in MMSA.
 
-Two things are ours: a distance of exactly 0 between two moments has a gradient of 0 instead of nan (as in a batch of
-one), and an utterance without text has the vector 0. Classes have the cross-entropy in place of the squared error, as
-in MMSA.
+Two things are ours. A distance of exactly 0 between two moments has a gradient of 0 instead of nan. An utterance
+without text has the vector 0. Classes have the cross-entropy in place of the squared error, as in MMSA.
 """
 
 from itertools import combinations
@@ -74,6 +76,7 @@ class MISA(Method):
     """Hazarika, Zimmermann and Poria, ACM MM 2020."""
 
     name = "misa"
+    error_of_scores = "squared"
     paper = (
         "Hazarika, Zimmermann, Poria: MISA: Modality-Invariant and -Specific Representations for Multimodal Sentiment "
         "Analysis. ACM MM 2020, arXiv 2005.03545"
@@ -88,20 +91,28 @@ class MISA(Method):
     class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""
 
-        epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
+        epochs: int = Field(
+            100, ge=0, description="most passes over the training split. MMSA has no limit and stops by patience"
+        )
         batch_size: int = Field(16, ge=1, description="utterances per forward pass")
-        accumulate: int = Field(2, ge=1, description="batches whose gradients are summed before a step")
-        patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
-        learning_rate: float = Field(1e-4, gt=0, description="of all weights, also those of the text encoder")
-        width: int = Field(128, ge=2, multiple_of=_HEADS, description="dimension of shared and private vectors")
-        dropout: float = Field(0.2, ge=0, lt=1, description="in the prediction head")
-        transformer_dropout: float = Field(0.1, ge=0, lt=1, description="in the transformer layer")
-        difference_weight: float = Field(0.1, ge=0, description="of the orthogonality of the spaces")
-        similarity_weight: float = Field(0.3, ge=0, description="of the moments of the shared vectors")
-        reconstruction_weight: float = Field(1.0, ge=0, description="of the reconstruction of the utterance vectors")
-        gradient_clip: float = Field(0.8, gt=0, description="largest absolute value of a gradient")
+        accumulate: int = Field(2, ge=1, description="batches per optimizer step; their gradients are summed")
+        patience: int | None = Field(
+            8, ge=1, description="epochs without a better validation score after which training stops"
+        )
+        learning_rate: float = Field(1e-4, gt=0, description="learning rate of all weights, text encoder included")
+        width: int = Field(128, ge=2, multiple_of=_HEADS, description="width of shared and private vectors")
+        dropout: float = Field(0.2, ge=0, lt=1, description="dropout in the prediction head")
+        transformer_dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the transformer layer")
+        difference_weight: float = Field(0.1, ge=0, description="weight of the orthogonality of the spaces")
+        similarity_weight: float = Field(0.3, ge=0, description="weight of the moment distance of the shared vectors")
+        reconstruction_weight: float = Field(
+            1.0, ge=0, description="weight of the reconstruction error of the utterance vectors"
+        )
+        gradient_clip: float = Field(0.8, gt=0, description="largest absolute value of one entry of the gradient")
         av_lengths: Literal["text", "own"] = Field(
-            "text", description="frames of audio and vision that are read: as many as there are tokens, or all"
+            "text",
+            description="frames of audio and vision that are read. text: as many as there are tokens. own: all frames",
+            json_schema_extra={"released": "text"},
         )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
@@ -113,6 +124,13 @@ class MISA(Method):
             "similarity_weight": 1.0,
             "reconstruction_weight": 0.8,
             "gradient_clip": 1.0,
+        },
+        "simsv2": {
+            "width": 64,
+            "dropout": 0.5,
+            "difference_weight": 0.5,
+            "similarity_weight": 1.0,
+            "reconstruction_weight": 0.5,
         },
         "demo": {"epochs": 10, "accumulate": 1},
     }
@@ -178,7 +196,7 @@ class MISA(Method):
         errors = [F.mse_loss(self.reconstructor[n](private[n] + shared[n]), vectors[n]) for n in MODALITIES]
         output = self.readout(self.head(self.fuse(private, shared)))
         return {
-            "sentiment": self.error(output, batch.label, regression=F.mse_loss),
+            "sentiment": self.error(output, batch.label),
             "difference": h.difference_weight * torch.stack([overlap(x, z) for x, z in apart]).sum(),
             "similarity": h.similarity_weight * torch.stack([moment_distance(x, z) for x, z in together]).mean(),
             "reconstruction": h.reconstruction_weight * torch.stack(errors).mean(),

@@ -1,24 +1,26 @@
 """MMIM: multimodal fusion by hierarchical mutual information maximisation.
 
-Two bounds of mutual information are raised beside the regression: one between text and each of audio and vision (a
-Gaussian likelihood plus the entropy of a mixture of two Gaussians), one between the fused vector and each modality
-(contrastive). Every epoch has two passes: the first fits the Gaussians and nothing else, the second all the rest and
-not the Gaussians.
+The method raises two bounds of mutual information beside the regression. The first bound lies between text and each
+of audio and vision: a Gaussian likelihood plus the entropy of a mixture of two Gaussians. The second bound lies
+between the fused vector and each modality, and is contrastive. Every epoch has two passes. The first pass fits the
+Gaussians and nothing else. The second pass fits everything except the Gaussians.
 
-Where the released code and the paper differ, this follows the code, with the hyperparameters of MMSA:
+The file has the hyperparameters of MMSA. Where the released code and the paper differ, the file follows the code:
 
-- The Gaussian likelihood lacks its term -logvar / 2, so that a large variance always raises it
-  (``log_variance_term`` puts it back).
-- The projection in which the entropy is taken is never trained.
-- The entropy counts from the third batch of a pass, when one batch more than the memory holds has been seen.
-- On MOSEI, the first pass ends after half of the batches, as in the authors' code. In MMSA's it ends after two batches:
-  half of three, the number of splits (``bound_share: 0.003`` does the same).
+- The Gaussian likelihood lacks its term -logvar / 2, so that a large variance always raises the likelihood.
+  ``log_variance_term`` restores the term.
+- No gradient ever trains the projection in which the entropy is taken. Before PyTorch 2, cleared gradients were
+  zeros, and weight decay shrank the projection. Since PyTorch 2, the projection stays as it was drawn. The projection
+  stays here, too.
+- The entropy counts from the third batch of a pass. By then the pass has read one batch more than the memory holds.
+- On MOSEI, the first pass ends after half of the batches, in the authors' code and, since September 2022, in MMSA
+  (``bound_share``).
 - LSTMs read both ways in MMSA, and one way by default in the authors' code (``bidirectional``).
 
-What differs here: a covariance gets 1e-6 on its diagonal, so that few or no samples of a sign, whose log-determinant
-is -inf or nan there, give a finite entropy. As the projection is frozen, its gradient does not count in the norm that
-is clipped. Layers after the first in LSTMs and contrastive heads, and the bound between vision and audio, all unused
-in the released configurations, are left out.
+What differs here: a covariance gets 1e-6 on its diagonal. The entropy therefore stays finite with few samples of a
+sign, or none. The projection is frozen, so that its gradient does not count in the clipped norm. The released
+configurations never use three parts, which are left out. These are layers after the first in LSTMs, layers after the
+first in contrastive heads, and the bound between vision and audio.
 """
 
 import math
@@ -119,31 +121,54 @@ class MMIM(Method):
     class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""
 
-        epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
+        epochs: int = Field(
+            100, ge=0, description="most passes over the training split. MMSA has no limit and stops by patience"
+        )
         batch_size: int = Field(32, ge=1, description="utterances per forward pass")
-        accumulate: int = Field(1, ge=1, le=1, description="always 1: each batch is a step")
-        patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
-        learning_rate_text_encoder: float = Field(5e-5, gt=0, description="of the text encoder")
-        learning_rate_bounds: float = Field(1e-3, gt=0, description="of the Gaussians, in the first pass; never falls")
-        learning_rate: float = Field(1e-3, gt=0, description="of the rest")
-        weight_decay_text_encoder: float = Field(1e-4, ge=0, description="L2, of the text encoder")
-        weight_decay_bounds: float = Field(1e-4, ge=0, description="L2, of the Gaussians")
-        weight_decay: float = Field(1e-4, ge=0, description="L2, of the rest")
-        plateau_patience: int = Field(20, ge=0, description="epochs without improvement before rates are halved")
+        accumulate: int = Field(1, ge=1, le=1, description="always 1: every batch is one step")
+        patience: int | None = Field(
+            8, ge=1, description="epochs without a better validation score after which training stops"
+        )
+        learning_rate_text_encoder: float = Field(5e-5, gt=0, description="learning rate of the text encoder")
+        learning_rate_bounds: float = Field(
+            1e-3, gt=0, description="learning rate of the Gaussians in the first pass; this rate never falls"
+        )
+        learning_rate: float = Field(1e-3, gt=0, description="learning rate of all other weights")
+        weight_decay_text_encoder: float = Field(1e-4, ge=0, description="L2 penalty on the text encoder")
+        weight_decay_bounds: float = Field(1e-4, ge=0, description="L2 penalty on the Gaussians")
+        weight_decay: float = Field(1e-4, ge=0, description="L2 penalty on all other weights")
+        plateau_patience: int = Field(
+            20, ge=0, description="epochs without a better validation error after which the learning rates are halved"
+        )
         gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient of all parameters together")
-        audio_hidden: int = Field(16, ge=1, description="hidden state of the audio LSTM, per direction")
-        vision_hidden: int = Field(16, ge=1, description="hidden state of the vision LSTM, per direction")
-        audio_width: int = Field(16, ge=4, description="audio vector; its entropy is taken in a quarter of its width")
-        vision_width: int = Field(16, ge=4, description="vision vector; its entropy is taken in a quarter of its width")
-        fusion_width: int = Field(128, ge=1, description="fused vector")
-        fusion_dropout: float = Field(0.1, ge=0, lt=1, description="on the input of the fusion")
-        contrast_weight: float = Field(0.1, ge=0, description="alpha, of the contrastive loss")
-        bound_weight: float = Field(0.1, ge=0, description="beta, of likelihood and entropy")
+        audio_hidden: int = Field(16, ge=1, description="width of the hidden state of the audio LSTM, per direction")
+        vision_hidden: int = Field(16, ge=1, description="width of the hidden state of the vision LSTM, per direction")
+        audio_width: int = Field(
+            16, ge=4, description="width of the audio vector; the entropy is taken in a quarter of this width"
+        )
+        vision_width: int = Field(
+            16, ge=4, description="width of the vision vector; the entropy is taken in a quarter of this width"
+        )
+        fusion_width: int = Field(128, ge=1, description="width of the fused vector")
+        fusion_dropout: float = Field(0.1, ge=0, lt=1, description="dropout on the input of the fusion")
+        contrast_weight: float = Field(0.1, ge=0, description="weight alpha of the contrastive loss")
+        bound_weight: float = Field(0.1, ge=0, description="weight beta of likelihood and entropy")
         memory: int = Field(1, ge=1, description="earlier batches whose samples count in the entropy")
-        bound_share: float = Field(1.0, ge=0, le=1, description="share of the batches in the first pass of an epoch")
-        bidirectional: bool = Field(True, description="LSTMs that read both ways (MMSA)")
+        bound_share: float = Field(
+            1.0,
+            ge=0,
+            le=1,
+            description="share of the batches that the first pass of an epoch reads. The authors read half of "
+            "them on MOSEI, and MMSA does since September 2022",
+            json_schema_extra={"released": "1; mosei: 0.5"},
+        )
+        bidirectional: bool = Field(
+            True, description="true reads sequences both ways, as MMSA does. The authors read them one way"
+        )
         log_variance_term: bool = Field(
-            False, description="likelihood with its term -logvar / 2 (paper), or without (released code)"
+            False,
+            description="true adds the term -logvar / 2 to the likelihood, as in the paper",
+            json_schema_extra={"released": False},
         )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {

@@ -1,22 +1,22 @@
 """MMIN: missing modality imagination network.
 
-Encoders read the modalities, zeros for missing ones. A cascade of residual autoencoders imagines what the encoders of
-the teacher would make of the missing modalities, a second one goes back from there to what was available, and the
-bottlenecks of the first are classified.
+Encoders read the modalities; a missing modality is zeros. A cascade of residual autoencoders imagines what the
+encoders of the teacher make of the missing modalities. A second cascade goes back from there to the available
+modalities. The bottlenecks of the first cascade are classified.
 
-Follows the official code and its configurations. Where code and paper differ, it follows the code:
+The file follows the official code and its configurations. Where code and paper differ, the file follows the code:
 
-- The target holds the missing modalities alone: the teacher reads zeros for the available ones, and its answer to
-  zeros, which is not zero, is part of the target.
-- No weight decay: the configured one never reaches the optimizer.
-- On MSP-IMPROV the two autoencoders are one (``tied``).
+- The target holds the missing modalities alone. The teacher reads zeros for the available ones. The answer of the
+  teacher to zeros is not zero, and is part of the target.
+- The configured weight decay never reaches the optimizer.
+- On MSP-IMPROV, one cascade serves both ways (``tied``).
 
 What differs here:
 
-- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there; the
-  teacher has a switch of its own).
-- The official code keeps the epoch with the best unweighted average recall (MSP-IMPROV: macro F1) on validation; here,
-  as for every method, ``train.selection`` chooses.
+- Padding takes no part in the maxima over time. ``mask_padding: false`` lets padding take part, as in the official
+  code; the teacher has a switch of its own.
+- The official code keeps the epoch with the best UA on validation, or with the best macro F1 on MSP-IMPROV. Here
+  ``train.selection`` chooses, as for every method.
 - Scores are ours: the squared error in place of the cross-entropy.
 """
 
@@ -37,15 +37,18 @@ from elision.task import DataSpec
 class CycleHyperparameters(FamilyHyperparameters):
     """What MMIN and its variant with a plain autoencoder have."""
 
-    layers: tuple[int, ...] = Field((256, 128, 64), min_length=1, description="widths of an autoencoder's encoder")
-    imagination_weight: float = Field(4.0, ge=0, description="of the distance from the teacher's vectors")
-    cycle_weight: float = Field(2.0, ge=0, description="of the way back to the available vectors")
+    layers: tuple[int, ...] = Field((256, 128, 64), min_length=1, description="widths of the encoder of an autoencoder")
+    imagination_weight: float = Field(4.0, ge=0, description="weight of the distance from the vectors of the teacher")
+    cycle_weight: float = Field(
+        2.0, ge=0, description="weight of the distance of the way back from the available vectors"
+    )
 
 
 class MMIN(FamilyMethod):
     """Zhao, Li and Jin, ACL 2021."""
 
     name = "mmin"
+    error_of_scores = "squared"
     corruption = "absent"
     needs = ("mmin_teacher",)
     paper = (
@@ -60,8 +63,12 @@ class MMIN(FamilyMethod):
     class Hyperparameters(CycleHyperparameters):
         """Those of the released configuration for IEMOCAP."""
 
-        blocks: int = Field(5, ge=1, description="residual autoencoders of a cascade")
-        tied: bool = Field(False, description="one cascade for both ways")
+        blocks: int = Field(5, ge=1, description="residual autoencoders of the cascade")
+        tied: bool = Field(
+            False,
+            description="true trains one cascade for both ways",
+            json_schema_extra={"released": "false; msp: true"},
+        )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "msp": {"learning_rate": 5e-4, "imagination_weight": 2.0, "cycle_weight": 0.5, "tied": True},
@@ -96,7 +103,7 @@ class MMIN(FamilyMethod):
         back, _ = (self.cycle or self.imagination)(imagined)
         output = self.readout(self.classifier(latent))
         return {
-            "emotion": self.error(output, batch.label, regression=F.mse_loss),
+            "emotion": self.error(output, batch.label),
             "imagination": h.imagination_weight * F.mse_loss(imagined, self.missing_target(batch)),
             "cycle": h.cycle_weight * F.mse_loss(back, fused.detach()),
         }

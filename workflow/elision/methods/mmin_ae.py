@@ -1,8 +1,8 @@
 """MMIN with a plain autoencoder in place of each cascade (``mmin_AE`` in the official code).
 
-The baseline that shows what the cascade of residual autoencoders is good for. All else is MMIN, and what is said there
-about differences from the official code holds here, too. The autoencoder ends in a ReLU, as in the official code:
-it cannot imagine what is negative in the vectors of audio and vision, which are maxima of hidden states of LSTMs.
+The baseline shows what the cascade of residual autoencoders is good for. Everything else is MMIN, with the same
+differences from the official code. The autoencoder ends in a ReLU, as in the official code. The vectors of audio and
+vision are maxima of hidden states of LSTMs, and may be negative. The autoencoder cannot imagine negative values.
 """
 
 from typing import ClassVar, Literal
@@ -26,15 +26,16 @@ class MMINAE(MMIN):
     class Hyperparameters(CycleHyperparameters):
         """Those of the released configuration for IEMOCAP."""
 
-        constant_epochs: int = Field(20, ge=1, description="passes at the full learning rate")
-        decay_epochs: int = Field(30, ge=0, description="passes at a learning rate that falls linearly")
+        constant_epochs: int = Field(20, ge=1, description="epochs at the full learning rate")
+        decay_epochs: int = Field(30, ge=0, description="epochs during which the learning rate falls linearly")
         batch_size: int = Field(256, ge=1, description="utterances per forward pass")
-        learning_rate: float = Field(1e-3, gt=0, description="of Adam, before it falls")
+        learning_rate: float = Field(1e-3, gt=0, description="learning rate of Adam before the rate falls")
         initialisation: Literal["kaiming", "normal"] = Field(
-            "normal", description="of linear and convolutional weights: Kaiming's, or a normal one of deviation 0.012"
+            "normal",
+            description="distribution of the initial weights. kaiming: Kaiming-normal. normal: deviation init_gain",
         )
         layers: tuple[int, ...] = Field(
-            (512, 450, 384, 256), min_length=1, description="widths of an autoencoder's encoder"
+            (512, 450, 384, 256), min_length=1, description="widths of the encoder of an autoencoder"
         )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {

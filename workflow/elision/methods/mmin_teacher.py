@@ -1,16 +1,16 @@
 """The teacher of MMIN: encoders and a classifier that learn from complete data (``utt_fusion`` in the official code).
 
-Follows the official code and its configurations. MMIN starts from the encoders, and imagines what they make of the
-modalities that are missing. Where this differs from the official code:
+The file follows the official code and its configurations. MMIN starts from the encoders. MMIN then imagines what the
+encoders make of the missing modalities. What differs from the official code:
 
-- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there).
+- Padding takes no part in the maxima over time. ``mask_padding: false`` lets padding take part, as in the official
+  code.
 - Scores are ours: the squared error in place of the cross-entropy.
 """
 
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Prediction
@@ -23,6 +23,7 @@ class MMINTeacher(FamilyMethod):
     """Zhao, Li and Jin, ACL 2021."""
 
     name = "mmin_teacher"
+    error_of_scores = "squared"
     corruption = "complete"
     paper = (
         "Zhao, Li, Jin: Missing Modality Imagination Network for Emotion Recognition with Uncertain Missing "
@@ -52,4 +53,4 @@ class MMINTeacher(FamilyMethod):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the error of the prediction."""
-        return {"emotion": self.error(self.predict(batch).output, batch.label, regression=F.mse_loss)}
+        return {"emotion": self.error(self.predict(batch).output, batch.label)}

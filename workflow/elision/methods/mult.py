@@ -1,23 +1,23 @@
 """MulT: multimodal transformer for unaligned sequences.
 
-Each modality attends to each of the others in crossmodal transformers, so that sequences need not be aligned. Each
-then attends to itself, and the last step of each goes into the prediction.
+Each modality attends to each of the others in a crossmodal transformer. Sequences therefore need no alignment. Each
+modality then attends to itself, and the last step of each goes into the prediction.
 
 ``alignment: words`` or ``pooled`` gives the MulT for aligned sequences.
 
-This follows MMSA's implementation and hyperparameters. Where the released code and the paper differ, this follows the
-code:
+The file follows MMSA's implementation and hyperparameters. Where the released code and the paper differ, the file
+follows the code:
 
-- Text is the features of a frozen BERT; in the paper, GloVe vectors. There is no CTC module.
-- No positions are added (``positions: sinusoidal`` adds them, as the authors' code and early versions of MMSA do).
-- No block masks padding: padded frames are attended, and the last step of audio and vision is usually one. A step sees
-  what lies at most as many steps ahead as the two sequences differ in length; none ahead in self-attention.
-- Weight decay is configured but not passed on.
-- Gradients are clipped after every batch, while those of ``accumulate`` batches are being summed.
-- The plateau that lowers the learning rate is that of the validation error; on MOSEI it lasts longer than the patience.
+- Text is the features of a frozen BERT; in the paper, text is GloVe vectors. The CTC module is left out.
+- No positions are added. ``positions: sinusoidal`` adds them, as the authors' code and early versions of MMSA do.
+- No block masks padding. Padded frames are attended, and the last step of audio and vision is usually padding. A step
+  sees at most as many steps ahead as the two sequences differ in length. In self-attention, a step sees none ahead.
+- Weight decay is configured but never passed on.
+- Gradients are clipped after every batch, while the gradients of ``accumulate`` batches are being summed.
+- The learning rate falls on a plateau of the validation error. On MOSEI, the plateau lasts longer than the patience.
 
-The features of BERT are computed from the corrupted text, not read from a file. A sequence shorter than its
-convolution is padded with zeros at its end.
+The features of BERT are computed from the corrupted text, and not read from a file. A sequence that is shorter than
+its convolution is padded with zeros at its end. CH-SIMS v2 has values of its own in MMSA.
 """
 
 from typing import ClassVar, Literal
@@ -25,7 +25,6 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
@@ -52,39 +51,65 @@ class MulT(Method):
     class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""
 
-        epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
-        batch_size: int = Field(16, ge=1, description="utterances per forward pass")
-        accumulate: int = Field(8, ge=1, description="batches whose gradients are summed before a step")
-        patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
-        finetune_text_encoder: bool = Field(False, description="train the text encoder with the rest; not in MMSA")
-        learning_rate: float = Field(2e-3, gt=0, description="of all weights but those of the text encoder")
-        learning_rate_text_encoder: float = Field(5e-5, gt=0, description="of the text encoder, where it is trained")
-        plateau_patience: int = Field(
-            5, ge=0, description="epochs without a better validation error before the learning rates fall to a tenth"
+        epochs: int = Field(
+            100, ge=0, description="most passes over the training split. MMSA has no limit and stops by patience"
         )
-        gradient_clip: float = Field(0.6, gt=0, description="largest absolute gradient of a weight")
-        width: int = Field(50, ge=1, description="dimension of each sequence after the convolution")
+        batch_size: int = Field(16, ge=1, description="utterances per forward pass")
+        accumulate: int = Field(8, ge=1, description="batches per optimizer step; their gradients are summed")
+        patience: int | None = Field(
+            8, ge=1, description="epochs without a better validation score after which training stops"
+        )
+        finetune_text_encoder: bool = Field(
+            False,
+            description="true trains the text encoder with the rest of the method. The released code reads "
+            "features of a frozen BERT",
+            json_schema_extra={"released": False},
+        )
+        learning_rate: float = Field(
+            2e-3, gt=0, description="learning rate of all weights except those of the text encoder"
+        )
+        learning_rate_text_encoder: float = Field(
+            5e-5, gt=0, description="learning rate of the text encoder, if it is trained"
+        )
+        plateau_patience: int = Field(
+            5,
+            ge=0,
+            description="epochs without a better validation error after which the learning rates fall to a tenth",
+        )
+        gradient_clip: float = Field(0.6, gt=0, description="largest absolute value of one entry of the gradient")
+        width: int = Field(50, ge=1, description="width of each sequence after the convolution")
         heads: int = Field(10, ge=1, validate_default=True, description="attention heads; they must divide the width")
-        layers: int = Field(4, ge=1, description="of each crossmodal encoder; self-attention has at least 3")
-        text_kernel: int = Field(5, ge=1, description="of the convolution over text")
-        audio_kernel: int = Field(5, ge=1, description="of the convolution over audio")
-        vision_kernel: int = Field(5, ge=1, description="of the convolution over vision")
-        positions: Literal["none", "sinusoidal"] = Field("none", description="added to every sequence that attends")
-        attention_dropout: float = Field(0.3, ge=0, lt=1, description="on attention to text, and on self-attention")
-        attention_dropout_audio: float = Field(0.2, ge=0, lt=1, description="on attention to audio")
-        attention_dropout_vision: float = Field(0.0, ge=0, lt=1, description="on attention to vision")
-        relu_dropout: float = Field(0.0, ge=0, lt=1, description="inside the feed-forward layers")
-        embedding_dropout: float = Field(0.2, ge=0, lt=1, description="on the input of every encoder")
-        residual_dropout: float = Field(0.0, ge=0, lt=1, description="before every residual")
-        text_dropout: float = Field(0.5, ge=0, lt=1, description="on the text features")
-        output_dropout: float = Field(0.5, ge=0, lt=1, description="inside the last residual block")
+        layers: int = Field(4, ge=1, description="layers of each crossmodal encoder; self-attention has at least 3")
+        text_kernel: int = Field(5, ge=1, description="kernel size of the convolution over text")
+        audio_kernel: int = Field(5, ge=1, description="kernel size of the convolution over audio")
+        vision_kernel: int = Field(5, ge=1, description="kernel size of the convolution over vision")
+        positions: Literal["none", "sinusoidal"] = Field(
+            "none",
+            description="positions that are added to every sequence that attends. The authors' own code adds "
+            "sinusoidal ones, MMSA adds none",
+            json_schema_extra={"released": "none"},
+        )
+        attention_dropout: float = Field(
+            0.3, ge=0, lt=1, description="dropout on attention to text and on self-attention"
+        )
+        attention_dropout_audio: float = Field(
+            0.2, ge=0, lt=1, description="dropout on attention of other modalities to audio"
+        )
+        attention_dropout_vision: float = Field(
+            0.0, ge=0, lt=1, description="dropout on attention of other modalities to vision"
+        )
+        relu_dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside the feed-forward layers")
+        embedding_dropout: float = Field(0.2, ge=0, lt=1, description="dropout on the input of every encoder")
+        residual_dropout: float = Field(0.0, ge=0, lt=1, description="dropout before every residual connection")
+        text_dropout: float = Field(0.5, ge=0, lt=1, description="dropout on the text features")
+        output_dropout: float = Field(0.5, ge=0, lt=1, description="dropout inside the last residual block")
 
         @field_validator("heads")
         @classmethod
         def _divide_the_width(cls, heads: int, info: ValidationInfo) -> int:
             width = info.data.get("width", heads)
             if width % heads:
-                raise ValueError(f"{heads} heads do not divide a width of {width}")
+                raise ValueError(f"{heads} heads do not divide a width of {width}; set heads to a divisor of the width")
             return heads
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
@@ -112,6 +137,18 @@ class MulT(Method):
             "residual_dropout": 0.2,
             "text_dropout": 0.3,
             "output_dropout": 0.1,
+        },
+        "simsv2": {
+            "learning_rate": 5e-4,
+            "plateau_patience": 10,
+            "gradient_clip": 1.0,
+            "width": 30,
+            "heads": 6,
+            "audio_kernel": 3,
+            "vision_kernel": 1,
+            "attention_dropout": 0.1,
+            "relu_dropout": 0.1,
+            "output_dropout": 0.3,
         },
         "demo": {"epochs": 10, "accumulate": 1, "width": 20, "heads": 4, "layers": 2},
     }
@@ -186,7 +223,7 @@ class MulT(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute error, or the cross-entropy."""
-        return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.l1_loss)}
+        return {"sentiment": self.error(self.predict(batch).output, batch.label)}
 
     def after_backward(self) -> None:
         """Clip every gradient."""

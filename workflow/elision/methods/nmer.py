@@ -1,38 +1,38 @@
 """NMER: noise-robust multimodal emotion recognition.
 
-What MMIN fills with zeros is a noisy copy of the modality here (``corruption: noise``). A conditional variational
-autoencoder reads what is specific to the modalities, conditioned on what is invariant between them, and generates the
-specific vectors of the clean data, from which the emotion is classified. The teacher, frozen, has seen complete
-data and gives the targets.
+MMIN fills a missing modality with zeros; here a noisy copy of the modality is in its place (``corruption: noise``). A
+conditional variational autoencoder reads what is specific to the modalities. What is invariant between the modalities
+is the condition. The autoencoder generates the specific vectors of the clean data, which are classified. A frozen
+teacher has seen complete data and gives the targets.
 
-The released code does not run, as its decoder is missing; this has the decoder of an earlier revision, and follows the
-released code otherwise. Its quirks:
+The released code does not run, because its decoder is missing. The file has the decoder of an earlier revision, and
+otherwise follows the released code. Quirks of the code:
 
-- The autoencoder's transformer gets a matrix [B, 768], which PyTorch reads as one sequence of B positions: the
-  utterances of a batch attend to each other, and each prediction depends on the rest of the batch. Here each utterance
-  is a sequence of its own, of length 1, where a softmax leaves nothing to choose (``batch_attention`` brings the rest
-  of the batch back).
-- The latent vector is drawn at evaluation, too. Here it is its mean (``sample_at_eval`` draws it, always the same for
-  an utterance).
-- The Kullback-Leibler divergence is summed over batch and dimensions while the squared errors are means, and so it
-  outweighs them and grows with the batch. That is kept (``kl_reduction: batchmean`` divides it by the batch).
-- The decoder ends in a sigmoid, although the vectors that it generates lie in (-1, 1) for audio and vision and have no
-  upper limit for text. That is kept.
-- The model of the earlier revision, whose numbers the authors plot as those of NMER, adds the encoded specific vectors
-  to what it decodes. The released one does not, and neither does this (``residual`` does).
-- The released scripts train and test at an intensity of 100. So this is trained (``intensity``), and tested at all;
-  the authors' plots have a training per intensity.
-- No weight decay: the configured one never reaches the optimizer.
+- The transformer of the autoencoder gets a matrix [B, 768], which PyTorch reads as one sequence of B positions.
+  Utterances of a batch attend to each other, and a prediction depends on the rest of the batch. Here each utterance
+  is a sequence of length 1 (``batch_attention`` brings the batch back).
+- The code draws the latent vector in evaluation, too. Here evaluation takes the mean (``sample_at_eval`` draws).
+- The code sums the Kullback-Leibler divergence over batch and dimensions, while squared errors are means. The
+  divergence therefore outweighs the errors and grows with the batch. The sum is kept (``kl_reduction: batchmean``
+  divides by the batch).
+- The decoder ends in a sigmoid. The vectors that it generates lie in (-1, 1) for audio and vision, and have no upper
+  limit for text. The sigmoid is kept.
+- The authors plot numbers of an earlier revision as those of NMER. That revision adds the encoded specific vectors to
+  what is decoded. The released code does not, and neither does this file (``residual`` does).
+- The released scripts train and test at an intensity of 100. Here training is at 100 (``intensity``), and tests are
+  at all intensities. The authors' plots have one training per intensity.
+- The configured weight decay never reaches the optimizer.
 
 What differs here:
 
-- A linear layer from 448 to 384 that nothing reads is left out.
-- Padding takes no part in the maxima over time, and has no noise (``mask_padding: false`` gives it the part that it has
-  there, as zeros; the teacher has a switch of its own).
-- The noise of an epoch is drawn per utterance, and that of validation and test once; the official code draws anew
-  whenever it reads a batch, one step of the scheduler for all its utterances (``corruption.noise.t_per_batch``).
-- The official loader drops the last incomplete batch, also when it tests. The official code keeps the epoch with the
-  best unweighted average recall on validation; here, as for every method, ``train.selection`` chooses.
+- A linear layer from 448 to 384, which nothing reads, is left out.
+- Padding takes no part in the maxima over time, and has no noise. ``mask_padding: false`` lets padding take part, as
+  zeros; the teacher has a switch of its own.
+- The noise of an epoch is drawn per utterance. The noise of validation and test is drawn once. The official code
+  draws anew at every reading of a batch, one step for all its utterances (``corruption.noise.t_per_batch``).
+- The official loader drops the last incomplete batch, even in tests.
+- The official code keeps the epoch with the best UA on validation. Here ``train.selection`` chooses, as for every
+  method.
 - Scores are ours: the squared error in place of the cross-entropy.
 """
 
@@ -96,6 +96,7 @@ class NMER(TwoSpaces):
     """Fan, Zuo, Liu, Lian and Gao, MRAC at ACM MM 2024."""
 
     name = "nmer"
+    error_of_scores = "squared"
     corruption = "noise"
     paper = (
         "Fan, Zuo, Liu, Lian, Gao: Learning Noise-Robust Joint Representation for Multimodal Emotion Recognition under "
@@ -110,22 +111,33 @@ class NMER(TwoSpaces):
     class Hyperparameters(NoiseHyperparameters):
         """Those of the official code for IEMOCAP."""
 
-        transformer_layers: int = Field(5, ge=1, description="layers of the autoencoder's transformer")
-        transformer_dropout: float = Field(0.1, ge=0, lt=1, description="in the autoencoder's transformer")
-        invariant_weight: float = Field(1.0, ge=0, description="of the distance to the teacher's invariant vectors")
-        autoencoder_weight: float = Field(1.0, ge=0, description="of reconstruction and divergence")
+        transformer_layers: int = Field(5, ge=1, description="layers of the transformer of the autoencoder")
+        transformer_dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the transformer of the autoencoder")
+        invariant_weight: float = Field(
+            1.0, ge=0, description="weight of the distance from the invariant vectors of the teacher"
+        )
+        autoencoder_weight: float = Field(1.0, ge=0, description="weight of reconstruction and divergence")
         batch_attention: bool = Field(
-            False, description="True: as in the official code, utterances of a batch attend to each other"
+            False,
+            description="true lets the utterances of a batch attend to each other; predictions then depend on "
+            "the batch",
+            json_schema_extra={"released": True},
         )
         sample_at_eval: bool = Field(
-            False, description="True: as in the official code, the latent vector is drawn at evaluation, too"
+            False,
+            description="true draws the latent vector in evaluation, too; the draw is always the same for an utterance",
+            json_schema_extra={"released": True},
         )
         kl_reduction: Literal["sum", "batchmean"] = Field(
-            "sum", description="divergence of a batch: the sum (official code), or the mean over utterances"
+            "sum",
+            description="reduction of the divergence. sum: sum over the batch. batchmean: mean over utterances",
+            json_schema_extra={"released": "sum"},
         )
         residual: bool = Field(
             False,
-            description="True: as in an earlier revision, what is decoded is added to the encoded specific vectors",
+            description="true adds the encoded specific vectors to what is decoded, as the revision whose "
+            "numbers the authors plot",
+            json_schema_extra={"released": False},
         )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
@@ -198,7 +210,7 @@ class NMER(TwoSpaces):
         divergence = divergence.sum() if h.kl_reduction == "sum" else divergence.mean()
         output = self.readout(self.classifier(generated))
         return {
-            "emotion": self.error(output, batch.label, regression=F.mse_loss),
+            "emotion": self.error(output, batch.label),
             "invariant": h.invariant_weight * F.mse_loss(invariant, invariant_target),
             "reconstruction": h.autoencoder_weight * F.mse_loss(generated, specific_target),
             "divergence": h.autoencoder_weight * divergence,

@@ -1,17 +1,19 @@
 """The teacher of NMER and MEN: a network that has seen complete data.
 
-Each modality has two encoders, one for what is specific to it and one for what is invariant between modalities. A head
-that the modalities share follows the invariant ones, and the central moment discrepancy pulls its outputs together.
+Each modality has two encoders, one for what is specific and one for what is invariant between modalities. The
+modalities share a head behind the invariant encoders. The central moment discrepancy pulls the outputs of the head
+together.
 
-Follows the official code. It has two scripts for this network; these are the values of the one whose weights the
-second network loads (``CAP_utt_shared_002``: dropout 0.2, 10 + 10 epochs, batches of 64), and not those of the one
-that the README names, whose model file is gone. What differs here:
+The file follows the official code, which has two scripts for this network. The values are those of
+``CAP_utt_shared_002``, whose weights the second network loads: dropout 0.2, 10 + 10 epochs, batches of 64. The model
+file of the other script, which the read-me names, is gone. What differs here:
 
-- The official teacher has one more term, 100 times the squared error between the specific vectors and the output
-  of a diffusion network (a U-Net of 35.6 million parameters) that runs on the batch folded into an image. It needs
-  batches of exactly 64, the paper does not have it, and its network is thrown away afterwards: it is left out.
+- The official teacher has one more term, 100 times a squared error. The error lies between the specific vectors and
+  the output of a diffusion network of 35.6 million parameters. The term needs batches of exactly 64, and the paper
+  does not have it. The network is dropped after the training. The term is left out.
 - Equal moments have a gradient of 0.
-- Padding takes no part in the maxima over time (``mask_padding: false`` gives it the part that it has there).
+- Padding takes no part in the maxima over time. ``mask_padding: false`` lets padding take part, as in the official
+  code.
 - Scores are ours: the squared error in place of the cross-entropy.
 """
 
@@ -21,7 +23,6 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Prediction
@@ -44,9 +45,9 @@ FUSED = len(ORDER) * WIDTH
 class NoiseHyperparameters(FamilyHyperparameters):
     """What NMER and MEN share: those of the official code of NMER for IEMOCAP."""
 
-    constant_epochs: int = Field(40, ge=1, description="passes at the full learning rate")
-    decay_epochs: int = Field(40, ge=0, description="passes at a learning rate that falls linearly")
-    dropout: float = Field(0.1, ge=0, lt=1, description="in the classifier")
+    constant_epochs: int = Field(40, ge=1, description="epochs at the full learning rate")
+    decay_epochs: int = Field(40, ge=0, description="epochs during which the learning rate falls linearly")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the classifier")
 
 
 class TwoSpaces(FamilyMethod):
@@ -73,6 +74,7 @@ class NMERTeacher(TwoSpaces):
     """Fan, Zuo, Liu, Lian and Gao, MRAC at ACM MM 2024: the teacher."""
 
     name = "nmer_teacher"
+    error_of_scores = "squared"
     corruption = "complete"
     paper = (
         "Fan, Zuo, Liu, Lian, Gao: Learning Noise-Robust Joint Representation for Multimodal Emotion Recognition under "
@@ -86,7 +88,7 @@ class NMERTeacher(TwoSpaces):
         """Those of the official code for IEMOCAP."""
 
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
-        dropout: float = Field(0.2, ge=0, lt=1, description="in the classifier")
+        dropout: float = Field(0.2, ge=0, lt=1, description="dropout in the classifier")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "demo": {"constant_epochs": 6, "decay_epochs": 4, "batch_size": 16, "learning_rate": 1e-3}
@@ -108,6 +110,6 @@ class NMERTeacher(TwoSpaces):
         output = self.readout(self.classifier(torch.cat([specific, invariant], 1)))
         pairs = combinations(invariant.split(WIDTH, 1), 2)
         return {
-            "emotion": self.error(output, batch.label, regression=F.mse_loss),
+            "emotion": self.error(output, batch.label),
             "discrepancy": torch.stack([central_moment_discrepancy(p, q) for p, q in pairs]).mean(),
         }

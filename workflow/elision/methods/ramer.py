@@ -1,29 +1,30 @@
 """RAMER: hidden vectors of missing modalities are retrieved from the most similar samples of a database.
 
-Each available modality is encoded in a hidden vector. The samples of the database (``ramer_encoders`` makes it) whose
-vectors of that modality are most similar are looked up, and a missing modality becomes the sum of their vectors of it,
-brought to length 1. A classifier reads the three.
+Each available modality is encoded in a hidden vector. ``ramer_encoders`` makes the database. The samples with the
+most similar vectors of an available modality are looked up. A missing modality becomes the sum of their vectors of
+that modality, brought to length 1. A classifier reads the three vectors. The classifier starts Kaiming-normal with
+zero biases, as in the released code.
 
-The released code cannot run; this is what it intends, and differs in this (see ``ramer_encoders``, too):
+The released code cannot run. The file is what the code intends, with these differences (see ``ramer_encoders``, too):
 
-- The encoders start from those of the teacher, and have its sizes. In the code they start from scratch, so that
-  queries and database first lie in different spaces, and the feed-forward layers are as wide as the hidden vectors
-  (``feed_forward: 256``).
-- Queries are made by frozen encoders of the teacher, which are stored with the method. In the code the encoders
-  that are trained make them (``query_encoder: trained``): those drift away from the database.
-- A sample is no neighbour of itself: its row is left out where it is found. The code drops the first of six hits
-  whatever it is, in testing, too, where the sample is not in the database.
-- With two modalities available, the one counts whose last neighbour is more similar (text before audio before vision,
-  if they are equal). Queries are normalised, so that this compares cosines; the code compares inner products, which
-  depend on the length of the queries.
-- Retrieved vectors replace others by a choice, where the code writes over rows that need gradients.
+- The encoders start from those of the teacher and have their sizes. In the code, the encoders start from scratch, so
+  that queries and database lie in different spaces at first. There, the feed-forward layers are as wide as the hidden
+  vectors (``feed_forward: 256``).
+- Frozen encoders of the teacher make the queries, and are stored with the method. In the code, the trained encoders
+  make the queries and drift away from the database (``query_encoder: trained``).
+- A sample is no neighbour of itself: its own row is left out where it is found. The code drops the first of six hits,
+  whatever it is, even in tests, where the sample is not in the database.
+- With two available modalities, the one whose last neighbour is more similar counts. Of equal ones, text comes before
+  audio and audio before vision. Queries are normalised, so that cosines are compared. The code compares inner
+  products, which depend on the length of a query.
+- Retrieved vectors replace others by a choice. The code overwrites rows that need gradients.
 
-Where the paper is silent: a sample without anything available has no query, and keeps the vectors that the encoders
-make of zeros. A modality of which nothing is observed, or that the dataset does not have, is a missing one. With
-trained query encoders, a query has their dropout in training, as in the code.
+The paper is silent on the following. A sample without any available modality has no query, and keeps the vectors that
+the encoders make of zeros. A modality without an observed frame counts as missing, and so does one that the dataset
+lacks. With trained query encoders, a query has their dropout in training, as in the code.
 
-A ``labelled`` database holds training samples alone, one that is ``unlabelled`` the samples of the dataset's split of
-that name, and ``all`` holds both; validation and test samples are in none.
+A ``labelled`` database holds training samples alone. An ``unlabelled`` one holds the samples of the split of that
+name, and ``all`` holds both. No database holds validation or test samples.
 """
 
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -36,6 +37,7 @@ from torch.nn import functional as F
 from elision.batch import Batch
 from elision.errors import ElisionError, plural
 from elision.methods.base import Method, Prediction
+from elision.methods.layers.mmin_family import initialise
 from elision.methods.layers.utterance import Classifier
 from elision.methods.ramer_encoders import RamerHyperparameters, RamerMethod, feature_encoders
 from elision.task import MODALITIES, DataSpec
@@ -51,6 +53,7 @@ class Ramer(RamerMethod):
     """Fan, Yuan, Zuo, Liu and Gao 2024."""
 
     name = "ramer"
+    error_of_scores = "squared"
     corruption = "absent"
     paper = (
         "Fan, Yuan, Zuo, Liu, Gao: Leveraging Retrieval Augment Approach for Multimodal Emotion Recognition Under "
@@ -70,20 +73,28 @@ class Ramer(RamerMethod):
 
         top_k: int = Field(5, ge=1, description="neighbours whose vectors are summed")
         database: Literal["labelled", "unlabelled", "all"] = Field(
-            "labelled", description="samples that are searched: the training split, the unlabelled ones, or both"
+            "labelled",
+            description="samples that are searched. labelled: the training split. unlabelled: the unlabelled "
+            "samples. all: both",
         )
         database_size: int | None = Field(
-            None, ge=2, description="at most so many of them, drawn at random; null: all of them"
+            None, ge=2, description="most samples that are searched, drawn at random (null: all)"
         )
-        database_seed: int = Field(0, ge=0, description="key of that draw; smaller databases lie in larger ones")
+        database_seed: int = Field(
+            0, ge=0, description="seed of the draw of database_size; a larger database holds every smaller one"
+        )
         query_encoder: Literal["frozen", "trained"] = Field(
-            "frozen", description="what makes the queries: the encoders of the teacher, or those that are trained"
+            "frozen",
+            description="encoders that make the queries. frozen: those of the teacher. trained: those of the "
+            "method, which drift away from the database",
+            json_schema_extra={"released": "trained"},
         )
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
         super().__init__(hyperparameters, spec, encoder)
         h = hyperparameters
         self.classifier = Classifier(3 * h.hidden, _CLASSIFIER, spec.outputs, h.classifier_dropout)
+        initialise(self.classifier)
         self.query_encoders = nn.ModuleDict()
         if h.query_encoder == "frozen":
             self.query_encoders = feature_encoders(h, spec).requires_grad_(False)
@@ -111,15 +122,16 @@ class Ramer(RamerMethod):
                     self.query_encoders.load_state_dict(teacher.encoders.state_dict())
             except RuntimeError as error:
                 raise ElisionError(
-                    f"{self.name}: cannot start from {teacher.name}, whose encoders have other sizes; give both the "
-                    "same hidden, layers, feed_forward and modalities"
+                    f"{self.name}: cannot start from {teacher.name}, because its encoders have other sizes; set the "
+                    "same hidden, layers, feed_forward and modalities in both"
                 ) from error
         if database is not None:
             self._database = database.subset(h.database, h.database_size, h.database_seed)
             if len(self._database) <= h.top_k:
                 raise ElisionError(
-                    f"{self.name}: top_k: {plural(h.top_k, 'neighbour')} asked of {len(self._database)} "
-                    f"{h.database} samples, one of which may be the query; set top_k lower, or database: all"
+                    f"{self.name}: top_k asks for {plural(h.top_k, 'neighbour')}, but the database has "
+                    f"{len(self._database)} {h.database} samples, and one may be the query itself; set top_k lower, or "
+                    "database: all"
                 )
 
     def neighbours(self, queries: dict[str, Tensor], given: Tensor, row: Tensor) -> Tensor:
@@ -187,7 +199,7 @@ class Ramer(RamerMethod):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the error of the prediction."""
-        return {"emotion": self.error(self.predict(batch).output, batch.label, regression=F.mse_loss)}
+        return {"emotion": self.error(self.predict(batch).output, batch.label)}
 
     def after_backward(self) -> None:
         """Clip the gradients."""

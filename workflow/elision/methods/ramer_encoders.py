@@ -1,22 +1,24 @@
 """Teacher of RAMER: an emotion encoder of each modality, trained on complete data.
 
-Two tokens, a learned summary and the feature vector of the utterance, pass a transformer; the summary, projected, is
+A transformer reads two tokens: a learned summary and the feature vector of the utterance. The projected summary is
 the hidden vector of the modality, from which a classifier of its own predicts. Modalities do not interact. The hidden
 vectors of a corpus make the database that ``ramer`` searches.
 
-The released code cannot run; this is what it intends, and differs in this:
+The released code cannot run. The file is what the code intends, with these differences:
 
-- The summary token and the positions are registered and trained. In the code they are moved to the device as they are
+- The summary token and the positions are registered and trained. The code moves them to the device when they are
   made, so that no optimizer holds them (``train_cls_tokens: false``).
-- One transformer layer instead of two: the method itself, which starts from these weights, has one, as has the paper.
-- All three classifiers read a hidden vector. One of the code is made for three of them, side by side, and no class.
-- Learning rate, batch and number of epochs are not published: they are those of MMIN.
-- The feature of a sequence is the mean of its observed frames; the paper has one vector per utterance and modality. A
-  modality without any is the vector 0.
-- Eight heads, or for a width that 8 does not divide the largest divisor below.
+- One transformer layer replaces two. The method, which starts from these weights, has one layer, and so has the
+  paper.
+- All three classifiers read a hidden vector. One classifier of the code reads three vectors side by side and has no
+  class.
+- Learning rate, batch size and number of epochs are not published. They are those of MMIN.
+- The feature of a sequence is the mean of its observed frames. The paper has one vector per utterance and modality. A
+  modality without a frame is the vector 0.
+- Attention has eight heads, or the largest divisor of the width below eight.
 
-The prediction, which is used to choose a checkpoint, is the mean of the outputs of the available modalities, or of all
-where none is. Scores have the squared error in place of the cross-entropy.
+The prediction chooses the checkpoint. The prediction is the mean of the outputs of the available modalities, or of
+all modalities where none is available. Scores have the squared error in place of the cross-entropy.
 """
 
 from typing import ClassVar
@@ -24,7 +26,6 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
@@ -38,19 +39,38 @@ _CLASSIFIER = (256, 128)
 class RamerHyperparameters(TrainingHyperparameters):
     """What the encoders and RAMER have."""
 
-    epochs: int = Field(40, ge=0, description="all passes; not published, those of MMIN's descendants")
-    constant_epochs: int = Field(20, ge=0, description="passes before the learning rate falls linearly")
+    epochs: int = Field(
+        40,
+        ge=0,
+        description="passes over the training split. The paper gives no number; the default is that of the "
+        "methods after MMIN",
+    )
+    constant_epochs: int = Field(20, ge=0, description="epochs at the full learning rate")
     batch_size: int = Field(128, ge=1, description="utterances per forward pass")
-    learning_rate: float = Field(2e-4, gt=0, description="of Adam, before it falls")
-    beta1: float = Field(0.5, ge=0, lt=1, description="of Adam, whose second beta is 0.999")
+    learning_rate: float = Field(2e-4, gt=0, description="learning rate of Adam before the rate falls")
+    beta1: float = Field(0.5, ge=0, lt=1, description="first beta of Adam; the second is 0.999")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient of each sub-network")
-    hidden: int = Field(256, ge=1, description="width of the hidden vectors; the same in ramer")
-    layers: int = Field(1, ge=1, description="of each transformer; the same in ramer")
-    feed_forward: int = Field(2048, ge=1, description="inner width of each transformer; the same in ramer")
-    dropout: float = Field(0.1, ge=0, lt=1, description="in the transformers")
-    classifier_dropout: float = Field(0.5, ge=0, lt=1, description="in the classifiers")
+    hidden: int = Field(
+        256, ge=1, description="width of the hidden vectors; ramer_encoders and ramer need the same width"
+    )
+    layers: int = Field(
+        1,
+        ge=1,
+        description="layers of each transformer. ramer_encoders and ramer need the same number. The "
+        "released code has 2 in the first and 1 in the second",
+        json_schema_extra={"released": "2 and 1"},
+    )
+    feed_forward: int = Field(
+        2048,
+        ge=1,
+        description="width of the feed-forward layers. ramer_encoders and ramer need the same width. The "
+        "released code has 2048 in the first and 256 in the second",
+        json_schema_extra={"released": "2048 and 256"},
+    )
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the transformers")
+    classifier_dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the classifiers")
     train_cls_tokens: bool = Field(
-        True, description="False: as in the official code, summary tokens and positions are not trained"
+        True, description="false leaves summary tokens and positions at zero", json_schema_extra={"released": False}
     )
 
 
@@ -143,6 +163,7 @@ class RamerEncoders(RamerMethod):
     """Fan, Yuan, Zuo, Liu and Gao 2024, the teacher."""
 
     name = "ramer_encoders"
+    error_of_scores = "squared"
     corruption = "complete"
     paper = (
         "Fan, Yuan, Zuo, Liu, Gao: Leveraging Retrieval Augment Approach for Multimodal Emotion Recognition Under "
@@ -156,7 +177,7 @@ class RamerEncoders(RamerMethod):
     class Hyperparameters(RamerHyperparameters):
         """Those of the official code where it tells them, with one layer."""
 
-        dropout: float = Field(0.5, ge=0, lt=1, description="in the transformers")
+        dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the transformers")
 
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
         super().__init__(hyperparameters, spec, encoder)
@@ -180,7 +201,7 @@ class RamerEncoders(RamerMethod):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the error of each modality."""
         return {
-            name: self.error(self.readout(self.classifiers[name](h)), batch.label, regression=F.mse_loss)
+            name: self.error(self.readout(self.classifiers[name](h)), batch.label)
             for name, h in self.hidden(batch).items()
         }
 

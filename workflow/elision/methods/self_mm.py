@@ -1,14 +1,16 @@
 """Self-MM: self-supervised multi-task learning with generated unimodal labels.
 
-Three unimodal heads are trained beside the fused one. Their labels are generated, epoch by epoch: a modality whose
-feature lies nearer to the centre of the positive samples than the fused feature does gets a more positive label.
+Three unimodal heads learn beside the fused head. Their labels are generated epoch by epoch. A modality gets a more
+positive label if its feature lies nearer to the centre of the positive samples than the fused feature.
 
-This follows MMSA's implementation and hyperparameters (the authors lost those of the paper). Two things differ: a
-centre without any sample keeps its value instead of becoming nan, and the generated labels are part of the weights
-file, so that a resumed run goes on with them.
+The file follows MMSA's implementation and hyperparameters, because the authors lost those of the paper. Two things
+differ. A centre without a sample keeps its value instead of becoming nan. Generated labels are part of the weights
+file, so that a resumed run continues with them.
+
+Generated labels are clamped to the label range of the corpus. On CH-SIMS v2 MMSA clamps them to 3 (``label_limit``).
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -17,7 +19,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from elision.batch import Batch, Sequence
 from elision.methods.layers.label_generation import Head, LabelGeneratingMethod, LabelGenerator
-from elision.task import DataSpec
+from elision.task import CORPORA, DataSpec
 
 
 class RecurrentSubnet(nn.Module):
@@ -51,30 +53,42 @@ class SelfMM(LabelGeneratingMethod):
     class Hyperparameters(LabelGeneratingMethod.Hyperparameters):
         """Those of MMSA for MOSI."""
 
-        epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
+        epochs: int = Field(
+            100, ge=0, description="most passes over the training split. MMSA has no limit and stops by patience"
+        )
         batch_size: int = Field(16, ge=1, description="utterances per forward pass")
-        accumulate: int = Field(4, ge=1, description="batches whose gradients are summed before a step")
-        patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
-        learning_rate_text_encoder: float = Field(5e-5, gt=0, description="of the text encoder")
-        learning_rate_audio: float = Field(5e-3, gt=0, description="of the audio subnet")
-        learning_rate_vision: float = Field(5e-3, gt=0, description="of the vision subnet")
-        learning_rate: float = Field(1e-3, gt=0, description="of the heads")
-        weight_decay_text_encoder: float = Field(1e-3, ge=0, description="L2, except on biases and layer norms")
-        weight_decay_audio: float = Field(1e-3, ge=0, description="L2, of the audio subnet")
-        weight_decay_vision: float = Field(1e-3, ge=0, description="L2, of the vision subnet")
-        weight_decay: float = Field(1e-3, ge=0, description="L2, of the heads")
-        audio_hidden: int = Field(16, ge=1, description="hidden state of the audio LSTM")
-        vision_hidden: int = Field(32, ge=1, description="hidden state of the vision LSTM")
-        audio_out: int = Field(16, ge=1, description="output of the audio subnet")
-        vision_out: int = Field(32, ge=1, description="output of the vision subnet")
-        fusion_width: int = Field(128, ge=1, description="feature of the fusion head")
-        text_width: int = Field(32, ge=1, description="feature of the text head")
-        audio_width: int = Field(16, ge=1, description="feature of the audio head")
-        vision_width: int = Field(32, ge=1, description="feature of the vision head")
-        fusion_dropout: float = Field(0.0, ge=0, lt=1, description="on the input of the fusion head")
-        text_dropout: float = Field(0.1, ge=0, lt=1, description="on the input of the text head")
-        audio_dropout: float = Field(0.1, ge=0, lt=1, description="on the input of the audio head")
-        vision_dropout: float = Field(0.0, ge=0, lt=1, description="on the input of the vision head")
+        accumulate: int = Field(4, ge=1, description="batches per optimizer step; their gradients are summed")
+        patience: int | None = Field(
+            8, ge=1, description="epochs without a better validation score after which training stops"
+        )
+        learning_rate_text_encoder: float = Field(5e-5, gt=0, description="learning rate of the text encoder")
+        learning_rate_audio: float = Field(5e-3, gt=0, description="learning rate of the audio subnet")
+        learning_rate_vision: float = Field(5e-3, gt=0, description="learning rate of the vision subnet")
+        learning_rate: float = Field(1e-3, gt=0, description="learning rate of the heads")
+        weight_decay_text_encoder: float = Field(
+            1e-3, ge=0, description="L2 penalty on the text encoder, except on biases and layer norms"
+        )
+        weight_decay_audio: float = Field(1e-3, ge=0, description="L2 penalty on the audio subnet")
+        weight_decay_vision: float = Field(1e-3, ge=0, description="L2 penalty on the vision subnet")
+        weight_decay: float = Field(1e-3, ge=0, description="L2 penalty on the heads")
+        audio_hidden: int = Field(16, ge=1, description="width of the hidden state of the audio LSTM")
+        vision_hidden: int = Field(32, ge=1, description="width of the hidden state of the vision LSTM")
+        audio_out: int = Field(16, ge=1, description="width of the output of the audio subnet")
+        vision_out: int = Field(32, ge=1, description="width of the output of the vision subnet")
+        fusion_width: int = Field(128, ge=1, description="width of the feature of the fusion head")
+        text_width: int = Field(32, ge=1, description="width of the feature of the text head")
+        audio_width: int = Field(16, ge=1, description="width of the feature of the audio head")
+        vision_width: int = Field(32, ge=1, description="width of the feature of the vision head")
+        fusion_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the input of the fusion head")
+        text_dropout: float = Field(0.1, ge=0, lt=1, description="dropout on the input of the text head")
+        audio_dropout: float = Field(0.1, ge=0, lt=1, description="dropout on the input of the audio head")
+        vision_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the input of the vision head")
+        label_limit: Literal["mosi", "corpus"] = Field(
+            "corpus",
+            description="largest generated label. corpus: the largest label of the corpus. mosi: 3, as MMSA has "
+            "it on CH-SIMS v2",
+            json_schema_extra={"released": "corpus; simsv2: mosi"},
+        )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "mosei": {
@@ -94,6 +108,18 @@ class SelfMM(LabelGeneratingMethod):
             "vision_hidden": 64,
             "text_width": 64,
         },
+        "simsv2": {
+            "learning_rate_audio": 1e-3,
+            "learning_rate_vision": 1e-3,
+            "weight_decay_text_encoder": 1e-2,
+            "weight_decay_audio": 0.0,
+            "weight_decay_vision": 0.0,
+            "vision_hidden": 64,
+            "text_width": 64,
+            "audio_width": 32,
+            "text_dropout": 0.0,
+            "label_limit": "mosi",
+        },
         "demo": {"epochs": 20, "batch_size": 32, "accumulate": 1},
     }
 
@@ -110,7 +136,8 @@ class SelfMM(LabelGeneratingMethod):
                 "vision": Head(h.vision_out, h.vision_width, h.vision_dropout),
             }
         )
-        self.label_generator = LabelGenerator(self.heads, samples=spec.samples, limit=spec.label_range)
+        limit = CORPORA["mosi" if h.label_limit == "mosi" else spec.corpus].label_range
+        self.label_generator = LabelGenerator(self.heads, samples=spec.samples, limit=limit)
 
     def represent(self, batch: Batch) -> dict[str, Tensor]:
         """Return what each head reads: a vector [B, D] per modality, and all of them side by side."""

@@ -1,23 +1,23 @@
 """TETFN: text enhanced transformer fusion network.
 
-Each modality attends to the two others; what audio and vision give each other passes through the text: one of them
-first attends to the text, then the other attends to the result. Three unimodal heads beside the fused one are trained
-on generated labels, exactly as in Self-MM.
+Each modality attends to the two others. Exchange between audio and vision passes through the text: one modality
+attends to the text, and the other attends to the result. Three unimodal heads learn beside the fused head. Their
+labels are generated as in Self-MM.
 
-This follows MMSA's code, the only one that is public. Where it and its own settings or the paper differ, this follows
-the code:
+The file follows MMSA's code, which is the only public code. Where the code differs from its own settings or from the
+paper, the file follows the code:
 
-- The convolution of vision has the kernel of audio; the one that is configured for vision is never read
-  (``tied_kernels: false`` reads it).
-- Generated labels are clamped to 3, the range of MOSI, also where labels end at 1 (``label_limit: corpus`` clamps them
-  to the range of the corpus).
-- Lengths are passed around and never used: the LSTMs, the convolutions, the attention, the maxima over time and the
-  last step of the memories run over padding.
-- Vision features are those of the dataset; the paper's come from a Vision Transformer.
+- The convolution over vision has the kernel size of audio. The code never reads the kernel size that is configured
+  for vision (``tied_kernels: false`` reads it).
+- Generated labels are clamped to 3, the range of MOSI, even where labels end at 1. ``label_limit: corpus`` clamps
+  them to the range of the corpus.
+- The code passes lengths around and never uses them. LSTMs, convolutions, attention, maxima over time and the last
+  step of the memories run over padding.
+- Vision features are those of the dataset. The paper computes them with a Vision Transformer.
 
-What is ours: a sequence shorter than a kernel is padded with zeros at its end to the kernel's length. As in Self-MM, a
-centre without any sample keeps its value, and generated labels are part of the weights file. The method also works
-with modalities that are not aligned (``alignment: none``).
+The following is ours. A sequence that is shorter than a kernel is padded with zeros to the length of the kernel. As
+in Self-MM, a centre without a sample keeps its value, and generated labels are part of the weights file. The method
+also works without aligned modalities (``alignment: none``). CH-SIMS v2 has values of its own in MMSA.
 """
 
 from functools import partial
@@ -84,48 +84,73 @@ class TETFN(LabelGeneratingMethod):
     class Hyperparameters(LabelGeneratingMethod.Hyperparameters):
         """Those of MMSA for MOSI."""
 
-        epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
+        epochs: int = Field(
+            100, ge=0, description="most passes over the training split. MMSA has no limit and stops by patience"
+        )
         batch_size: int = Field(64, ge=1, description="utterances per forward pass")
-        accumulate: int = Field(4, ge=1, description="batches whose gradients are summed before a step")
-        patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
+        accumulate: int = Field(4, ge=1, description="batches per optimizer step; their gradients are summed")
+        patience: int | None = Field(
+            8, ge=1, description="epochs without a better validation score after which training stops"
+        )
         alignment: Literal["none", "words", "pooled"] = Field(
             "words",
-            description="words: the mean of the frames of each token's word, as in MMSA's aligned files; pooled: means "
-            "over equal parts of the padded length, as MMSA does on SIMS; none: audio and vision have their own frames",
+            description="what audio and vision are per text token. words: the mean of the frames of the token's "
+            "word, as in MMSA's aligned files. pooled: means over equal parts of the padded length, "
+            "as MMSA does on CH-SIMS. none: audio and vision keep their own frames",
+            json_schema_extra={"released": "words; pooled on CH-SIMS"},
         )
-        learning_rate_text_encoder: float = Field(3e-5, gt=0, description="of the text encoder")
-        learning_rate_audio: float = Field(5e-4, gt=0, description="of the audio subnet")
-        learning_rate_vision: float = Field(3e-4, gt=0, description="of the vision subnet")
-        learning_rate: float = Field(3e-4, gt=0, description="of the rest")
-        weight_decay_text_encoder: float = Field(1e-3, ge=0, description="L2, except on biases and layer norms")
-        weight_decay_audio: float = Field(1e-2, ge=0, description="L2, of the audio subnet")
-        weight_decay_vision: float = Field(0.0, ge=0, description="L2, of the vision subnet")
-        weight_decay: float = Field(1e-2, ge=0, description="L2, of the rest")
-        audio_hidden: int = Field(16, ge=1, description="hidden state of the audio LSTM")
-        vision_hidden: int = Field(64, ge=1, description="hidden state of the vision LSTM")
-        text_kernel: int = Field(1, ge=1, description="of the convolution of the text")
-        audio_kernel: int = Field(1, ge=1, description="of the convolution of audio, and of vision by default")
-        vision_kernel: int = Field(3, ge=1, description="of the convolution of vision, unless kernels are tied")
-        tied_kernels: bool = Field(True, description="give vision the kernel of audio (released code)")
+        learning_rate_text_encoder: float = Field(3e-5, gt=0, description="learning rate of the text encoder")
+        learning_rate_audio: float = Field(5e-4, gt=0, description="learning rate of the audio subnet")
+        learning_rate_vision: float = Field(3e-4, gt=0, description="learning rate of the vision subnet")
+        learning_rate: float = Field(3e-4, gt=0, description="learning rate of all other weights")
+        weight_decay_text_encoder: float = Field(
+            1e-3, ge=0, description="L2 penalty on the text encoder, except on biases and layer norms"
+        )
+        weight_decay_audio: float = Field(1e-2, ge=0, description="L2 penalty on the audio subnet")
+        weight_decay_vision: float = Field(0.0, ge=0, description="L2 penalty on the vision subnet")
+        weight_decay: float = Field(1e-2, ge=0, description="L2 penalty on all other weights")
+        audio_hidden: int = Field(16, ge=1, description="width of the hidden state of the audio LSTM")
+        vision_hidden: int = Field(64, ge=1, description="width of the hidden state of the vision LSTM")
+        text_kernel: int = Field(1, ge=1, description="kernel size of the convolution over text")
+        audio_kernel: int = Field(
+            1, ge=1, description="kernel size of the convolution over audio, and over vision if tied_kernels is true"
+        )
+        vision_kernel: int = Field(
+            3, ge=1, description="kernel size of the convolution over vision, if tied_kernels is false"
+        )
+        tied_kernels: bool = Field(
+            True,
+            description="true gives the convolution over vision the kernel size of audio, as in the released code",
+            json_schema_extra={"released": True},
+        )
         heads: int = Field(5, ge=1, description="attention heads")
-        head_width: int = Field(10, ge=1, description="of each; a modality has heads * head_width, a memory twice that")
-        depth: int = Field(2, ge=1, description="layers of each crossmodal and memory encoder")
-        attention_dropout: float = Field(0.1, ge=0, lt=1, description="on attention to the text, and in the memories")
-        attention_dropout_audio: float = Field(0.0, ge=0, lt=1, description="on the text's attention to audio")
-        attention_dropout_vision: float = Field(0.1, ge=0, lt=1, description="on the text's attention to vision")
-        relu_dropout: float = Field(0.0, ge=0, lt=1, description="inside feed-forward layers")
-        embedding_dropout: float = Field(0.0, ge=0, lt=1, description="on the input of each encoder")
-        residual_dropout: float = Field(0.1, ge=0, lt=1, description="before residuals")
-        fusion_width: int = Field(64, ge=1, description="feature of the fusion head")
-        text_width: int = Field(32, ge=1, description="feature of the text head")
-        audio_width: int = Field(32, ge=1, description="feature of the audio head")
-        vision_width: int = Field(16, ge=1, description="feature of the vision head")
-        fusion_dropout: float = Field(0.0, ge=0, lt=1, description="on the input of the fusion head")
-        text_dropout: float = Field(0.0, ge=0, lt=1, description="on the input of the text head")
-        audio_dropout: float = Field(0.0, ge=0, lt=1, description="on the input of the audio head")
-        vision_dropout: float = Field(0.0, ge=0, lt=1, description="on the input of the vision head")
+        head_width: int = Field(
+            10,
+            ge=1,
+            description="width of one attention head. A modality has heads * head_width channels, a memory "
+            "twice as many",
+        )
+        depth: int = Field(2, ge=1, description="layers of each crossmodal encoder and of each memory encoder")
+        attention_dropout: float = Field(
+            0.1, ge=0, lt=1, description="dropout on attention to text and in the memories"
+        )
+        attention_dropout_audio: float = Field(0.0, ge=0, lt=1, description="dropout on attention of text to audio")
+        attention_dropout_vision: float = Field(0.1, ge=0, lt=1, description="dropout on attention of text to vision")
+        relu_dropout: float = Field(0.0, ge=0, lt=1, description="dropout inside the feed-forward layers")
+        embedding_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the input of every encoder")
+        residual_dropout: float = Field(0.1, ge=0, lt=1, description="dropout before every residual connection")
+        fusion_width: int = Field(64, ge=1, description="width of the feature of the fusion head")
+        text_width: int = Field(32, ge=1, description="width of the feature of the text head")
+        audio_width: int = Field(32, ge=1, description="width of the feature of the audio head")
+        vision_width: int = Field(16, ge=1, description="width of the feature of the vision head")
+        fusion_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the input of the fusion head")
+        text_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the input of the text head")
+        audio_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the input of the audio head")
+        vision_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the input of the vision head")
         label_limit: Literal["mosi", "corpus"] = Field(
-            "mosi", description="largest generated label: 3 as on MOSI (released code), or that of the corpus"
+            "mosi",
+            description="largest generated label. mosi: 3, on every corpus. corpus: the largest label of the corpus",
+            json_schema_extra={"released": "mosi"},
         )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
@@ -166,6 +191,24 @@ class TETFN(LabelGeneratingMethod):
             "audio_width": 16,
             "vision_width": 32,
             "fusion_dropout": 0.1,
+        },
+        "simsv2": {
+            "alignment": "pooled",
+            "learning_rate_text_encoder": 5e-6,
+            "learning_rate_vision": 5e-3,
+            "weight_decay_audio": 1e-3,
+            "weight_decay_vision": 1e-3,
+            "weight_decay": 1e-3,
+            "vision_hidden": 32,
+            "text_kernel": 5,
+            "audio_kernel": 3,
+            "vision_kernel": 1,
+            "fusion_width": 128,
+            "text_width": 64,
+            "audio_width": 16,
+            "vision_width": 32,
+            "fusion_dropout": 0.1,
+            "text_dropout": 0.1,
         },
         "demo": {"epochs": 10, "batch_size": 16, "accumulate": 1},
     }

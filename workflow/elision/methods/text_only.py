@@ -1,13 +1,12 @@
 """Text alone: a fine-tuned encoder, its mean token, and one linear layer.
 
-The baseline that every multimodal method should beat where audio or vision helps.
+Every multimodal method should beat this baseline where audio or vision helps.
 """
 
 from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
@@ -18,16 +17,19 @@ class TextOnly(Method):
     """Linear regression on the mean token of the text encoder."""
 
     name = "text_only"
+    error_of_scores = "squared"
     requires = ("text",)
     combines = False
 
     class Hyperparameters(Method.Hyperparameters):
         """Usual values for fine-tuning a BERT."""
 
-        patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
-        learning_rate_text_encoder: float = Field(5e-5, gt=0, description="of the text encoder")
-        learning_rate: float = Field(1e-3, gt=0, description="of the linear layer")
-        weight_decay: float = Field(1e-2, ge=0, description="of AdamW")
+        patience: int | None = Field(
+            8, ge=1, description="epochs without a better validation score after which training stops"
+        )
+        learning_rate_text_encoder: float = Field(5e-5, gt=0, description="learning rate of the text encoder")
+        learning_rate: float = Field(1e-3, gt=0, description="learning rate of the linear layer")
+        weight_decay: float = Field(1e-2, ge=0, description="weight decay of AdamW")
 
     corpus_defaults: ClassVar[dict[str, dict]] = {"demo": {"epochs": 12, "batch_size": 16}}
 
@@ -43,4 +45,4 @@ class TextOnly(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean squared error, or the cross-entropy of classes."""
-        return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.mse_loss)}
+        return {"sentiment": self.error(self.predict(batch).output, batch.label)}

@@ -1,19 +1,19 @@
 """TFN: tensor fusion network.
 
-Each modality is summarised in one vector, with a 1 in front; the outer product of the three holds every unimodal,
-bimodal and trimodal interaction, and a perceptron reads it.
+Each modality becomes one vector with a 1 in front. The outer product of the three vectors holds every unimodal,
+bimodal and trimodal interaction. A perceptron reads the product.
 
-This follows MMSA's implementation and hyperparameters. Where the released code and the paper differ, this follows the
-code:
+The file follows MMSA's implementation and hyperparameters. Where the released code and the paper differ, the file
+follows the code:
 
-- Text is the features of a frozen BERT, which an LSTM reads; in the paper, GloVe vectors.
-- Audio and vision are averaged over the padded length, so that padded and missing frames shrink the mean
-  (``mean: valid`` divides by the number of valid frames). The LSTM runs over padding, too.
-- The text dropout that is configured is never applied, and is left out here.
-- Scores lie in [-3, 3] on every corpus, also where labels lie in [-1, 1] (``output_range: corpus``).
+- Text is the features of a frozen BERT, which an LSTM reads; in the paper, text is GloVe vectors.
+- Audio and vision are averaged over the padded length, so that padded and missing frames shrink the mean. ``mean:
+  valid`` divides by the number of valid frames. The LSTM runs over padding, too.
+- The code never applies the configured text dropout, which is left out here.
+- Scores lie in [-3, 3] on every corpus, even where labels lie in [-1, 1] (``output_range: corpus``).
 
-The features of BERT are computed from the corrupted text, not read from a file. A batch of one sample, which has no
-variance, is normalised by the running statistics.
+The features of BERT are computed from the corrupted text, and not read from a file. A batch of one sample has no
+variance; the running statistics normalise such a batch. CH-SIMS v2 has values of its own in MMSA.
 """
 
 from typing import ClassVar, Literal
@@ -73,27 +73,43 @@ class TFN(Method):
     class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""
 
-        epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
+        epochs: int = Field(
+            100, ge=0, description="most passes over the training split. MMSA has no limit and stops by patience"
+        )
         batch_size: int = Field(32, ge=1, description="utterances per forward pass")
-        patience: int | None = Field(8, ge=1, description="epochs without a better validation score before stopping")
-        finetune_text_encoder: bool = Field(False, description="train the text encoder with the rest; not in MMSA")
-        learning_rate: float = Field(1e-3, gt=0, description="of all weights but those of the text encoder")
-        learning_rate_text_encoder: float = Field(5e-5, gt=0, description="of the text encoder, where it is trained")
-        text_hidden: int = Field(128, ge=1, description="hidden state of the text LSTM")
-        text_width: int = Field(32, ge=1, description="text vector in the outer product")
-        audio_width: int = Field(32, ge=1, description="audio vector in the outer product")
-        vision_width: int = Field(128, ge=1, description="vision vector in the outer product")
-        fusion_width: int = Field(64, ge=1, description="hidden layers that read the outer product")
-        audio_dropout: float = Field(0.3, ge=0, lt=1, description="on the mean frame of audio")
-        vision_dropout: float = Field(0.3, ge=0, lt=1, description="on the mean frame of vision")
-        fusion_dropout: float = Field(0.5, ge=0, lt=1, description="on the outer product")
+        patience: int | None = Field(
+            8, ge=1, description="epochs without a better validation score after which training stops"
+        )
+        finetune_text_encoder: bool = Field(
+            False,
+            description="true trains the text encoder with the rest of the method. The released code reads "
+            "features of a frozen BERT",
+            json_schema_extra={"released": False},
+        )
+        learning_rate: float = Field(
+            1e-3, gt=0, description="learning rate of all weights except those of the text encoder"
+        )
+        learning_rate_text_encoder: float = Field(
+            5e-5, gt=0, description="learning rate of the text encoder, if it is trained"
+        )
+        text_hidden: int = Field(128, ge=1, description="width of the hidden state of the text LSTM")
+        text_width: int = Field(32, ge=1, description="width of the text vector in the outer product")
+        audio_width: int = Field(32, ge=1, description="width of the audio vector in the outer product")
+        vision_width: int = Field(128, ge=1, description="width of the vision vector in the outer product")
+        fusion_width: int = Field(64, ge=1, description="width of the hidden layers that read the outer product")
+        audio_dropout: float = Field(0.3, ge=0, lt=1, description="dropout on the mean frame of audio")
+        vision_dropout: float = Field(0.3, ge=0, lt=1, description="dropout on the mean frame of vision")
+        fusion_dropout: float = Field(0.5, ge=0, lt=1, description="dropout on the outer product")
         mean: Literal["padded", "valid"] = Field(
             "padded",
-            description="frames of audio and vision are summed and divided by the padded length (MMSA), or by the "
-            "number of valid frames",
+            description="divisor of the mean of audio and vision. padded: the padded length. valid: the number "
+            "of frames",
+            json_schema_extra={"released": "padded"},
         )
         output_range: Literal["mosi", "corpus"] = Field(
-            "mosi", description="scores lie in [-3, 3] on every corpus (MMSA), or in the range of its labels"
+            "mosi",
+            description="range of the scores. mosi: -3 to 3, on every corpus. corpus: the label range of the corpus",
+            json_schema_extra={"released": "mosi"},
         )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
@@ -115,6 +131,7 @@ class TFN(Method):
             "vision_dropout": 0.4,
             "fusion_dropout": 0.4,
         },
+        "simsv2": {"batch_size": 128, "learning_rate": 2e-3, "text_width": 128, "fusion_width": 32},
         "demo": {"epochs": 15, "batch_size": 16},
     }
 
@@ -152,7 +169,7 @@ class TFN(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute error, or the cross-entropy."""
-        return {"sentiment": self.error(self.predict(batch).output, batch.label, regression=F.l1_loss)}
+        return {"sentiment": self.error(self.predict(batch).output, batch.label)}
 
 
 def outer_product(audio: Tensor, vision: Tensor, text: Tensor) -> Tensor:

@@ -1,30 +1,32 @@
 """TFR-Net: transformer-based feature reconstruction network.
 
-Transformers within and between the modalities encode the corrupted sequences, and gated recurrent summaries of the
-three are classified. In training, the missing elements are reconstructed from the same encodings, which must therefore
-hold what was lost.
+Transformers within and between the modalities encode the corrupted sequences. Gated recurrent summaries of the three
+encodings are classified. In training, the missing elements are reconstructed from the same encodings. The encodings
+must therefore hold what was lost.
 
-This follows MMSA's implementation and hyperparameters; the authors' own repository has higher learning rates on MOSI.
-The temporal encoders of the reconstruction are as wide as the padded sequences are long: they fit one length, and grow
-with its square. Predictions do not use them. Two quirks of the released code have switches:
+The file follows MMSA's implementation and hyperparameters. The authors' own repository has higher learning rates on
+MOSI. The temporal encoders of the reconstruction are as wide as the padded sequences are long. They fit one length,
+and their size grows with its square. Predictions do not use them. Two quirks of the released code have switches:
 
-- Its temporal encoders take the batch for the sequence, so that a channel attends to that of the samples before it.
-  Here the channels of a sample attend to each other, unmasked, as they have no order (``temporal_attention: batch`` is
-  the released behaviour; it changes what is learnt, and a prediction never depends on other samples).
-- It clears gradients every ``accumulate`` batches, but steps after each, and twice after the last of a group. This is
-  kept; ``update: accumulate`` takes one step per group.
+- The released temporal encoders treat the batch as the sequence. A channel then attends to the same channel of the
+  samples before it. Here the channels of one sample attend to each other, without a mask, because channels have no
+  order. ``temporal_attention: batch`` is the released behaviour. The switch changes what is learnt; a prediction
+  never depends on other samples.
+- The code clears gradients every ``accumulate`` batches. The code steps after each batch, and twice after the last
+  batch of a group. The quirk is kept; ``update: accumulate`` takes one step per group.
 
 Other differences from the released code:
 
-- 25 temporal heads do not divide the 39 tokens of SIMS, where the released code fails; there is 1 there, as its
-  maintainers advise. At any length, and any width, the largest number of heads that divides it is taken.
-- Positions that were never observed are not reconstructed, and a batch that misses nothing has a reconstruction error
-  of exactly 0, not of a constant.
-- The text encoder is that of the dataset; MMSA's code reads Chinese with an English one.
-- Every modality is projected; the released code leaves out the projection of one with 30 features.
+- 25 temporal heads do not divide the 39 tokens of CH-SIMS, and the released code fails there. Here CH-SIMS has 1
+  head, as the maintainers advise. For any length and any width, the largest number of heads that divides it is taken.
+- Positions that were never observed are not reconstructed. A batch without a loss has a reconstruction error of
+  exactly 0, and not of a constant.
+- The text encoder is that of the dataset. MMSA reads Chinese with an English encoder.
+- Every modality is projected. The released code does not project a modality with 30 features.
 - A sample without frames is read as one frame.
-- The learning rates fall by the validation error of samples, not by the mean over batches.
-- What is missing is decided by the training; the released code draws it once, at one rate for each trained model.
+- The learning rates follow the validation error over samples. MMSA averages over batches.
+- The training corruption decides what is missing. The released code draws the missing elements once, at one rate per
+  trained model.
 """
 
 from functools import partial
@@ -100,51 +102,80 @@ class TFRNet(Method):
     class Hyperparameters(Method.Hyperparameters):
         """Those of MMSA for MOSI."""
 
-        epochs: int = Field(100, ge=0, description="upper limit; MMSA has none and stops by patience")
+        epochs: int = Field(
+            100, ge=0, description="most passes over the training split. MMSA has no limit and stops by patience"
+        )
         batch_size: int = Field(24, ge=1, description="utterances per forward pass")
-        accumulate: int = Field(4, ge=1, description="batches after which gradients are cleared")
+        accumulate: int = Field(4, ge=1, description="batches per group; gradients are cleared once per group")
         update: Literal["official", "accumulate"] = Field(
             "official",
-            description="steps: after every batch, and twice after the last of a group (released code), or per group",
+            description="when weights change. official: after every batch, and twice after the last of a group. "
+            "accumulate: once per group",
+            json_schema_extra={"released": "official"},
         )
-        patience: int | None = Field(6, ge=1, description="epochs without a better validation score before stopping")
-        plateau_patience: int = Field(5, ge=0, description="such epochs before the learning rates fall to a tenth")
-        learning_rate_text_encoder: float = Field(2e-6, gt=0, description="of the text encoder")
-        learning_rate: float = Field(1e-3, gt=0, description="of the rest")
-        weight_decay_text_encoder: float = Field(1e-4, ge=0, description="L2, except on biases and layer norms")
-        weight_decay: float = Field(1e-3, ge=0, description="L2, of the rest")
-        gradient_clip: float = Field(0.8, gt=0, description="largest absolute value of a gradient")
-        width: int = Field(30, ge=1, description="channels that a modality is projected to")
-        heads: int = Field(6, ge=1, description="of attention; the largest number up to it that divides the width")
-        layers: int = Field(3, ge=1, description="of each encoder between modalities; others have 3 at least")
+        patience: int | None = Field(
+            6, ge=1, description="epochs without a better validation score after which training stops"
+        )
+        plateau_patience: int = Field(
+            5,
+            ge=0,
+            description="epochs without a better validation error after which the learning rates fall to a tenth",
+        )
+        learning_rate_text_encoder: float = Field(2e-6, gt=0, description="learning rate of the text encoder")
+        learning_rate: float = Field(1e-3, gt=0, description="learning rate of all other weights")
+        weight_decay_text_encoder: float = Field(
+            1e-4, ge=0, description="L2 penalty on the text encoder, except on biases and layer norms"
+        )
+        weight_decay: float = Field(1e-3, ge=0, description="L2 penalty on all other weights")
+        gradient_clip: float = Field(0.8, gt=0, description="largest absolute value of one entry of the gradient")
+        width: int = Field(30, ge=1, description="channels of each projected modality")
+        heads: int = Field(
+            6, ge=1, description="attention heads; the largest number up to this one that divides the width is taken"
+        )
+        layers: int = Field(
+            3, ge=1, description="layers of each encoder between modalities; the other encoders have at least 3"
+        )
         temporal_heads: int = Field(
-            25, ge=1, description="of the temporal encoders; the largest number up to it that divides the length"
+            25,
+            ge=1,
+            description="heads of the temporal encoders; the largest number up to this one that divides the "
+            "length is taken",
         )
         temporal_attention: Literal["channel", "batch"] = Field(
             "channel",
-            description="what the temporal encoders attend over: channels of a sample, or samples (released code)",
+            description="what a channel attends to in the temporal encoders. channel: the channels of its own "
+            "sample. batch: the same channel of the samples before it",
+            json_schema_extra={"released": "batch"},
         )
-        text_kernel: int = Field(1, ge=1, description="positions that the projection of text sees")
-        audio_kernel: int = Field(5, ge=1, description="positions that the projection of audio sees")
-        vision_kernel: int = Field(3, ge=1, description="positions that the projection of vision sees")
-        text_dropout: float = Field(0.2, ge=0, lt=1, description="on the output of the text encoder")
-        attention_dropout: float = Field(0.2, ge=0, lt=1, description="on attention to text, and within a modality")
-        attention_dropout_audio: float = Field(0.1, ge=0, lt=1, description="on attention of others to audio")
-        attention_dropout_vision: float = Field(0.0, ge=0, lt=1, description="on attention of others to vision")
-        relu_dropout: float = Field(0.2, ge=0, lt=1, description="inside feed-forward layers")
-        embedding_dropout: float = Field(0.2, ge=0, lt=1, description="on the input of each encoder")
-        residual_dropout: float = Field(0.2, ge=0, lt=1, description="before each residual")
-        text_hidden: int = Field(36, ge=1, description="summary of text")
-        audio_hidden: int = Field(20, ge=1, description="summary of audio")
-        vision_hidden: int = Field(48, ge=1, description="summary of vision")
+        text_kernel: int = Field(1, ge=1, description="kernel size of the convolution over text")
+        audio_kernel: int = Field(5, ge=1, description="kernel size of the convolution over audio")
+        vision_kernel: int = Field(3, ge=1, description="kernel size of the convolution over vision")
+        text_dropout: float = Field(0.2, ge=0, lt=1, description="dropout on the output of the text encoder")
+        attention_dropout: float = Field(
+            0.2, ge=0, lt=1, description="dropout on attention to text and within a modality"
+        )
+        attention_dropout_audio: float = Field(
+            0.1, ge=0, lt=1, description="dropout on attention of other modalities to audio"
+        )
+        attention_dropout_vision: float = Field(
+            0.0, ge=0, lt=1, description="dropout on attention of other modalities to vision"
+        )
+        relu_dropout: float = Field(0.2, ge=0, lt=1, description="dropout inside the feed-forward layers")
+        embedding_dropout: float = Field(0.2, ge=0, lt=1, description="dropout on the input of every encoder")
+        residual_dropout: float = Field(0.2, ge=0, lt=1, description="dropout before every residual connection")
+        text_hidden: int = Field(36, ge=1, description="width of the summary of text")
+        audio_hidden: int = Field(20, ge=1, description="width of the summary of audio")
+        vision_hidden: int = Field(48, ge=1, description="width of the summary of vision")
         summary_depth: int = Field(3, ge=1, description="layers of the GRU of each summary")
-        summary_dropout: float = Field(0.2, ge=0, lt=1, description="on each summary")
-        head_width: int = Field(128, ge=1, description="hidden layer of the prediction")
-        head_dropout: float = Field(0.0, ge=0, lt=1, description="on the hidden layer of the prediction")
-        text_weight: float = Field(5.0, ge=0, description="of the reconstruction of text")
-        audio_weight: float = Field(2.0, ge=0, description="of the reconstruction of audio")
-        vision_weight: float = Field(20.0, ge=0, description="of the reconstruction of vision")
-        similarity_weight: float = Field(5.0, ge=0, description="of the moments, in each reconstruction")
+        summary_dropout: float = Field(0.2, ge=0, lt=1, description="dropout on each summary")
+        head_width: int = Field(128, ge=1, description="width of the hidden layer of the prediction")
+        head_dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the hidden layer of the prediction")
+        text_weight: float = Field(5.0, ge=0, description="weight of the reconstruction error of text")
+        audio_weight: float = Field(2.0, ge=0, description="weight of the reconstruction error of audio")
+        vision_weight: float = Field(20.0, ge=0, description="weight of the reconstruction error of vision")
+        similarity_weight: float = Field(
+            5.0, ge=0, description="weight of the moment distance in each reconstruction error"
+        )
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "mosei": {
@@ -271,7 +302,7 @@ class TFRNet(Method):
         h = self.hyperparameters
         encoded = self.encode(batch)
         output = self.readout(self.head(self.represent(encoded, batch)))
-        terms = {"sentiment": self.error(output, batch.label, regression=F.l1_loss)}
+        terms = {"sentiment": self.error(output, batch.label)}
         if self.epoch == 1:
             return terms
         clean = batch if batch.clean is None else batch.clean

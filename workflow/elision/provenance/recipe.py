@@ -251,7 +251,7 @@ class Recipes:
     def _dataset(self, dataset: str) -> dict:
         # Standardisation happens when a method reads the store, protocols and reports come after it, classes and folds
         # last: changing them must not extract anything again. Where files may lie changes nothing in them.
-        later = {"standardise", "protocol", "published", "outside"}
+        later = {"standardise", "scale_by", "protocol", "published", "outside"}
         settings = {k: v for k, v in self._settings["datasets"][dataset].items() if k not in later}
         if not extracted(self.params, dataset):
             return settings
@@ -262,9 +262,11 @@ class Recipes:
     def prepare(self, dataset: str) -> dict:
         """Table of clips, or the sequences of a feature file."""
         settings = self._dataset(dataset)
-        code_of = self._code("datasets._prepare", f"datasets.{settings['source']}")
         # A source of sequences may tokenise texts; those of clips are tokenised later.
         encoder = "" if extracted(self.params, dataset) else self._encoder(dataset)
+        frozen = ["features.frozen"] if encoder and self.params.features.text.frozen else []
+        settings |= {"frozen": True} if frozen else {}
+        code_of = self._code("datasets._prepare", f"datasets.{settings['source']}", *frozen)
         return self._recipe("prepare", settings, code_of, files=self._files(dataset), encoder=encoder)
 
     @_once
@@ -279,7 +281,8 @@ class Recipes:
             settings["vision"] = {key: features["vision"][key] for key in ("max_length", "fps")}
         if kind == "vision":
             settings["audio"] = {key: features["audio"][key] for key in ("max_length", "sample_rate", "hop_length")}
-        code_of = self._code("features.shards", f"features.{kind}")
+        read_from_files = kind == "vision" and self._settings["datasets"][dataset].get("openface")
+        code_of = self._code("features.shards", "features.openface" if read_from_files else f"features.{kind}")
         read = {"encoder": self._encoder(dataset)} if kind == "text" else {}
         if kind == "vision":
             read = {"weights": self._face_weights(dataset)}
@@ -336,8 +339,10 @@ class Recipes:
             "masks": corruption.masks,
             "scores": report.model_dump(mode="json", include={"decimals", "swapped_f1"}),
             "corpus": self._settings["datasets"][dataset]["corpus"],
-            "standardise": self._settings["datasets"][dataset]["standardise"],
+            "standardise": self.params.standardised(dataset),
+            "scale_by": self._settings["datasets"][dataset]["scale_by"],
             "method": variant.method,
+            "decided": self.params.decided_for(dataset, variant.method),
             "overrides": variant.model_dump(mode="json")["overrides"],
             "run": run,
         }

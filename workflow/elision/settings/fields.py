@@ -2,9 +2,9 @@
 
 import re
 from difflib import get_close_matches
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 # Far beyond what anybody needs; a slip of the keyboard is refused before it fills a disk or hangs a job.
 LARGEST_SEED = 2**32 - 1
@@ -13,6 +13,7 @@ MOST_ENTRIES = 1000  # of a list
 _MOST_SHOWN = 200  # characters of a wrong value, in messages
 
 AS_PROTOCOL = "null: as the protocol says"
+SCALABLE = ("audio", "vision")
 
 
 def unique(values: list) -> list:
@@ -30,6 +31,16 @@ def unique(values: list) -> list:
     return values
 
 
+def _scaled(value: Any) -> Any:
+    """Read true, false or names of modalities, in the order of modalities."""
+    if isinstance(value, bool):
+        return list(SCALABLE) if value else []
+    if not isinstance(value, list) or any(name not in SCALABLE for name in value):
+        text = "; text is never scaled" if "text" in short(value) else ""
+        raise ValueError(f"found {short(value)}; give true, false, or a list such as [audio] or [audio, vision]{text}")
+    return [name for name in SCALABLE if name in unique(value)]
+
+
 class Section(BaseModel):
     """A mapping of settings that refuses keys which it does not know."""
 
@@ -39,6 +50,9 @@ class Section(BaseModel):
 Rate = Annotated[float, Field(ge=0, le=1)]
 Rates = Annotated[list[Rate], AfterValidator(unique), Field(max_length=MOST_ENTRIES)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Scaled = Annotated[
+    list[Literal[SCALABLE]], BeforeValidator(_scaled, json_schema_input_type=bool | list[Literal[SCALABLE]])
+]
 Length = Annotated[int, Field(ge=1, le=LONGEST)]
 
 

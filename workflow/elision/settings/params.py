@@ -39,6 +39,7 @@ from elision.settings.fields import (
     MOST_ENTRIES,
     Length,
     Rate,
+    Scaled,
     Section,
     Seed,
     explained,
@@ -121,10 +122,17 @@ AS_CORPUS: Any = Field(
 class Folds(Section):
     """Folds by groups that are never torn apart."""
 
-    by: str = Field("speaker", description="column of the samples whose values are the groups: speaker, or id")
+    by: str = Field(
+        "speaker", description="column of the samples whose values are the groups: speaker, session, id, ..."
+    )
     count: int = Field(ge=2, le=10_000, description="number of folds; as many as groups: each group is left out once")
     validation: float = Field(
-        0.1, gt=0, lt=1, description="share of the groups left for training that are validation; at least one group"
+        0.1, gt=0, lt=1, description="share of what a fold does not test that is validation; at least one group"
+    )
+    validation_by: str | None = Field(
+        None,
+        description="column whose groups are validation, drawn in proportion to the classes: dialogue, id, ... "
+        "(null: groups of `by`)",
     )
     seed: Seed = Field(1111, description="seed for dealing the groups to the folds")
 
@@ -157,8 +165,15 @@ class DatasetSettings(Section):
     protocol: ProtocolName | None = Field(
         None, description="protocol of this dataset (null: the protocol of all datasets)"
     )
-    standardise: bool = Field(
-        True, description="scale each audio and vision dimension to mean 0, variance 1 of the observed training frames"
+    standardise: Scaled = Field(
+        ["audio", "vision"],
+        description="modalities whose dimensions are scaled to mean 0 and variance 1 of the observed training frames: "
+        "a list of audio and vision, true (both) or false (none)",
+    )
+    scale_by: Literal["training", "all"] = Field(
+        "training",
+        description="samples whose frames are measured for standardise. training: those of the training split (of the "
+        "fold); all: every sample, tested ones included, as the code of MMIN does for MSP-IMPROV",
     )
     published: PublishedCorpus | None = Field(
         None, description="compare with the published numbers of this corpus (null: no comparison)"
@@ -312,6 +327,12 @@ class Train(Section):
         description="valid: one checkpoint chosen on validation; test_oracle: per metric on TEST, marked as such; "
         + AS_PROTOCOL,
     )
+    watch: Literal["metric", "loss"] | None = Field(
+        None,
+        description="what chooses the checkpoint on validation, and what patience and learning rates follow. metric: "
+        "MAE of scores (clipped on CH-SIMS), UA of classes; loss: the error of the method's own loss, never clipped; "
+        + AS_PROTOCOL,
+    )
     epochs: int | None = Field(
         None,
         ge=1,
@@ -341,11 +362,24 @@ class Statistics(Section):
         0.95, gt=0.5, lt=1, description="confidence level of the intervals and of the critical difference"
     )
     seed: Seed = Field(1111, description="seed of the resamples")
-    cluster: Literal["speaker", "video", "none"] = Field(
+    cluster: str = Field(
         "speaker",
-        description="unit of resampling: speaker, video (the part of the id before $_$) or none (single utterances). "
-        "Videos replace speakers that are unknown or fewer than two; single utterances replace unknown videos",
+        min_length=1,
+        description="unit of resampling: speaker, video (the part of the id before $_$), none (single utterances), or "
+        "another column of the samples, such as dialogue. Videos replace units that are unknown or fewer than two; "
+        "single utterances replace unknown videos",
     )
+
+
+def check_cluster(cluster: str, columns: Iterable[str]) -> None:
+    """Refuse a unit of resampling that is no column of the samples.
+
+    Raises
+    ------
+    ElisionError
+    """
+    if cluster not in (allowed := ["speaker", "video", "none", *columns]):
+        raise ElisionError(f"statistics.cluster: unknown unit {cluster!r}; {suggestion(cluster, allowed)}")
 
 
 def _in_range(name: str, hyperparameters: dict[str, Any]) -> None:
@@ -539,6 +573,11 @@ class Params(Section):
                     "or the corpus that has these scores"
                 )
             which = self.protocol_name(name)
+            for method in self.protocol_of(name).methods:
+                try:
+                    _known(method, method_names(), "method")
+                except ValueError as error:
+                    raise ValueError(f"protocol {which}: methods.{method}: {error}") from None
             if self.protocol_of(name).folds and not settings.fold_count():
                 raise ValueError(f"protocol {which} is defined for folds; give dataset {name!r} folds")
             try:
@@ -568,6 +607,16 @@ class Params(Section):
         """Return how methods are trained on a dataset, with what its protocol decides."""
         return _filled(self.train, _decided("train", self.protocol_name(dataset)))
 
+    def standardised(self, dataset: str) -> list[str]:
+        """Return which of audio and vision are scaled: as the dataset says, else its protocol, else its source."""
+        settings = self.datasets[dataset]
+        decided = self.protocol_of(dataset).standardise.get(settings.corpus, settings.standardise)
+        return settings.standardise if "standardise" in settings.model_fields_set else decided
+
+    def decided_for(self, dataset: str, method: str) -> dict[str, Any]:
+        """Return the hyperparameters of a method that the protocol of a dataset decides; a row may have its own."""
+        return self.protocol_of(dataset).methods.get(method, {})
+
     def protocol_text(self, dataset: str) -> str:
         """Name the protocol of a dataset with the settings that replace its own: ``lnln (train.epochs: 20)``."""
         name = self.protocol_name(dataset)
@@ -576,6 +625,9 @@ class Params(Section):
             for section in ("corruption", "train")
             for key, value in _replaced(getattr(self, section), _decided(section, name), section)
         ]
+        scaled = self.standardised(dataset)
+        if self.protocol_of(dataset).standardise.get(self.datasets[dataset].corpus, scaled) != scaled:
+            replaced.append(f"standardise: {' and '.join(scaled) or 'nothing'}")
         return f"{name} ({', '.join(replaced)})" if replaced else name
 
     @cached_property
@@ -716,7 +768,8 @@ def unreadable_methods() -> dict[str, str]:
 
 def trained_on(params: Params, dataset: str, variant: Variant) -> str:
     """Name the kind that a variant is trained on: its own, that of its method, or ``train.corruption``."""
-    own = variant.overrides.get("corruption", _literal(variant.method, "corruption", str, '"absent"'))
+    told = params.decided_for(dataset, variant.method) | variant.overrides
+    own = told.get("corruption", _literal(variant.method, "corruption", str, '"absent"'))
     kind = str(own or params.train_for(dataset).corruption)
     if kind not in (trained := [kind.name for kind in kinds().values() if kind.training]):
         raise ElisionError(f"methods.{variant}: corruption: unknown {kind!r}; {suggestion(kind, trained)}")

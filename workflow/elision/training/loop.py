@@ -98,7 +98,12 @@ def train(
         if _is_finished(folder, provenance):
             print(f"{run}: was finished by another process", flush=True)
             return
-        measured = scales(store, standardise=dataset.standardise, fold=run.fold)
+        everyone = dataset.scale_by == "all"
+        measured = scales(store, standardise=run.params.standardised(run.dataset), fold=run.fold, everyone=everyone)
+        if everyone and measured:
+            print(
+                f"{run}: {', '.join(measured)} scaled by all samples, tested ones included (scale_by: all)", flush=True
+            )
         encoder = encoder_of(store)
         store = run.seen(store)
         model = run.build(run.sizes(store))
@@ -230,7 +235,9 @@ class _Loop:
         self.folder, self.identity, self.description = folder, identity, f"train {run}"
         self.libraries = versions("train", *(["search"] if retrieves(run.method) else []))
         self.hyperparameters, self.mixture = run.hyperparameters, run.mixture
-        self.selection = Selection.of("valid" if test_uniforms is None else "test_oracle", self.family)
+        self.watches_loss = run.settings.watch == "loss"
+        kind = "valid" if test_uniforms is None else "test_oracle"
+        self.selection = Selection.of(kind, run.settings.watch, self.family)
         self.history: list[dict] = []
         self.seconds: list[float] = []
         self.optimizers = fused_optimizers(model) if self.hyperparameters.epochs else []
@@ -261,7 +268,7 @@ class _Loop:
                 if self._out_of_patience(epoch - 1):
                     break
                 row = self._epoch(epoch)
-                name, _ = self.family.selection
+                name = "error" if self.watches_loss else self.family.selection[0]
                 reporter.advance(f"loss {row['loss']:.4f}, validation {name} {row[f'valid_{name}']:.4f}")
         self.model.on_train_end()
 
@@ -373,10 +380,11 @@ class _Loop:
 
     def _validate(self, epoch: int, row: dict) -> dict:
         parts = [predict(self.model, self.splits["valid"], corrupted) for corrupted in self.validation]
-        valid = self._score(*map(np.concatenate, zip(*parts, strict=True)))
+        outputs, labels = map(np.concatenate, zip(*parts, strict=True))
+        valid = self._score(outputs, labels)
         row = {"epoch": epoch, **row, **{f"valid_{name}": value for name, value in valid.items()}}
-        row["valid_error"] = self.family.error(valid)
-        scores = {VALID: valid[self.family.selection[0]]}
+        row["valid_error"] = self._loss(outputs, labels) if self.watches_loss else self.family.error(valid)
+        scores = {VALID: row["valid_error"] if self.watches_loss else valid[self.family.selection[0]]}
         if self.oracle:
             test = self._score(*predict(self.model, self.splits["test"], self.oracle))
             row |= {f"test_{name}": value for name, value in test.items()}
@@ -385,6 +393,12 @@ class _Loop:
         for name in self.selection.improved(epoch, scores):
             checkpoint.save_weights(self.best_path(name), self.model)
         return row
+
+    def _loss(self, outputs: np.ndarray, labels: np.ndarray) -> float:
+        """Return the mean error by which the method's own loss takes its outputs, rounded as the protocol says."""
+        error = float(self.model.error(torch.from_numpy(outputs), torch.from_numpy(labels)))
+        decimals = self.run.params.protocol_of(self.run.dataset).report.decimals.get(self.metrics)
+        return error if decimals is None else round(error, decimals)
 
     def _score(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         protocol = self.run.params.protocol_name(self.run.dataset)
@@ -407,6 +421,7 @@ class _Loop:
             "redraw": self.run.settings.redraw,
             "seed": self.run.seed,
             "selection": "test_oracle" if self.oracle else "valid",
+            "watch": self.run.settings.watch,
             "checkpoints": {n: {"epoch": e, "score": s} for n, (e, s) in self.selection.best.items()},
             "epochs": self.history[-1]["epoch"],
             "parameters": sum(p.numel() for n, p in self.model.named_parameters() if not n.startswith("encoder.")),

@@ -14,9 +14,9 @@ VALID = "valid"
 class Selection:
     """Keeps the best score per checkpoint.
 
-    ``valid`` keeps one checkpoint, the best on the validation split: of the least mean absolute error of scores, or the
-    highest macro recall of classes. ``test_oracle`` keeps one per metric besides, that of its best value on the TEST
-    split: only for comparing with numbers that were made so, and for telling how much that choice is worth.
+    ``valid`` keeps one checkpoint, that of the best epoch on the validation split (``train.watch``). ``test_oracle``
+    keeps one more per metric, with the best value on the TEST split. Use ``test_oracle`` only to compare with numbers
+    that were made in this way, and to measure how much choosing on the test split adds.
 
     Attributes
     ----------
@@ -30,9 +30,10 @@ class Selection:
     best: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, kind: str, family: "Family") -> "Selection":
-        """Return the selection that the setting ``train.selection`` names, by the metrics of a dataset."""
-        return cls({VALID: family.selection[1]} | (family.checkpoints if kind == "test_oracle" else {}))
+    def of(cls, kind: str, watch: str, family: "Family") -> "Selection":
+        """Return the selection that ``train.selection`` and ``train.watch`` name, by the metrics of a dataset."""
+        larger = watch == "metric" and family.selection[1]
+        return cls({VALID: larger} | (family.checkpoints if kind == "test_oracle" else {}))
 
     def improved(self, epoch: int, scores: dict[str, float]) -> list[str]:
         """Take the scores of an epoch and return the checkpoints that it is the best for.
@@ -52,5 +53,5 @@ class Selection:
         return names
 
     def epochs_without_improvement(self, epoch: int) -> int:
-        """Epochs since any checkpoint was last replaced."""
-        return epoch - max(best for best, _ in self.best.values())
+        """Epochs since the validation split last had a new best; the test split never prolongs a training."""
+        return epoch - self.best[VALID][0]

@@ -1,5 +1,6 @@
 """What a method sees of a dataset: its modalities, their alignment and scales, one fold."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,16 +66,20 @@ def with_text_vectors(store: Store) -> Store:
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean and standard deviation of the observed training frames of one modality, each [d] float32."""
+    """Mean and standard deviation of the observed frames of one modality that were measured, each [d] float32."""
 
     mean: np.ndarray
     std: np.ndarray
 
     @classmethod
-    def of(cls, store: Store, modality: str, fold: int = 0) -> "Scale":
-        """Measure a modality; a dimension that does not vary, or is never observed, is only centred."""
+    def of(cls, store: Store, modality: str, fold: int = 0, *, everyone: bool = False) -> "Scale":
+        """Measure a modality on the training split, or on all samples (``everyone``).
+
+        A dimension that does not vary, or is never observed, is only centred.
+        """
         sequences = store.modalities[modality]
-        frames = [sequences[row] for row in store.rows("train", fold)]
+        rows = range(len(store.samples)) if everyone else store.rows("train", fold)
+        frames = [sequences[row] for row in rows]
         values = np.concatenate(frames).astype(np.float64)
         values = values[~np.isnan(values).any(1)]
         if not len(values):
@@ -83,9 +88,9 @@ class Scale:
         return cls(values.mean(0).astype(np.float32), np.where(std < 1e-6, 1.0, std).astype(np.float32))
 
 
-def scales(store: Store, *, standardise: bool, fold: int = 0) -> dict[str, Scale]:
-    """Measure audio and vision of the training split, or nothing when ``standardise`` is off."""
-    return {m: Scale.of(store, m, fold) for m in ("audio", "vision") if standardise and m in store.modalities}
+def scales(store: Store, *, standardise: Collection[str], fold: int = 0, everyone: bool = False) -> dict[str, Scale]:
+    """Measure the modalities ``standardise``, as far as the store has them (see ``Scale.of``)."""
+    return {m: Scale.of(store, m, fold, everyone=everyone) for m in standardise if m in store.modalities}
 
 
 def recorded_scales(record: dict) -> dict[str, Scale]:

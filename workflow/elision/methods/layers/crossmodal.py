@@ -28,7 +28,7 @@ class CrossmodalLayer(nn.Module):
     ) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"{heads} heads do not divide a width of {width}")
+            raise ValueError(f"{heads} heads do not divide a width of {width}; set heads to a divisor of the width")
         self.heads = heads
         self.attention_dropout = nn.Dropout(attention_dropout)
         self.norm, self.norm_feed_forward = nn.LayerNorm(width), nn.LayerNorm(width)

@@ -18,24 +18,30 @@ if TYPE_CHECKING:
 
 ORDER = ("audio", "text", "vision")  # of the fused vectors
 WIDTH = 128  # of the vector of a modality
-_STD = 0.012
 
 
 class AdamHyperparameters(TrainingHyperparameters):
     """How the methods of the family are trained; the values are those of MMIN."""
 
-    constant_epochs: int = Field(30, ge=1, description="passes at the full learning rate")
-    decay_epochs: int = Field(30, ge=0, description="passes at a learning rate that falls linearly")
+    constant_epochs: int = Field(30, ge=1, description="epochs at the full learning rate")
+    decay_epochs: int = Field(30, ge=0, description="epochs during which the learning rate falls linearly")
     epochs: int = Field(
-        60, ge=0, description="all passes: constant_epochs + decay_epochs, where it is not given; else in proportion"
+        60,
+        ge=0,
+        description="passes over the training split. Default: constant_epochs + decay_epochs. Another "
+        "number keeps the proportion of both",
     )
     batch_size: int = Field(128, ge=1, description="utterances per forward pass")
-    learning_rate: float = Field(2e-4, gt=0, description="of Adam, before it falls")
-    beta1: float = Field(0.5, ge=0, lt=1, description="of Adam, whose second beta is 0.999")
+    learning_rate: float = Field(2e-4, gt=0, description="learning rate of Adam before the rate falls")
+    beta1: float = Field(0.5, ge=0, lt=1, description="first beta of Adam; the second is 0.999")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient of each sub-network")
-    dropout: float = Field(0.5, ge=0, lt=1, description="in the classifier")
+    dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the classifier")
     initialisation: Literal["kaiming", "normal"] = Field(
-        "kaiming", description="of linear and convolutional weights: Kaiming's, or a normal one with deviation 0.012"
+        "kaiming",
+        description="distribution of the initial weights. kaiming: Kaiming-normal. normal: deviation init_gain",
+    )
+    init_gain: float = Field(
+        0.012, gt=0, description="standard deviation of the initial weights, for initialisation: normal"
     )
 
     @model_validator(mode="after")
@@ -48,20 +54,22 @@ class AdamHyperparameters(TrainingHyperparameters):
 class FamilyHyperparameters(AdamHyperparameters):
     """What the methods have that read sequences with `Encoders`."""
 
-    text_dropout: float = Field(0.5, ge=0, lt=1, description="in the convolutional encoder of text")
+    text_dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the convolutional encoder of text")
     mask_padding: bool = Field(
-        True, description="False: as in the official code, positions beyond the sequence take part"
+        True,
+        description="false lets padding take part in the maxima over time, up to the padded length of the dataset",
+        json_schema_extra={"released": False},
     )
 
 
 class TeacherHyperparameters(FamilyHyperparameters):
     """What the teachers are trained with, on complete data; the values are those of MMIN's."""
 
-    constant_epochs: int = Field(10, ge=1, description="passes at the full learning rate")
-    decay_epochs: int = Field(10, ge=0, description="passes at a learning rate that falls linearly")
-    beta1: float = Field(0.9, ge=0, lt=1, description="of Adam, whose second beta is 0.999")
+    constant_epochs: int = Field(10, ge=1, description="epochs at the full learning rate")
+    decay_epochs: int = Field(10, ge=0, description="epochs during which the learning rate falls linearly")
+    beta1: float = Field(0.9, ge=0, lt=1, description="first beta of Adam; the second is 0.999")
     clip: float = Field(0.5, gt=0, description="largest norm of the gradient of each sub-network")
-    dropout: float = Field(0.3, ge=0, lt=1, description="in the classifier")
+    dropout: float = Field(0.3, ge=0, lt=1, description="dropout in the classifier")
 
 
 class Encoders(nn.ModuleDict):
@@ -99,6 +107,25 @@ class InvariantHead(nn.Sequential):
     def forward(self, fused: Tensor) -> Tensor:
         """Turn vectors side by side [B, 3 * WIDTH] into invariant ones."""
         return super().forward(fused.unflatten(1, (-1, WIDTH))).flatten(1)
+
+
+def initialise(network: nn.Module, deviation: float | None = None) -> None:
+    """Draw the weights of all linear and convolutional layers anew, and set their biases to 0.
+
+    Parameters
+    ----------
+    network : nn.Module
+    deviation : float, optional
+        Standard deviation of a normal distribution; None: Kaiming's normal distribution.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv1d):
+            if deviation is None:
+                nn.init.kaiming_normal_(module.weight)
+            else:
+                nn.init.normal_(module.weight, std=deviation)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def masked(batch: Batch, keep: Tensor) -> Batch:
@@ -141,14 +168,8 @@ class FamilyMethod(Method):
 
     def initialise(self) -> None:
         """Draw the weights of linear and convolutional layers anew; their biases are 0."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv1d):
-                if self.hyperparameters.initialisation == "kaiming":
-                    nn.init.kaiming_normal_(module.weight)
-                else:
-                    nn.init.normal_(module.weight, std=_STD)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        h = self.hyperparameters
+        initialise(self, None if h.initialisation == "kaiming" else h.init_gain)
 
     def start(self, teachers: dict[str, Method], database: "Database | None") -> None:
         """Take the weights of the teacher, and keep the teacher for the loss."""

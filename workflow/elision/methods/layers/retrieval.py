@@ -178,8 +178,8 @@ class Database:
         for name in saved:
             if name not in row_of:
                 raise ElisionError(
-                    f'{path}: sample "{name}" is not in the table of the dataset; the database was made from another '
-                    f"one: delete {folder} and run again"
+                    f'{path}: sample "{name}" is not in the table of the dataset, because the database belongs to '
+                    f"another table; delete {folder} and run again"
                 )
         rows = torch.tensor([row_of[name] for name in saved], dtype=torch.int64)
         database = cls(vectors, rows=rows, labelled=labelled)

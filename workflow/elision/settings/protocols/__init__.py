@@ -12,14 +12,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from elision.errors import ElisionError, plural
 from elision.settings import strict_yaml
-from elision.settings.fields import Section, explained, suggestion
+from elision.settings.fields import Scaled, Section, explained, suggestion
+from elision.task import CORPORA
 
 DEFAULT = "elision"
 _FOLDER = Path(__file__).parent
+_SETS = {"corruption", "train", "methods", "standardise", "report"}  # what a protocol sets, of its file
 
 
 class Report(Section):
@@ -43,7 +45,21 @@ class Protocol(Section):
     folds: bool = Field(False, description="whether it is defined for cross-validation only")
     corruption: dict[str, Any] = Field({}, description="values for the section corruption of the params")
     train: dict[str, Any] = Field({}, description="values for the section train of the params")
+    methods: dict[str, dict[str, Any]] = Field(
+        {}, description="hyperparameters of methods, which a row of params.yaml replaces: {hrlf: {epochs: 50}}"
+    )
+    standardise: dict[str, Scaled] = Field(
+        {}, description="what of audio and vision is scaled, by corpus: {iemocap: [audio]}; others as their source says"
+    )
     report: Report = Report()
+
+    @field_validator("standardise")
+    @classmethod
+    def _know_corpora(cls, standardise: dict[str, Any]) -> dict[str, Any]:
+        for corpus in standardise:
+            if corpus not in CORPORA:
+                raise ValueError(f"unknown corpus {corpus!r}; {suggestion(corpus, list(CORPORA))}")
+        return standardise
 
 
 def names() -> list[str]:
@@ -93,7 +109,7 @@ def described(name: str) -> str:
     lines = [name, *textwrap.wrap(f"{found.source}{default}", 78, initial_indent="  ", subsequent_indent="  ")]
     if found.folds:
         lines.append("  for cross-validation only: give the dataset folds")
-    overlay = found.model_dump(mode="json", include={"corruption", "train", "report"}, exclude_unset=True)
+    overlay = found.model_dump(mode="json", include=_SETS, exclude_unset=True)
     for key, value in _settings(overlay):
         text = f"{key}: {value if isinstance(value, str) else json.dumps(value)}"
         lines += textwrap.wrap(text, 78, initial_indent="    ", subsequent_indent="      ")
