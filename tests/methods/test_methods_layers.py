@@ -3,7 +3,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from tiny_methods import UNK, make_batch, tiny_encoder
+from tiny_methods import UNK, make, make_batch, spec_for, tiny_encoder
 
 from elision.methods.layers.text_encoder import StubEncoder, TextEncoder
 from elision.methods.layers.transformer import Block, CrossTransformer, HyperModalityLayer, TokenTransformer, attend
@@ -28,6 +28,83 @@ def test_a_block_is_attention_and_feed_forward_with_residuals_and_three_norms():
     attended = x + block.out(attend(query, key, block.value(block.norm_value(source)), heads=2))
     torch.testing.assert_close(block(x, source), attended + block.feed_forward(attended))
     torch.testing.assert_close(block(x), block(x, x))
+
+
+def compute_all(block, x, source=None, *, read=slice(None)):
+    """A block that computes and projects every position, and leaves out afterwards what is not read."""
+    source = x if source is None else source
+    query, key, value = block.norm_query(x), block.norm_key(source), block.norm_value(source)
+    attended = x + block.out(attend(block.query(query), block.key(key), block.value(value), heads=block.heads))
+    return (attended + block.feed_forward(attended))[:, read]
+
+
+def gradients(terms: list[torch.Tensor], module: torch.nn.Module, *inputs: torch.Tensor) -> list[torch.Tensor]:
+    torch.manual_seed(1)
+    weighted = torch.stack([(term * torch.randn(term.shape, dtype=term.dtype)).sum() for term in terms]).sum()
+    return list(torch.autograd.grad(weighted, [*module.parameters(), *inputs]))
+
+
+@pytest.mark.parametrize("read", [slice(1), slice(3), slice(2, None), slice(None)], ids=str)
+@pytest.mark.parametrize(("length", "others"), [(4, None), (40, None), (5, 90), (30, 3)])
+def test_a_block_that_is_read_in_part_equals_one_that_computes_all(length, others, read):
+    torch.manual_seed(0)
+    block = Block(12, heads=2, head_width=7).double()
+    for p in block.parameters():  # no weight is 0 or 1, as those of layer norms are at first
+        p.data += 0.1 * torch.randn_like(p)
+    x = torch.randn(3, length, 12, dtype=torch.float64, requires_grad=True)
+    inputs = [x] if others is None else [x, torch.randn(3, others, 12, dtype=torch.float64, requires_grad=True)]
+    expected, found = compute_all(block, *inputs, read=read), block(*inputs, read=read)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    for ours, theirs in zip(gradients([found], block, *inputs), gradients([expected], block, *inputs), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
+
+
+def test_few_queries_of_a_long_source_are_answered_without_projecting_the_source():
+    block, projected = Block(8, heads=2, head_width=8), []
+    for layer in (block.key, block.value):
+        layer.register_forward_hook(lambda *_: projected.append(1))
+    x = torch.randn(2, 50, 8)
+    block(x, read=slice(2))
+    assert not projected
+    block(x)
+    assert len(projected) == 2
+
+
+@pytest.mark.parametrize("name", ["lnln", "almt"])
+def test_losses_and_gradients_equal_those_of_blocks_that_compute_all(name, monkeypatch):
+    spec = replace(spec_for(name), length={"text": 30, "audio": 40, "vision": 20})
+    depths = {"embedding_depth": 2, "fusion_depth": 2}
+    method = make(name, spec=spec, encoder=tiny_encoder(dropout=0.0), **depths).double()
+    for p in method.parameters():
+        p.data += 0.1 * torch.randn_like(p)
+    batch = as_double(make_batch(5, spec=spec))
+    counted = []
+
+    def whole(block, x, source=None, *, read=slice(None)):
+        counted.append(read)
+        return compute_all(block, x, source, read=read)
+
+    def run():
+        terms = method.loss(batch)
+        return terms, gradients([*terms.values()], method), method.predict(batch).output
+
+    found = run()
+    monkeypatch.setattr(Block, "forward", whole)
+    expected = run()
+    assert len([read for read in counted if read != slice(None)]) >= 4
+    assert found[0].keys() == expected[0].keys()
+    for ours, theirs in zip(
+        (*found[0].values(), *found[1], found[2]), (*expected[0].values(), *expected[1], expected[2]), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-11)
+
+
+def as_double(batch):
+    sequences = {
+        name: replace(getattr(batch, name), values=getattr(batch, name).values.double()) for name in ("audio", "vision")
+    }
+    clean = None if batch.clean is None else as_double(batch.clean)
+    return replace(batch, **sequences, label=batch.label.double(), rate=batch.rate.double(), clean=clean)
 
 
 def test_learned_tokens_are_prepended_and_returned():

@@ -133,7 +133,7 @@ def test_a_record_that_cannot_be_read_is_refused(project, monkeypatch, capfd):
     record = project / "models" / "mine" / "ours" / RUN / "run.json"
     record.write_text(record.read_text()[:-20])
     assert elision(monkeypatch, *WAYS["evaluate"], "--run", RUN) == 2
-    assert "run.json: damaged" in capfd.readouterr().err
+    assert "run.json is damaged" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("way", ["evaluate", "a start"])

@@ -1,4 +1,4 @@
-"""What all rules share: the params, where files lie, what they are made of, and where jobs find the package."""
+"""What all rules share: the params, the paths and recipes of files, and the environment of jobs."""
 
 import os
 import re
@@ -26,7 +26,10 @@ try:
         if not adopt.is_checked(PARAMS, RESULTS):
             check(PARAMS)
             for problem in parameters.unreadable_methods().values():
-                print(f"elision: not used by {PARAMS_FILE}: {problem}", file=sys.stderr)
+                print(
+                    f"elision: {PARAMS_FILE} does not use this broken method: {problem}",
+                    file=sys.stderr,
+                )
         if "adopt" not in config:
             adopt.refuse_unknown(RESULTS.root)
 except ElisionError as error:

@@ -62,7 +62,10 @@ def clusters(ids: Sequence[str] | np.ndarray, samples: pd.DataFrame, by: str) ->
     """
     check_cluster(by, samples.columns)
     if unknown := sorted(set(ids) - set(samples["id"])):
-        raise ElisionError(f'samples.parquet: no sample "{unknown[0]}", which has predictions; evaluate again')
+        raise ElisionError(
+            f'sample "{unknown[0]}" has predictions, but is not in samples.parquet; delete the predictions and run '
+            "evaluate again"
+        )
     known = pd.DataFrame({"speaker": None, "video": [name.rpartition(VIDEO)[0] or None for name in ids]}, index=ids)
     if by in samples:
         known[by] = samples.set_index("id")[by]
@@ -370,8 +373,8 @@ def _by_dataset(tables: Iterable[Predictions]) -> dict[str, tuple[str, dict[str,
         for method, runs in pooled.items():
             if not all(np.array_equal(r.ids, first.ids) and np.array_equal(r.label, first.label) for r in runs):
                 raise ElisionError(
-                    f"predictions of {dataset}/{method} and of {dataset}/{name} are for different samples, folds or "
-                    "labels, and cannot be compared; delete both and run again"
+                    f"predictions of {dataset}/{method} and of {dataset}/{name} have different samples, folds or "
+                    "labels; delete both and run evaluate again"
                 )
         found[dataset] = families[dataset], pooled
     return found

@@ -95,7 +95,7 @@ class ALMT(Method):
         hyper = self.hyper.expand(len(language), -1, -1)
         for layer, scale in zip(self.hyper_modality, scales, strict=True):
             hyper = layer(scale, audio, vision, hyper)
-        return self.fusion(hyper, scales[-1])[:, 0]
+        return self.fusion(hyper, scales[-1], read=slice(1)).squeeze(1)
 
     def predict(self, batch: Batch) -> Prediction:
         """Predict from the learned token of the fusion."""

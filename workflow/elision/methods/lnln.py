@@ -147,10 +147,15 @@ class LNLN(Method):
                 {name: TokenTransformer(tokens, width, h.reconstructor_depth) for name in MODALITIES}
             )
 
-    def embed(self, batch: Batch) -> dict[str, Tensor]:
-        """Turn each modality into tokens [B, tokens, width] (eq. 1)."""
-        inputs = {"text": self.encoder(batch.text), "audio": batch.audio.values, "vision": batch.vision.values}
-        return {name: self.embedding[name](inputs[name]) for name in MODALITIES}
+    def embed(self, *batches: Batch) -> list[dict[str, Tensor]]:
+        """Turn each modality of each batch into tokens [B, tokens, width] (eq. 1), all batches in one pass."""
+        inputs = {
+            "text": torch.cat([self.encoder(batch.text) for batch in batches]),
+            "audio": torch.cat([batch.audio.values for batch in batches]),
+            "vision": torch.cat([batch.vision.values for batch in batches]),
+        }
+        embedded = {name: self.embedding[name](inputs[name]).chunk(len(batches)) for name in MODALITIES}
+        return [{name: parts[number] for name, parts in embedded.items()} for number in range(len(batches))]
 
     def completeness(self, language: Tensor) -> Tensor:
         """Estimate how complete the language is, from 0 to 1 [B, 1] (eq. 5)."""
@@ -172,16 +177,16 @@ class LNLN(Method):
         hyper = self.hyper.expand(len(language), -1, -1)
         for layer, scale in zip(self.hyper_modality, scales, strict=True):
             hyper = layer(scale, audio, vision, hyper)
-        return self.fusion(hyper, scales[-1])[:, 1:].mean(1)
+        return self.fusion(hyper, scales[-1], read=slice(1, None)).mean(1)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the four terms of eq. 14, as far as their weights and modules are there."""
         h = self.hyperparameters
         adversarial = h.dominant_modality_correction and h.adversarial_weight > 0
         reconstruct = h.reconstructor and h.reconstruction_weight > 0
-        embedded = self.embed(batch)
         clean = batch if batch.clean is None else batch.clean
-        complete = self.embed(clean) if adversarial or reconstruct else {}
+        compared = adversarial or reconstruct
+        embedded, complete = self.embed(batch, clean) if compared else (*self.embed(batch), {})
         terms = {}
 
         language = embedded["text"]
@@ -208,7 +213,7 @@ class LNLN(Method):
 
     def predict(self, batch: Batch) -> Prediction:
         """Predict from the corrupted input alone."""
-        embedded = self.embed(batch)
+        (embedded,) = self.embed(batch)
         language = embedded["text"]
         if self.hyperparameters.dominant_modality_correction:
             language = _mix(self.generate_proxy(embedded), language, self.completeness(language))

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+_ALL = slice(None)
+
 
 def _heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
@@ -52,13 +54,47 @@ class Block(nn.Module):
             nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
         )
 
-    def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
-        """Let ``x`` [B, T, width] attend to ``source`` [B, S, width], or to itself."""
+    def forward(self, x: Tensor, source: Tensor | None = None, *, read: slice = _ALL) -> Tensor:
+        """Let ``x`` [B, T, width] attend to ``source`` [B, S, width], or to itself.
+
+        Only the positions ``read`` of ``x`` are computed and returned; the source is attended as a whole.
+        """
         source = x if source is None else source
-        query = self.query(self.norm_query(x))
-        key, value = self.key(self.norm_key(source)), self.value(self.norm_value(source))
-        x = x + self.out(attend(query, key, value, heads=self.heads))
+        x = x[:, read]
+        query, key, value = self.query(self.norm_query(x)), self.norm_key(source), self.norm_value(source)
+        inner, width = self.query.weight.shape
+        few, many, head = x.shape[1], source.shape[1], inner // self.heads
+        if many > few + head and few * width * (many + head) < many * head * (few + width):
+            attended = self._attend_unprojected(query, key, value)
+        else:
+            attended = attend(query, self.key(key), self.value(value), heads=self.heads)
+        x = x + self.out(attended)
         return x + self.feed_forward(x)
+
+    def _attend_unprojected(self, query: Tensor, source_key: Tensor, source_value: Tensor) -> Tensor:
+        """Return what `attend` does, for few queries of a long source, without a projection of the source.
+
+        A head's scores are q (K s) = (K' q) s, and its answer is V (a s): queries and answers are projected instead.
+
+        Parameters
+        ----------
+        query : Tensor [B, T, heads * e]
+        source_key, source_value : Tensor [B, S, width]
+            Not yet projected.
+
+        Returns
+        -------
+        Tensor [B, T, heads * e]
+        """
+        batch, count, _ = query.shape
+        key, value = (layer.weight.unflatten(0, (self.heads, -1)) for layer in (self.key, self.value))
+        # One matrix product per head: [heads, B * T, e] by [heads, e, width].
+        asked = query.flatten(0, 1).unflatten(1, (self.heads, -1)).transpose(0, 1) @ key
+        asked = asked.unflatten(1, (batch, count)).permute(1, 2, 0, 3).flatten(1, 2)
+        scale = key.shape[1] ** -0.5
+        found = F.scaled_dot_product_attention(asked[:, None], source_key[:, None], source_value[:, None], scale=scale)
+        found = found.reshape(batch * count, self.heads, -1).transpose(0, 1) @ value.mT
+        return found.transpose(0, 1).reshape(batch, count, -1)
 
 
 class TokenTransformer(nn.Module):
@@ -79,19 +115,29 @@ class TokenTransformer(nn.Module):
         self.positions = nn.Parameter(torch.randn(1, length + tokens, width))
         self.blocks = nn.ModuleList(Block(width, heads=heads) for _ in range(depth))
 
-    def layers(self, x: Tensor) -> list[Tensor]:
-        """Return the sequence [B, tokens + T, width] before the first block and after every block."""
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the sequence [B, tokens + T, width] before the first block."""
         if self.tokens is not None:
             x = torch.cat([self.tokens.expand(len(x), -1, -1), x], 1)
-        outputs = [x + self.positions[:, : x.shape[1]]]
+        return x + self.positions[:, : x.shape[1]]
+
+    def layers(self, x: Tensor) -> list[Tensor]:
+        """Return the sequence [B, tokens + T, width] before the first block and after every block."""
+        outputs = [self.embed(x)]
         for block in self.blocks:
             outputs.append(block(outputs[-1]))
         return outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the learned tokens [B, tokens, width] after the last block; the whole sequence if there are none."""
-        out = self.layers(x)[-1]
-        return out if self.tokens is None else out[:, : self.tokens.shape[1]]
+        """Return the learned tokens [B, tokens, width] after the last block; the whole sequence if there are none.
+
+        The last block computes nothing but what is returned.
+        """
+        x = self.embed(x)
+        *blocks, last = self.blocks
+        for block in blocks:
+            x = block(x)
+        return last(x, read=_ALL if self.tokens is None else slice(self.tokens.shape[1]))
 
 
 class CrossTransformer(nn.Module):
@@ -111,14 +157,18 @@ class CrossTransformer(nn.Module):
         self.target_positions = nn.Parameter(torch.randn(1, target_length + 1, width))
         self.blocks = nn.ModuleList(Block(width, heads=heads) for _ in range(depth))
 
-    def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """Return the target [B, 1 + T, width], the learned token first."""
+    def forward(self, source: Tensor, target: Tensor, *, read: slice = _ALL) -> Tensor:
+        """Return the positions ``read`` of the target [B, 1 + T, width], the learned token first.
+
+        The last block computes nothing but what is returned.
+        """
         token = self.token.expand(len(target), -1, -1)
         source = torch.cat([token, source], 1) + self.source_positions
         target = torch.cat([token, target], 1) + self.target_positions
-        for block in self.blocks:
+        *blocks, last = self.blocks
+        for block in blocks:
             target = block(target, source)
-        return target
+        return last(target, source, read=read)
 
 
 class HyperModalityLayer(nn.Module):
