@@ -204,7 +204,7 @@ def test_words_alone_are_predicted_without_any_other_extractor(project, monkeypa
 def test_a_longer_clip_is_cut_at_one_second_in_all_modalities_and_it_is_said(project, tmp_path, suffix):
     for name, seconds in (("fits", 0.8), ("long", 3.0)):
         make_clip(tmp_path / f"{name}.{suffix}", seed=1, seconds=seconds)
-    document, _ = predict(project, tmp_path / f"fits.{suffix}", tmp_path / f"long.{suffix}", "--text", "a fine film")
+    document, _ = predict(project, tmp_path / f"fits.{suffix}", tmp_path / f"long.{suffix}")
     fits, long = document["clips"]
     assert not [note for note in fits["notes"] if "cut" in note]
     assert long["lengths"] == fits["lengths"]

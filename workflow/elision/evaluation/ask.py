@@ -241,8 +241,9 @@ def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
             # As long as in training: a text still ends in [SEP], and audio and vision are cut at the same second.
             functions[name], _ = extractor(name, Features.model_validate(limits))
         except ValidationError as error:
+            wrong = error.errors()[0]["loc"][0]
             raise ElisionError(
-                f"{trained.folder / 'run.json'}: settings of {name}: {error}; train the run again"
+                f"{trained.folder / 'run.json'}: settings of {wrong}: {error}; train the run again"
             ) from None
         then, now = (
             header.settings | {key: getattr(header, key) for key in ("extractor", "version", "rate", "features")}

@@ -228,6 +228,9 @@ class DatasetSettings(Section):
         return self.folds.count if self.folds else 0
 
 
+_MOST_FRAMES = "most frames; audio and vision of a longer clip are cut at the same second (null: no limit)"
+
+
 class TextFeatures(Section):
     """Tokenisation of the transcripts."""
 
@@ -247,7 +250,7 @@ class AudioFeatures(Section):
     chroma: int = Field(12, ge=12, le=120, description="number of constant-Q chroma bins")
     f0_min: float = Field(65.0, gt=0, description="lowest fundamental frequency of pYIN, Hz")
     f0_max: float = Field(500.0, gt=0, le=100_000, description="highest fundamental frequency of pYIN, Hz")
-    max_length: Length | None = Field(400, description="most frames; longer sequences are cut (null: no limit)")
+    max_length: Length | None = Field(400, description=_MOST_FRAMES)
 
     @model_validator(mode="after")
     def _check_range(self) -> "AudioFeatures":
@@ -270,7 +273,7 @@ class VisionFeatures(Section):
         description="mean to subtract from the frames: none, of the clip, or of all clips of the speaker",
     )
     batch_size: int = Field(16, ge=1, le=100_000, description="frames per forward pass (pyfeat)")
-    max_length: Length | None = Field(400, description="most frames; longer sequences are cut (null: no limit)")
+    max_length: Length | None = Field(400, description=_MOST_FRAMES)
 
 
 class Features(Section):
