@@ -55,8 +55,8 @@ def entry(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     if source is None:
         raise ElisionError(
             f"{path}: no known data found. Elision reads a folder of clips (clips.csv), one .pkl file of MMSA, or "
-            "label.csv and Raw of MMSA. Elision also reads one table (.csv, .tsv, .parquet) with arrays, and the folders "
-            "of MMIN (A, V, L, target), GCNet and MER2024 (labels, and folders *UTT). docs/own-data.md shows each layout"
+            "label.csv and Raw of MMSA. Elision also reads one table (.csv, .tsv, .parquet) with arrays. Elision reads "
+            "the folders of MMIN (A, V, L, target), GCNet and MER2024 (labels and *UTT). See docs/own-data.md"
         )
     arrays = [name for name in names if name.endswith(_ARRAYS)]
     if source == "arrays" and arrays and not {"audio", "vision"} & set(settings):
