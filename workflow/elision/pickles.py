@@ -21,7 +21,7 @@ import numpy as np
 
 from elision.arrayfiles import MOST_DIMENSIONS, Archive, check_size, check_text
 from elision.errors import ElisionError
-from elision.filekinds import kind_of, mistaken
+from elision.filekinds import kind_of, mistaken, start_of
 from elision.files import replacing
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray)
@@ -554,6 +554,9 @@ def load_archive(path: Path | str) -> dict[str, np.ndarray]:
             raise ValueError("an array of objects that is no array")
         return array
 
+    with _reading(path):
+        if told := mistaken(start_of(path)):
+            raise ElisionError(told)
     with _reading(path), Archive(path) as archive:
         check_size(sum(archive.sizes.values()), path.stat().st_size)
         return {name: archive.read(name, objects) for name in archive.sizes}
