@@ -13,7 +13,9 @@ import sys
 import tarfile
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -542,3 +544,18 @@ def test_a_tar_archive_is_named(tmp_path):
         file.add(tmp_path / "words", "words")
     with pytest.raises(ElisionError, match="is a tar archive; unpack the file first: tar xf FILE"):
         pickles.load(tmp_path / "features.pkl")
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        (pd.DataFrame({"a": [1]}), "as a table: pandas.read_pickle('OLD.pkl').to_parquet('NEW.parquet')"),
+        (scipy.sparse.eye_array(2), "with arrays in the place of sparse matrices: matrix.toarray()"),
+        (np.ma.masked_array([1, 2], [0, 1]), "with NumPy arrays, lists and dicts only"),
+    ],
+    ids=["pandas", "scipy", "numpy"],
+)
+def test_what_is_no_array_is_refused_with_the_conversion(tmp_path, item, told):
+    with pytest.raises(ElisionError, match="this pickle wants to use ") as caught:
+        pickles.load(write(tmp_path, item))
+    assert str(caught.value).endswith(f"load and save it again {told}")

@@ -34,6 +34,11 @@ _LONGEST = 1023  # bits of a whole number; a float holds no more
 _WEIGHT = 16  # of a value without its content; no value takes less than a byte of the file
 _ALLOWANCE = 1 << 22  # bytes by which a file may seem larger than it is, so that it may share objects
 _COLLISIONS = 100
+_CONVERSIONS = {
+    "pandas": "as a table: pandas.read_pickle('OLD.pkl').to_parquet('NEW.parquet')",
+    "torch": "with arrays in the place of tensors: tensor.numpy()",
+    "scipy": "with arrays in the place of sparse matrices: matrix.toarray()",
+}
 _OF_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # before version 1.6
 
 
@@ -331,10 +336,10 @@ class _Unpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Global:
         """Look a global of the pickle up in the allow-list."""
         if (module, name) not in self._allowed:
+            convert = _CONVERSIONS.get(module.split(".")[0], "with NumPy arrays, lists and dicts only")
             raise ElisionError(
                 f"this pickle wants to use {module}.{name}; only NumPy arrays and built-in containers are read, "
-                "because anything else can run code. If you trust where it comes from, load it elsewhere and save it "
-                "again with NumPy arrays, lists and dicts only"
+                f"because anything else can run code. If you trust the file, load and save it again {convert}"
             )
         return Global(self._allowed[module, name])
 
