@@ -435,7 +435,7 @@ def test_a_damaged_archive_is_an_error_that_says_what_to_do(tmp_path):
     whole = path.read_bytes()
     for content in (b"", b"words", whole[: len(whole) // 2], pickle.dumps([1])):
         path.write_bytes(content)
-        with pytest.raises(ElisionError, match=r"file\.npz: not a readable pickle.*download it again"):
+        with pytest.raises(ElisionError, match=r"file\.npz: (not a readable pickle|is empty).*download "):
             pickles.load_archive(path)
     with pytest.raises(ElisionError, match=r"nowhere\.npz: no such file"):
         pickles.load_archive(tmp_path / "nowhere.npz")
