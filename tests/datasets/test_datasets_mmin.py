@@ -412,3 +412,12 @@ def test_what_is_scaled_is_that_of_the_released_code_unless_the_user_says_otherw
     }
     assert settings(tmp_path, standardise=True).standardise == ["audio", "vision"]
     assert settings(tmp_path, "msp", standardise=["vision"], scale_by="training").standardise == ["vision"]
+
+
+def test_a_pointer_in_the_place_of_the_features_is_named(tmp_path):
+    write(tmp_path)
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    (tmp_path / "A" / "comparE.h5").write_text(pointer)
+    assert "comparE.h5: is a Git LFS pointer, not the file itself; type in its repository: git lfs pull" in (
+        message(tmp_path)
+    )
