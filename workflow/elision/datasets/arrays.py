@@ -33,11 +33,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
 from elision.arrayfiles import Archive, check_size, check_text, find_hdf5, load_npy, read_parquet, read_text_hdf5
@@ -50,6 +48,9 @@ from elision.progress import Reporter, track
 from elision.settings.params import DatasetSettings, suggestion
 from elision.store import Header, Sequences
 from elision.task import SPLITS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAKES = "sequences"
 
@@ -182,7 +183,7 @@ def inputs(settings: Settings) -> list[Path]:
     return [settings.table, *sorted(path for path in files if is_file(path))]
 
 
-def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, Sequences]]:
+def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
     """Read and check the table and the arrays.
 
     Only what the settings name is read: whole arrays of .npz and Parquet files, and sample by sample of others. Peak
@@ -264,7 +265,9 @@ def _read_table(settings: Settings) -> tuple[list[str], dict[str, list[str]]]:
 
 
 def _read_parquet(path: Path, wanted: set[str]) -> tuple[list[str], dict[str, list[str]]]:
-    names = pq.ParquetFile(path).schema_arrow.names
+    from pyarrow.parquet import ParquetFile
+
+    names = ParquetFile(path).schema_arrow.names
     table = read_parquet(path, [name for name in names if name in wanted])
     cells = {
         name: ["" if cell is None else str(cell).strip() for cell in column.to_pylist()]
@@ -274,6 +277,8 @@ def _read_parquet(path: Path, wanted: set[str]) -> tuple[list[str], dict[str, li
 
 
 def _read_csv(path: Path, header: str) -> tuple[list[str], dict[str, list[str]]]:
+    import pandas as pd
+
     separator = max(",;\t", key=header.count)
     with path.open(encoding="utf-8-sig", newline="") as file:
         width = len(next(csv.reader(file, delimiter=separator)))
@@ -303,8 +308,10 @@ def _check_columns(names: list[str], settings: Settings) -> Iterator[str]:
             )
 
 
-def _samples(cells: dict[str, list[str]], settings: Settings) -> tuple[pd.DataFrame, list[str]]:
+def _samples(cells: dict[str, list[str]], settings: Settings) -> "tuple[pd.DataFrame, list[str]]":
     """Make the table of samples, and find what is wrong with ids, splits, labels and durations."""
+    import pandas as pd
+
     ids, problems = pd.Series(cells["id"], dtype=object), []
     if empty := np.flatnonzero(ids == "").tolist():
         problems.append(f"{plural(len(empty), 'row')} without id: {some([row + 1 for row in empty])}")
@@ -351,7 +358,7 @@ def _samples(cells: dict[str, list[str]], settings: Settings) -> tuple[pd.DataFr
     return pd.DataFrame(table), problems
 
 
-def _check_content(samples: pd.DataFrame, modalities: dict[str, Sequences]) -> Iterator[str]:
+def _check_content(samples: "pd.DataFrame", modalities: dict[str, Sequences]) -> Iterator[str]:
     """Find out whether there is anything to learn from."""
     if not modalities:
         yield "there are no data: no text in the table, and neither audio nor vision in params.yaml"
@@ -495,6 +502,7 @@ def _sequences(
 def _open(path: Path) -> Iterator[_File]:
     """Open a file of arrays, of a format that its first bytes tell."""
     import h5py  # params import this module, and so every job does
+    from pyarrow.parquet import ParquetFile
 
     with path.open("rb") as file:
         start = file.read(8)
@@ -507,7 +515,7 @@ def _open(path: Path) -> Iterator[_File]:
         with h5py.File(path, "r", rdcc_nbytes=_CACHE, locking=False) as arrays:
             yield _File(list(arrays), lambda name: find_hdf5(arrays, name))
     elif start.startswith(b"PAR1"):
-        names = pq.ParquetFile(path).schema_arrow.names
+        names = ParquetFile(path).schema_arrow.names
         yield _File(names, lambda name: _column(path, name, names))
     else:
         raise ElisionError("is none of .npz, .npy, HDF5 and Parquet; save the arrays with numpy.savez")

@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from elision.datasets._paths import ALLOW, below
@@ -41,6 +40,8 @@ from elision.settings.params import DatasetSettings, suggestion
 from elision.task import SPLITS
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from elision.features.media import Media
 
 MAKES = "clips"
@@ -94,7 +95,7 @@ def inputs(settings: Settings) -> list[Path]:
     return [table, *sorted(path for path in named if is_file(path))]
 
 
-def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
+def prepare(settings: Settings, folder: Path) -> "pd.DataFrame":
     """Read and check the table and every file that it names.
 
     Media are opened, and their first frames decoded, before any feature is extracted.
@@ -117,6 +118,8 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
     ElisionError
         Lists every problem of the table and of the files.
     """
+    import pandas as pd
+
     table = settings.folder / settings.table
     columns, rows = _read(table)
 
@@ -142,7 +145,7 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
     return clips.assign(**labels, split=splits)[[*first, *clips.columns.difference(first, sort=False)]]
 
 
-def unlabelled(table: Path) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+def unlabelled(table: Path) -> "tuple[pd.DataFrame, list[tuple[int, str]]]":
     """Read a table of clips whose labels and splits do not matter, as far as its files can be read.
 
     Parameters
@@ -168,7 +171,7 @@ def unlabelled(table: Path) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
     return _open(rows, table.parent, otherwise="give the file itself in place of a table")
 
 
-def opened(paths: Iterable[Path | None], text: str | None = None) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+def opened(paths: Iterable[Path | None], text: str | None = None) -> "tuple[pd.DataFrame, list[tuple[int, str]]]":
     """Open media files that no table describes.
 
     Parameters
@@ -191,8 +194,10 @@ def opened(paths: Iterable[Path | None], text: str | None = None) -> tuple[pd.Da
 
 def _open(
     rows: list[_Row], folder: Path, *, outside: bool = False, otherwise: str = ALLOW
-) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+) -> "tuple[pd.DataFrame, list[tuple[int, str]]]":
     """Open every file that the rows name; returns clips without labels and splits, and problems by row number."""
+    import pandas as pd
+
     problems = []
     files = _located(rows, folder, outside=outside, otherwise=otherwise, problems=problems)
     texts = _texts(rows, files, problems)
