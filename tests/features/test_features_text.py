@@ -4,11 +4,34 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, BertConfig, BertModel
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
 from elision.errors import ElisionError
 from elision.features.text import encoder_path, extract, hidden_states, load_encoder_part, special_tokens, tokenizer
 from tiny_bert import TinyBert
+
+TRANSFORMERS = load_encoder_part(AutoTokenizer, "minilm")
+# What a tokenizer may treat in a way of its own, beside any character.
+ODD = [
+    "[SEP]",
+    "[UNK]",
+    "[sep]",
+    "##ing",
+    "é",
+    "e\u0301",
+    "İ",
+    "ß",
+    "中文",
+    "が",
+    "it's",
+    "’",
+    "\u200b",
+    "\x00",
+    "🙂",
+    "x" * 120,
+]
 
 
 def tokens(text, max_length=50):
@@ -18,7 +41,17 @@ def tokens(text, max_length=50):
 def test_a_transcript_goes_from_cls_to_sep():
     ids = tokens("A wonderful film")
     assert ids.dtype == np.int32
-    assert tokenizer("minilm").convert_ids_to_tokens(ids.tolist()) == ["[CLS]", "a", "wonderful", "film", "[SEP]"]
+    assert TRANSFORMERS.convert_ids_to_tokens(ids.tolist()) == ["[CLS]", "a", "wonderful", "film", "[SEP]"]
+
+
+@given(st.lists(st.sampled_from(ODD) | st.text(max_size=8), max_size=30), st.booleans(), st.integers(2, 40))
+def test_the_embedded_tokenizer_gives_the_tokens_and_their_places_that_transformers_gives(parts, apart, max_length):
+    text, options = (" " if apart else "").join(parts), {"truncation": True, "max_length": max_length}
+    expected, found = (
+        each(text, **options, return_offsets_mapping=True) for each in (TRANSFORMERS, tokenizer("minilm"))
+    )
+    assert found["input_ids"] == expected["input_ids"]
+    assert found["offset_mapping"] == expected["offset_mapping"]
 
 
 @pytest.mark.parametrize("text", [None, "", "  \n"])

@@ -20,7 +20,8 @@ def small(tmp_path_factory) -> Project:
     with FileLock(shared / "small.lock"):
         if not (shared / "small").exists():
             made = Project(shared / "making", SMALL)
-            made.snakemake("--cores", "2")
+            # Jobs write what they import to their logs.
+            made.snakemake("--cores", "2", PYTHONPROFILEIMPORTTIME="1")
             made.folder.rename(shared / "small")
     folder = tmp_path_factory.mktemp("workflow") / "small"
     shutil.copytree(shared / "small", folder)

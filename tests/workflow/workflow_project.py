@@ -57,14 +57,14 @@ class Project:
         bin_folder = str(Path(sys.executable).parent)
         return {**os.environ, "PATH": os.pathsep.join([bin_folder, os.environ["PATH"]])}
 
-    def snakemake(self, *arguments: str, check: bool | None = True) -> str:
+    def snakemake(self, *arguments: str, check: bool | None = True, **variables: str) -> str:
         """Run Snakemake and return its output; ``check``: whether it must succeed or fail (None: either)."""
         done = subprocess.run(
             self.command(*arguments),
             capture_output=True,
             text=True,
             cwd=self.folder,
-            env=self.environment(),
+            env={**self.environment(), **variables},
             check=False,
         )
         output = done.stdout + done.stderr

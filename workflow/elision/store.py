@@ -12,18 +12,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel
 from safetensors.numpy import save_file
 
 from elision.errors import ElisionError
 from elision.files import replacing
 from elision.task import MODALITIES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # A single key: several would be written in an arbitrary order, and files would differ from run to run.
 _METADATA_KEY = "elision"
@@ -210,8 +210,11 @@ def read_sequences(path: Path | str) -> Sequences:
     return sequences
 
 
-def write_table(path: Path | str, table: pd.DataFrame, provenance: dict) -> None:
+def write_table(path: Path | str, table: "pd.DataFrame", provenance: dict) -> None:
     """Write a parquet table (atomically) with its provenance in the schema metadata."""
+    import pyarrow as pa  # not above: params import this module, and so every job does
+    import pyarrow.parquet as pq
+
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     metadata = {
         **(arrow.schema.metadata or {}),
@@ -233,7 +236,9 @@ def read_provenance(path: Path | str) -> dict:
     """
     path = Path(path)
     if path.suffix == ".parquet":
-        return json.loads(pq.read_schema(path).metadata[_METADATA_KEY.encode()])
+        from pyarrow.parquet import read_schema
+
+        return json.loads(read_schema(path).metadata[_METADATA_KEY.encode()])
     if path.suffix == ".html":
         found = _META.search(path.read_text(encoding="utf-8"))
         if found is None:
@@ -246,7 +251,7 @@ def read_provenance(path: Path | str) -> dict:
     return metadata.get("provenance", metadata)
 
 
-def read_table(path: Path | str) -> tuple[pd.DataFrame, dict]:
+def read_table(path: Path | str) -> "tuple[pd.DataFrame, dict]":
     """Read a parquet table and its provenance.
 
     Raises
@@ -254,11 +259,13 @@ def read_table(path: Path | str) -> tuple[pd.DataFrame, dict]:
     ElisionError
         If the file is missing, or is not a table that Elision wrote.
     """
+    from pyarrow import parquet
+
     path = Path(path)
     if not path.exists():
         raise ElisionError(f"{path} does not exist; make the file: snakemake --cores all {path}")
     try:
-        arrow = pq.read_table(path)
+        arrow = parquet.read_table(path)
         provenance = json.loads((arrow.schema.metadata or {})[_METADATA_KEY.encode()])
     except Exception as error:  # likewise
         raise ElisionError(
@@ -275,7 +282,7 @@ def read_table(path: Path | str) -> tuple[pd.DataFrame, dict]:
 class Store:
     """A whole dataset: the table of utterances and the sequences of each modality that it has."""
 
-    samples: pd.DataFrame
+    samples: "pd.DataFrame"
     modalities: dict[str, Sequences]
     provenance: dict
 

@@ -24,7 +24,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
-import pandas as pd
 
 from elision.datasets._labels import GIVE_LABELS, TOLERANCE, range_of
 from elision.datasets._problems import odd_ids, refuse, some
@@ -32,6 +31,8 @@ from elision.errors import plural
 from elision.task import SPLITS, TaskKind
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from elision.settings.params import DatasetSettings
     from elision.store import Sequences
 
@@ -89,6 +90,8 @@ class Part:
 
 
 def _absent(cell: object) -> bool:
+    import pandas as pd
+
     return cell is None or cell is pd.NA or (isinstance(cell, float) and np.isnan(cell))
 
 
@@ -286,6 +289,8 @@ def check(source: ModuleType, settings: "DatasetSettings", made: Any) -> None:
     ElisionError
         Names the file of the source, and lists every column and part that is wrong with what to give.
     """
+    import pandas as pd
+
     file, kind = Path(source.__file__), source.MAKES
     table, modalities = (made, {}) if kind == "clips" else made if _is_pair(made) else (None, {})
     if not isinstance(table, pd.DataFrame):
@@ -314,8 +319,10 @@ def _expanded() -> Iterator[tuple[str, Column]]:
             yield name, column
 
 
-def _check_shape(table: pd.DataFrame, kind: str) -> Iterator[str]:
+def _check_shape(table: "pd.DataFrame", kind: str) -> Iterator[str]:
     """Find missing, doubled and reserved columns."""
+    import pandas as pd
+
     if not len(table):
         yield "the table has no rows; return a row per sample"
     if not table.index.equals(pd.RangeIndex(len(table))):
@@ -330,7 +337,7 @@ def _check_shape(table: pd.DataFrame, kind: str) -> Iterator[str]:
             yield f"column {name} is missing; give {column.holds}"
 
 
-def _check_cells(table: pd.DataFrame) -> Iterator[str]:
+def _check_cells(table: "pd.DataFrame") -> Iterator[str]:
     """Find cells that are not what their column holds, and columns of the source's own that no file can hold."""
     columns = dict(_expanded())
     for name in table:
@@ -354,7 +361,7 @@ def _check_cells(table: pd.DataFrame) -> Iterator[str]:
             yield f"columns has_audio and has_vision are True without a path for {some(without)}; give False"
 
 
-def _check_splits(table: pd.DataFrame, settings: "DatasetSettings", kind: str) -> Iterator[str]:
+def _check_splits(table: "pd.DataFrame", settings: "DatasetSettings", kind: str) -> Iterator[str]:
     """Find out whether there is one split, or the folds of the settings."""
     folds = [name for name in table if _FOLD.fullmatch(name)]
     count = 0 if settings.folds or kind == "clips" else settings.fold_count()
@@ -369,8 +376,10 @@ def _check_splits(table: pd.DataFrame, settings: "DatasetSettings", kind: str) -
         yield "column split is missing; give train, valid or test for each sample"
 
 
-def _check_labels(table: pd.DataFrame, settings: "DatasetSettings") -> Iterator[str]:
+def _check_labels(table: "pd.DataFrame", settings: "DatasetSettings") -> Iterator[str]:
     """Find labels that do not fit the task, and samples in a split that have none."""
+    import pandas as pd
+
     labels, ids = table["label"], table["id"]
     low, high = settings.label_limits
     splits = [name for name in table if name == "split" or _FOLD.fullmatch(name)]
@@ -398,7 +407,7 @@ def _check_modalities(modalities: dict[str, "Sequences"]) -> Iterator[str]:
             yield f"modality {name!r} is {type(sequences).__name__}; give Sequences"
 
 
-def _check_sequences(name: str, sequences: "Sequences", ids: pd.Series, encoder: str | None) -> Iterator[str]:
+def _check_sequences(name: str, sequences: "Sequences", ids: "pd.Series", encoder: str | None) -> Iterator[str]:
     """Find what is wrong with the arrays first, and then with what the header says of them."""
     for part in PARTS:
         if not part.right(name, sequences):

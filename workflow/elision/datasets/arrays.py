@@ -34,12 +34,9 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from elision.arrayfiles import check_size, read_parquet
@@ -53,6 +50,9 @@ from elision.progress import track
 from elision.settings.params import DatasetSettings, suggestion
 from elision.store import Header, Sequences
 from elision.task import SPLITS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAKES = "sequences"
 
@@ -134,7 +134,7 @@ def inputs(settings: Settings) -> list[Path]:
     return [settings.table, *sorted(files)]
 
 
-def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, Sequences]]:
+def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
     """Read and check the table and the arrays.
 
     Only what the settings name is read: whole arrays of .npz, .mat, text and Parquet files, whole pickles, and sample
@@ -219,6 +219,8 @@ def _splits(cells: dict[str, list[str]]) -> list[str]:
 
 def _of_files(cells: dict[str, list[str]]) -> tuple[list[Sample], list[str]]:
     """Return what the table says of each sample that has to do with files, and what is wrong with its place there."""
+    import pandas as pd
+
     count, problems = len(cells["id"]), []
     times = {}
     for name in _PLACE[1:]:
@@ -277,7 +279,10 @@ def _cells(columns: dict[str, list[str]], name: str) -> list[str]:
 
 
 def _read_parquet(path: Path) -> tuple[list[str], dict[str, list[str]]]:
-    schema = pq.ParquetFile(path).schema_arrow
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+    schema = ParquetFile(path).schema_arrow
     names = schema.names
     table = read_parquet(path, [name for name in names if not pa.types.is_nested(schema.field(name).type)])
     cells = {
@@ -288,6 +293,8 @@ def _read_parquet(path: Path) -> tuple[list[str], dict[str, list[str]]]:
 
 
 def _read_csv(path: Path, header: str) -> tuple[list[str], dict[str, list[str]]]:
+    import pandas as pd
+
     separator = max(",;\t", key=header.count)
     with path.open(encoding="utf-8-sig", newline="") as file:
         width = len(next(csv.reader(file, delimiter=separator)))
@@ -317,8 +324,10 @@ def _check_columns(names: list[str], settings: Settings) -> Iterator[str]:
             )
 
 
-def _samples(cells: dict[str, list[str]], settings: Settings) -> tuple[pd.DataFrame, list[str]]:
+def _samples(cells: dict[str, list[str]], settings: Settings) -> "tuple[pd.DataFrame, list[str]]":
     """Make the table of samples, and find what is wrong with ids, splits, labels and durations."""
+    import pandas as pd
+
     ids, problems = pd.Series(cells["id"], dtype=object), []
     if empty := np.flatnonzero(ids == "").tolist():
         problems.append(f"{plural(len(empty), 'row')} without id: {some([row + 1 for row in empty])}")
@@ -366,7 +375,7 @@ def _samples(cells: dict[str, list[str]], settings: Settings) -> tuple[pd.DataFr
     return pd.DataFrame(table), problems
 
 
-def _check_content(samples: pd.DataFrame, modalities: dict[str, Sequences]) -> Iterator[str]:
+def _check_content(samples: "pd.DataFrame", modalities: dict[str, Sequences]) -> Iterator[str]:
     """Find out whether there is anything to learn from."""
     if not modalities:
         yield "there are no data: no text in the table, and none of text, audio and vision in params.yaml"

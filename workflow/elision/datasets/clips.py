@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from elision.datasets import _labels, _tables, _transcripts
@@ -44,6 +43,8 @@ from elision.settings.params import DatasetSettings, suggestion
 from elision.task import SPLITS
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from elision.features.media import Media
 
 MAKES = "clips"
@@ -108,7 +109,7 @@ def training_size(settings: Settings, read: Reader | None = None) -> int | None:
     return sum(not (settings.skip_unlabelled and _labels.is_empty(label, settings.classes or ())) for label in labels)
 
 
-def prepare(settings: Settings, folder: Path, read: Reader | None = None) -> pd.DataFrame:
+def prepare(settings: Settings, folder: Path, read: Reader | None = None) -> "pd.DataFrame":
     """Read and check the table and every file that it names.
 
     Media are opened, and their first frames decoded, before any feature is extracted.
@@ -133,6 +134,8 @@ def prepare(settings: Settings, folder: Path, read: Reader | None = None) -> pd.
     ElisionError
         Lists every problem of the table and of the files.
     """
+    import pandas as pd
+
     table = settings.folder / settings.table
     found, problems = (read or read_table)(table, settings)
     columns, rows = found.columns, found.rows
@@ -166,8 +169,10 @@ def _of_openface(settings: Settings, name: str) -> Path | None:
     return settings.openface / f"{name}.csv" if settings.openface and _FILE_NAME.fullmatch(name) else None
 
 
-def _with_openface(clips: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def _with_openface(clips: "pd.DataFrame", settings: Settings) -> "pd.DataFrame":
     """Add the path and the checksum of the file of OpenFace that each clip has; count the clips that have none."""
+    import pandas as pd
+
     files = [_of_openface(settings, name) for name in clips["id"]]
     there = [bool(path and is_file(path)) for path in files]
     if not any(there):
@@ -183,7 +188,7 @@ def _with_openface(clips: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     return clips.assign(**{name: pd.Series(cells, dtype=object) for name, cells in columns.items()})
 
 
-def unlabelled(table: Path) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+def unlabelled(table: Path) -> "tuple[pd.DataFrame, list[tuple[int, str]]]":
     """Read a table of clips whose labels and splits do not matter, as far as its files can be read.
 
     Parameters
@@ -209,7 +214,7 @@ def unlabelled(table: Path) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
     return _open(read.rows, table.parent, otherwise="give the file itself in place of a table")
 
 
-def opened(paths: Iterable[Path | None], text: str | None = None) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+def opened(paths: Iterable[Path | None], text: str | None = None) -> "tuple[pd.DataFrame, list[tuple[int, str]]]":
     """Open media files that no table describes.
 
     Parameters
@@ -232,8 +237,10 @@ def opened(paths: Iterable[Path | None], text: str | None = None) -> tuple[pd.Da
 
 def _open(
     rows: list[Row], folder: Path, *, outside: bool = False, otherwise: str = ALLOW
-) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
+) -> "tuple[pd.DataFrame, list[tuple[int, str]]]":
     """Open every file that the rows name; returns clips without labels and splits, and problems by row number."""
+    import pandas as pd
+
     problems = []
     files = _located(rows, folder, outside=outside, otherwise=otherwise, problems=problems)
     texts = _texts(rows, files, problems)
@@ -399,6 +406,8 @@ def _read_labels(
     columns: list[str], rows: list[Row], settings: Settings
 ) -> tuple[dict[str, list], list[Row], list[str]]:
     """Read the labels; returns the columns of labels, the rows that stay, and what is wrong, by line."""
+    import pandas as pd
+
     classes, labels, problems = settings.classes or (), {}, []
     if "label" not in columns:
         return labels, rows, problems

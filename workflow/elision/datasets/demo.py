@@ -25,16 +25,18 @@ from fractions import Fraction
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import Field, model_validator
 
 from elision.datasets import _face, _speech
 from elision.files import replacing
 from elision.progress import track
 from elision.settings.params import DatasetSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAKES = "clips"
 
@@ -103,7 +105,7 @@ def inputs(settings: Settings) -> list[Path]:
     return []
 
 
-def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
+def prepare(settings: Settings, folder: Path) -> "pd.DataFrame":
     """Make the clips, ``folder/{id}.mp4`` (H.264, AAC), and their table.
 
     The bytes are the same every time on one kind of machine with the same libraries, whatever the number of processors.
@@ -131,7 +133,7 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
     return table.assign(duration=durations, has_audio=True, has_vision=True, fps=float(FRAMES_PER_SECOND), words=words)
 
 
-def plan(settings: Settings) -> pd.DataFrame:
+def plan(settings: Settings) -> "pd.DataFrame":
     """Decide what every clip shows, before any is made.
 
     Speakers take turns, the last ones being those of validation and test. The labels of every speaker are spread evenly
@@ -142,6 +144,8 @@ def plan(settings: Settings) -> pd.DataFrame:
     table : pd.DataFrame
         Columns ``id``, ``speaker``, ``split``, ``label``, ``text``, ``label_text``, ``label_audio``, ``label_vision``.
     """
+    import pandas as pd
+
     held_out = max(1, round(settings.speakers / 6))
     rows = []
     for number in range(settings.clips):

@@ -27,10 +27,9 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import Field, model_validator
 
 from elision import pickles
@@ -40,6 +39,9 @@ from elision.errors import plural
 from elision.settings.params import AS_CORPUS, PublishedCorpus
 from elision.store import Sequences
 from elision.task import CORPORA
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAKES = "sequences"
 
@@ -89,7 +91,7 @@ class Settings(LabelledSettings, FeatureFolders):
         return super().fold_count() or self.sessions
 
 
-def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, Sequences]]:
+def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
     """Read and check labels, dialogues and vectors.
 
     Parameters
@@ -181,8 +183,10 @@ def _is_list(entries: object) -> bool:
     return isinstance(entries, list | tuple) or (isinstance(entries, np.ndarray) and entries.ndim > 0)
 
 
-def _samples(parts: dict, settings: Settings) -> pd.DataFrame:
+def _samples(parts: dict, settings: Settings) -> "pd.DataFrame":
     """Make the table, with the split of the file and labels as they stand there."""
+    import pandas as pd
+
     rows = []
     sets = {dialogue: split for name, split in _SETS[settings.corpus].items() for dialogue in parts[name]}
     for dialogue in sorted(sets):
@@ -212,7 +216,7 @@ def _number(label: object) -> float:
         return np.nan
 
 
-def _check_samples(samples: pd.DataFrame, settings: Settings) -> Iterator[str]:
+def _check_samples(samples: "pd.DataFrame", settings: Settings) -> Iterator[str]:
     ids, labels = samples["id"], samples["label"]
     yield from odd_ids(ids.tolist())
     if twice := ids[ids.duplicated()].unique().tolist():
@@ -242,14 +246,16 @@ def _check_samples(samples: pd.DataFrame, settings: Settings) -> Iterator[str]:
                 )
 
 
-def _validation(dialogues: pd.Series, settings: Settings, fold: int) -> list[str]:
+def _validation(dialogues: "pd.Series", settings: Settings, fold: int) -> list[str]:
     """Draw the training dialogues that validate."""
     names = shuffled(dialogues.unique(), settings.seed, fold)
     return names[: share(len(names), settings.validation)]
 
 
-def _leave_sessions_out(samples: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def _leave_sessions_out(samples: "pd.DataFrame", settings: Settings) -> "pd.DataFrame":
     """Put a column for each fold in place of the split of the file."""
+    import pandas as pd
+
     session, folds = samples["dialogue"].str[4].astype(int), {}
     for fold in range(1, settings.sessions + 1):
         held = _validation(samples.loc[session != fold, "dialogue"], settings, fold)

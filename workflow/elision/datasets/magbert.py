@@ -20,10 +20,9 @@ et al., ACM MM 2020, and its code, https://github.com/declare-lab/MISA.
 
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from elision import pickles
@@ -34,6 +33,9 @@ from elision.features.frozen import text_vectors
 from elision.progress import track
 from elision.settings.params import AS_CORPUS, DatasetSettings, PublishedCorpus
 from elision.store import Header, Sequences
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAKES = "sequences"
 
@@ -67,7 +69,7 @@ def encoder(settings: Settings) -> str:
     return settings.encoder
 
 
-def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, Sequences]]:
+def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
     """Read and check the examples.
 
     Parameters
@@ -89,6 +91,8 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
     ElisionError
         Lists everything that is wrong.
     """
+    import pandas as pd
+
     rows, frames, problems = [], {"audio": [], "vision": []}, []
     for name, examples in _examples(settings).items():
         wrong: dict[str, list[int]] = {}

@@ -23,10 +23,9 @@ Source: Lian et al., MER 2024, arXiv 2404.17113, and its code, https://github.co
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import Field, model_validator
 
 from elision import pickles
@@ -36,6 +35,9 @@ from elision.errors import plural
 from elision.settings.params import AS_CORPUS, Folds, PublishedCorpus
 from elision.store import Sequences
 from elision.task import TaskKind
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAKES = "sequences"
 
@@ -69,7 +71,7 @@ class Settings(FeatureFolders):
         return self
 
 
-def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, Sequences]]:
+def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
     """Read and check labels and vectors.
 
     Peak memory is about that of all vectors of the clips that are read: 3.4 GB with those of the default sets.
@@ -94,6 +96,8 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
     ElisionError
         Lists everything that is wrong: with the file of labels first, then with the vectors.
     """
+    import pandas as pd
+
     arrays = pickles.load_archive(settings.labels)
     corpora = {name: array if array.shape else array.item() for name, array in arrays.items()}
     refuse(settings.labels, list(_check(corpora)))

@@ -22,10 +22,9 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import Field, model_validator
 
 from elision import pickles
@@ -35,6 +34,9 @@ from elision.errors import plural
 from elision.settings.params import AS_CORPUS, PublishedCorpus
 from elision.store import Sequences
 from elision.task import CORPORA, SPLITS, TaskKind
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAKES = "sequences"
 
@@ -86,7 +88,7 @@ class Settings(FeatureFolders):
         return super().fold_count() or (_SESSIONS if self.of_sessions else 0)
 
 
-def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, Sequences]]:
+def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
     """Read and check labels and vectors.
 
     Parameters
@@ -109,6 +111,8 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
     ElisionError
         Lists everything that is wrong: with the file of labels first, then with the vectors.
     """
+    import pandas as pd
+
     arrays = pickles.load_archive(settings.labels)
     corpora = {name: array if array.shape else array.item() for name, array in arrays.items()}
     refuse(settings.labels, list(_check(corpora)))
@@ -227,7 +231,7 @@ def _classes(rows: list[tuple], settings: Settings) -> tuple[list[str | None], l
     return [settings.classes[int(cell)] for cell in cells], []
 
 
-def _people(samples: pd.DataFrame) -> list[str]:
+def _people(samples: "pd.DataFrame") -> list[str]:
     """Add speaker and dialogue of IEMOCAP, which the names say."""
     parts = samples["id"].str.extract(r"^(?P<dialogue>(?P<session>Ses0\d)[FM]_.+)_(?P<letter>[FM])\d+$")
     if wrong := samples["id"][parts["letter"].isna()].tolist():
@@ -237,8 +241,10 @@ def _people(samples: pd.DataFrame) -> list[str]:
     return []
 
 
-def _with_splits(samples: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def _with_splits(samples: "pd.DataFrame", settings: Settings) -> "pd.DataFrame":
     """Draw the splits that the file does not have."""
+    import pandas as pd
+
     if settings.folds:
         return samples.drop(columns="split")
     if settings.of_sessions:

@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from elision.arrayfiles import check_size, find_hdf5, load_npy
@@ -48,6 +47,7 @@ from elision.task import CORPORA, MODALITIES
 
 if TYPE_CHECKING:
     import h5py
+    import pandas as pd
 
 MAKES = "sequences"
 
@@ -123,7 +123,7 @@ def inputs(settings: Settings) -> list[Path]:
     return [path for path in (*settings.files.values(), *arrays) if path.is_file()]
 
 
-def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, Sequences]]:
+def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
     """Read and check folds, labels and sequences.
 
     Peak memory is about twice that of the largest modality: 1 GB for IEMOCAP.
@@ -151,6 +151,8 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
     ElisionError
         Lists everything that is wrong: with the folds first, then with names and labels, then with the sequences.
     """
+    import pandas as pd
+
     folds = _read_folds(settings)
     refuse(settings.targets, list(_check_names(folds, one_split=settings.published_folds == 0)))
     refuse(settings.targets, list(_check_labels(folds, settings)))

@@ -25,10 +25,9 @@ import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from elision import pickles
@@ -41,6 +40,9 @@ from elision.settings.fields import Scaled
 from elision.settings.params import AS_CORPUS, DatasetSettings, PublishedCorpus
 from elision.store import Header, Sequences, Store
 from elision.task import SPLITS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAKES = "sequences"
 
@@ -99,7 +101,7 @@ def encoder(settings: Settings) -> str:
     return settings.encoder or ("bert-base-chinese" if settings.corpus.startswith("sims") else "bert-base-uncased")
 
 
-def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, Sequences]]:
+def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
     """Read and check a feature file.
 
     Peak memory is about the size of the file and of the largest modality without its padding.
@@ -303,8 +305,10 @@ def _vocabulary(encoder: str) -> int | None:
         return None
 
 
-def _samples(parts: dict[str, dict], label_range: float) -> tuple[pd.DataFrame, list[str]]:
+def _samples(parts: dict[str, dict], label_range: float) -> "tuple[pd.DataFrame, list[str]]":
     """Make the table of samples, and find what is wrong with ids and labels."""
+    import pandas as pd
+
     names = {"label": "regression_labels"} | {
         column: f"regression_labels_{letter}"
         for column, letter in _UNIMODAL.items()
@@ -457,6 +461,8 @@ def export(folder: Path, file: Path) -> None:
     ElisionError
         If the dataset has folds or classes, or the token ids are not BERT's.
     """
+    import pandas as pd
+
     store = Store.open(folder)
     if "split" not in store.samples or not pd.api.types.is_numeric_dtype(store.samples["label"]):
         raise ElisionError(f"{folder}: the layout of MMSA holds sentiment scores in train, valid and test only")
@@ -502,7 +508,7 @@ def export(folder: Path, file: Path) -> None:
     pickles.dump(content, file)
 
 
-def _video_clip_ids(samples: pd.DataFrame) -> list[str]:
+def _video_clip_ids(samples: "pd.DataFrame") -> list[str]:
     videos = samples["speaker"].where(samples["speaker"].notna(), samples["id"])
     return [
         clip if _SEPARATOR in clip else f"{video}{_SEPARATOR}{clip}"

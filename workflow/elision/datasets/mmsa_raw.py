@@ -11,15 +11,17 @@ CMU-MOSI, CMU-MOSEI and CH-SIMS are passed on in this layout (https://github.com
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import pandas as pd
 from pydantic import Field
 
 from elision.datasets import clips
 from elision.datasets._tables import Row, Table
 from elision.errors import plural
 from elision.files import is_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAKES = "clips"
 
@@ -45,7 +47,7 @@ def training_size(settings: Settings) -> int | None:
     return clips.training_size(settings, _read)
 
 
-def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
+def prepare(settings: Settings, folder: Path) -> "pd.DataFrame":
     """Read and check the table and every clip; see `clips.prepare`.
 
     Raises

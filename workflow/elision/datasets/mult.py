@@ -23,10 +23,9 @@ Source: Tsai et al., ACL 2019, and its code, https://github.com/yaohungt/Multimo
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from elision import pickles
@@ -35,6 +34,9 @@ from elision.errors import plural
 from elision.settings.params import AS_CORPUS, DatasetSettings, PublishedCorpus
 from elision.store import Header, Sequences
 from elision.task import SPLITS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAKES = "sequences"
 
@@ -68,7 +70,7 @@ def inputs(settings: Settings) -> list[Path]:
     return [settings.file]
 
 
-def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, Sequences]]:
+def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
     """Read and check a feature file.
 
     Peak memory is about the size of the file and of the largest modality without its padding.
@@ -93,6 +95,8 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
     ElisionError
         Lists everything that is wrong: with the structure of the file first, then with its values.
     """
+    import pandas as pd
+
     data = pickles.load(settings.file)
     refuse(settings.file, list(_structure(data)))
     problems, tables = [], []
@@ -145,8 +149,10 @@ def _is_3d(array: Any) -> bool:
     return isinstance(array, np.ndarray) and array.ndim == 3
 
 
-def _samples(split: str, part: dict, largest: float) -> tuple[pd.DataFrame, list[str]]:
+def _samples(split: str, part: dict, largest: float) -> "tuple[pd.DataFrame, list[str]]":
     """Make the table of one split, and find what is wrong with ids and labels."""
+    import pandas as pd
+
     labels, problems = part["labels"].reshape(-1).astype(np.float64), []
     count = len(labels)
     names, videos, durations = [f"{split}_{row}" for row in range(count)], [None] * count, [np.nan] * count

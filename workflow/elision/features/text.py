@@ -18,6 +18,8 @@ from elision.provenance.contents import EMBEDDED
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+_SPECIAL = ("unk", "cls", "sep", "pad")
+
 
 def encoder_path(name: str) -> str:
     """Return the folder or the Hugging Face id behind an encoder's name.
@@ -83,8 +85,26 @@ def load_encoder_part(auto_class: type, name: str):  # noqa: ANN201
         ) from error
 
 
+class EmbeddedTokenizer:
+    """The tokenizer of the embedded encoder, called like that of transformers, which would import PyTorch."""
+
+    def __init__(self) -> None:
+        from tokenizers import Tokenizer
+
+        self._tokenizer = Tokenizer.from_file(f"{encoder_path(EMBEDDED)}/tokenizer.json")
+        self._tokenizer.no_padding()
+        for key in _SPECIAL:
+            setattr(self, f"{key}_token_id", self._tokenizer.token_to_id(f"[{key.upper()}]"))
+
+    def __call__(self, words: str, *, max_length: int, **_: bool) -> dict[str, list]:
+        """Return the ids of the tokens of a transcript, and where each of them stands in it."""
+        self._tokenizer.enable_truncation(max_length)
+        found = self._tokenizer.encode(words)
+        return {"input_ids": found.ids, "offset_mapping": found.offsets}
+
+
 @lru_cache(maxsize=4)
-def tokenizer(name: str) -> "PreTrainedTokenizerFast":
+def tokenizer(name: str) -> "EmbeddedTokenizer | PreTrainedTokenizerFast":
     """Load the tokenizer of an encoder.
 
     Raises
@@ -92,6 +112,8 @@ def tokenizer(name: str) -> "PreTrainedTokenizerFast":
     ElisionError
         If it cannot be found, or has no [CLS], [SEP] and [UNK] tokens (it is not a BERT).
     """
+    if name == EMBEDDED:
+        return EmbeddedTokenizer()
     from transformers import AutoTokenizer
 
     found = load_encoder_part(AutoTokenizer, name)
@@ -106,7 +128,7 @@ def tokenizer(name: str) -> "PreTrainedTokenizerFast":
 def special_tokens(name: str) -> dict[str, int]:
     """Return the ids of [UNK], [CLS], [SEP] and [PAD] of an encoder, by the names unk, cls, sep and pad."""
     found = tokenizer(name)
-    return {key: getattr(found, f"{key}_token_id") for key in ("unk", "cls", "sep", "pad")}
+    return {key: getattr(found, f"{key}_token_id") for key in _SPECIAL}
 
 
 def extract(text: str | None, *, encoder: str, max_length: int) -> np.ndarray:

@@ -20,13 +20,16 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from elision.arrayfiles import check_size
 from elision.errors import ElisionError, plural
 from elision.readers._file import NUMBERS, File, Frames
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SUFFIXES = (".csv", ".tsv", ".arff")
 # Columns that say what a row is; the features are all others.
@@ -53,7 +56,7 @@ def opened(path: Path) -> Iterator[File]:
     yield File(list(table), lambda patterns: _found(table, patterns), default="")
 
 
-def _csv(path: Path) -> pd.DataFrame:
+def _csv(path: Path) -> "pd.DataFrame":
     with path.open("rb") as file:
         header = file.readline().decode("utf-8-sig", "replace")
     separator = max(",;\t", key=header.count)
@@ -71,7 +74,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _arff(path: Path) -> pd.DataFrame:
+def _arff(path: Path) -> "pd.DataFrame":
     names, lines = [], 0
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
@@ -92,8 +95,10 @@ def _arff(path: Path) -> pd.DataFrame:
     return table.drop(columns=empty) if len(table) else table
 
 
-def _table(path: Path, names: list[str], separator: str, *, skip: int, **options: str) -> pd.DataFrame:
+def _table(path: Path, names: list[str], separator: str, *, skip: int, **options: str) -> "pd.DataFrame":
     """Read the rows of a file whose columns have names."""
+    import pandas as pd
+
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ElisionError(f"has several columns of one name: {', '.join(map(repr, twice[:_MOST]))}; rename them")
     with path.open("rb") as file:
@@ -123,14 +128,14 @@ def _table(path: Path, names: list[str], separator: str, *, skip: int, **options
         raise ElisionError(f"is no table of {plural(len(names), 'column')} ({str(error).strip()})") from None
 
 
-def _found(table: pd.DataFrame, patterns: str) -> Frames | np.ndarray:
+def _found(table: "pd.DataFrame", patterns: str) -> Frames | np.ndarray:
     """Return the text of one column of text; or frames."""
     if patterns in table and table[patterns].dtype.kind not in NUMBERS:
         return table[patterns].astype(str).str.strip().str.strip("'\"").to_numpy(object)
     return _frames(table, patterns)
 
 
-def _frames(table: pd.DataFrame, patterns: str) -> Frames:
+def _frames(table: "pd.DataFrame", patterns: str) -> Frames:
     """Return the columns that the patterns name, or all features, with what the other columns say of the rows."""
     lower = {name.lower(): name for name in table}
     wanted = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
@@ -160,11 +165,11 @@ def _frames(table: pd.DataFrame, patterns: str) -> Frames:
     )
 
 
-def _pattern(table: pd.DataFrame) -> str:
+def _pattern(table: "pd.DataFrame") -> str:
     return next((name for name in table if table[name].dtype.kind in NUMBERS and name.lower() not in _OF_ROWS), "AU*")
 
 
-def _one_face(table: pd.DataFrame, lower: dict[str, str]) -> np.ndarray:
+def _one_face(table: "pd.DataFrame", lower: dict[str, str]) -> np.ndarray:
     """Return the rows of the face that is seen in most frames: OpenFace writes a row per face, where it tracks many."""
     if "face_id" not in lower or "frame" not in lower or table[lower["face_id"]].nunique() < 2:
         return np.arange(len(table))
@@ -175,8 +180,10 @@ def _one_face(table: pd.DataFrame, lower: dict[str, str]) -> np.ndarray:
     return np.flatnonzero(faces == names[counts.argmax()])
 
 
-def _times(table: pd.DataFrame, lower: dict[str, str]) -> np.ndarray | None:
+def _times(table: "pd.DataFrame", lower: dict[str, str]) -> np.ndarray | None:
     """Return when each row begins and ends, in seconds; None: the columns do not say."""
+    import pandas as pd
+
     moment = next((lower[name] for name in ("timestamp", "frametime") if name in lower), None)
     columns = [moment, moment] if moment else [lower[name] for name in ("start", "end") if name in lower]
     if len(columns) != 2:
