@@ -219,8 +219,9 @@ def test_pooling_averages_equal_parts_of_the_padded_sequence(store, tokens, pool
         length = frames.values.shape[1]
         size = length // tokens if length % tokens == 0 else length // tokens + 1
         assert size == pool[name]
-        padded = [t[:, -1:].expand(-1, tokens * size - length, *t.shape[2:]) for t in vars(frames).values()]
-        values, valid, observed = (torch.cat([*p], 1) for p in zip(vars(frames).values(), padded, strict=True))
+        tensors = (frames.values, frames.valid, frames.observed)
+        padded = [t[:, -1:].expand(-1, tokens * size - length, *t.shape[2:]) for t in tensors]
+        values, valid, observed = (torch.cat([*p], 1) for p in zip(tensors, padded, strict=True))
         assert pooled.values.shape == (12, tokens, frames.values.shape[2])
         for k in range(tokens):
             part = slice(k * size, (k + 1) * size)

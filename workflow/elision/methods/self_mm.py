@@ -32,7 +32,7 @@ class RecurrentSubnet(nn.Module):
 
     def forward(self, sequence: Sequence) -> Tensor:
         """Summarise a modality in one vector [B, outputs]; a sample without frames is read as one frame of zeros."""
-        lengths = sequence.lengths.clamp(min=1).cpu()
+        lengths = sequence.lengths_on_cpu.clamp(min=1)
         packed = pack_padded_sequence(sequence.values, lengths, batch_first=True, enforce_sorted=False)
         _, (hidden, _) = self.lstm(packed)
         return self.out(hidden[-1])

@@ -69,7 +69,7 @@ class GatedSummary(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Summarise [B, T, inputs] in [B, hidden]: the GRU reads valid positions, the maximum is over all of them."""
-        packed = pack_padded_sequence(x, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
+        packed = pack_padded_sequence(x, lengths.clamp(min=1), batch_first=True, enforce_sorted=False)
         context, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=x.shape[1])
         gate = torch.sigmoid(self.gate(context.transpose(1, 2))).transpose(1, 2)
         summary = torch.tanh(self.out(torch.cat([x, torch.tanh(context) * gate], 2)))
@@ -286,7 +286,7 @@ class TFRNet(Method):
 
     def represent(self, encoded: dict[str, Tensor], batch: Batch) -> Tensor:
         """Concatenate the summaries of the modalities [B, D]."""
-        return torch.cat([self.summary[name](encoded[name], getattr(batch, name).lengths) for name in MODALITIES], 1)
+        return torch.cat([self.summary[name](encoded[name], getattr(batch, name).lengths_on_cpu) for name in MODALITIES], 1)
 
     def reconstruct(self, name: str, encoded: Tensor) -> Tensor:
         """Reconstruct the features of a modality [B, T, d] from its encoding [B, T, 3 width]."""
