@@ -28,7 +28,7 @@ class Operations(TorchDispatchMode):
         self.counts: Counter[str] = Counter()
         self._paused = False
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         """Count an operation and run it."""
         if not self._paused:
             self.counts[str(function.overloadpacket)] += 1
@@ -74,7 +74,7 @@ class _AsOne(torch.autograd.Function):
     """A function whose forward and backward pass count as one operation each."""
 
     @staticmethod
-    def forward(ctx, operations, name, function, rebuild, *tensors):  # noqa: ANN001, ANN205
+    def forward(ctx, operations, name, function, rebuild, *tensors):
         """Run the function, keeping its graph aside."""
         ctx.operations, ctx.name = operations, name
         with operations.as_one(name), torch.enable_grad():
@@ -83,7 +83,7 @@ class _AsOne(torch.autograd.Function):
             return tuple(out.detach() for out in ctx.outputs)
 
     @staticmethod
-    def backward(ctx, *gradients):  # noqa: ANN001, ANN205
+    def backward(ctx, *gradients):
         """Follow the graph that was kept."""
         wanted = [t for t in ctx.inputs if t.requires_grad]
         with ctx.operations.as_one(f"{ctx.name}_backward"):

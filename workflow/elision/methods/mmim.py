@@ -31,10 +31,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction
+from elision.methods.layers.packing import pack
 from elision.methods.layers.plateau import Plateau
 from elision.task import DataSpec
 
@@ -51,8 +51,7 @@ class RecurrentEncoder(nn.Module):
 
     def forward(self, sequence: Sequence) -> Tensor:
         """Summarise a modality in one vector [B, outputs]; a sample without frames is read as one frame of zeros."""
-        lengths = sequence.lengths_on_cpu.clamp(min=1)
-        packed = pack_padded_sequence(sequence.values, lengths, batch_first=True, enforce_sorted=False)
+        packed = pack(sequence.values, sequence.lengths_on_cpu.clamp(min=1))
         _, (hidden, _) = self.lstm(packed)
         return self.out(hidden.transpose(0, 1).flatten(1))
 
