@@ -9,6 +9,7 @@ Run: python benchmarks/against_official.py --sources FOLDER [METHOD ...] [--corp
 """
 
 import argparse
+import ctypes
 import importlib
 import sys
 import time
@@ -226,6 +227,7 @@ def seconds(function: Callable[[], Any], device: torch.device) -> tuple[float, f
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
     else:
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed before would not be taken anew
         before = _memory("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     start = time.perf_counter()
@@ -296,7 +298,8 @@ def compare(name: str, sources: Path, corpus: str, size: int, repeats: int, devi
         for model in (theirs, ours):
             model.train(what == "training")
         with FlopCounterMode(display=False) as counted:
-            functions[1]()
+            # Without inference mode, in which nothing can be counted.
+            functions[1]() if what == "training" else ours.predict(batch)
         times: tuple[list, list] = ([], [])
         rates = []
         for _ in range(repeats):
