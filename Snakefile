@@ -1,4 +1,4 @@
-"""From raw clips to a report on robustness under missing data. Every rule calls one verb of the elision package."""
+"""From raw clips to a report on robustness under missing data. Every rule calls one verb of the package elision."""
 
 from snakemake.utils import min_version
 

@@ -127,7 +127,7 @@ def test_a_job_waits_until_the_holder_dies_in_whatever_way(hold, machine, death)
     holder = hold()
     assert said(holder) == "GPU-0"
     waiting = hold()
-    assert said(waiting) == "waiting for a GPU: all places are taken, 1 GPU(s) x 1 job(s) (train.jobs_per_gpu)"
+    assert said(waiting) == "waiting for a GPU: other jobs use all of them (1 GPU, 1 job on each (train.jobs_per_gpu))"
     assert waiting.poll() is None
     holder.send_signal(death)
     assert said(waiting) == "GPU-0"

@@ -515,13 +515,14 @@ NO_PICKLES = {
     "gzip": (gzip.compress(pickle.dumps([1])), "is compressed with gzip; unpack the file first: gunzip < FILE > NEW"),
     "xz": (lzma.compress(b"x"), "is compressed with xz; unpack the file first: unxz"),
     "bzip2": (bz2.compress(b"x"), "is compressed with bzip2; unpack the file first: bunzip2"),
+    "PyTorch": (b"PK\x03\x04" + bytes(26) + b"a/data.pkl", "is a file of PyTorch, not a pickle"),
     "zip": (b"PK\x03\x04" + bytes(40), "is a zip archive, not a pickle; unpack the archive first: unzip FILE"),
     "empty": (b"", "is empty; download the file again"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(40), "is an HDF5 file, not a pickle"),
     "npy": (b"\x93NUMPY\x01\x00", "is a NumPy array (.npy), not a pickle"),
     "old PyTorch": (
         b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
-        "is a file of PyTorch, not a pickle of arrays; convert",
+        "is a file of PyTorch before 1.6, which is not read; convert",
     ),
 }
 

@@ -44,7 +44,7 @@ def test_a_mistake_of_the_user_ends_with_its_message_and_exit_code_2(tmp_path):
         env={key: value for key, value in os.environ.items() if key != "ELISION_PARAMS"},
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("elision: params.yaml: no such file")
+    assert done.stderr.startswith("elision: params.yaml: the file does not exist")
     assert "Traceback" not in done.stderr
 
 
@@ -145,7 +145,7 @@ def test_a_run_by_words_goes_from_the_alignment_to_predictions(prepared):
 
 def test_the_alignment_is_opened_only_for_those_who_ask_for_it(prepared):
     invoke("train", "majority")
-    with pytest.raises(ElisionError, match=r"alignment\.safetensors: no such file; run the workflow up to it"):
+    with pytest.raises(ElisionError, match=r"alignment\.safetensors does not exist; make the file"):
         invoke("train", "by_words")
 
 
@@ -153,7 +153,7 @@ def test_the_alignment_is_opened_only_for_those_who_ask_for_it(prepared):
     ("changed", "message"),
     [
         ({"data": "older"}, "was made from data that have changed"),
-        ({"identity": "x"}, "is not what the current params"),
+        ({"identity": "x"}, "does not fit the current params"),
     ],
 )
 def test_a_stale_alignment_is_refused(prepared, changed, message):
@@ -161,7 +161,7 @@ def test_a_stale_alignment_is_refused(prepared, changed, message):
     path = prepared.alignment("mine")
     spans, provenance = read_tensors(path)
     write_tensors(path, dict(spans), {**provenance, **changed})
-    with pytest.raises(ElisionError, match=rf"alignment\.safetensors: {message}"):
+    with pytest.raises(ElisionError, match=rf"alignment\.safetensors {message}"):
         invoke("train", "by_words")
 
 

@@ -69,7 +69,7 @@ def files(folder):
 def printed(text):
     """The entry for params.yaml, and what git add is told, as printed."""
     _, _, rest = text.partition("params.yaml:\n\n")
-    entry, _, commands = rest.partition("\nThen:\n\n")
+    entry, _, commands = rest.partition("\nThen type:\n\n")
     (add,) = [line.split()[2:] for line in commands.splitlines() if "git add" in line]
     return yaml.safe_load(entry), add
 
@@ -123,7 +123,7 @@ def test_what_is_in_its_place_already_is_tracked_there(project, clips):
     entry, _ = printed(importing.import_data(Path("data/mine"), "mine", {}))
     assert entry == {"mine": {"source": "clips", "folder": "data/mine"}}
     assert files(project / "data" / "mine") == before
-    with pytest.raises(ElisionError, match=r"data/mine\.dvc is there already: .* type dvc add data/mine"):
+    with pytest.raises(ElisionError, match=r"data/mine\.dvc exists: .* type: dvc add data/mine\."):
         importing.import_data(clips, "mine", {})
 
 
@@ -160,10 +160,10 @@ def test_what_is_wrong_is_said_and_leaves_no_copy(project, clips, tmp_path):
 
     (tmp_path / "nonsense").mkdir()
     (tmp_path / "nonsense" / "notes.txt").write_text("nothing")
-    assert "nonsense: nothing here that Elision reads" in refused(tmp_path / "nonsense")
+    assert "nonsense: no known data found" in refused(tmp_path / "nonsense")
     (tmp_path / "broken.pkl").write_bytes(b"no pickle")
     assert "broken.pkl" in refused(tmp_path / "broken.pkl")
-    assert "no such file or folder" in refused(tmp_path / "elsewhere")
+    assert "elsewhere does not exist" in refused(tmp_path / "elsewhere")
     assert "cannot be the name of a dataset" in refused(clips, "../mine")
     assert "datasets.mine.corpus" in refused(clips, corpus="moss")
 
@@ -172,14 +172,14 @@ def test_links_are_followed_and_one_that_leads_nowhere_is_named(project, clips, 
     (clips / "media" / "b.wav").rename(clips.parent / "elsewhere.wav")
     (clips / "media" / "b.wav").symlink_to(clips.parent / "elsewhere.wav")
     (clips / "lost").symlink_to(clips / "nowhere")
-    assert "lost leads nowhere; delete the link" in refused(clips)
+    assert "lost is a link to a missing file; delete the link" in refused(clips)
     (clips / "lost").unlink()
     told = importing.import_data(clips, "mine", {})
     copied = project / "data" / "mine" / "media" / "b.wav"
     assert not copied.is_symlink()
     assert copied.read_bytes() == (clips.parent / "elsewhere.wav").read_bytes()
     link = f"{clips / 'media' / 'b.wav'} -> {clips.parent / 'elsewhere.wav'}"
-    assert told.startswith(f"1 link out of {clips}: copied is what they lead to: '{link}'\n")
+    assert told.startswith(f"1 link out of {clips}: the files behind the links were copied: '{link}'\n")
 
 
 def test_linked_folders_are_copied_with_what_they_hold(project, clips, untracked):
@@ -189,7 +189,7 @@ def test_linked_folders_are_copied_with_what_they_hold(project, clips, untracked
     told = importing.import_data(clips, "mine", {})
     assert files(project / "data" / "mine" / "media") == files(clips.parent / "disk")
     assert not [path for path in (project / "data").rglob("*") if path.is_symlink()]
-    assert told.startswith(f"2 links out of {clips}: copied is what they lead to: '{clips / 'media'} -> ")
+    assert told.startswith(f"2 links out of {clips}: the files behind the links were copied: '{clips / 'media'} -> ")
 
 
 def test_links_in_circles_and_what_is_no_file_are_refused(project, clips):
@@ -198,7 +198,11 @@ def test_links_in_circles_and_what_is_no_file_are_refused(project, clips):
     os.mkfifo(clips / "pipe.wav")
     message = refused(clips)
     assert "clips: 3 problems" in message
-    for part in ("up leads back to a folder that holds it", "self leads nowhere", "pipe.wav is a pipe, a socket or a"):
+    for part in (
+        "up is a link to a folder above itself",
+        "self is a link to a missing file",
+        "pipe.wav is a pipe, a socket or a",
+    ):
         assert part in message
 
 
@@ -224,16 +228,21 @@ def test_a_path_that_works_in_the_original_place_alone_is_refused(project, clips
     assert message.splitlines()[0] == f"{clips}/clips.csv: 1 problem"
     assert expected in message and ".partial" not in message
     if case != "lost":
-        assert message.endswith("or leave it there and write the entry into params.yaml yourself, with outside: true")
+        assert message.endswith(
+            "or leave the file there, and write the entry into params.yaml yourself, with outside: true"
+        )
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"outside": True}, "outside: true is not for imported data: only what lies in the folder is copied"),
+        (
+            {"outside": True},
+            "outside: true does not work with import-data, which copies and tracks only files in the folder",
+        ),
         ({"table": "../clips.csv"}, "table: ../clips.csv leads out of the folder"),
         ({"table": "media/../../clips.csv"}, "table: media/../../clips.csv leads out of the folder"),
-        ({"table": "{parent}/clips.csv"}, "{parent}/clips.csv does not lie in {clips}"),
+        ({"table": "{parent}/clips.csv"}, "{parent}/clips.csv is not in {clips}"),
         ({"folder": "../My clips"}, "folder: ../My clips leads out of the folder"),
     ],
 )
@@ -293,9 +302,9 @@ def test_a_copy_that_fails_leaves_nothing(project, clips, untracked, monkeypatch
 
 def test_without_git_or_dvc_it_says_what_to_type(project, clips):
     shutil.rmtree(".dvc")
-    assert "type once: dvc init" in refused(clips)
+    assert "create the repository: dvc init" in refused(clips)
     shutil.rmtree(".git")
-    assert "type once: git init" in refused(clips)
+    assert "create the repository: git init" in refused(clips)
 
 
 def test_a_disk_without_room_for_both_copies_is_refused(project, clips, monkeypatch):
@@ -319,7 +328,7 @@ def test_paths_of_the_entry_lie_in_the_folder(tmp_path):
             "vision": {"file": "data/mine/vision.npz", "values": "vision"},
         }
     }
-    with pytest.raises(ElisionError, match=r"file: /audio\.npy is no path within the folder"):
+    with pytest.raises(ElisionError, match=r"file: /audio\.npy is an absolute path"):
         importing.settings_of("mine", {**given, "audio": {"file": "/audio.npy"}}, Path("data/mine"))
 
 
@@ -351,7 +360,7 @@ def test_the_source_is_found_by_the_names_of_the_files(tmp_path, names, expected
 def test_of_arrays_it_must_be_said_what_they_hold(tmp_path):
     for name in ("index.csv", "audio.npz"):
         (tmp_path / name).touch()
-    with pytest.raises(ElisionError, match=r"say what 'audio\.npz' holds, .*audio: \{file: audio\.npz"):
+    with pytest.raises(ElisionError, match=r"the modality of 'audio\.npz' is unknown\. .*audio: \{file: audio\.npz"):
         importing.entry(tmp_path, {})
     audio = {"file": "audio.npz", "values": "x"}
     assert importing.entry(tmp_path, {"audio": audio}) == {"source": "arrays", "table": "index.csv", "audio": audio}

@@ -93,7 +93,7 @@ STALE["another training"] = {"record", "history", "predictions"}
 def test_an_artifact_is_opened_if_the_params_ask_for_it_and_else_refused(tmp_path, name, change):
     opened = workspace(tmp_path, **CHANGED.get(change, {}))
     if name in STALE.get(change, ()):
-        with pytest.raises(ElisionError, match="is not what the current params ask for"):
+        with pytest.raises(ElisionError, match="does not fit the current params"):
             OPENED[name](opened)
     else:
         assert OPENED[name](opened) is not None

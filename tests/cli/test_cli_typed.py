@@ -98,10 +98,10 @@ def test_every_verb_is_tried():
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ("nowhere.yaml", "nowhere.yaml: no such file"),
-        ("a_folder", "a_folder: cannot be read"),
-        ("binary.yaml", "binary.yaml: not UTF-8"),
-        ("a_file/params.yaml", "a_file/params.yaml: cannot be read"),
+        ("nowhere.yaml", "nowhere.yaml: the file does not exist"),
+        ("a_folder", "a_folder: the file cannot be read"),
+        ("binary.yaml", "binary.yaml: the file is not UTF-8"),
+        ("a_file/params.yaml", "a_file/params.yaml: the file cannot be read"),
     ],
 )
 def test_a_wrong_params_file_is_named(refused, verb, file, message):
@@ -110,7 +110,7 @@ def test_a_wrong_params_file_is_named(refused, verb, file, message):
 
 @pytest.mark.parametrize("verb", OF_RESULTS)
 def test_results_are_a_folder(refused, verb):
-    assert "a_file: is a file; give a folder" in refused(f"{verb} {RIGHT[verb]} --results a_file")
+    assert "a_file is a file; give a folder" in refused(f"{verb} {RIGHT[verb]} --results a_file")
     assert "a_file" in refused(f"{verb} {RIGHT[verb]} --results a_file/below")
 
 
@@ -142,13 +142,16 @@ def test_an_unknown_run_is_answered_with_the_known_ones(refused, verb, run):
         ("evaluate --dataset mine --method ramer_encoders --run seed-1", "no method 'ramer_encoders'; "),
         ("evaluate --dataset mine --method Short --run seed-1", "no method 'Short'; did you mean short?"),
         ("index --dataset mine --teacher majority --run seed-1", "no teacher that a method searches, 'majority'"),
-        ("extract smell --dataset mine --shard 0", "nothing to extract as 'smell' from dataset 'mine'"),
+        ("extract smell --dataset mine --shard 0", "'smell' is not extracted from dataset 'mine'"),
         ("extract txt --dataset mine --shard 0", "did you mean text?"),
-        ("extract text --dataset file --shard 0", "its source has features already"),
+        ("extract text --dataset file --shard 0", "the dataset consists of features already"),
         ("merge visio --dataset mine", "did you mean vision?"),
-        ("extract text --dataset mine --shard -1", "no shard -1; features.shards is 4"),
-        ("extract text --dataset mine --shard 4", "no shard 4; features.shards is 4"),
-        ("extract text --dataset mine --shard 1000000000", "no shard 1000000000; features.shards is 4"),
+        ("extract text --dataset mine --shard -1", "shard -1 does not exist; give a number from 0 to 3"),
+        ("extract text --dataset mine --shard 4", "shard 4 does not exist; give a number from 0 to 3"),
+        (
+            "extract text --dataset mine --shard 1000000000",
+            "shard 1000000000 does not exist; give a number from 0 to 3",
+        ),
         ("extract text --dataset mine --shard x", "'--shard'"),
         ("collect model", "unknown stage 'model'; did you mean models?"),
         ("params show lnl --dataset mine", "no method 'lnl'; did you mean lnln?"),
@@ -158,19 +161,19 @@ def test_an_unknown_run_is_answered_with_the_known_ones(refused, verb, run):
         ("methods --json --dataset-dims mosii", "unknown 'mosii'; did you mean mosi?"),
         ("methods --dataset-dims mosi", "--dataset-dims is for --json"),
         ("methods lnln --json", "leave out lnln"),
-        ("export mmsa nowhere/out.pkl --dataset mine", "nowhere: no such folder"),
-        ("export mmsa a_folder --dataset mine", "a_folder: is a folder"),
-        ("export mmsa a_file/out.pkl --dataset mine", "a_file: no such folder"),
+        ("export mmsa nowhere/out.pkl --dataset mine", "nowhere is not a folder"),
+        ("export mmsa a_folder --dataset mine", "a_folder is a folder"),
+        ("export mmsa a_file/out.pkl --dataset mine", "a_file is not a folder"),
         ("import-data a_folder", "is no repository of git"),
         ("import-data a_folder --settings x", "--settings: 'x' is not a mapping"),
-        ("predict a.mp4 --model nowhere", "nowhere/run.json: no such file; give the folder of a trained run"),
-        ("predict a.mp4 --model a_file", "a_file/run.json: no such file"),
-        ("predict a.mp4 --model a_folder", "a_folder/run.json: no such file"),
+        ("predict a.mp4 --model nowhere", "nowhere/run.json does not exist; give the folder of a trained run"),
+        ("predict a.mp4 --model a_file", "a_file/run.json does not exist"),
+        ("predict a.mp4 --model a_folder", "a_folder/run.json does not exist"),
         ("predict a.mp4 --model a_folder --seed -1", "--seed"),
         ("predict a.mp4 --model a_folder --seed 99999999999999999999", "--seed"),
         ("predict a.mp4 --model a_folder --rates 2", "--rates"),
         ("predict a.mp4 --model a_folder --device gpu", "--device"),
-        ("predict --model a_folder", "give clips, --text, or a table with --clips"),
+        ("predict --model a_folder", "give clips or --text, or give a table with --clips"),
         ("fetch pyfeat --folder a_file", "a_file"),
     ],
 )
@@ -183,10 +186,10 @@ def test_a_wrong_value_is_answered_with_right_ones(refused, folder, line, messag
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("import-data nowhere", "nowhere: no such file or folder"),
-        ("import-data a_file/below", "a_file/below: no such file or folder"),
-        ("import-data a_file", "a_file: nothing here that Elision reads"),
-        ("import-data a_folder", "a_folder: nothing here that Elision reads"),
+        ("import-data nowhere", "nowhere does not exist"),
+        ("import-data a_file/below", "a_file/below does not exist"),
+        ("import-data a_file", "a_file: no known data found"),
+        ("import-data a_folder", "a_folder: no known data found"),
         ("import-data a_folder --name a/b", "'a/b' cannot be the name of a dataset"),
     ],
 )

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy.io import wavfile
 
@@ -103,9 +104,71 @@ def test_samples_of_other_splits_are_in_no_fold():
     assert dealt.loc[0, ["fold-1", "fold-2"]].tolist() == ["unlabelled", "unlabelled"]
 
 
+def sessions(seed=0):
+    """Five sessions of six dialogues of ten utterances, whose classes are as rare as in a corpus."""
+    names = np.random.default_rng(seed).choice(["neutral", "angry", "fear"], 300, p=[0.7, 0.25, 0.05])
+    session = np.repeat(np.arange(5), 60)
+    dialogue = [f"d{k % 6}" for k in np.repeat(np.arange(30), 10)]  # the same names in every session
+    return utterances([300], session=session.astype(str), dialogue=dialogue, label=names)
+
+
+@pytest.mark.parametrize("by", ["id", "dialogue"])
+def test_validation_may_be_a_share_of_utterances_or_dialogues_of_the_training_sessions(by):
+    samples = sessions()
+    dealt = deal(samples, Folds(by="session", count=5, validation=0.1, validation_by=by), "here")
+    for fold in (f"fold-{k}" for k in range(1, 6)):
+        assert dealt.loc[dealt[fold] == "test", "session"].nunique() == 1
+        valid = dealt[dealt[fold] == "valid"]
+        assert len(valid) == (pytest.approx(24, abs=2) if by == "id" else pytest.approx(24, abs=8))
+        assert valid["session"].nunique() > 1
+        assert (dealt.groupby(["session", by])[fold].nunique() == 1).all(), "no dialogue is torn apart"
+        if by == "id":  # stratified: every class has its share, and at least one sample
+            wanted = (dealt.loc[dealt[fold] != "test", "label"].value_counts() * 0.1).clip(lower=1)
+            assert (valid["label"].value_counts() - wanted).abs().max() <= 1
+    shuffled = samples.sample(frac=1, random_state=3)
+    again = deal(shuffled, Folds(by="session", count=5, validation=0.1, validation_by=by), "here").sort_index()
+    pd.testing.assert_frame_equal(again, dealt)
+
+
+def test_scores_are_stratified_by_five_groups_of_equal_size():
+    samples = utterances([200] * 4, label=np.random.default_rng(1).normal(0, 1, 800).round(2))
+    dealt = deal(samples, Folds(count=4, validation=0.1, validation_by="id"), "here")
+    for fold in (f"fold-{k}" for k in range(1, 5)):
+        rest = dealt[dealt[fold] != "test"]
+        fifth = np.ceil(rest["label"].rank(pct=True) * 5)
+        assert (fifth[rest[fold] == "valid"].value_counts() - fifth.value_counts() * 0.1).abs().max() <= 1
+
+
+@hypothesis_settings(max_examples=30)
+@given(st.lists(st.integers(1, 5), min_size=3, max_size=8), st.floats(0.05, 0.9), st.integers(0, 99))
+def test_validation_by_smaller_groups_leaves_something_to_train_on(sizes, share, seed):
+    samples = utterances(sizes, label=[f"{k % 2}" for k in range(sum(sizes))])
+    dealt = deal(samples, Folds(count=3, validation=share, validation_by="id", seed=seed), "here")
+    for fold in ("fold-1", "fold-2", "fold-3"):
+        assert set(dealt[fold]) == {"train", "valid", "test"}
+
+
+def test_a_class_that_a_split_of_a_fold_lacks_is_told(caplog):
+    samples = utterances([4] * 4, label=["sad", "glad", "sad", "glad"] * 3 + ["fear", "glad", "sad", "glad"])
+    settings = DatasetSettings(source="clips", task="classification", folds={"count": 4})
+    finish(samples, settings, "here")
+    told = [line for line in caplog.messages if "has no sample of class fear" in line]
+    assert len(told) == 8, "each fold has the speaker who is afraid in one of three splits"
+    assert told[0].startswith("here: split ") and " of fold-1 has" in told[0]
+
+
+def test_a_unit_of_resampling_that_no_sample_has_is_refused_at_prepare(folder, tmp_path):
+    entry = {"source": "clips", "folder": str(folder)}
+    content = {"datasets": {"mine": entry}, "methods": ["majority"], "statistics": {"cluster": "dialog"}}
+    places = {"clips": tmp_path / "c", "media": tmp_path / "m", "store": tmp_path / "s"}
+    with pytest.raises(ElisionError, match=r"cluster: unknown unit 'dialog'; allowed: speaker, video, none"):
+        prepare(Params.model_validate(content), "mine", **places, provenance={})
+
+
 @pytest.mark.parametrize(
     ("samples", "folds", "message"),
     [
+        (utterances([2] * 4), {"count": 2, "validation_by": "scene"}, "folds by 'scene', but the samples have id"),
         (utterances([2, 2]), {"count": 2}, "2 groups of samples by speaker; 2 folds need 4"),
         (utterances([2] * 4), {"count": 5}, "4 groups of samples by speaker; 5 folds need 5"),
         (utterances([2] * 4), {"count": 2, "by": "session"}, "folds by 'session', but the samples have id, speaker"),

@@ -200,14 +200,29 @@ def test_words_alone_are_predicted_without_any_other_extractor(project, monkeypa
     assert clip["lengths"] == {"text": 6}
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "wav", "mkv"])
+def test_a_longer_clip_is_cut_at_one_second_in_all_modalities_and_it_is_said(project, tmp_path, suffix):
+    for name, seconds in (("fits", 0.8), ("long", 3.0)):
+        make_clip(tmp_path / f"{name}.{suffix}", seed=1, seconds=seconds)
+    document, _ = predict(project, tmp_path / f"fits.{suffix}", tmp_path / f"long.{suffix}")
+    fits, long = document["clips"]
+    assert not [note for note in fits["notes"] if "cut" in note]
+    assert long["lengths"] == fits["lengths"]
+    sequences = json.loads((model(project) / "run.json").read_text())["sequences"]
+    end = sequences["audio"]["length"] * 512 / 22050 if suffix != "mkv" else sequences["vision"]["length"] / 5
+    assert [note for note in long["notes"] if "cut" in note] == [
+        f"{name} is cut after {end:.2f} s ({long['lengths'][name]} frames): the model was trained on no longer ones"
+        for name in ("audio", "vision")
+        if name in long["present"]
+    ]
+
+
 def test_a_text_that_is_too_long_is_cut_as_in_training_and_it_is_said(project):
     longest = Record.read(model(project)).sequences["text"].length
     words = ["good"] * (longest - 2)
     (fits,), (cut,) = (predict(project, "--text", " ".join(text))[0]["clips"] for text in (words, [*words, "bad"]))
     assert fits["notes"] == []
-    assert cut["notes"] == [
-        f"text is cut to {longest} of {longest + 1} tokens: the model was trained on no longer ones"
-    ]
+    assert cut["notes"] == [f"text is cut from {longest + 1} to {longest} tokens, the longest of the training"]
     assert fits["predictions"] == cut["predictions"]
 
 
@@ -293,7 +308,7 @@ def test_a_table_needs_no_labels_and_tells_what_is_wrong_with_it(project, tmp_pa
 
 def test_a_clip_without_anything_that_the_model_sees_is_an_error(project):
     document, _ = predict(project, "--text", " ", code=1)
-    assert "has nothing of what the model sees (text, audio, vision)" in document["clips"][0]["error"]
+    assert "the clip has none of the modalities of the model (text, audio, vision)" in document["clips"][0]["error"]
 
 
 @pytest.mark.parametrize(
@@ -324,7 +339,9 @@ def test_a_run_can_be_asked_where_there_is_nothing_else(project, tmp_path, monke
 def test_a_database_moves_with_its_run(project, tmp_path):
     of, clip = model(project, "classes", "ramer"), project / "clips" / "test_2.mkv"
     moved = shutil.copytree(of, tmp_path / "moved")
-    with pytest.raises(ElisionError, match=r"searches the database of ramer_encoders, which is missing; copy it to"):
+    with pytest.raises(
+        ElisionError, match=r"searches the database of ramer_encoders, but the database is missing; copy it to"
+    ):
         predict(project, clip, of=moved)
     database = Layout(project / "results").database("classes", "ramer_encoders", RUN)
     shutil.copytree(database, moved / "database")
@@ -332,7 +349,7 @@ def test_a_database_moves_with_its_run(project, tmp_path):
     record = json.loads((moved / "run.json").read_text())
     record["provenance"]["inputs"]["database"] = "another"
     (moved / "run.json").write_text(json.dumps(record))
-    with pytest.raises(ElisionError, match=r"is not the database that .* was trained with"):
+    with pytest.raises(ElisionError, match=r"is not the database with which .* was trained"):
         predict(project, clip, of=moved)
 
 
@@ -346,7 +363,11 @@ def changed(record, *path, to):
     ("path", "to", "message"),
     [
         (("extracted",), [], r"features were not extracted from clips \(source clips\): no clip can be turned"),
-        (("sequences", "audio", "version"), "0.1", "audio cannot be extracted here as for training: version was '0.1'"),
+        (
+            ("sequences", "audio", "version"),
+            "0.1",
+            "audio would not be extracted as for the training: version was '0.1'",
+        ),
         (
             ("sequences", "vision", "extractor"),
             "pyfeat",
@@ -355,17 +376,17 @@ def changed(record, *path, to):
         (
             ("sequences", "text", "settings", "unk"),
             5,
-            "text cannot be extracted here as for training: unk was 5, is 100",
+            "text would not be extracted as for the training: unk was 5 and is now 100",
         ),
         (("sequences", "audio", "settings", "pitch"), 1, "audio cannot be extracted .* pitch was 1, is None"),
         (("sequences", "audio", "settings", "mfcc"), 0, r"run\.json: settings of audio: "),
-        (("sequences", "vision", "settings", "centre"), "speaker", "centred on the mean of all clips of a speaker"),
+        (("sequences", "vision", "settings", "centre"), "speaker", "trained with features.vision.centre: speaker"),
         (("sequences", "audio", "features"), ["f0"], "audio cannot be extracted .* features was "),
-        (("code", "audio"), "0" * 16, "the code of audio is not that of the training"),
-        (("code", "method"), "0" * 16, "the code of method is not that of the training"),
+        (("code", "audio"), "0" * 16, "the code of audio has changed since the training"),
+        (("code", "method"), "0" * 16, "the code of method has changed since the training"),
         (("spec", "encoder"), "no/such-encoder", "text encoder 'no/such-encoder' is not on this machine"),
         (("encoder",), "of another", "the tokenizer or the weights of the text encoder 'minilm' are not those of the"),
-        (("weights",), "0" * 64, r"model\.safetensors: damaged, or not of the run of run\.json beside it"),
+        (("weights",), "0" * 64, r"model\.safetensors is damaged, or belongs to another run than run\.json"),
         (("hyperparameters", "width"), 64, "weights of another architecture"),
         (("hyperparameters", "colour"), 64, r"run\.json: lnln: .*colour"),
         (("spec",), None, r"run\.json: not the record of a run of this version of Elision \(spec: "),
@@ -383,7 +404,7 @@ def test_a_run_that_cannot_be_asked_is_refused(project, tmp_path, monkeypatch, p
 
 
 def test_a_damaged_record_or_a_folder_that_is_no_run_is_refused(project, tmp_path):
-    with pytest.raises(ElisionError, match=r"run\.json: no such file; give the folder of a trained run"):
+    with pytest.raises(ElisionError, match=r"run\.json does not exist; give the folder of a trained run"):
         predict(project, "--text", "words", of=tmp_path)
     of = shutil.copytree(model(project), tmp_path / "run")
     for content in ("{", "[1]", '"text"'):
@@ -391,7 +412,7 @@ def test_a_damaged_record_or_a_folder_that_is_no_run_is_refused(project, tmp_pat
         with pytest.raises(ElisionError, match=r"run\.json: (damaged|not the record of a run)"):
             predict(project, "--text", "words", of=of)
     (of / "model.safetensors").unlink()
-    with pytest.raises(ElisionError, match=r"model\.safetensors: no such file"):
+    with pytest.raises(ElisionError, match=r"model\.safetensors does not exist"):
         predict(project, "--text", "words", of=of)
 
 
@@ -403,7 +424,7 @@ def test_changed_code_can_be_accepted_and_is_told(project, tmp_path):
         record["code"][name] = "0" * 16
     (of / "run.json").write_text(json.dumps(record))
     found, _ = predict(project, project / "clips" / "test_1.mp4", "--text", "words", "--accept-code", of=of)
-    assert found["notes"] == ["the code of method, audio has changed since the training; you accepted it"]
+    assert found["notes"] == ["the code of method, audio has changed since the training; you accepted the new code"]
     assert found["clips"] == before["clips"] and before["notes"] == []
 
 
@@ -413,7 +434,7 @@ def test_another_library_is_told_but_not_refused(project, tmp_path):
     record["versions"]["torch"] = "1.0"
     (of / "run.json").write_text(json.dumps(record))
     document, _ = predict(project, "--text", "words", of=of)
-    assert document["notes"][0].startswith("trained with torch 1.0, asked with ")
+    assert document["notes"][0].startswith("torch is ")
 
 
 def test_a_modality_without_which_it_was_trained_is_left_out(project, tmp_path):
@@ -423,7 +444,7 @@ def test_a_modality_without_which_it_was_trained_is_left_out(project, tmp_path):
     (of / "run.json").write_text(json.dumps(record))
     (clip,) = predict(project, project / "clips" / "test_1.mp4", of=of)[0]["clips"]
     assert (clip["present"], clip["absent"]) == (["audio"], ["text"])
-    assert clip["notes"] == ["vision is left out: the model was trained without it"]
+    assert clip["notes"] == ["vision is not used: the model was trained without vision"]
 
 
 def test_a_video_without_a_face_is_predicted_and_it_is_said(project, tmp_path):
@@ -435,7 +456,7 @@ def test_a_video_without_a_face_is_predicted_and_it_is_said(project, tmp_path):
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     (clip,) = predict(project, tmp_path / "grey.mkv")[0]["clips"]
-    assert clip["notes"] == ["no face is seen in any of 4 frames"]
+    assert clip["notes"] == ["no face was found in 4 frames"]
 
 
 @pytest.mark.parametrize("name", parameters.method_names())

@@ -155,8 +155,8 @@ def test_a_new_metric_makes_no_training_stale_and_one_that_selects_does(package)
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("METRICS = (", "FOUND = (", "squared_error.py: defines no METRICS"),
-        ('key="rmse"', 'key="mae"', "metric 'mae' is also defined in evaluation.metrics.error; rename one"),
+        ("METRICS = (", "FOUND = (", "squared_error.py defines no metrics; add METRICS"),
+        ('key="rmse"', 'key="mae"', "metric 'mae' is also defined in evaluation.metrics.error; rename one of the two"),
         ('"sims": "mae"', '"sins": "mae"', "unknown family 'sins'; use mosi, sims or emotion"),
         ('{"mosi": "mae"', '{"mosi": "rmsd"', "reads it from the checkpoint of 'rmsd'"),
         ("column=135", "selects=True", "selects=True in mae, rmse; exactly one metric needs it"),

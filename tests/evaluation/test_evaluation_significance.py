@@ -456,8 +456,13 @@ def test_clusters_are_speakers_then_videos_then_utterances():
     assert (kind, list(names)) == ("utterance", ids)
     assert found([None] * 3, ids=["x$_$1", "x$_$2", "x$_$3"])[0] == "utterance"
     assert found([None] * 3, ids=["1", "2", "3"])[0] == "utterance"
+    dialogues = pd.DataFrame({"id": ids, "dialogue": ["x", *["y"] * (len(ids) - 1)]})
+    assert clusters(ids, dialogues, "dialogue")[0] == "dialogue"
+    assert clusters(ids, dialogues.assign(dialogue=None), "dialogue")[0] == "video"
+    with pytest.raises(ElisionError, match="unknown unit 'dialog'; did you mean dialogue"):
+        clusters(ids, dialogues, "dialog")
     assert clusters(ids, pd.DataFrame({"id": ids}), "speaker")[0] == "video"
-    with pytest.raises(ElisionError, match='no sample "x\\$_\\$2"'):
+    with pytest.raises(ElisionError, match=r'sample "x\$_\$2" has predictions, but is not in samples\.parquet'):
         clusters(ids, pd.DataFrame({"id": ids[::2]}), "speaker")
 
 
@@ -471,9 +476,9 @@ def test_what_was_drawn_is_said():
 
 def test_methods_with_other_samples_or_labels_cannot_be_compared():
     table = predictions()
-    with pytest.raises(ElisionError, match="d/b and of d/a are for different samples"):
+    with pytest.raises(ElisionError, match="d/b and of d/a have different samples"):
         compared(table, predictions(samples=39))
-    with pytest.raises(ElisionError, match="cannot be compared"):
+    with pytest.raises(ElisionError, match="have different samples, folds or labels"):
         compared(table, table.assign(label=table["label"] + 0.1))
 
 

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elision.errors import ElisionError
-from elision.features.align import Alignment, align, frame_rates, frames_during, spread, token_times, word_times
+from elision.features.align import (
+    Alignment,
+    align,
+    frame_rates,
+    frames_at,
+    frames_during,
+    spread,
+    spread_in_time,
+    token_times,
+    word_times,
+)
 from elision.features.text import extract, tokenizer
 from elision.store import Header, Sequences, Store
 
@@ -189,6 +199,117 @@ def test_even_segmentation_of_a_large_corpus_takes_no_time():
     first = tokens[:row].sum()
     expected = [[k * frames[row] // tokens[row], (k + 1) * frames[row] // tokens[row]] for k in range(tokens[row])]
     assert [[a, max(b, a + 1)] for a, b in expected] == spans[first : first + tokens[row]].tolist()
+
+
+# Frames that have their own times
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 12), st.floats(0, 3)), min_size=1, max_size=12),
+    st.sampled_from([5.0, 10.0, 25.0, 29.97, 60.0]),
+    st.integers(2, 200),
+)
+def test_frames_at_one_rate_are_found_as_by_their_rate(spans, rate, length):
+    # Times of words in hundredths of a second, away from the frames by more than times in files are rounded.
+    times = np.round(np.array([[start, start + span] for start, span in sorted(spans)]), 2)
+    edges = np.abs(times * rate - np.rint(times * rate)) / rate
+    times = times[((edges < 1e-9) | (edges > 1e-3)).all(axis=1) & (times[:, 1] > 0)]
+    middles = times.sum(axis=1) * rate / 2
+    times = times[np.abs(middles - np.floor(middles) - 0.5) > 1e-6]
+    found = frames_at(times, np.arange(length) / rate, step=1 / rate)
+    assert found.tolist() == frames_during(times, rate=rate, length=length).tolist()
+
+
+def test_words_before_the_first_frame_and_after_the_last_have_none():
+    seconds = 0.7 + np.arange(50) / 25
+    times = np.array([[0.1, 0.5], [0.5, 0.7], [0.6, 0.8], [1.0, 1.2], [2.6, 3.0], [2.71, 3.0], NONE])
+    found = frames_at(times, seconds, step=0.04)
+    assert found.tolist() == [[0, 0], [0, 0], [0, 3], [8, 13], [48, 50], [0, 0], [0, 0]]
+
+
+def test_words_take_the_frames_of_a_variable_rate_by_time():
+    seconds = np.array([0, 0.04, 0.08, 0.5, 0.54, 1.0, 1.26, 1.7])
+    times = np.array([[0.0, 0.2], [0.12, 0.2], [0.4, 0.45], [0.5, 1.0], [1.0, 1.7], [1.7, 1.8]])
+    found = frames_at(times, seconds, step=0.24)
+    assert found.tolist() == [[0, 3], [2, 3], [3, 4], [3, 5], [5, 7], [7, 8]]
+
+
+def test_times_in_whole_milliseconds_are_those_of_their_frames():
+    seconds = np.round(np.arange(90) / 30, 3)
+    times = np.array([[k / 30, (k + 1) / 30] for k in range(90)])
+    assert frames_at(times, seconds, step=1 / 30).tolist() == [[k, k + 1] for k in range(90)]
+
+
+@given(st.integers(1, 40), st.integers(1, 200), st.sampled_from([3.0, 10.0, 25.0, 30.0, 43.06640625]))
+def test_frames_at_one_rate_are_shared_out_as_by_their_number(tokens, frames, rate):
+    expected = spread(np.array([tokens]), np.array([frames]))
+    seconds = np.arange(frames) / rate
+    for end in (frames / rate, frames / rate + 0.05, frames / rate - 0.05):
+        assert spread_in_time(tokens, seconds, end=end, step=1 / rate).tolist() == expected.tolist()
+
+
+@given(
+    st.integers(1, 30),
+    st.lists(st.floats(0.01, 1), min_size=1, max_size=60),
+    st.floats(0, 3),
+    st.floats(0, 3),
+)
+def test_parts_of_a_clip_have_the_frames_that_are_shown_in_them(tokens, steps, late, rest):
+    seconds = late + np.cumsum([0, *steps[:-1]])
+    step = float(np.mean(np.diff(seconds))) if len(seconds) > 1 else steps[0]
+    end = seconds[-1] + step + rest
+    found = spread_in_time(tokens, seconds, end=end, step=step)
+    whole = seconds[-1] + step if rest <= 0.1 else end
+    covered = set()
+    for k, (start, stop) in enumerate(found):
+        begins, ends = k * whole / tokens, (k + 1) * whole / tokens
+        assert 0 <= start <= stop <= len(seconds)
+        if ends < late - 1e-6 or begins > seconds[-1] + step + 1e-6:
+            assert start == stop
+        for frame in range(start, stop):
+            covered.add(frame)
+            shown_until = seconds[frame + 1] if frame + 1 < len(seconds) else seconds[-1] + step
+            assert seconds[frame] < ends + 1e-6 and shown_until > begins - 1e-6
+    assert covered == set(range(len(seconds)))
+
+
+def timed_store(*, late, words, end, frames=50):
+    """A clip whose 50 vision frames begin late; its audio lasts to the end."""
+    store = make_store(
+        ["Well, the film was good."], words=[SPOKEN] if words else None, frames=(round(10 * end), frames)
+    )
+    samples = store.samples.assign(duration=end, cut_at=np.nan, fps=25.0)
+    vision = store.modalities["vision"]
+    timed = Sequences.of(list(vision), vision.header, [late + np.arange(frames) / 25])
+    return Store(samples, {**store.modalities, "vision": timed}, store.provenance)
+
+
+def test_a_picture_that_starts_late_is_aligned_with_the_words_by_its_times(tmp_path):
+    found = aligned(timed_store(late=0.85, words=True, end=2.85), tmp_path)
+    assert found.spans["audio"][:6].tolist() == [[0, 0], [5, 8], [5, 8], [8, 10], [10, 14], [16, 18]]
+    # The film, from 1.0 to 1.4 s: frame 4 is at 1.01 s, frame 13 at 1.37 s.
+    assert found.spans["vision"][:5].tolist() == [[0, 0], [0, 0], [0, 0], [0, 4], [4, 14]]
+
+
+def test_without_words_all_modalities_of_a_clip_share_out_the_same_time(tmp_path):
+    store = timed_store(late=1.8, words=False, end=3.6, frames=45)
+    found = aligned(store, tmp_path)
+    tokens = store.modalities["text"].lengths[0]
+    for k in range(tokens):
+        begins, ends = k * 3.6 / tokens, (k + 1) * 3.6 / tokens
+        start, stop = found.spans["vision"][k]
+        assert (start == stop) == (ends <= 1.8)
+        assert all(begins - 0.04 < 1.8 + frame / 25 < ends for frame in range(start, stop))
+        assert found.spans["audio"][k].tolist() == spread(np.array([tokens]), np.array([36]))[k].tolist()
+
+
+def test_sound_that_ends_early_is_not_stretched_over_the_words(tmp_path):
+    store = timed_store(late=0.0, words=False, end=2.0)
+    audio = store.modalities["audio"]
+    short = Sequences.of([audio[0][:10]], audio.header)  # one second of two
+    found = aligned(Store(store.samples, {**store.modalities, "audio": short}, store.provenance), tmp_path)
+    empty = (np.diff(found.spans["audio"], axis=1) == 0)[:, 0]
+    assert empty.tolist() == [False] * 5 + [True] * 4
 
 
 # The step

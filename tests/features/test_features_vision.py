@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import av
 import cv2
 import numpy as np
@@ -6,8 +8,8 @@ from scipy.spatial.transform import Rotation
 from skimage import data
 
 from elision.features import vision
-from elision.features.vision import NAMES, centre, descriptor, feature_names
-from elision.settings.params import VisionFeatures
+from elision.features.vision import NAMES, centre, descriptor, feature_names, one_person
+from elision.settings.params import AudioFeatures, VisionFeatures
 
 SIZE = 256
 EXPRESSION = slice(6, 35)
@@ -66,10 +68,14 @@ def warped(image, mesh, landmarks, by, radius=8.0):
     return cv2.remap(image, (columns - across).astype(np.float32), (rows - down).astype(np.float32), cv2.INTER_LINEAR)
 
 
-def write_video(path, frames, rate=25):
+def write_video(path, frames, rate=25, codec="libx264", aspect=None, rotation=0):
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "12"})
+        stream = container.add_stream(codec, rate=rate, options={"crf": "12", "qmin": "1", "qmax": "2"})
         stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], "yuv420p"
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
+        if rotation:
+            stream.set_display_rotation(rotation)
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
@@ -338,3 +344,161 @@ def test_centring_twice_changes_nothing_more():
     once = centre(sequences, [0, 0, 1])
     for before, after in zip(once, centre(once, [0, 0, 1]), strict=True):
         np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+# Geometry
+
+
+@pytest.fixture(scope="module")
+def stage(photograph):
+    """The face on a wide screen, 720 x 1280."""
+    frame = np.full((720, 1280, 3), 90, np.uint8)
+    frame[50:690, 320:960] = cv2.resize(photograph, (640, 640))
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "shape", "aspect"),
+    [
+        ("mp4", "libx264", (720, 720), Fraction(16, 9)),
+        ("mkv", "libx264", (720, 960), Fraction(4, 3)),
+        ("mov", "mpeg4", (360, 1280), Fraction(1, 2)),
+        ("avi", "mpeg4", (720, 720), Fraction(16, 9)),
+        ("mpg", "mpeg2video", (720, 720), Fraction(16, 9)),
+    ],
+)
+def test_pixels_that_are_not_square_do_not_change_the_face(stage, tmp_path, suffix, codec, shape, aspect):
+    square = extract(write_video(tmp_path / "square.mp4", [stage] * 6), SETTINGS)
+    squeezed = cv2.resize(stage, shape[::-1], interpolation=cv2.INTER_AREA)
+    path = write_video(tmp_path / f"other.{suffix}", [squeezed] * 6, codec=codec, aspect=aspect)
+    other = extract(path, SETTINGS)
+    assert np.abs(other - square)[:, :3].max() < np.radians(2)
+    assert np.abs(np.median(other - square, axis=0)[EXPRESSION]).max() < 0.02
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+def test_a_video_that_was_filmed_upright_is_analysed_upright(stage, tmp_path, suffix):
+    upright = extract(write_video(tmp_path / "upright.mp4", [stage] * 4), SETTINGS)
+    turned = np.ascontiguousarray(np.rot90(stage, -1))
+    path = write_video(tmp_path / f"turned.{suffix}", [turned] * 4, codec="mpeg4", rotation=90)
+    assert np.abs(np.median(extract(path, SETTINGS) - upright, axis=0)[[0, 1, 2, *range(6, 35)]]).max() < 0.03
+
+
+# Small faces
+
+
+def small(photograph, width, at=(500, 900)):
+    """The face, which is 0.45 of the photograph, so many pixels wide on a screen of 720 x 1280."""
+    side = round(width / 0.45)
+    frame = np.full((720, 1280, 3), 90, np.uint8)
+    frame[at[0] : at[0] + side, at[1] : at[1] + side] = cv2.resize(photograph, (side, side), cv2.INTER_AREA)
+    return frame
+
+
+@pytest.mark.parametrize("at", [(20, 30), (300, 600), (560, 1100)])
+@pytest.mark.parametrize("width", [50, 64])
+def test_a_face_of_a_twentieth_of_the_width_is_found_where_it_is(photograph, width, at):
+    features, places = vision.BACKENDS["mediapipe"].analyse([small(photograph, width, at)] * 3, SETTINGS)
+    assert np.isfinite(features).all()
+    middle = np.array([at[1], at[0]]) + width / 0.45 / 2
+    assert np.hypot(*(places[:, :2] - middle).T).max() < width
+    assert places[:, 2] == pytest.approx(1.2 * width, rel=0.3)
+
+
+def test_a_small_face_is_followed_and_looks_like_the_large_one(photograph):
+    frames = [small(photograph, 64, (300 + 3 * k, 600 + 6 * k)) for k in range(10)]
+    found, large = analyse(frames), analyse([small(photograph, 240, (50, 400))] * 10)
+    assert np.isfinite(found).all()
+    assert (np.diff(column(found, "pose_tx")) > 0).all()
+    assert np.abs(np.median(found, axis=0) - np.median(large, axis=0))[EXPRESSION].max() < 0.15
+    assert column(found, "pose_tz").mean() == pytest.approx(240 / 64 * column(large, "pose_tz").mean(), rel=0.15)
+
+
+def test_faces_that_are_large_enough_need_no_second_look(photograph, monkeypatch):
+    monkeypatch.delattr(vision, "_detector")
+    assert np.isfinite(analyse([photograph] * 4)).all()
+
+
+def test_searches_for_small_faces_become_rare_while_there_is_none(photograph, monkeypatch):
+    searched = []
+    search = vision._SmallFaces._search
+    monkeypatch.setattr(vision._SmallFaces, "_search", lambda self, frame: searched.append(1) or search(self, frame))
+    frames = [np.zeros_like(photograph)] * 64 + [small(photograph, 64)[:, 560:]] * 17
+    features = analyse([cv2.resize(frame, (720, 720)) for frame in frames[:64]] + frames[64:])
+    assert np.isnan(features[:64]).all()
+    assert np.isfinite(features[-1]).all()
+    assert len(searched) <= 10
+
+
+# One person
+
+
+def walk(count, start=(100.0, 100.0, 80.0), step=(0.0, 0.0, 0.0)):
+    return np.array(start) + np.arange(count)[:, None] * np.array(step)
+
+
+ELSEWHERE = (260.0, 100.0, 80.0)
+
+
+@pytest.mark.parametrize("other", [ELSEWHERE, (100.0, 190.0, 80.0), (100.0, 100.0, 140.0), (100.0, 100.0, 45.0)])
+def test_a_face_elsewhere_or_of_another_size_is_another_persons_until_the_first_is_back(other):
+    places = np.concatenate([walk(10), walk(5, other), walk(1, (np.nan,) * 3), walk(4)])
+    assert one_person(places).tolist() == [True] * 10 + [False] * 6 + [True] * 4
+
+
+@pytest.mark.parametrize("step", [(15.0, 0, 0), (0, -9.0, 0), (3.0, 0, 2.0), (20.0, 5.0, 4.0)])
+def test_a_person_may_walk_and_come_near(step):
+    assert one_person(walk(40, step=step)).all()
+
+
+def test_a_false_alarm_is_not_the_person():
+    places = np.concatenate([walk(3, ELSEWHERE), walk(20), walk(2, ELSEWHERE)])
+    assert one_person(places).tolist() == [False] * 3 + [True] * 20 + [False] * 2
+
+
+def test_without_anybody_who_stays_the_one_with_most_frames_is_followed():
+    assert one_person(np.concatenate([walk(2, ELSEWHERE), walk(3)])).tolist() == [False] * 2 + [True] * 3
+    assert one_person(walk(1)).tolist() == [True]
+    assert one_person(np.full((3, 3), np.nan)).tolist() == [False] * 3
+    assert one_person(np.zeros((0, 3))).shape == (0,)
+
+
+@pytest.mark.parametrize(("side", "by"), [("right", 1), ("below", 0)])
+def test_frames_of_the_person_who_remains_are_not_observed(photograph, tmp_path, side, by):
+    dark, two = np.zeros_like(photograph), []
+    for k in range(40):
+        first, second = (photograph if k < 15 else dark), (dark if k < 15 else photograph[:, ::-1])
+        two.append(np.concatenate([first, second], axis=by))
+    found = vision.extract(write_video(tmp_path / "two.mp4", two), SETTINGS)
+    observed = ~np.isnan(found.values).any(axis=1)
+    assert observed[:14].all()
+    assert not observed[16:].any()
+    assert found.facts["others"] >= 20
+
+
+# Time
+
+
+def test_each_frame_keeps_its_time(clip):
+    assert vision.extract(clip, SETTINGS).times.tolist() == pytest.approx(np.arange(50) / 25)
+    assert vision.extract(clip, VisionFeatures(fps=5)).times.tolist() == pytest.approx(np.arange(10) / 5)
+
+
+def test_the_longest_audio_cuts_the_video_of_a_clip_with_sound(clip, photograph, tmp_path):
+    audio = AudioFeatures(max_length=20)  # 0.46 s
+    assert len(extract(clip, SETTINGS, audio=audio)) == 50  # there is no sound
+    path = tmp_path / "sound.mp4"
+    with av.open(str(clip)) as source, av.open(str(path), "w") as container:
+        video = container.add_stream_from_template(source.streams.video[0])
+        track = container.add_stream("aac", rate=22050, layout="mono")
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                container.mux(packet)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.float32), format="fltp", layout="mono")
+        sound.sample_rate = 22050
+        container.mux(track.encode(sound))
+        container.mux(track.encode())
+    found = vision.extract(path, SETTINGS, audio=audio)
+    assert len(found.values) == len(found.times) == 12
+    assert found.facts == {"cut": 20 * 512 / 22050}

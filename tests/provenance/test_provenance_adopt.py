@@ -10,7 +10,7 @@ import yaml
 
 from elision.errors import ElisionError
 from elision.files import sha256
-from elision.provenance import adopt, manifest
+from elision.provenance import adopt, kept, manifest
 from elision.provenance.layout import Layout
 from elision.provenance.recipe import Recipes, digest
 from elision.settings import params as parameters
@@ -36,7 +36,10 @@ def test_a_lock_that_nobody_holds_is_removed(lock):
 
 @pytest.mark.parametrize(
     ("words", "what"),
-    [(["snakemake"], "Snakemake is running"), (["-m", "elision", "train"], "train, a job of a Snakemake")],
+    [
+        (["snakemake"], "Snakemake is"),
+        (["-m", "elision", "train"], r"train \(a job of a Snakemake that was killed\) is"),
+    ],
 )
 def test_the_lock_of_what_still_runs_is_left(lock, tmp_path, words, what):
     for name in ("snakemake", "elision.py"):
@@ -44,7 +47,7 @@ def test_the_lock_of_what_still_runs_is_left(lock, tmp_path, words, what):
     process = subprocess.Popen([sys.executable, *words], cwd=tmp_path, stdout=subprocess.PIPE)
     try:
         assert process.stdout.readline() == b"ready\n"
-        with pytest.raises(ElisionError, match=rf"{what}.* \(process {process.pid}\)"):
+        with pytest.raises(ElisionError, match=rf"{what} running .* process {process.pid} to end"):
             adopt.unlock()
         assert lock.exists()
     finally:
@@ -118,6 +121,29 @@ def test_files_that_came_from_elsewhere_are_refused_until_they_are_adopted(folde
     assert len(snakemake) == 1, "told twice"
 
 
+def test_what_was_typed_by_hand_is_no_checkout_and_is_taken_back_by_the_jobs(folder, snakemake, capsys):
+    params = parameters.load("params.yaml")
+    adopt.put_typed_aside(params, folder)
+    assert not folder.unused.exists(), "with a manifest, it came from elsewhere"
+    for stage in ("corruptions", "models"):
+        folder.manifest(stage).unlink()
+    before = everything(folder)
+    adopt.put_typed_aside(params, folder)
+    assert "results/corruptions, results/models: made by verbs typed by hand" in capsys.readouterr().err
+    adopt.refuse_unknown(folder.root)
+    draws, _ = folder.corruptions("mine")
+    *_, record = folder.model(*RUN)
+    assert not draws.exists() and not record.exists()
+    recipes = Recipes(params)
+    assert kept.make_room(folder, draws, recipes.corrupt("mine")["identity"])
+    assert kept.make_room(folder, record, recipes.train(*RUN)["identity"])
+    assert everything(folder) == before
+
+    adopt.begin(params, folder)  # from here on, Snakemake knows what is made
+    adopt.put_typed_aside(params, folder)
+    assert draws.exists() and record.exists()
+
+
 def test_a_stage_that_is_checked_out_again_is_unknown(folder, snakemake):
     run()
     path = folder.root / "models" / "MANIFEST"
@@ -133,7 +159,7 @@ def test_a_final_file_that_is_checked_out_again_is_unknown_and_judged(folder, sn
         adopt.remember(folder.root / f"{name}.parquet")
     adopt.refuse_unknown(folder.root)
     write_table(folder.root / "intervals.parquet", pd.DataFrame({"value": [0.25]}), {**recipe, "identity": "other"})
-    with pytest.raises(ElisionError, match=r"^results/intervals\.parquet: put here"):
+    with pytest.raises(ElisionError, match=r"^results/intervals\.parquet: Snakemake did not make these results"):
         adopt.refuse_unknown(folder.root)
     left = run()
     assert "intervals.parquet" not in left
@@ -231,7 +257,9 @@ def test_two_results_folders_are_known_each_by_itself(folder, snakemake):
     run()
     adopt.refuse_unknown(folder.root)
     folder.root.rename("elsewhere")
-    with pytest.raises(ElisionError, match=r"elsewhere/corruptions, elsewhere/models: put here"):
+    with pytest.raises(
+        ElisionError, match=r"elsewhere/corruptions, elsewhere/models: Snakemake did not make these results"
+    ):
         adopt.refuse_unknown(Path("elsewhere"))
     adopt.adopt(parameters.load("params.yaml"), Layout(Path("elsewhere")), file=Path("params.yaml"))
     adopt.refuse_unknown(Path("elsewhere"))
@@ -263,7 +291,7 @@ def test_older_code_is_accepted_by_name(folder, edit_code, capsys):
     edit_code(training="one line mended", evaluation="another")
     assert Recipes(params).train(*RUN)["identity"] != before.train(*RUN)["identity"]
     adopt.accept(params, folder, ["train"])
-    assert "train: 1 artifact made by older code accepted" in capsys.readouterr().out
+    assert "train: 1 artifact of older code accepted" in capsys.readouterr().out
     now = Recipes(params)
     assert now.train(*RUN)["identity"] == before.train(*RUN)["identity"]
     assert now.train(*RUN)["accepted"] == ["train"]
@@ -294,7 +322,7 @@ def test_work_of_a_step_that_was_renamed_is_accepted_by_its_new_name(older, caps
     params = parameters.load("params.yaml")
     assert Recipes(params).store("mine")["identity"] != identity
     adopt.accept(params, folder, ["assemble"])
-    assert "assemble: 1 artifact made by older code accepted" in capsys.readouterr().out
+    assert "assemble: 1 artifact of older code accepted" in capsys.readouterr().out
     assert Recipes(params).store("mine")["identity"] == identity
     assert Recipes(params).store("mine")["step"] == "assemble"
 
@@ -341,5 +369,5 @@ def test_an_unknown_step_is_refused(folder):
 @pytest.mark.parametrize("damage", ["", "[]", '{"train": 3}', "\x00"])
 def test_a_damaged_list_of_accepted_code_is_refused(folder, damage):
     folder.accepted.write_text(damage)
-    with pytest.raises(ElisionError, match=r"accepted\.json: cannot be read"):
+    with pytest.raises(ElisionError, match=r"accepted\.json cannot be read"):
         Recipes(parameters.load("params.yaml"))

@@ -50,6 +50,6 @@ def test_adding_and_taking_back_gives_the_same_manifest(layout, models):
 
 def test_nothing_moves_when_a_file_is_missing(layout, models):
     (kept,) = make(models, "old")
-    with pytest.raises(ElisionError, match="new: no such file"):
+    with pytest.raises(ElisionError, match="new does not exist"):
         collect(layout, "models", [models / "new"], folders=[])
     assert kept.exists()

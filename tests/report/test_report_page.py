@@ -67,6 +67,21 @@ def text_of(path, metrics, methods):
     return (path / "p.html").read_text(encoding="utf-8")
 
 
+def test_the_page_tells_once_how_the_clips_of_a_dataset_were_read(metrics, methods, tmp_path):
+    said, warned = "A face is observed in 84.5 % of the frames.", "No face is observed in 9 of 10 clips with a video"
+    records = {key: {**record, "read": [said], "warnings": [warned]} for key, record in RECORDS.items()}
+    source = results(metrics, records=records)
+    made = frames(results(metrics), methods)
+    options = {"methods": methods, "frames": made, "figures": {}, "settings": {}, "title": "t"}
+    page.write(tmp_path / "p.html", results=source, **options)
+    words = Document((tmp_path / "p.html").read_text(encoding="utf-8")).words
+    assert words.count(said) == 1
+    assert words[words.index(said) - 1] == "How the clips were read"
+    assert sum(f"mosi_data: {warned}" in word for word in words) == 2  # above all, and beside the curves
+    page.write(tmp_path / "p.html", results=results(metrics, records=RECORDS), **options)
+    assert "How the clips were read" not in (tmp_path / "p.html").read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def written(metrics, counted, methods, tmp_path_factory):
     source = results(metrics, records=RECORDS, confusions=counted)
@@ -171,7 +186,7 @@ def test_only_the_datasets_concerned_carry_the_mark(metrics_on_test, metrics, me
     source = pd.concat([metrics_on_test[mosi], metrics[metrics["dataset"] == "sims_data"]], ignore_index=True)
     text = text_of(tmp_path, source, methods)
     mark = "checkpoints chosen on the TEST set"
-    assert f"mosi_data: {mark}, for each metric its own." in text
+    assert f"mosi_data: {mark}, one for each metric." in text
     assert "mosi_data: chosen on the TEST set" in text
     for first, second in (("d0", "d1"), ("d1", "reading")):
         section = text[text.index(f'<h2 id="{first}">') : text.index(f'<h2 id="{second}">')]

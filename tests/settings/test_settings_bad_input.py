@@ -170,27 +170,30 @@ GOOD = "datasets: {demo: {source: demo}}\nmethods: [majority]\n"
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "must hold a mapping"),
-        (b"# nothing\n", "must hold a mapping"),
-        (b"words", "must hold a mapping"),
-        (b"- majority\n", "must hold a mapping"),
+        (b"", "must be a mapping"),
+        (b"# nothing\n", "must be a mapping"),
+        (b"words", "must be a mapping"),
+        (b"- majority\n", "must be a mapping"),
         (GOOD.encode() + b"seeds: [1]\nseeds: [2]\n", r"line 4: duplicate key 'seeds' \(first defined on line 3\)"),
         (b"datasets:\n  demo: {source: demo}\n  demo: {}\n", "line 3: duplicate key 'demo'"),
         (b"datasets:\n\tdemo: {}\n", "not valid YAML"),
-        (GOOD.encode() + b"# caf\xe9\n", r"not UTF-8 \(byte 58\); save it as UTF-8"),
+        (GOOD.encode() + b"# caf\xe9\n", r"is not UTF-8 \(byte 58\); save the file as UTF-8"),
         (b"\x80\x04\x95\x00\x01" + bytes(range(256)), "not UTF-8"),
         (b"\x00" * 50, "not valid YAML"),
         (b"[" * 100_000, "nested too deeply"),
         (BOMB.encode(), "more than 100000 values"),
-        (b"datasets: &a {demo: *a}\n", "holds itself"),
+        (b"datasets: &a {demo: *a}\n", "contains itself"),
         (b"seeds: !!python/object/apply:os.system [false]\n", "not valid YAML"),
         (b"seeds: [2001-99-99]\n", "not valid YAML"),
         (b"seeds: [!!timestamp x]\n", "not valid YAML"),
         (b"? [a, b]\n: c\n", "not valid YAML"),
         (b"1: x\n2: y\n", "wrong setting"),
         (GOOD.encode() + b"seeds: [" + b"9" * 5000 + b"]\n", "not valid YAML"),
-        (GOOD.encode() + b"teachers: {mmin_teacher: {method: lnln}}\n", "mmin_teacher.method: a teacher is always"),
-        (b"datasets: {demo: {source: demo}}\nmethods: [majority: 5]\n", "majority: give a mapping of hyper"),
+        (
+            GOOD.encode() + b"teachers: {mmin_teacher: {method: lnln}}\n",
+            "mmin_teacher.method: the method of a teacher is always",
+        ),
+        (b"datasets: {demo: {source: demo}}\nmethods: [majority: 5]\n", "majority: write a mapping of hyper"),
         (GOOD.encode() + b"features: {vision: {fps: .inf}}\n", "features.vision.fps: .*finite"),
         (GOOD.encode() + b"corruption: {random: [.nan]}\n", "corruption.random.0: .*"),
     ],
@@ -209,7 +212,7 @@ def test_a_byte_order_mark_windows_lines_anchors_and_merges_are_fine(file):
 
 
 def test_what_is_no_file_is_named(tmp_path):
-    for path, message in ((tmp_path, "cannot be read"), (tmp_path / "nothing.yaml", "no such file")):
+    for path, message in ((tmp_path, "cannot be read"), (tmp_path / "nothing.yaml", "does not exist")):
         with pytest.raises(ElisionError, match=message) as caught:
             parameters.load(path)
         assert str(caught.value).startswith(f"{path}: ")
@@ -292,10 +295,10 @@ def test_the_largest_number_is_allowed_and_a_larger_one_is_not(file, section, mo
 @pytest.mark.parametrize(
     ("text", "read", "told"),
     [
-        ("010", 8, r"\(base 8\); type 8 or 10"),
-        ("-0_17", -15, r"\(base 8\); type -15 or -17"),
-        ("1:30", 90, r"\(base 60\); type 90, or \"1:30\" in quotes"),
-        ("1:30:00.5", 5400.5, r"\(base 60\); type 5400.5"),
+        ("010", 8, r"\(base 8\); write 8 or 10"),
+        ("-0_17", -15, r"\(base 8\); write -15 or -17"),
+        ("1:30", 90, r"\(base 60\); write 90, or \"1:30\" in quotes"),
+        ("1:30:00.5", 5400.5, r"\(base 60\); write 5400.5"),
     ],
 )
 @pytest.mark.parametrize(
@@ -316,16 +319,24 @@ def test_numbers_that_yaml_reads_as_people_do_are_read(file, text, number):
 @pytest.mark.parametrize(
     ("datasets", "methods", "message"),
     [
-        (["MANIFEST"], ["majority"], r"datasets\.MANIFEST: results have a file of this name; choose another name"),
-        (["manifest"], ["majority"], r"datasets\.manifest: results have a file of this name"),
-        (["demo"], [{"Manifest": {"method": "majority"}}], r"methods\.Manifest: results have a file of this name"),
-        (["demo", "Demo"], ["majority"], r"datasets\.demo: differs from Demo by case alone"),
+        (
+            ["MANIFEST"],
+            ["majority"],
+            r"datasets\.MANIFEST: the workflow writes a file of this name; choose another name",
+        ),
+        (["manifest"], ["majority"], r"datasets\.manifest: the workflow writes a file of this name"),
+        (
+            ["demo"],
+            [{"Manifest": {"method": "majority"}}],
+            r"methods\.Manifest: the workflow writes a file of this name",
+        ),
+        (["demo", "Demo"], ["majority"], r"datasets\.demo: demo and Demo differ only in upper and lower case"),
         (
             ["demo"],
             ["majority", {"MAJORITY": {"method": "majority"}}],
-            r"methods\.MAJORITY: differs from majority by case alone",
+            r"methods\.MAJORITY: MAJORITY and majority differ only in upper and lower case",
         ),
-        (["demo"], ["mmin", {"MMIN_teacher": {"method": "lnln"}}], "differs from .* by case alone"),
+        (["demo"], ["mmin", {"MMIN_teacher": {"method": "lnln"}}], "differ only in upper and lower case"),
         (["x" * 81], ["majority"], "at most 80 characters"),
         (["demo"], [{"x" * 81: {"method": "majority"}}], "at most 80 characters"),
         (["demo"], [{"mmin_teacher": {"method": "lnln"}}], r"  methods\.mmin_teacher: .* is the name of a teacher"),
@@ -359,9 +370,9 @@ def test_a_teacher_is_set_in_one_place(file):
             "--config: unknown key 'parms'; did you mean params? allowed: params, results, adopt",
         ),
         ({"result": "x"}, "did you mean results?"),
-        ({"params": 5}, "--config: params is 5; give a path, as in --config params=params.yaml"),
+        ({"params": 5}, "--config: params is 5; give a path, for example --config params=params.yaml"),
         ({"params": ""}, "--config: params is ''; give a path"),
-        ({"results": None}, "--config: results is None; give a path, as in --config results=results"),
+        ({"results": None}, "--config: results is None; give a path, for example --config results=results"),
     ],
 )
 def test_a_key_of_the_config_is_known(config, message):

@@ -49,7 +49,7 @@ def test_the_params_of_the_repository_state_the_defaults():
         ({"methods": ["lnln", "lnln"]}, r"methods: duplicate entry: lnln"),
         ({"methods": [{"a/b": {"method": "lnln"}}]}, r"methods\.0\.name"),
         ({"datasets": {"x": {"source": "dem"}}}, r"datasets.*unknown source 'dem'; did you mean demo\?"),
-        ({"datasets": {"x": {}}}, r"datasets.*x: say where it comes from: source: .*demo"),
+        ({"datasets": {"x": {}}}, r"datasets.*x: the source is missing; write source: .*demo"),
         (
             {"datasets": {"demo": {"source": "demo", "clip": 3}}},
             r"datasets\.demo\.clip: unknown key; did you mean clips\?",
@@ -69,14 +69,14 @@ def test_all_mistakes_are_named_at_once(tmp_path):
     assert "train.threads" in str(caught.value)
 
 
-@pytest.mark.parametrize(("content", "message"), [("a: [", "not valid YAML"), ("- a", "must hold a mapping")])
+@pytest.mark.parametrize(("content", "message"), [("a: [", "not valid YAML"), ("- a", "must be a mapping")])
 def test_a_file_that_is_no_mapping_is_refused(tmp_path, content, message):
     with pytest.raises(ElisionError, match=message):
         load(tmp_path, content)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ElisionError, match=r"params\.yaml: no such file"):
+    with pytest.raises(ElisionError, match=r"params\.yaml: the file does not exist"):
         params.load(tmp_path / "params.yaml")
 
 
@@ -134,7 +134,10 @@ def test_every_pin_of_an_environment_is_that_of_the_constraints():
 
 def test_a_corpus_of_classes_claims_no_scores(tmp_path):
     for corpus in ("iemocap", "msp", "mer2024"):
-        with pytest.raises(ValueError, match=f"{corpus} has classes and no scores; write task: classification, or the"):
+        with pytest.raises(
+            ValueError,
+            match=f"{corpus} has classes and no scores; write task: classification, or give a corpus with scores",
+        ):
             params.Params(
                 datasets={"d": {"source": "clips", "folder": str(tmp_path), "corpus": corpus}}, methods=["tfn"]
             )

@@ -166,7 +166,7 @@ def test_a_dataset_may_have_a_protocol_of_its_own():
 
 
 def test_a_protocol_of_folds_needs_folds_and_one_mask_array_has_none():
-    with pytest.raises(ValueError, match="protocol mmin is defined for folds; give dataset 'd' folds"):
+    with pytest.raises(ValueError, match="protocol mmin needs folds; add folds to dataset 'd'"):
         params("elision", dataset={"protocol": "mmin"})
     with pytest.raises(ValueError, match="dataset 'd' has folds"):
         params("lnln", dataset={"folds": FOLDS})
@@ -257,7 +257,7 @@ def test_a_wrong_protocol_is_told_with_its_file(tmp_path, text, message):
 
 
 def test_a_protocol_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(ValueError, match=r"nothing\.yaml: no such file; give one of elision, hrlf, lnln"):
+    with pytest.raises(ValueError, match=r"nothing\.yaml: the file does not exist; give one of elision, hrlf, lnln"):
         chosen(str(tmp_path / "nothing.yaml"))
     with pytest.raises(ValueError, match=r"unknown protocol 'lnl'; did you mean lnln\?"):
         chosen("lnl")
@@ -277,7 +277,7 @@ def test_names_of_earlier_versions_are_answered_with_those_of_today():
 def test_what_a_protocol_sets_is_listed(tmp_path):
     assert described("lnln").splitlines() == [
         "lnln",
-        "  LNLN, NeurIPS 2024, and its code; all else as in elision",
+        "  LNLN, NeurIPS 2024, and its code; all other settings are as in elision",
         "    corruption.masks: shared",
         "    train.redraw: never",
         "    train.validation_rate: 0.5",

@@ -14,5 +14,5 @@ def test_a_damaged_state_is_named_and_one_of_other_settings_is_none(tmp_path):
     whole = path.read_bytes()
     for fiftieth in range(50):
         path.write_bytes(whole[: len(whole) * fiftieth // 50])
-        with pytest.raises(ElisionError, match=r"state\.pt: cannot be read.*; delete it, and this run begins again"):
+        with pytest.raises(ElisionError, match=r"state\.pt cannot be read.*Delete the file; the run then begins again"):
             load_state(path, "mine")

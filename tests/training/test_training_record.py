@@ -62,7 +62,7 @@ def test_a_source_of_sequences_extracts_nothing(store):
 
 def test_weights_of_another_run_are_refused(folder):
     (folder / "model.safetensors").write_bytes(b"12345")
-    with pytest.raises(ElisionError, match=r"model\.safetensors: damaged, or not of the run"):
+    with pytest.raises(ElisionError, match=r"model\.safetensors is damaged, or belongs to another run"):
         Record.read(folder)
 
 

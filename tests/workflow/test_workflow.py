@@ -130,7 +130,7 @@ def test_a_stale_artifact_is_refused_by_hand(edited):
     edited.write(changed(features={"vision": {"fps": 5}}))
     done = edited.elision("corrupt", "--dataset", "demo")
     assert done.returncode == 2
-    assert "is not what the current params ask for" in done.stderr
+    assert "does not fit the current params" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -171,7 +171,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_weights_on_one_core(small, tm
     assert project.elision("adopt").returncode == 0
     project.snakemake(*target)
     log = (results / "logs" / "train" / "demo.self_mm-short.seed-1.log").read_text()
-    assert "goes on after epoch" in log
+    assert "continues after epoch" in log
     for name in ("model.safetensors", "history.csv"):
         assert (results / model / name).read_bytes() == (small.folder / "results" / model / name).read_bytes(), name
 

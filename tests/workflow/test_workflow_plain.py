@@ -69,7 +69,7 @@ def test_a_job_that_was_cut_short_runs_again(folder):
     [
         (("parms=params.yaml",), "--config: unknown key 'parms'; did you mean params?"),
         (("params=5",), "--config: params is 5; give a path"),
-        (("params=nowhere.yaml",), "nowhere.yaml: no such file"),
+        (("params=nowhere.yaml",), "nowhere.yaml: the file does not exist"),
     ],
 )
 def test_what_is_typed_after_config_is_known(folder, words, message):

@@ -167,7 +167,7 @@ def test_a_training_whose_node_dies_goes_on_from_its_checkpoint_on_another_node(
     assert (training["JobState"], training["Restarts"]) == ("COMPLETED", "1")
     assert {training["NodeList"], finished.dead} == {"n1", "n2"}
     log = finished.project.folder / "results" / "logs" / "train" / "demo.self_mm-short.seed-1.log"
-    assert "goes on after epoch" in log.read_text()
+    assert "continues after epoch" in log.read_text()
     for name in ("model.safetensors", "history.csv"):
         path = Path("results", "models", "demo", "self_mm-short", "seed-1", name)
         assert (finished.project.folder / path).read_bytes() == (small.folder / path).read_bytes(), name

@@ -15,6 +15,8 @@ from shutil import which
 
 from filelock import FileLock, Timeout
 
+from elision.errors import plural
+
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 # Not TMPDIR or XDG_RUNTIME_DIR: they can differ between jobs, which would then not see each other's locks.
 FOLDER = Path("/tmp")
@@ -113,8 +115,8 @@ def lease(device: str, *, jobs_per_gpu: int) -> Iterator[str | None]:
         return
     taken = _take(devices, jobs_per_gpu)
     if taken is None:
-        places = f"{len(devices)} GPU(s) x {jobs_per_gpu} job(s) (train.jobs_per_gpu)"
-        print(f"waiting for a GPU: all places are taken, {places}", flush=True)
+        places = f"{plural(len(devices), 'GPU')}, {plural(jobs_per_gpu, 'job')} on each (train.jobs_per_gpu)"
+        print(f"waiting for a GPU: other jobs use all of them ({places})", flush=True)
     while taken is None:
         time.sleep(_WAIT)
         taken = _take(devices, jobs_per_gpu)

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-_FREE, _PERMIT = "free some space", "change its permissions, or those of its folder,"
+_FREE, _PERMIT = "free some space", "change the permissions of the file or of the folder"
 _REMEDIES = {
     errno.ENOSPC: _FREE,
     errno.EDQUOT: _FREE,
-    errno.EFBIG: "raise the limit on the size of files",
-    errno.EROFS: "allow writing there",
+    errno.EFBIG: "raise the limit for the size of files",
+    errno.EROFS: "make the file system writable",
     errno.EACCES: _PERMIT,
     errno.EPERM: _PERMIT,
     errno.EIO: "check the disk",
@@ -56,7 +56,7 @@ def of_disk(error: BaseException, path: Path | str | None = None) -> ElisionErro
             number = next((number for number in _REMEDIES if os.strerror(number) in str(error)), None)
         if number in _REMEDIES:
             where, what = path or getattr(error, "filename", None) or "log", os.strerror(number).lower()
-            return ElisionError(f"{where}: {what}; {_REMEDIES[number]} and start again: what is finished is kept")
+            return ElisionError(f"{where}: {what}; {_REMEDIES[number]} and start again. Finished work is kept")
         error = error.__context__
     return None
 
@@ -65,7 +65,7 @@ def of_path(error: OSError) -> ElisionError | None:
     """Return what to tell where a path is not what it should be, such as no folder; None: the error names no path."""
     if error.filename is None or error.strerror is None:
         return None
-    return ElisionError(f"{error.filename}: {error.strerror.lower()}; give another path, or mend this one")
+    return ElisionError(f"{error.filename}: {error.strerror.lower()}; give another path, or correct this path")
 
 
 def stop(error: ElisionError | str) -> NoReturn:

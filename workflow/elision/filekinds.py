@@ -66,5 +66,5 @@ def mistaken(start: bytes) -> str | None:
 def kind_of(start: bytes) -> str | None:
     """Name the kind of a file that may be a file of features, but of another form; None: nothing is known."""
     if start.startswith(b"PK\x03\x04"):
-        return "a zip archive"
+        return "a file of PyTorch" if b"/data.pkl" in start else "a zip archive"
     return next((kind for first, kind in _OTHERS.items() if start.startswith(first)), None)

@@ -521,12 +521,12 @@ def _no_pickle(start: bytes) -> str | None:
         return told
     if start.startswith(_OF_TORCH):
         return (
-            "is a file of PyTorch, not a pickle of arrays; convert the file with PyTorch and NumPy: "
-            f"numpy.savez({'NEW.npz'!r}, **{{name: t.numpy() for name, t in torch.load('FILE', "
-            "weights_only=True).items()})"
+            "is a file of PyTorch before 1.6, which is not read; convert the file: torch.save(torch.load('OLD.pt', "
+            "weights_only=True), 'NEW.pt')"
         )
     kind = kind_of(start)
-    return f"is {kind}, not a pickle" + ("; unpack the archive first: unzip FILE" * ("zip" in kind)) if kind else None
+    remedy = "; unpack the archive first: unzip FILE" if kind and "zip" in kind else ""
+    return f"is {kind}, not a pickle{remedy}" if kind else None
 
 
 def load_archive(path: Path | str) -> dict[str, np.ndarray]:

@@ -159,7 +159,7 @@ def read_tensors(path: Path | str) -> tuple[dict[str, np.ndarray], dict]:
     """
     path = Path(path)
     if not path.exists():
-        raise ElisionError(f"{path}: no such file; run the workflow up to it: snakemake --cores all {path}")
+        raise ElisionError(f"{path} does not exist; make the file: snakemake --cores all {path}")
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
@@ -176,7 +176,9 @@ def read_tensors(path: Path | str) -> tuple[dict[str, np.ndarray], dict]:
             else:
                 tensors[name] = np.empty(shape, dtype)
     except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
-        raise ElisionError(f"{path}: not a readable Elision store file ({error!r}); delete it and run again") from error
+        raise ElisionError(
+            f"{path} is damaged, or no store file of Elision ({error!r}); delete the file and run again"
+        ) from error
     return tensors, metadata
 
 
@@ -200,9 +202,11 @@ def read_sequences(path: Path | str) -> Sequences:
         if times is not None and times.shape != (len(sequences.values),):
             raise ValueError("times that are not one for each frame")
         if edges[0] != 0 or edges[-1] != len(sequences.values) or (np.diff(edges) < 0).any():
-            raise ValueError("offsets that do not rise from 0 to the end of the values")
+            raise ValueError("the offsets do not rise from 0 to the number of values")
     except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
-        raise ElisionError(f"{path}: not a readable Elision store file ({error!r}); delete it and run again") from error
+        raise ElisionError(
+            f"{path} is damaged, or no store file of Elision ({error!r}); delete the file and run again"
+        ) from error
     return sequences
 
 
@@ -233,7 +237,7 @@ def read_provenance(path: Path | str) -> dict:
     if path.suffix == ".html":
         found = _META.search(path.read_text(encoding="utf-8"))
         if found is None:
-            raise ValueError(f"{path}: the page holds no identity")
+            raise ValueError(f"{path}: the page has no identity")
         return {"identity": found[1], "data": found[2]}
     if path.suffix == ".json":
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -252,12 +256,14 @@ def read_table(path: Path | str) -> tuple[pd.DataFrame, dict]:
     """
     path = Path(path)
     if not path.exists():
-        raise ElisionError(f"{path}: no such file; run the workflow up to it: snakemake --cores all {path}")
+        raise ElisionError(f"{path} does not exist; make the file: snakemake --cores all {path}")
     try:
         arrow = pq.read_table(path)
         provenance = json.loads((arrow.schema.metadata or {})[_METADATA_KEY.encode()])
     except Exception as error:  # likewise
-        raise ElisionError(f"{path}: not a table that Elision wrote ({error!r}); delete it and run again") from error
+        raise ElisionError(
+            f"{path} is damaged, or no table of Elision ({error!r}); delete the file and run again"
+        ) from error
     table = arrow.to_pandas()
     # pandas reads a missing string as nan; a str or None is what was written.
     for column in table.select_dtypes("str"):
@@ -289,7 +295,7 @@ class Store:
             if len(sequences) != len(samples):
                 raise ElisionError(
                     f"{folder / name}.safetensors: {len(sequences)} sequences for {len(samples)} samples of "
-                    f"samples.parquet; one of them is stale: delete {folder} and run again"
+                    f"samples.parquet. One of the two files is out of date; delete {folder} and run again"
                 )
         return cls(samples, modalities, provenance)
 

@@ -1,4 +1,4 @@
-"""What all rules share: the params, where files lie, what they are made of, and where jobs find the package."""
+"""What all rules share: the params, the paths and recipes of files, and the environment of jobs."""
 
 import os
 import re
@@ -26,8 +26,14 @@ try:
         if not adopt.is_checked(PARAMS, RESULTS):
             check(PARAMS)
             for problem in parameters.unreadable_methods().values():
-                print(f"elision: not used by {PARAMS_FILE}: {problem}", file=sys.stderr)
+                print(
+                    f"elision: {PARAMS_FILE} does not use this broken method: {problem}",
+                    file=sys.stderr,
+                )
+            for problem in PARAMS.left_out:
+                print(f"elision: methods: all leaves out {problem}", file=sys.stderr)
         if "adopt" not in config:
+            adopt.put_typed_aside(PARAMS, RESULTS)
             adopt.refuse_unknown(RESULTS.root)
 except ElisionError as error:
     stop(error)
@@ -63,8 +69,12 @@ def any_of(names):
 
 
 def user_files(wildcards):
-    """Return the user's own files that a dataset reads; their content counts, which recipes know, not their times."""
-    return [ancient(path) for path in parameters.user_files(PARAMS, wildcards.dataset)]
+    """Return the user's own files that a dataset reads; their content counts, which recipes know, not their times.
+
+    Braces are wildcards to Snakemake, also in names of files that exist: it is not told of such files.
+    """
+    files = parameters.user_files(PARAMS, wildcards.dataset)
+    return [ancient(path) for path in files if not set(str(path)) & set("{}")]
 
 
 def starts(wildcards):

@@ -1,4 +1,4 @@
-"""Datasets: made, or read and checked; from media to a table of clips, from feature files straight to a store."""
+"""Datasets: media become a table of clips; feature files become a store at once. Both are checked."""
 
 MEDIA = [name for name in PARAMS.datasets if parameters.extracted(PARAMS, name)]
 SEQUENCES = [name for name in PARAMS.datasets if name not in MEDIA]

@@ -1,4 +1,4 @@
-"""Evaluation: predictions of every run under every test condition, the metrics of all, and how sure they are."""
+"""Evaluation: predictions of every run under every test condition, metrics, intervals and comparisons."""
 
 FIRST_RUNS = {PARAMS.runs(dataset)[0] for dataset in PARAMS.datasets}
 LATER_RUNS = {

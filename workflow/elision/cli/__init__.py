@@ -1,4 +1,4 @@
-"""Run one step of the workflow, or look at params, methods and results."""
+"""Run one step of the workflow, or inspect params, methods and results."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""What this machine has, and what each missing thing prevents."""
+"""What this machine has, and what does not work without each missing item."""
 
 import importlib.util
 import os
@@ -16,17 +16,17 @@ from elision.errors import ElisionError, plural
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked for.
+    """One item that was looked for.
 
     Attributes
     ----------
     name : str
     found : str
-        What is there; empty when it is missing.
+        Version or description of the item; empty if the item is missing.
     prevents : str
-        What cannot be done without it.
+        What does not work without the item.
     needed : bool
-        Whether nothing at all works without it.
+        Whether all work needs the item.
     """
 
     name: str
@@ -140,29 +140,29 @@ def examine(encoder: str, *, device: str = "auto", jobs_per_gpu: int = 1) -> lis
         As ``train.jobs_per_gpu``.
     """
     looks: list[tuple[str, Callable[[], str], str, bool]] = [
-        ("Python 3.11 or 3.12", _python, "anything", True),
+        ("Python 3.11 or 3.12", _python, "the whole package", True),
         ("PyTorch", lambda: _package("torch"), "training", True),
-        ("GPU", _device, "fast training; large datasets would take days on the CPU", False),
+        ("GPU", _device, "fast training (on the CPU, training on a large dataset takes days)", False),
         (
-            "jobs on GPUs at one time",
+            "number of jobs that share GPUs",
             _gpu_jobs(device, jobs_per_gpu),
-            "jobs on a GPU, as far as Snakemake counts GPUs by nvidia-smi",
+            "jobs on GPUs (Snakemake counts GPUs with nvidia-smi)",
             False,
         ),
         ("video and audio decoding", _codecs, "datasets of clips", True),
-        ("H.264 encoding", _encoder, "making the demo dataset", False),
-        ("speech synthesis (espeakng-loader)", lambda: _package("espeakng-loader"), "making the demo dataset", False),
-        (f"text encoder {encoder}", _text_encoder(encoder), "tokenisation and every method that reads text", True),
-        ("face model", _face_model, "vision features with the mediapipe extractor", False),
+        ("H.264 encoding", _encoder, "the demo dataset", False),
+        ("speech synthesis (espeakng-loader)", lambda: _package("espeakng-loader"), "the demo dataset", False),
+        (f"text encoder {encoder}", _text_encoder(encoder), "tokenisation, and every method that reads text", True),
+        ("face model", _face_model, "vision features by the extractor mediapipe", False),
         (
             "py-feat",
             lambda: _package("py-feat"),
-            "vision features with the pyfeat extractor in this environment",
+            "vision features by the extractor pyfeat, in this environment",
             False,
         ),
-        ("5 GiB of disk", _disk, "storing features and models", True),
+        ("5 GiB of disk", _disk, "storage of features and models", True),
         ("conda", _command("conda", "--version"), "snakemake --use-conda", False),
-        ("Slurm", _command("sinfo", "--version"), "running on this machine's cluster", False),
+        ("Slurm", _command("sinfo", "--version"), "jobs on a Slurm cluster", False),
         ("git", _command("git", "--version"), "dvc repro", False),
     ]
     return [Finding(name, look(), prevents, needed) for name, look, prevents, needed in looks]

@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel
 
 from elision.datasets._paths import ALLOW
-from elision.datasets._prepare import check_splits, finish
+from elision.datasets._prepare import finish
 from elision.datasets._problems import refuse, some
 from elision.errors import ElisionError, of_disk, plural
 from elision.progress import Reporter
@@ -29,7 +29,7 @@ _TABLES = (".csv", ".tsv", ".parquet")
 _ARRAYS = (".npz", ".npy", ".h5", ".hdf5")
 _LABELS_OF_MER2024 = "label-6way.npz"
 _GB = 1 << 30
-_ELSEWHERE = "leave it there and write the entry into params.yaml yourself, with outside: true"
+_ELSEWHERE = "leave the file there, and write the entry into params.yaml yourself, with outside: true"
 
 
 def entry(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -48,21 +48,21 @@ def entry(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
         If there is nothing that a source reads, or arrays of which nothing is said.
     """
     if not path.exists():
-        raise ElisionError(f"{path}: no such file or folder")
+        raise ElisionError(f"{path} does not exist; give a folder or a feature file")
     names = [path.name] if path.is_file() else sorted(child.name for child in path.iterdir())
     found = _found(path if path.is_dir() else path.parent, names)
     source = settings.get("source", next(iter(found), None))
     if source is None:
         raise ElisionError(
-            f"{path}: nothing here that Elision reads: there is neither clips.csv (a table of clips), nor a .pkl file "
-            "of MMSA, nor a table (.csv, .tsv, .parquet) of arrays, nor the folders of MMIN (A, V, L, target), GCNet "
-            "or MER2024 (a file of labels, and folders *UTT of features); docs/own-data.md shows each"
+            f"{path}: no known data found. Elision reads a folder of clips (clips.csv), one .pkl file of MMSA, or "
+            "label.csv and Raw of MMSA. Elision also reads one table (.csv, .tsv, .parquet) with arrays. Elision reads "
+            "the folders of MMIN (A, V, L, target), GCNet and MER2024 (labels and *UTT). See docs/own-data.md"
         )
     arrays = [name for name in names if name.endswith(_ARRAYS)]
     if source == "arrays" and arrays and not {"audio", "vision"} & set(settings):
         raise ElisionError(
-            f"{path}: say what {some(arrays)} hold{'s' * (len(arrays) == 1)}, for instance --settings "
-            f"'audio: {{file: {arrays[0]}, values: audio, ids: id}}'; docs/own-data.md lists the layouts"
+            f"{path}: the modality of {some(arrays)} is unknown. Describe the arrays, for example: --settings "
+            f"'audio: {{file: {arrays[0]}, values: audio, ids: id}}'. docs/own-data.md lists the layouts"
         )
     return {"source": source, **found.get(source, {}), **settings}
 
@@ -75,6 +75,8 @@ def _found(folder: Path, names: list[str]) -> dict[str, dict[str, str]]:
     found = {}
     if "clips.csv" in names:
         found["clips"] = {"folder": "."}
+    if {"label.csv", "Raw"} <= set(names):
+        found["mmsa_raw"] = {"folder": "."}
     if {"A", "V", "L"} <= set(names):
         found["mmin"] = {"root": "."}
     if sets and _LABELS_OF_MER2024 in names:
@@ -106,11 +108,11 @@ def _under(settings: BaseModel, folder: Path) -> Any:
     for key in settings.model_fields_set:
         value = getattr(settings, key)
         if isinstance(value, Path | str) and Path(os.path.normpath(value)).parts[:1] == ("..",):
-            raise ElisionError(f"{key}: {value} leads out of the folder; only what lies in the folder is imported")
+            raise ElisionError(f"{key}: {value} leads out of the folder; only files in the folder are imported")
         # Names of arrays may be names of files, too.
         if isinstance(value, Path) or (isinstance(value, str) and value.endswith(".npy")):
             if Path(value).is_absolute():
-                raise ElisionError(f"{key}: {value} is no path within the folder; give it relative to that")
+                raise ElisionError(f"{key}: {value} is an absolute path; give a path relative to the folder")
             moved[key] = type(value)(folder / value) if isinstance(value, Path) else str(folder / value)
         elif isinstance(value, BaseModel):
             moved[key] = _under(value, folder)
@@ -129,8 +131,7 @@ def check(settings: DatasetSettings, name: str) -> str:
     nowhere = Path()  # no source makes media of the user's own files
     if source.MAKES == "clips":
         samples = source.prepare(settings, nowhere)
-        if not settings.folds:
-            check_splits(samples, where)
+        finish(samples, settings, where)
     else:
         samples, _ = source.prepare(settings, nowhere)
         samples, _ = finish(samples, settings, where)
@@ -164,7 +165,7 @@ def listed(path: Path) -> tuple[dict[Path, Path], list[str]]:
             if file.is_symlink() and file.exists():
                 links.append((file, real))
             if file.is_dir() and real in above:
-                problems.append(f"{file} leads back to a folder that holds it; delete the link")
+                problems.append(f"{file} is a link to a folder above itself; delete the link")
             elif file.is_dir():
                 waiting.append((file, above | {real}))
             elif file.is_file():
@@ -173,14 +174,14 @@ def listed(path: Path) -> tuple[dict[Path, Path], list[str]]:
                 problems.append(
                     f"{file} is a pipe, a socket or a device; delete it"
                     if os.path.exists(file)  # noqa: PTH110 - Path's own raises where a name is too long
-                    else f"{file} leads nowhere; delete the link"
+                    else f"{file} is a link to a missing file; delete the link"
                 )
     refuse(path, problems)
     notes = []
     if out := [f"{file} -> {real}" for file, real in links if not Path(real).is_relative_to(path.resolve())]:
-        notes.append(f"{plural(len(out), 'link')} out of {path}: copied is what they lead to: {some(out)}")
+        notes.append(f"{plural(len(out), 'link')} out of {path}: the files behind the links were copied: {some(out)}")
     if len(links) > len(out):
-        notes.append(f"{plural(len(links) - len(out), 'link')} within {path}: copied as files of their own")
+        notes.append(f"{plural(len(links) - len(out), 'link')} within {path}: each link was copied as a file")
     return files, notes
 
 
@@ -197,7 +198,8 @@ def copied(path: Path, files: dict[Path, Path], target: Path) -> Iterator[Path]:
     needed = 2 * sum(file.stat().st_size for file in files.values())
     if needed > (free := shutil.disk_usage(target.parent).free):
         raise ElisionError(
-            f"{target}: the copy, and DVC's in its cache, take {needed / _GB:.1f} GB, but {free / _GB:.1f} GB are free"
+            f"{target}: the copy and the cache of DVC need {needed / _GB:.1f} GB, but {free / _GB:.1f} GB are free; "
+            "free some space"
         )
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -215,7 +217,7 @@ def copied(path: Path, files: dict[Path, Path], target: Path) -> Iterator[Path]:
         try:
             partial.rename(target)
         except OSError as error:
-            raise of_disk(error) or ElisionError(f"{target}: cannot be made ({error.strerror})") from None
+            raise of_disk(error) or ElisionError(f"{target}: cannot make the folder ({error.strerror})") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -229,18 +231,18 @@ def refuse_place(target: Path, name: str) -> None:
         If this is no folder of Git and DVC, or the name is taken or no name.
     """
     if not re.match(parameters.NAME, name):
-        raise ElisionError(f"{name!r} cannot be the name of a dataset (letters, digits, _ and -); give another --name")
+        raise ElisionError(f"{name!r} cannot be the name of a dataset; give a --name of letters, digits, _ and -")
     git = subprocess.run(["git", "rev-parse", "--is-inside-work-tree"], capture_output=True, check=False)
     for tool, there in {"git": git.returncode == 0, "dvc": Path(".dvc").is_dir()}.items():
         if not there:
             raise ElisionError(
-                f"{Path.cwd()} is no repository of {tool}; run from the folder that holds params.yaml, or type once: "
-                f"{tool} init"
+                f"{Path.cwd()} is no repository of {tool}; run from the folder of params.yaml, or create the "
+                f"repository: {tool} init"
             )
     if (tracked := target.with_name(f"{target.name}.dvc")).exists():
         raise ElisionError(
-            f"{tracked} is there already: DVC tracks {target}. If its files have changed, type dvc add {target}; for "
-            "other data, give another --name"
+            f"{tracked} exists: DVC tracks {target} already. If the files of {target} have changed, type: dvc add "
+            f"{target}. For other data, give another --name"
         )
 
 
@@ -254,7 +256,9 @@ def track(target: Path) -> list[str]:
     """
     done = subprocess.run([sys.executable, "-m", "dvc", "add", "--quiet", str(target)], check=False)
     if done.returncode:
-        raise ElisionError(f"{target} is there, but DVC does not track it; see above, and type then: dvc add {target}")
+        raise ElisionError(
+            f"{target} was written, but DVC cannot track it. Solve the problem above, then type: dvc add {target}"
+        )
     written = [target.with_name(f"{target.name}.dvc"), target.with_name(".gitignore")]
     status = ["git", "status", "--porcelain", "--untracked-files=all", "--", *map(str, written)]
     changed = subprocess.run(status, capture_output=True, text=True, check=True).stdout
@@ -298,14 +302,14 @@ def import_data(path: Path, name: str, settings: dict[str, Any], data: Path = Pa
     in_place = target.exists() and path.resolve() == target.resolve()
     if (target.exists() or target.is_symlink()) and not in_place:
         raise ElisionError(
-            f"{target} is there already; give another --name, or, to track what is there: elision import-data {target}"
+            f"{target} exists already; give another --name, or track the existing folder: elision import-data {target}"
         )
     given = entry(path, settings)
     imported = settings_of(name, given, target)
     if getattr(imported, "outside", False):
         raise ElisionError(
-            f"{path}: outside: true is not for imported data: only what lies in the folder is copied and tracked; "
-            "leave it out, or write the entry into params.yaml yourself, without import-data"
+            f"{path}: outside: true does not work with import-data, which copies and tracks only files in the folder. "
+            "Leave outside out; or do not use import-data, and write the entry into params.yaml yourself"
         )
     if in_place:
         found, notes = _checked(name, imported, target), []
@@ -320,9 +324,9 @@ def import_data(path: Path, name: str, settings: dict[str, Any], data: Path = Pa
                 raise ElisionError(told.replace(str(copy), str(top)).replace(ALLOW, _ELSEWHERE)) from None
     for_git = track(target)
     return (
-        "".join(f"{note}\n" for note in notes) + f"{target}: {found}; tracked by DVC\n\n"
-        f"Under datasets: in params.yaml:\n\n{text_of(name, imported)}\n"
-        f"Then:\n\n  git add {' '.join(for_git)}\n  git commit -m 'Add the data of {name}'\n"
+        "".join(f"{note}\n" for note in notes) + f"{target}: {found}; DVC tracks the folder\n\n"
+        f"Add these lines under datasets: in params.yaml:\n\n{text_of(name, imported)}\n"
+        f"Then type:\n\n  git add {' '.join(for_git)}\n  git commit -m 'Add the data of {name}'\n"
     )
 
 
@@ -330,5 +334,5 @@ def _checked(name: str, settings: DatasetSettings, folder: Path) -> str:
     """Check a dataset whose files must all be in a folder: DVC tracks no others."""
     for file in parameters.dataset_source(settings.source).inputs(settings):
         if not Path(os.path.abspath(file)).is_relative_to(os.path.abspath(folder)):  # noqa: PTH100 - links stay
-            raise ElisionError(f"{file} does not lie in {folder}; only what lies in the folder is imported")
+            raise ElisionError(f"{file} is not in {folder}; only files in the folder are imported")
     return check(settings, name)

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from elision.training.loop import Starts
     from elision.training.run import Run
 
-ParamsFile = Annotated[Path, typer.Option("--params", envvar="ELISION_PARAMS", help="params file")]
+ParamsFile = Annotated[Path, typer.Option("--params", envvar="ELISION_PARAMS", help="path of the params file")]
 Results = Annotated[
     Path | None,
-    typer.Option(envvar="ELISION_RESULTS", help="folder of the results (default: `results` of the params file)"),
+    typer.Option(envvar="ELISION_RESULTS", help="folder for the results (default: `results` in the params file)"),
 ]
 Dataset = Annotated[str, typer.Option(help="name of a dataset in params.yaml")]
 MethodName = Annotated[str, typer.Option("--method", help="name of a method in params.yaml")]
@@ -39,7 +39,7 @@ Recipe = Annotated[
     str,
     typer.Option(help="internal (set by Snakemake): refuse to run if settings or code changed since planning"),
 ]
-Shard = Annotated[int, typer.Option(help="number of the shard, from 0 to features.shards - 1")]
+Shard = Annotated[int, typer.Option(help="number of the shard: 0 to features.shards - 1")]
 
 PARAMS, RESULTS = Path("params.yaml"), None
 
@@ -54,8 +54,8 @@ def expect(recipe: dict, identity: str) -> dict:
     """
     if identity and identity != recipe["identity"]:
         raise ElisionError(
-            f"params.yaml or the code of step {recipe['step']!r} changed while the workflow was running; "
-            "start the workflow again, and it goes on with what is there"
+            f"params.yaml or the code of step {recipe['step']!r} changed while the workflow was running. Start the "
+            "workflow again; finished work is kept"
         )
     return recipe
 
@@ -104,11 +104,11 @@ class Workspace:
         self.params = parameters.load(params)
         self.layout = Layout(results or Path(self.params.results))
         if self.layout.root.exists() and not self.layout.root.is_dir():
-            raise ElisionError(f"{self.layout.root}: is a file; give a folder for the results")
+            raise ElisionError(f"{self.layout.root} is a file; give a folder for the results")
 
     @cached_property
     def recipes(self) -> Recipes:
-        """The recipes of all artifacts."""
+        """The recipe of each artifact."""
         return Recipes(self.params, self.layout)
 
     def check_dataset(self, dataset: str) -> None:
@@ -121,8 +121,8 @@ class Workspace:
         allowed = parameters.extracted(self.params, dataset)
         if modality not in allowed:
             raise ElisionError(
-                f"nothing to extract as {modality!r} from dataset {dataset!r}; "
-                + (parameters.suggestion(modality, allowed) if allowed else "its source has features already")
+                f"{modality!r} is not extracted from dataset {dataset!r}; "
+                + (parameters.suggestion(modality, allowed) if allowed else "the dataset consists of features already")
             )
 
     def check_run(self, dataset: str, method: str, run: str, *, among: list[str], noun: str = "method") -> None:
@@ -213,8 +213,8 @@ class Workspace:
         if found.get("weights") != starts.get(teacher):
             again = " ".join(map(str, self.layout.database_files(run.dataset, teacher, run.run)))
             raise ElisionError(
-                f"{folder}: was made with other weights of {teacher} than are asked for; make it again, and then all "
-                f"that starts from it: snakemake --cores all --force {again}"
+                f"{folder}: the database was made with other weights of {teacher} than the params ask for. Make the "
+                f"database again, and after that all methods that search it: snakemake --cores all --force {again}"
             )
         return database
 

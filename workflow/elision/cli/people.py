@@ -1,4 +1,4 @@
-"""The verbs that people type: what is here, what came out, and what a trained run says of clips."""
+"""The verbs that people type: inspect params, methods and results, and predict clips with a trained run."""
 
 import json
 import re
@@ -33,28 +33,31 @@ def predict(
     clips: Annotated[list[Path] | None, typer.Argument(metavar="CLIP...", help="video or audio files")] = None,
     *,
     model: Annotated[Path, typer.Option(help="trained run: results/models/DATASET/METHOD/RUN")],
-    text: Annotated[str | None, typer.Option(help="transcript of the clip, or a text without a clip")] = None,
+    text: Annotated[str | None, typer.Option(help="transcript of the clip; or a text alone, without a clip")] = None,
     table: Annotated[
-        Path | None, typer.Option("--clips", help="table of clips instead of files (columns id, path, text, ...)")
+        Path | None, typer.Option("--clips", help="table of clips, instead of files (columns id, path, text, ...)")
     ] = None,
     rates: Annotated[str, typer.Option(help="missing rates, separated by commas")] = "0.1,0.5,0.9",
     seed: Annotated[
-        int, typer.Option(min=0, max=parameters.LARGEST_SEED, help="seed of the missing parts, as corruption.seed")
+        int,
+        typer.Option(min=0, max=parameters.LARGEST_SEED, help="seed for drawing the missing parts, as corruption.seed"),
     ] = 1111,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N")] = "auto",
     accept_code: Annotated[
-        bool, typer.Option("--accept-code", help="predict though the code changed since the training")
+        bool, typer.Option("--accept-code", help="predict even if the code changed since the training")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document (docs/predict.md)")] = False,
 ) -> None:
     """Predict clips with a trained run.
 
-    Each clip is predicted with all of its modalities and with less.
+    Each clip is predicted with all modalities, and with parts missing.
     """
     if (table is None) == (not clips and text is None):
-        raise typer.BadParameter("give clips, --text, or a table with --clips, and not both")
+        raise typer.BadParameter("give clips or --text, or give a table with --clips, but not both")
     if text is not None and len(clips or []) > 1:
-        raise typer.BadParameter("--text is for one clip; list several clips and their texts in a table: --clips")
+        raise typer.BadParameter(
+            "--text is for one clip; for several clips, give a table of paths and texts with --clips"
+        )
     if not re.fullmatch(parameters.DEVICE, device):
         raise typer.BadParameter(f"--device is {device!r}; give auto, cpu, mps, cuda or cuda:N")
     try:
@@ -62,7 +65,7 @@ def predict(
     except ValueError:
         listed = [-1.0]
     if not all(0 <= rate <= 1 for rate in listed) or len(set(listed)) < len(listed):
-        raise typer.BadParameter(f"--rates is {rates!r}; give different numbers from 0 to 1, with commas")
+        raise typer.BadParameter(f"--rates is {rates!r}; give different numbers from 0 to 1, separated by commas")
     from elision.datasets.clips import opened, unlabelled
     from elision.evaluation import ask
 
@@ -82,7 +85,7 @@ def predict(
 
 @app.command()
 def headline(params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
-    """Print the main table and where the report is."""
+    """Print the main table and the address of the report."""
     from elision.report import headline as table_of
 
     opened = Workspace(params, results)
@@ -97,7 +100,8 @@ def headline(params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
 def params_schema() -> None:
     """Print the JSON schema of params.yaml.
 
-    An editor completes and checks params.yaml with it: elision params schema > params.schema.json
+    An editor uses the schema to check params.yaml and to complete keys. To save the
+    schema: elision params schema > params.schema.json
     """
     from elision.settings.schema import schema
 
@@ -106,24 +110,24 @@ def params_schema() -> None:
 
 @params_app.command("check")
 def params_check(params: ParamsFile = PARAMS) -> None:
-    """Check params.yaml and the hyperparameters of its methods."""
+    """Check params.yaml, including the hyperparameters of methods."""
     from elision.methods import check as check_methods
     from elision.methods import load_all
 
     check_methods(parameters.load(params))
     for problem in load_all()[1].values():
-        print(f"elision: not used by {params}: {problem}", file=sys.stderr)
+        print(f"elision: {params} does not use this broken method: {problem}", file=sys.stderr)
 
 
 @params_app.command("show")
 def params_show(
-    method: Annotated[str, typer.Argument(help="name under methods: in params.yaml, or any method")],
+    method: Annotated[str, typer.Argument(help="a name under methods: in params.yaml, or the name of any method")],
     dataset: Dataset,
     params: ParamsFile = PARAMS,
 ) -> None:
     """Print the hyperparameters of a method on a dataset.
 
-    The table says where each value comes from.
+    The table shows the source of each value.
     """
     from elision.methods import resolve_variant
 
@@ -140,13 +144,13 @@ def params_show(
 
 @app.command()
 def methods(
-    name: Annotated[str, typer.Argument(help="a method to describe, with its hyperparameters")] = "",
+    name: Annotated[str, typer.Argument(help="method to describe (default: list all methods)")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="print names and parameter counts as JSON")] = False,
     dataset_dims: Annotated[
         str, typer.Option(help=f"sizes for --json: {', '.join(OFFICIAL_SPECS)} (default: mosi)", show_default=False)
     ] = "",
 ) -> None:
-    """List the methods, or describe one."""
+    """List the methods, or describe one with hyperparameters."""
     if as_json:
         from elision.methods import counts
 
@@ -160,7 +164,7 @@ def methods(
         print(json.dumps(counts(dataset_dims or "mosi"), indent=1))
         return
     if dataset_dims:
-        raise typer.BadParameter("--dataset-dims is for --json")
+        raise typer.BadParameter("--dataset-dims is for --json; add --json, or leave out --dataset-dims")
     from elision.settings import catalogue
 
     if name:
@@ -171,9 +175,9 @@ def methods(
 
 @app.command()
 def protocols(
-    name: Annotated[str, typer.Argument(help="a protocol to describe: a name, or the path of a file")] = "",
+    name: Annotated[str, typer.Argument(help="protocol to describe: a name or the path of a file")] = "",
 ) -> None:
-    """List the protocols with what they set, or describe one."""
+    """List the protocols and their settings, or describe one."""
     from elision.settings.protocols import described, names
 
     print("\n\n".join(map(described, [name] if name else names())))
@@ -181,9 +185,10 @@ def protocols(
 
 @app.command()
 def doctor(params: ParamsFile = PARAMS) -> None:
-    """Report missing software or hardware.
+    """Report missing software and hardware.
 
-    The table names the features that need each of them. The exit code is 1 if nothing can work.
+    The table says what does not work without each missing item. The exit code is 1
+    if an item is missing that all work needs.
     """
     from elision.cli.doctor import examine
 
@@ -193,10 +198,10 @@ def doctor(params: ParamsFile = PARAMS) -> None:
         findings = examine(settings.features.text.encoder, device=train.device, jobs_per_gpu=train.jobs_per_gpu)
     else:
         findings = examine("minilm")
-    table = Table("", "what", "found, or prevented")
+    table = Table("", "item", "found, or what does not work")
     for finding in findings:
         sign = "ok" if finding.found else "MISSING" if finding.needed else "absent"
-        table.add_row(sign, finding.name, finding.found or f"prevents: {finding.prevents}")
+        table.add_row(sign, finding.name, finding.found or f"does not work: {finding.prevents}")
     Console().print(table)
     if any(finding.needed and not finding.found for finding in findings):
         raise typer.Exit(1)
@@ -205,19 +210,23 @@ def doctor(params: ParamsFile = PARAMS) -> None:
 @app.command()
 def adopt(
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="-- ARGUMENTS...", help="for Snakemake, such as --use-conda")
+        list[str] | None,
+        typer.Argument(metavar="-- ARGUMENTS...", help="arguments for Snakemake, for example --use-conda"),
     ] = None,
     *,
     accept_code: Annotated[
         list[str] | None,
-        typer.Option(metavar="STEP", help="keep what older code of this step made: train, evaluate, ... or all"),
+        typer.Option(
+            metavar="STEP", help="keep the results that older code of this step made: train, evaluate, ... or all"
+        ),
     ] = None,
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Re-register existing results.
+    """Register existing results as up to date.
 
-    This is needed after an interruption, `dvc pull` or a copy.
+    Run this after an interruption, after `dvc pull`, or after a copy of results. The
+    workflow then does not make these results again.
     """
     from elision.provenance.adopt import accept
     from elision.provenance.adopt import adopt as run_adopt
@@ -225,7 +234,7 @@ def adopt(
     opened = Workspace(params, results)
     settings, layout = opened.params, opened.layout
     if not layout.root.exists():
-        print(f"{layout.root}: no such folder yet; nothing to re-register")
+        print(f"{layout.root} does not exist yet; there is nothing to register")
     if accept_code:
         accept(settings, layout, [step for steps in accept_code for step in steps.split(",")])
     run_adopt(settings, layout, arguments or [], file=params)
@@ -233,20 +242,22 @@ def adopt(
 
 @app.command()
 def clean(
-    unused: Annotated[bool, typer.Option("--unused", help="delete what is listed without this option")] = False,
+    unused: Annotated[
+        bool, typer.Option("--unused", help="delete the work that the command lists without this option")
+    ] = False,
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
     """List or delete finished work that the params do not ask for."""
     layout = Workspace(params, results).layout
     if not layout.root.exists():
-        raise ElisionError(f"{layout.root}: no such folder; give the folder of the results, or run the workflow first")
+        raise ElisionError(f"{layout.root} does not exist; give the folder of the results, or run the workflow first")
     told = kept.unused(layout)
     if unused and told:
         kept.clean(layout)
         print(f"deleted {layout.unused}: {told}")
     else:
-        print(kept.notice(layout) or f"{layout.root}: the params ask for everything that is here")
+        print(kept.notice(layout) or f"{layout.root}: no unused work; the params ask for all results")
 
 
 @app.command("import-data")
@@ -256,27 +267,29 @@ def import_data(
     settings: Annotated[
         str,
         typer.Option(
-            help="more settings of the dataset as YAML, for example 'corpus: sims'; paths are relative to the folder"
+            help="more settings of the dataset in YAML, for example 'corpus: sims'; paths are relative to the folder"
         ),
     ] = "",
 ) -> None:
-    """Check data of your own and copy them into data/.
+    """Check your own data and copy the data into data/.
 
-    DVC then tracks the copy, and the command says what to type next.
+    DVC then tracks the copy. The command prints what to type next.
     """
     from elision.cli.importing import import_data as run_import
     from elision.settings import strict_yaml
 
     given = strict_yaml.parse(settings, "--settings") or {}
     if not isinstance(given, dict):
-        raise ElisionError(f"--settings: {settings!r} is not a mapping, such as 'corpus: sims'")
+        raise ElisionError(
+            f"--settings: {settings!r} is not a mapping; give keys and values, for example 'corpus: sims'"
+        )
     print(run_import(path, name or (path.stem if path.is_file() else path.resolve().name), given), end="")
 
 
 @fetch_app.command("pyfeat")
 def fetch_pyfeat(
     folder: Annotated[
-        Path, typer.Option(help="folder of the downloads, which can be copied to other machines")
+        Path, typer.Option(help="folder for the downloads; you can copy the folder to other machines")
     ] = PYFEAT_WEIGHTS,
 ) -> None:
     """Download the weights of py-feat and install them."""
@@ -292,13 +305,13 @@ def export_mmsa(
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Write a dataset as a feature file of MMSA."""
+    """Write a dataset as a feature file in the format of MMSA."""
     from elision.datasets.mmsa import export
 
     opened = Workspace(params, results)
     if not file.parent.is_dir() or file.is_dir():
-        wrong = f"{file}: is a folder" if file.is_dir() else f"{file.parent}: no such folder"
-        raise ElisionError(f"{wrong}; give a file in a folder that exists")
+        wrong = f"{file} is a folder" if file.is_dir() else f"{file.parent} is not a folder"
+        raise ElisionError(f"{wrong}; give the path of a file in an existing folder")
     opened.store(dataset)
     export(opened.layout.store(dataset), file)
 
@@ -309,7 +322,7 @@ def published_check(
 ) -> None:
     """Find impossible numbers in published tables.
 
-    The exit code is 1 if the findings are not exactly the known errata.
+    The exit code is 1 if the findings differ from the list of known errata.
     """
     from dataclasses import asdict
 
@@ -322,17 +335,17 @@ def published_check(
         listed = {"findings": found, "unknown": new, "not_found": lost}
         print(json.dumps({name: [asdict(finding) for finding in these] for name, these in listed.items()}, indent=1))
     else:
-        table = Table("check", "where", "metric", "why")
+        table = Table("check", "where", "metric", "reason")
         for finding in found:
             where = f"{finding.source} {finding.table}, {finding.method}, {finding.dataset}, {finding.corruption}"
             table.add_row(finding.check, f"{where} {finding.level}".rstrip(), finding.metric, finding.why)
         Console().print(table)
         told = int((errata()["check"] == "").sum())
         expected = f"{len(found) - len(new)} of {len(found)} findings are known errata"
-        print(f"{expected}; {told} more errata no arithmetic finds: authors gave them")
+        print(f"{expected}. Authors reported {told} more errata, which arithmetic cannot find")
     for finding in new:
-        print(f"no known erratum: {finding}", file=sys.stderr)
+        print(f"not in the list of known errata: {finding}", file=sys.stderr)
     for finding in lost:
-        print(f"known erratum that was not found: {finding}", file=sys.stderr)
+        print(f"known erratum that the check did not find: {finding}", file=sys.stderr)
     if new or lost:
         raise typer.Exit(1)

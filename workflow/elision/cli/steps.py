@@ -1,4 +1,4 @@
-"""The verbs that rules call: one step of the workflow each."""
+"""The verbs that rules call. Each verb is one step of the workflow."""
 
 import json
 from typing import Annotated
@@ -32,7 +32,7 @@ app = typer.Typer()
 
 @app.command()
 def prepare(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
-    """Make or check the clips or the features of a dataset."""
+    """Check the clips or the features of a dataset, or make them."""
     from elision.datasets._prepare import prepare as run_prepare
 
     opened = Workspace(params, results)
@@ -68,7 +68,8 @@ def extract(
     settings, layout = opened.params, opened.layout
     opened.check_modality(dataset, modality)
     if not 0 <= shard < settings.features.shards:
-        raise ElisionError(f"no shard {shard}; features.shards is {settings.features.shards}, and shards count from 0")
+        most = settings.features.shards - 1
+        raise ElisionError(f"shard {shard} does not exist; give a number from 0 to {most} (features.shards - 1)")
     provenance = stamp(opened.recipes.extract(dataset, modality), recipe)
     merged = kept.find(layout, layout.sequences(dataset, modality), provenance["identity"])
     on_gpu = modality == "vision" and settings.features.vision.extractor == "pyfeat" and not merged
@@ -151,7 +152,7 @@ def align(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, re
 
 @app.command()
 def corrupt(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
-    """Draw the test conditions of a dataset, for all methods."""
+    """Draw the test conditions of a dataset. All methods share the conditions."""
     from elision.corruption.plan import write
 
     opened = Workspace(params, results)
@@ -175,7 +176,7 @@ def train(
 ) -> None:
     """Train one run of a method.
 
-    An interrupted run goes on after its last saved epoch.
+    An interrupted run continues after the last epoch that was saved.
     """
     from elision.training.loop import train as run_train
     from elision.training.run import Run
@@ -204,7 +205,7 @@ def train(
 @app.command()
 def index(
     dataset: Dataset,
-    teacher: Annotated[str, typer.Option(help="teacher whose hidden vectors are searched, such as ramer_encoders")],
+    teacher: Annotated[str, typer.Option(help="teacher whose hidden vectors are searched, for example ramer_encoders")],
     run: RunName,
     recipe: Recipe = "",
     params: ParamsFile = PARAMS,
@@ -247,7 +248,7 @@ def evaluate(
 ) -> None:
     """Predict the test split under every test condition.
 
-    For the first run of a method, the fused representations of some test samples are written, too.
+    The first run of a method also writes the fused representations of some test samples.
     """
     from elision.evaluation import representations
     from elision.evaluation.metrics import family_name
@@ -289,7 +290,8 @@ def collect(
 ) -> None:
     """Write the manifest of a stage.
 
-    Finished work that the params do not ask for moves to results/unused.
+    The manifest lists the files of the stage with checksums. Finished work that the
+    params do not ask for moves to results/unused.
     """
     from elision.provenance.adopt import remember
     from elision.provenance.manifest import collect as run_collect
@@ -352,7 +354,7 @@ def significance(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Resu
 
 @app.command()
 def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
-    """Write the tables, the figures and the page."""
+    """Write the tables, the figures and the page report.html."""
     from elision import report as reports
     from elision.provenance.adopt import remember
 

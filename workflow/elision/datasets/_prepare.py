@@ -1,8 +1,8 @@
 """The prepare step: from a source to a table of clips, or straight to a store."""
 
 import hashlib
-import importlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,20 @@ from elision.datasets._problems import some
 from elision.errors import ElisionError, plural
 from elision.files import sha256
 from elision.progress import track
-from elision.settings.params import DatasetSettings, Folds, Params, dataset_source
+from elision.settings.params import (
+    DatasetSettings,
+    Folds,
+    Params,
+    check_cluster,
+    dataset_source,
+    reads_text,
+    requires,
+)
 from elision.store import Sequences, write_sequences, write_table
 from elision.task import CORPORA, SPLITS, TaskKind
 
 _MOST = 5  # labels that are no class, in a message
-
-FROZEN = "elision.features.frozen"  # imported by name, so that its code is no part of the recipes of other datasets
+_STRATA = 5  # groups of scores
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +52,8 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
     if unlabelled:
         provenance = {**provenance, "unlabelled": unlabelled}
     table, classes = finish(samples, settings, f"dataset {dataset!r}")
+    check_cluster(params.statistics.cluster, samples.columns)
+    _check_methods(params, dataset, _present(samples, modalities))
     if source.MAKES == "clips":
         table = samples  # clips that fail are in no split, so the complete step finishes it again
         _forget_other_media(media, table)
@@ -55,12 +64,40 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
         return
     # Gone until all is there, so that new sequences beside the samples of an earlier file are no dataset.
     (store / "samples.parquet").unlink(missing_ok=True)
-    if params.features.text.frozen:
-        importlib.import_module(FROZEN).add(modalities)
+    if params.features.text.frozen and "text" in modalities and "text_features" not in modalities:
+        if not hasattr(source, "text_vectors"):
+            raise ElisionError(
+                f"features.text.frozen: source {settings.source} gives no text vectors; set frozen: false, "
+                "or add to the file of the source: from elision.features.frozen import text_vectors"
+            )
+        modalities["text_features"] = source.text_vectors(modalities["text"])
     for name, sequences in modalities.items():
         sequences.header.provenance = provenance
         write_sequences(store / f"{name}.safetensors", sequences)
     write_samples(store / "samples.parquet", table, modalities, {**provenance, "classes": classes})
+
+
+def _present(samples: pd.DataFrame, modalities: dict[str, Sequences]) -> set[str]:
+    """Return the modalities that some sample has: those of a source of sequences, or those that clips will have."""
+    if modalities:
+        return {name for name, sequences in modalities.items() if sequences.lengths.any()}
+    found = {"text"} if samples["text"].notna().any() else set()
+    found |= {"vision"} if "openface" in samples and samples["openface"].notna().any() else set()
+    return found | {name for name in ("audio", "vision") if samples[f"has_{name}"].any()}
+
+
+def _check_methods(params: Params, dataset: str, present: set[str]) -> None:
+    """Refuse a dataset that lacks a modality which a method requires: its training would end in that error."""
+    lost = []
+    for name, variant in params.trained.items():
+        vectors = {"text"} if reads_text(variant.method) == "vectors" and "text_features" in present else set()
+        lost += [f"{name} requires {m}" for m in requires(variant.method) if m not in present | vectors]
+    if lost:
+        has = ", ".join(sorted(present)) or "nothing"
+        raise ElisionError(
+            f"dataset {dataset!r} has {has}, but {'; '.join(lost)}; leave the method out of params.yaml, or give the "
+            "dataset that modality"
+        )
 
 
 def write_samples(path: Path, samples: pd.DataFrame, modalities: dict[str, Sequences], provenance: dict) -> None:
@@ -127,6 +164,7 @@ def finish(samples: pd.DataFrame, settings: DatasetSettings, where: str) -> tupl
     if settings.folds:
         samples = deal(samples, settings.folds, where)
     check_splits(samples, where)
+    _warn_of_classes(samples, classes, where)
     return samples, classes
 
 
@@ -173,9 +211,10 @@ def deal(samples: pd.DataFrame, folds: Folds, where: str) -> pd.DataFrame:
     """Deal groups of samples to the test splits of folds, and part of the other groups to validation.
 
     Groups are dealt in a random order to the fold that has the fewest samples so far, so that folds are about equally
-    large, and leave each fold two groups or more that it does not test; of these, validation takes the next ones in
-    that order, beginning after those that it tests, until its share is reached. Samples whose split is neither of ours
-    (unlabelled, skipped) keep it.
+    large, and leave each fold groups that it does not test: two or more, or one with ``validation_by``. Of these,
+    validation takes the next ones in that order, beginning after those that it tests, until its share is reached. With
+    ``validation_by``, validation takes smaller groups of the same samples (see `_validated`). Samples whose split is
+    neither of ours (unlabelled, skipped) keep it.
 
     Parameters
     ----------
@@ -194,17 +233,20 @@ def deal(samples: pd.DataFrame, folds: Folds, where: str) -> pd.DataFrame:
     ElisionError
         If a sample has no group, or there are too few groups.
     """
-    if folds.by not in samples:
-        raise ElisionError(f"{where}: folds by {folds.by!r}, but the samples have {', '.join(samples.columns)}")
     used = samples["split"].isin(SPLITS) if "split" in samples else pd.Series(True, samples.index)
-    if nameless := samples.loc[used & samples[folds.by].isna(), "id"].tolist():
-        raise ElisionError(
-            f"{where}: {plural(len(nameless), 'sample')} without {folds.by}, as {nameless[0]!r}; folds by "
-            f"{folds.by} need it of every sample"
-        )
+    for name in filter(None, (folds.by, folds.validation_by)):
+        if name not in samples:
+            raise ElisionError(f"{where}: folds by {name!r}, but the samples have {', '.join(samples.columns)}")
+        if nameless := samples.loc[used & samples[name].isna(), "id"].tolist():
+            raise ElisionError(
+                f"{where}: {plural(len(nameless), 'sample')} without {name}, as {nameless[0]!r}; folds by {name} need "
+                "it of every sample"
+            )
     sizes = samples.loc[used, folds.by].astype(str).value_counts()
     groups = sorted(sizes.index)
-    needed = 4 if folds.count == 2 else max(folds.count, 3)  # each fold validates and learns from others than it tests
+    # Each fold validates and learns from other groups than it tests.
+    others = 1 if folds.validation_by else 2
+    needed = 2 * others if folds.count == 2 else max(folds.count, others + 1)
     if len(groups) < needed:
         raise ElisionError(
             f"{where}: {plural(len(groups), 'group')} of samples by {folds.by}; {folds.count} folds need {needed}"
@@ -212,20 +254,80 @@ def deal(samples: pd.DataFrame, folds: Folds, where: str) -> pd.DataFrame:
     order = [groups[i] for i in np.random.Generator(np.random.Philox(folds.seed)).permutation(len(groups))]
     filled, dealt, test = np.zeros(folds.count), np.zeros(folds.count, int), {}
     for group in sorted(order, key=lambda group: -sizes[group]):
-        test[group] = fold = int(np.where(dealt < len(groups) - 2, filled, np.inf).argmin())
+        test[group] = fold = int(np.where(dealt < len(groups) - others, filled, np.inf).argmin())
         filled[fold] += sizes[group]
         dealt[fold] += 1
     tested_by = samples[folds.by].astype(str).map(test)
     parts = {}
     for fold in range(folds.count):
+        if folds.validation_by:
+            rest = (used & (tested_by != fold)).to_numpy()
+            part = np.where(_validated(samples, rest, folds, key=(folds.seed, fold)), "valid", "train")
+            part = np.where(tested_by == fold, "test", part)
+            parts[f"fold-{fold + 1}"] = np.where(used, part, samples.get("split", "unused"))
+            continue
         start = max(i for i, group in enumerate(order) if test[group] == fold) + 1
-        others = [group for group in order[start:] + order[:start] if test[group] != fold]
-        held = others[: min(max(1, round(folds.validation * len(others))), len(others) - 1)]
+        left = [group for group in order[start:] + order[:start] if test[group] != fold]
+        held = left[: min(max(1, round(folds.validation * len(left))), len(left) - 1)]
         part = np.where(samples[folds.by].astype(str).isin(held), "valid", "train")
         part = np.where(tested_by == fold, "test", part)
         parts[f"fold-{fold + 1}"] = np.where(used, part, samples.get("split", "unused"))
     log.info("%s: %d folds of %d groups by %s", where, folds.count, len(groups), folds.by)
     return samples.drop(columns="split", errors="ignore").assign(**parts)
+
+
+def _validated(samples: pd.DataFrame, rest: np.ndarray, folds: Folds, *, key: tuple[int, int]) -> np.ndarray:
+    """Draw groups for validation, so that each class has about its share.
+
+    Groups are taken in a random order, each if it brings the numbers of samples of the classes nearer to what is
+    wanted: their shares, but at least one sample of every class that has several. Scores count as five classes of equal
+    size.
+
+    Parameters
+    ----------
+    samples : pd.DataFrame
+        N rows, with ``label``.
+    rest : np.ndarray [shape=(N,), dtype=bool]
+        What the fold does not test.
+    folds : Folds
+    key : tuple of int
+        Of the random order.
+
+    Returns
+    -------
+    held : np.ndarray [shape=(N,), dtype=bool]
+    """
+    labels = samples.loc[rest, "label"]
+    if pd.api.types.is_numeric_dtype(labels):
+        labels = np.ceil(labels.rank(pct=True) * _STRATA)
+    groups = [samples.loc[rest, name].astype(str) for name in dict.fromkeys((folds.by, folds.validation_by))]
+    counts = pd.crosstab(groups, labels).sort_index()
+    numbers, total = counts.to_numpy(np.float64), counts.to_numpy().sum(0)
+    wanted = np.where(total > 1, np.maximum(1, folds.validation * total), 0)
+
+    def distance(found: np.ndarray) -> float:
+        return float(((found - wanted) ** 2 / total).sum())
+
+    taken, found = [], np.zeros(len(total))
+    for row in np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).permutation(len(numbers)):
+        if distance(found + numbers[row]) < distance(found) and len(taken) < len(numbers) - 1:
+            taken, found = [*taken, row], found + numbers[row]
+    taken = taken or [min(range(len(numbers)), key=lambda row: distance(numbers[row]))]
+    held = set(counts.index[taken])
+    names = zip(*groups, strict=True) if len(groups) > 1 else groups[0]
+    made = np.zeros(len(samples), bool)
+    made[rest] = [name in held for name in names]
+    return made
+
+
+def _warn_of_classes(samples: pd.DataFrame, classes: Sequence[str], where: str) -> None:
+    """Log the classes that a split, of a fold or of all, does not have."""
+    for column in [name for name in samples if name == "split" or name.startswith("fold-")]:
+        for split in SPLITS:
+            found = set(samples.loc[samples[column] == split, "label"])
+            if lost := [name for name in classes if name not in found]:
+                of = "" if column == "split" else f" of {column}"
+                log.warning("%s: split %s%s has no sample of class %s", where, split, of, ", ".join(lost))
 
 
 def check_splits(table: pd.DataFrame, where: Path | str) -> None:

@@ -31,7 +31,7 @@ def outside(words: Sequence[tuple[str, float, float]], duration: float) -> str |
     Examples
     --------
     >>> outside([("well", 100, 400), ("good", 500, 1900)], 2.0)
-    "'good' (500 to 1900) lies outside of the clip of 2.00 s; the times are probably milliseconds: divide them by 1000"
+    "'well' (100 to 400) lies outside of the clip of 2.00 s; the times are probably milliseconds: divide them by 1000"
     """
     late = [each for each in words if each[1] > duration + _LATE_START or each[2] > duration + _LATE_END]
     if not late:

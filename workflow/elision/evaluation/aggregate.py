@@ -56,22 +56,25 @@ def _numbers(table: pd.DataFrame, column: str, name: str, labels: tuple[str, ...
     if (codes < 0).any():
         row = table.iloc[(codes < 0).argmax()]
         raise ElisionError(
-            f'predictions of {name}: {column} of sample "{row["id"]}" is {row[column]!r}, which is none of the classes '
-            f"{', '.join(labels)}; delete them and run evaluate again"
+            f'predictions of {name}: {column} of sample "{row["id"]}" is {row[column]!r}, but the classes are '
+            f"{', '.join(labels)}; delete these predictions and run evaluate again"
         )
     return codes
 
 
 def _matrix(table: pd.DataFrame, name: str, family: Family) -> Run:
     if absent := [column for column in _COLUMNS if column not in table]:
-        raise ElisionError(f"predictions of {name}: no column {', '.join(absent)}; delete them and run evaluate again")
+        raise ElisionError(
+            f"predictions of {name}: missing column: {', '.join(absent)}; delete these predictions and run evaluate "
+            "again"
+        )
     if table.empty:
-        raise ElisionError(f"predictions of {name}: no rows; delete them and run evaluate again")
+        raise ElisionError(f"predictions of {name} are empty; delete these predictions and run evaluate again")
     known = set(family.checkpoints)
     if (has := set(table["checkpoint"])) != {VALID} and (lacks := known - has):
         raise ElisionError(
-            f"predictions of {name}: checkpoints {', '.join(sorted(has))} are neither {VALID} nor all that are chosen "
-            f"on test; {', '.join(sorted(lacks))} is missing: delete them and run evaluate again"
+            f"predictions of {name}: the checkpoints are {', '.join(sorted(has))}, but {', '.join(sorted(lacks))} is "
+            "missing; delete these predictions and run evaluate again"
         )
     sample, ids = pd.factorize(table["id"], sort=True)
     groups = table.assign(level=table["level"].round(6)).groupby([*CONDITION, "checkpoint"], observed=True)
@@ -81,8 +84,8 @@ def _matrix(table: pd.DataFrame, name: str, family: Family) -> Run:
         at, i = np.argwhere(counts != 1)[0]
         where = ", ".join(str(value) for value in keys.loc[at] if value != "")
         raise ElisionError(
-            f'predictions of {name}: sample "{ids[i]}" stands {plural(int(counts[at, i]), "time")}, not once, at '
-            f"{where}; delete them and run evaluate again"
+            f'predictions of {name}: sample "{ids[i]}" has {plural(int(counts[at, i]), "row")} for condition {where}, '
+            "but needs exactly one; delete these predictions and run evaluate again"
         )
     arrays = {}
     for column in ("prediction", "label"):
@@ -92,12 +95,13 @@ def _matrix(table: pd.DataFrame, name: str, family: Family) -> Run:
         if not np.isfinite(arrays[column]).all():
             at, i = np.argwhere(~np.isfinite(arrays[column]))[0]
             raise ElisionError(
-                f'predictions of {name}: {column} of sample "{ids[i]}" is {arrays[column][at, i]}; look at the loss in '
-                "history.csv and lower the learning rate, or leave the method out"
+                f'predictions of {name}: {column} of sample "{ids[i]}" is {arrays[column][at, i]}; check the loss in '
+                "history.csv, and set a lower learning rate, or leave the method out"
             )
     if (differs := (arrays["label"] != arrays["label"][0]).any(0)).any():
         raise ElisionError(
-            f'predictions of {name}: sample "{ids[differs.argmax()]}" has several labels; delete them and run again'
+            f'predictions of {name}: sample "{ids[differs.argmax()]}" has several labels; delete these predictions and '
+            "run evaluate again"
         )
     return Run(keys, np.asarray(ids), arrays["prediction"], arrays["label"][0])
 
@@ -110,14 +114,17 @@ def checked(tables: Iterable[Predictions]) -> Iterator[tuple[tuple[str, str, str
     for dataset, family, method, run, table in tables:
         name = f"{dataset}/{method}/{run}"
         if (dataset, method, run) in seen or families.setdefault(dataset, family) != family:
-            raise ElisionError(f"predictions of {name}: given twice, or with two families of metrics")
+            raise ElisionError(
+                f"predictions of {name} are given twice, or with two families of metrics; give them once"
+            )
         seen.add((dataset, method, run))
         matrix = _matrix(table, name, family_of(family))
         here = matrix.keys[CONDITION].drop_duplicates(ignore_index=True)
         other, expected = conditions.setdefault(dataset, (name, here))
         if not here.equals(expected):
             raise ElisionError(
-                f"predictions of {name} and of {other} are for different test conditions; delete both and run again"
+                f"predictions of {name} and of {other} have different test conditions; delete both and run evaluate "
+                "again"
             )
         seed, fold = parse_run(run)
         yield (dataset, family, method, run, seed, str(fold) if fold else ""), matrix
@@ -129,11 +136,14 @@ def pool(folds: dict[str, Run], name: str) -> Run:
     ids, counts = np.unique(np.concatenate([run.ids for run in runs]), return_counts=True)
     if (counts > 1).any():
         raise ElisionError(
-            f'predictions of {name}: sample "{ids[counts > 1][0]}" is in the test split of several folds; give every '
-            "fold test samples of its own"
+            f'predictions of {name}: sample "{ids[counts > 1][0]}" is in the test split of several folds; move the '
+            "sample to the test split of one fold"
         )
     if not all(run.keys.equals(first.keys) for run in others):
-        raise ElisionError(f"predictions of {name}: its folds have different checkpoints; delete them and run again")
+        raise ElisionError(
+            f"predictions of {name}: the folds have different checkpoints; delete these predictions and run evaluate "
+            "again"
+        )
     prediction = np.concatenate([run.prediction for run in runs], axis=1)
     return Run(
         first.keys, np.concatenate([run.ids for run in runs]), prediction, np.concatenate([r.label for r in runs])

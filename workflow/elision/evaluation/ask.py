@@ -98,23 +98,26 @@ class Trained:
         record = Record.read(folder)
         if not record.extracted:
             raise ElisionError(
-                f"{folder}: was trained on {record.dataset!r}, whose features were not extracted from clips (source "
-                f"{record.source}): no clip can be turned into such features. Ask a model that was trained on clips"
+                f"{folder}: the model was trained on {record.dataset!r}, a dataset of features (source "
+                f"{record.source}). Elision cannot extract such features from clips; use a model trained on clips"
             )
         method = load(record.method)
         _check_code(folder, record, _modules(record), accept_code)
         if VALID not in record.checkpoints:
-            raise ElisionError(f"{folder}: holds no checkpoint that was chosen on validation data; train it again")
+            raise ElisionError(
+                f"{folder} has no checkpoint that was chosen on validation data; train the run again with "
+                "train.selection: valid"
+            )
         try:
             hyperparameters = method.Hyperparameters(**record.hyperparameters)
         except ValidationError as error:
-            raise ElisionError(f"{folder / 'run.json'}: {record.method}: {error}; train it again") from None
+            raise ElisionError(f"{folder / 'run.json'}: {record.method}: {error}; train the run again") from None
         assembled = Assembled(record.method, hyperparameters, device=device, threads=record.threads)
         model = assembled.build(record.spec)
         if not model.one_by_one:
             raise ElisionError(
-                f"{folder}: with these hyperparameters, {record.method} lets a prediction depend on the rest of the "
-                "batch; ask a model that predicts each utterance by itself"
+                f"{folder}: with these hyperparameters, a prediction of {record.method} depends on the other clips of "
+                "the batch; use a model that predicts each utterance alone"
             )
         if assembled.view.reads_text != "nothing":
             _check_encoder(folder, record)
@@ -122,7 +125,7 @@ class Trained:
         try:
             load_run_weights(folder / "model.safetensors", VALID, model)
         except SafetensorError as error:
-            raise ElisionError(f"{folder / 'model.safetensors'}: damaged ({error}); train it again") from None
+            raise ElisionError(f"{folder / 'model.safetensors'} is damaged ({error}); train the run again") from None
         scales = recorded_scales(record.model_dump())
         return cls(folder, record, model.to(assembled.device).eval(), assembled, scales, accept_code)
 
@@ -154,10 +157,10 @@ class Trained:
             Modalities whose features are extracted.
         """
         changed = _changed(self.record, [*_modules(self.record), *extracted]) if self.accept_code else []
-        accepted = [f"the code of {', '.join(changed)} has changed since the training; you accepted it"]
+        accepted = [f"the code of {', '.join(changed)} has changed since the training; you accepted the new code"]
         here = versions("train", *(["search"] if retrieves(self.record.method) else []))
         return (accepted if changed else []) + [
-            f"trained with {name} {self.record.versions[name]}, asked with {version}: last digits may differ"
+            f"{name} is {version}, but was {self.record.versions[name]} in the training; the last digits may differ"
             for name, version in here.items()
             if self.record.versions.get(name, version) != version
         ]
@@ -177,9 +180,9 @@ def _check_code(folder: Path, record: Record, names: list[str], accept: bool) ->
     changed = _changed(record, names)
     if changed and not accept:
         raise ElisionError(
-            f"{folder}: the code of {', '.join(changed)} is not that of the training (Elision "
-            f"{record.versions.get('elision', '?')}); train it again, use the code that trained it, or accept the code "
-            "that is here: --accept-code"
+            f"{folder}: the code of {', '.join(changed)} has changed since the training (Elision "
+            f"{record.versions.get('elision', '?')}). Train the run again, install the old code, or accept the new "
+            "code: --accept-code"
         )
 
 
@@ -187,8 +190,8 @@ def _check_encoder(folder: Path, record: Record) -> None:
     """Refuse a text encoder that is not that of the training, whether its weights are trained further or not."""
     if record.encoder and contents.encoder(record.spec.encoder) != record.encoder:
         raise ElisionError(
-            f"{folder}: the tokenizer or the weights of the text encoder {record.spec.encoder!r} are not those of the "
-            "training; put the encoder of the training back, or train the run again"
+            f"{folder}: the tokenizer or the weights of the text encoder {record.spec.encoder!r} have changed since "
+            "the training. Restore the encoder of the training, or train the run again"
         )
 
 
@@ -203,53 +206,55 @@ def _database(folder: Path, record: Record) -> "Database | None":
     place = next((path for path in places if path.exists()), None)
     if place is None:
         raise ElisionError(
-            f"{record.method} searches the database of {teacher}, which is missing; copy it to {places[0]}"
+            f"{record.method} searches the database of {teacher}, but the database is missing; copy it to {places[0]}"
         )
     _, metadata = read_tensors(place / "vectors.safetensors")
     database, provenance = Database.read(place, metadata.get("ids", []))
     made_by, searched = provenance.get("identity"), record.provenance.get("inputs", {}).get("database")
     if made_by != searched or provenance.get("weights") != record.provenance.get("starts", {}).get(teacher):
-        raise ElisionError(f"{place}: is not the database that {folder} was trained with; copy that one to {places[0]}")
+        raise ElisionError(
+            f"{place} is not the database with which {folder} was trained; copy the right database to {places[0]}"
+        )
     database.rows.fill_(-1)  # no clip that is asked about is a sample of it
     return database
 
 
 def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
     """Return the function from a clip to its sequence of each name, provided that it works as for training."""
-    functions = {}
-    limits = Features.model_validate(
-        {
-            kind: {**_settings(kind, header), "max_length": max(header.length, _LEAST[kind])}
-            for kind, header in trained.record.sequences.items()
-            if kind in trained.record.present
-        }
-    )
+    functions, record = {}, trained.record
+    limits = {
+        kind: {**_settings(kind, header), "max_length": max(header.length, _LEAST[kind])}
+        for kind, header in record.sequences.items()
+        if kind in record.present
+    }
     for name in names:
         kind = name.removesuffix("_features")
         recorded = trained.record.sequences[kind]
         if recorded.settings.get("centre") == "speaker":
             raise ElisionError(
-                f"{trained.folder}: its vision features are centred on the mean of all clips of a speaker "
-                "(features.vision.centre), which a clip alone does not tell; ask a model that was trained with centre: "
-                "clip or none"
+                f"{trained.folder}: the model was trained with features.vision.centre: speaker. The mean of a speaker "
+                "is unknown for single clips; use a model that was trained with centre: clip or none"
             )
         _check_code(trained.folder, trained.record, [kind], trained.accept_code)
         try:
             _, here = extractor(name, Features.model_validate({kind: _settings(kind, recorded)}))
+            # As long as in training: a text still ends in [SEP], and audio and vision are cut at the same second.
+            functions[name], _ = extractor(name, Features.model_validate(limits))
         except ValidationError as error:
-            raise ElisionError(f"{trained.folder / 'run.json'}: settings of {name}: {error}; train it again") from None
+            wrong = error.errors()[0]["loc"][0]
+            raise ElisionError(
+                f"{trained.folder / 'run.json'}: settings of {wrong}: {error}; train the run again"
+            ) from None
         then, now = (
             header.settings | {key: getattr(header, key) for key in ("extractor", "version", "rate", "features")}
             for header in (recorded, here)
         )
         if differ := [key for key in {**then, **now} if then.get(key) != now.get(key)]:
-            what = "; ".join(f"{key} was {then.get(key)!r}, is {now.get(key)!r}" for key in differ)
+            what = "; ".join(f"{key} was {then.get(key)!r} and is now {now.get(key)!r}" for key in differ)
             raise ElisionError(
-                f"{trained.folder}: {name} cannot be extracted here as for training: {what}. Install what it was "
-                "trained with, or train it again"
+                f"{trained.folder}: {name} would not be extracted as for the training: {what}. Install the versions of "
+                "the training, or train the run again"
             )
-        # As long as the longest sequences of the training: a text still ends in [SEP], audio and vision end together.
-        functions[name], _ = extractor(name, limits)
     return functions
 
 
@@ -343,7 +348,8 @@ def _answer(
     present = [name for name in trained.modalities if len(sequences[name])]
     if not present:
         raise ElisionError(
-            f"{row.path or row.id}: has nothing of what the model sees ({', '.join(trained.modalities)})"
+            f"{row.path or row.id}: the clip has none of the modalities of the model ({', '.join(trained.modalities)})"
+            "; give another clip, or a text"
         )
     listed = sorted(conditions(settings, tuple(present)), key=lambda condition: bool(condition.modalities))
     # A row for each condition, so that all are predicted in one batch.
@@ -361,7 +367,7 @@ def _answer(
     _, uniform = draw(store, settings)
     outputs, _ = predict(trained.model, data, data.corrupted(Drawn(rates, uniform)))
     if not np.isfinite(outputs).all():
-        raise ElisionError(f"{row.path or row.id}: its predictions are not finite")
+        raise ElisionError(f"{row.path or row.id}: the predictions are not finite; check the features of the clip")
     return {
         "present": present,
         "absent": [name for name in trained.modalities if name not in present],
@@ -392,18 +398,14 @@ def _notes(trained: Trained, clip: Any, extracted: dict[str, Extracted]) -> list
     for name in MODALITIES:
         if name not in trained.modalities:
             if clip.text is not None if name == "text" else getattr(clip, f"has_{name}"):
-                notes.append(f"{name} is left out: the model was trained without it")
+                notes.append(f"{name} is not used: the model was trained without {name}")
             continue
         values, facts = extracted[name].values, extracted[name].facts or {}
         length = len(values)
         if "tokens" in facts:
-            notes.append(
-                f"text is cut to {length} of {facts['tokens']} tokens: the model was trained on no longer ones"
-            )
+            notes.append(f"text is cut to {length} of {facts['tokens']} tokens: the longest of the training")
         if "cut" in facts:
-            notes.append(
-                f"{name} is cut after {facts['cut']:.2f} s ({length} frames): the model was trained on no longer ones"
-            )
+            notes.append(f"{name} is cut after {facts['cut']:.2f} s ({length} frames): the longest of the training")
         if "track" in facts:
             kind = "video" if name == "vision" else name
             notes.append(f"{kind} track {facts['track']} is read, FFmpeg's choice")
@@ -414,7 +416,7 @@ def _notes(trained: Trained, clip: Any, extracted: dict[str, Extracted]) -> list
         if "others" in facts:
             notes.append(f"the face jumps to another person: {facts['others']} of {length} frames are not observed")
         if name == "vision" and length and np.isnan(values).any(1).all():
-            notes.append(f"no face is seen in any of {length} frames")
+            notes.append(f"no face was found in {length} frames")
     return notes
 
 

@@ -50,17 +50,17 @@ def read_run(path: Path, recipe: dict, data: str) -> dict:
         record = json.loads(path.read_text(encoding="utf-8"))
         provenance, expected = record["provenance"], record["weights"]
     except FileNotFoundError:
-        raise ElisionError(f"{path}: no such run; train it: snakemake --cores all {path}") from None
+        raise ElisionError(f"{path} does not exist; train the run: snakemake --cores all {path}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ElisionError(f"{path}: damaged ({error!r}); train the run again: {again}") from None
+        raise ElisionError(f"{path} is damaged ({error!r}); train the run again: {again}") from None
     check(provenance, recipe, path)
     check_data(provenance["data"], data, path)
     weights = path.with_name("model.safetensors")
     if not weights.is_file():
-        raise ElisionError(f"{weights}: no such file; train the run again: {again}")
+        raise ElisionError(f"{weights} does not exist; train the run again: {again}")
     if sha256(weights) != expected:
         raise ElisionError(
-            f"{weights}: damaged, or not of the run of {path.name} beside it; train the run again: {again}"
+            f"{weights} is damaged, or belongs to another run than {path.name}; train the run again: {again}"
         )
     return record
 
@@ -137,7 +137,8 @@ class Evaluation:
                 if not np.isfinite(predictions).all():
                     bad = data.ids[~np.isfinite(predictions.reshape(len(data), -1)).all(1)][:3]
                     raise ElisionError(
-                        f"{self.weights}: predictions of {', '.join(bad)} are not finite under {condition}"
+                        f"{self.weights}: predictions of {', '.join(bad)} are not finite under {condition}; train the "
+                        "run again with a lower learning rate"
                     )
                 columns = {
                     "id": data.ids,
@@ -176,7 +177,10 @@ class Evaluation:
             values = np.stack([_representation(self.model, data, rows, lost) for lost in corrupted])
         if not np.isfinite(values).all():
             bad = data.ids[rows][~np.isfinite(values).all((0, 2))][:3]
-            raise ElisionError(f"{self.weights}: representations of {', '.join(bad)} are not finite")
+            raise ElisionError(
+                f"{self.weights}: representations of {', '.join(bad)} are not finite; train the run again with a lower "
+                "learning rate"
+            )
         return {
             "values": values,
             "rates": np.array([condition.level for condition in conditions]),

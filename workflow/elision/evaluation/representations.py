@@ -48,7 +48,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     Raises
     ------
     ElisionError
-        If it is missing, no such file, or its parts do not fit together.
+        If the file is missing, or is no file of representations, or its parts do not fit together.
     """
     tensors, header = read_tensors(path)
     try:
@@ -57,10 +57,12 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
         fits = arrays["values"].shape == shape and len(arrays["ids"]) == len(arrays["labels"])
         provenance = header["provenance"]
     except (KeyError, IndexError) as error:
-        raise ElisionError(f"{path}: holds no representations ({error!r}); delete it and run again") from None
+        raise ElisionError(
+            f"{path} is damaged, or holds no representations ({error!r}); delete the file and run again"
+        ) from None
     if not fits:
         raise ElisionError(
-            f"{path}: {arrays['values'].shape} values for {shape[0]} rates and {shape[1]} samples; delete it and run "
-            "again"
+            f"{path}: {arrays['values'].shape} values do not fit {shape[0]} rates and {shape[1]} samples; delete the "
+            "file and run again"
         )
     return arrays, provenance

@@ -24,7 +24,7 @@ from elision.evaluation.aggregate import CONDITION, Predictions, Run, checked, i
 from elision.evaluation.metrics import Family, Weights, weighted
 from elision.evaluation.metrics import family as family_of
 from elision.progress import track
-from elision.settings.params import Statistics
+from elision.settings.params import Statistics, check_cluster
 from elision.training.selection import VALID
 
 VIDEO = "$_$"
@@ -43,29 +43,33 @@ def clusters(ids: Sequence[str] | np.ndarray, samples: pd.DataFrame, by: str) ->
     ids : sequence of N str
         Utterances of the test split.
     samples : pd.DataFrame
-        Columns ``id`` and, if known, ``speaker``.
+        Columns ``id`` and, if known, ``speaker``; and the column that ``by`` names.
     by : str
-        "speaker", "video" or "none". Where the speaker of an utterance is unknown, or all have the same, it is the
-        video: what stands before "$_$" in an id, as in MMSA's. Where that is unknown or the same, too, each utterance
-        stands for itself.
+        "speaker", "video", "none" or a column. Where the speaker of an utterance is unknown, or all have the same, the
+        unit is the video: what is before "$_$" in an id, as in MMSA's. Where that is unknown or the same, too, each
+        utterance is a unit.
 
     Returns
     -------
     kind : str
-        What was found: "speaker", "video" or "utterance".
+        What was found: "speaker", the column, "video" or "utterance".
     names : np.ndarray [shape=(N,), dtype=object]
 
     Raises
     ------
     ElisionError
-        If an utterance is none of the samples.
+        If an utterance is none of the samples, or there is no such column.
     """
+    check_cluster(by, samples.columns)
     if unknown := sorted(set(ids) - set(samples["id"])):
-        raise ElisionError(f'samples.parquet: no sample "{unknown[0]}", which has predictions; evaluate again')
+        raise ElisionError(
+            f'sample "{unknown[0]}" has predictions, but is not in samples.parquet; delete the predictions and run '
+            "evaluate again"
+        )
     known = pd.DataFrame({"speaker": None, "video": [name.rpartition(VIDEO)[0] or None for name in ids]}, index=ids)
-    if "speaker" in samples:
-        known["speaker"] = samples.set_index("id")["speaker"]
-    kinds = {"speaker": ["speaker", "video"], "video": ["video"], "none": []}[by]
+    if by in samples:
+        known[by] = samples.set_index("id")[by]
+    kinds = {"video": ["video"], "none": []}.get(by, [by, "video"])
     kind = next((kind for kind in kinds if known[kind].notna().all() and known[kind].nunique() > 1), "utterance")
     return kind, np.asarray(ids if kind == "utterance" else known[kind], object)
 
@@ -369,8 +373,8 @@ def _by_dataset(tables: Iterable[Predictions]) -> dict[str, tuple[str, dict[str,
         for method, runs in pooled.items():
             if not all(np.array_equal(r.ids, first.ids) and np.array_equal(r.label, first.label) for r in runs):
                 raise ElisionError(
-                    f"predictions of {dataset}/{method} and of {dataset}/{name} are for different samples, folds or "
-                    "labels, and cannot be compared; delete both and run again"
+                    f"predictions of {dataset}/{method} and of {dataset}/{name} have different samples, folds or "
+                    "labels; delete both and run evaluate again"
                 )
         found[dataset] = families[dataset], pooled
     return found

@@ -41,11 +41,8 @@ def sentences(sequences: Sequences, ids: list[str]) -> list[str]:
         )
     if tracks := _with(facts, "track"):
         kind = "video" if modality == "vision" else modality
-        chosen = ", ".join(f"{clip} (track {track})" for clip, track in list(tracks.items())[:_NAMED])
-        more = ", ..." if len(tracks) > _NAMED else ""
-        said.append(
-            f"{plural(len(tracks), 'clip')} with several {kind} tracks; FFmpeg's choice is read: {chosen}{more}."
-        )
+        chosen = _named([f"{clip} (track {track})" for clip, track in tracks.items()])
+        said.append(f"{plural(len(tracks), 'clip')} with several {kind} tracks; FFmpeg's choice is read: {chosen}.")
     if silent := _with(facts, "silent"):
         said.append(f"{plural(len(silent), 'audio track')} with nothing but silence: {_named(silent)}.")
     if others := _with(facts, "others"):
@@ -91,4 +88,5 @@ def _with(facts: Mapping[str, dict], name: str) -> dict:
 
 
 def _named(clips: Mapping | list) -> str:
-    return ", ".join(list(clips)[:_NAMED]) + (", ..." if len(clips) > _NAMED else "")
+    more = f" and {len(clips) - _NAMED} more" if len(clips) > _NAMED else ""
+    return ", ".join(list(clips)[:_NAMED]) + more

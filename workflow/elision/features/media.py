@@ -263,23 +263,27 @@ def kept_until(
     Returns
     -------
     end : Fraction or None
-        The earlier of both limits; None: there is no limit.
+        The earlier of the limits that the clip exceeds; None: the clip exceeds none.
 
     Raises
     ------
     ElisionError
-        If the file cannot be read, or its video does not decode.
+        If the file cannot be read, or does not decode as far as the limits.
     """
-    path, end = Path(path), None
+    path, zero, end = Path(path), _zero(Path(path)), None
+    # Whether a track is whole is for its own reader to say.
     with _open(path) as container:
-        if audio and audio.max_length and _stream(container, "audio"):
-            end = Fraction(audio.max_length * audio.hop_length, audio.sample_rate)
-        video = _stream(container, "video")
-        if video is None or vision is None or not vision.max_length or 0 < video.frames <= vision.max_length:
+        if audio and audio.max_length and (track := _stream(container, "audio")):
+            most = Fraction(audio.max_length * audio.hop_length, audio.sample_rate)
+            beyond: dict[str, Any] = {}
+            ends = [stop - zero for _, stop, _ in _until(_timed(container, track), zero, most, beyond)]
+            end = most if beyond or max(ends, default=0) > most else None
+    with _open(path) as container:
+        track = _stream(container, "video")
+        if track is None or vision is None or not vision.max_length or 0 < track.frames <= vision.max_length:
             return end
-        zero = _zero(path)
         # The times of frames are known by decoding them: not all containers have one for each packet.
-        frames = _until(_decode(path, container, video), zero, end, {})
+        frames = _until(_timed(container, track), zero, end, {})
         frames = frames if vision.fps is None else _nearest(frames, vision.fps)
         beyond = next(islice(frames, vision.max_length, None), None)
         return end if beyond is None else beyond[0] - zero

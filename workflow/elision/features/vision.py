@@ -12,6 +12,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import product
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +72,7 @@ _HALF_EYE_PER_EYEBALL = 15 / 12
 _FURTHER, _LARGER = 0.75, 1.6
 _STAYS = 5  # frames that a face is seen before it is the one to follow: a false alarm is shorter
 _CROP = 3  # times the size of a small face
+_CERTAIN = 0.75  # that there is a small face; what looks like one to the detectors and is none has 0.7 at most
 _REST = 16  # most frames between two searches for small faces that find none
 
 
@@ -142,7 +145,7 @@ def one_person(places: np.ndarray) -> np.ndarray:
     """Tell in which frames the face is that of the person who is followed.
 
     A face belongs to the person whose last face was near and about as large; to a new one, if there is none. The first
-    person with five frames is followed, or, if nobody has so many, the one with most.
+    who reaches five frames is followed, or, if nobody has so many, the one with most.
 
     Parameters
     ----------
@@ -173,7 +176,8 @@ def one_person(places: np.ndarray) -> np.ndarray:
     followed = np.zeros(len(places), bool)
     if people:
         stay = [frames for _, frames in people if len(frames) >= _STAYS]
-        followed[stay[0] if stay else max((frames for _, frames in people), key=len)] = True
+        first = min(stay, key=lambda frames: frames[_STAYS - 1], default=None)
+        followed[first or max((frames for _, frames in people), key=len)] = True
     return followed
 
 
@@ -383,7 +387,7 @@ def _expression(head: np.ndarray) -> np.ndarray:
 
 def _mediapipe(frames: Iterable[np.ndarray], settings: VisionFeatures) -> tuple[np.ndarray, np.ndarray]:
     """Track one face through the frames with MediaPipe's face mesh and describe it."""
-    meshes, width, height = [], 1, 1
+    meshes, magnified, width, height = [], [], 1, 1
     absent = np.full((478, 3), np.nan, np.float32)
     # The tracker carries state from frame to frame: each video gets a graph of its own.
     with ExitStack() as stack:
@@ -391,9 +395,12 @@ def _mediapipe(frames: Iterable[np.ndarray], settings: VisionFeatures) -> tuple[
         for frame in frames:
             height, width = frame.shape[:2]
             mesh = _mesh(graph, frame)
-            if mesh is None:
-                mesh = small.mesh(frame)
+            if mesh is None and (mesh := small.mesh(frame)) is not None:
+                magnified.append(len(meshes))
             meshes.append(absent if mesh is None else mesh)
+    if len(magnified) < min(_STAYS, len(meshes)):
+        for number in magnified:
+            meshes[number] = absent
     meshes = np.reshape(meshes, (-1, 478, 3))
     pixels = meshes[:, :, :2].astype(np.float64) * (width, height)
     low, high = pixels.min(axis=1), pixels.max(axis=1)
@@ -411,8 +418,8 @@ class _SmallFaces:
     """Finds a face that is too small for the face mesh, and follows it through the frames.
 
     The detector of the face mesh sees faces of a tenth of the frame and more. Here, MediaPipe's detector for distant
-    faces looks at squares of the frame that overlap by half, and the face mesh at a crop around the best face. While
-    nothing is found, searches become rare.
+    faces looks at squares of the frame that overlap by half, then its other detector at squares of half the side, and
+    the face mesh at a crop around the best face. While nothing is found, searches become rare.
 
     Parameters
     ----------
@@ -429,7 +436,8 @@ class _SmallFaces:
     def mesh(self, frame: np.ndarray) -> np.ndarray | None:
         """Return the landmarks of a small face [478, 3], as those of the whole frame; None if none is found."""
         if self.graphs is None:
-            self.graphs = (self.stack.enter_context(_far_faces()), self.stack.enter_context(_face_mesh(still=True)))
+            graphs = (_detector(far=True), _detector(far=False), _face_mesh(still=True))
+            self.graphs = tuple(self.stack.enter_context(graph) for graph in graphs)
         if self.last is not None and (found := self._look(frame, self.last)) is not None:
             return found
         self.last, self.wait = None, self.wait - 1
@@ -444,17 +452,17 @@ class _SmallFaces:
     def _search(self, frame: np.ndarray) -> tuple[float, float, float] | None:
         """Return the place of the face that is most certain."""
         height, width = frame.shape[:2]
-        side, best = min(height, width), (0.0, None)
-        corners = np.linspace(0, max(height, width) - side, 1 + -(-2 * (max(height, width) - side) // side))
-        for corner in corners.astype(int):
-            x, y = (corner, 0) if width > height else (0, corner)
-            tile = np.ascontiguousarray(frame[y : y + side, x : x + side])
-            for face in self.graphs[0].process(tile).detections or ():
-                box = face.location_data.relative_bounding_box
-                size = max(box.width, box.height) * side
-                middle = (x + (box.xmin + box.width / 2) * side, y + (box.ymin + box.height / 2) * side)
-                best = max(best, (face.score[0], (*middle, size)), key=lambda found: found[0])
-        return best[1]
+        for graph, side in zip(self.graphs, (min(height, width), min(height, width) // 2), strict=False):
+            found = []
+            for x, y in product(_corners(width, side), _corners(height, side)):
+                tile = np.ascontiguousarray(frame[y : y + side, x : x + side])
+                for face in graph.process(tile).detections or ():
+                    box = face.location_data.relative_bounding_box
+                    middle = (x + (box.xmin + box.width / 2) * side, y + (box.ymin + box.height / 2) * side)
+                    found.append((face.score[0], (*middle, max(box.width, box.height) * side)))
+            if found:
+                return max(found, key=itemgetter(0))[1]
+        return None
 
     def _look(self, frame: np.ndarray, place: tuple[float, float, float]) -> np.ndarray | None:
         """Fit the face mesh in a crop around a place."""
@@ -464,13 +472,18 @@ class _SmallFaces:
             int(np.clip(round(middle - side / 2), 0, whole - side))
             for middle, whole in zip(place, (width, height), strict=False)
         )
-        mesh = _mesh(self.graphs[1], np.ascontiguousarray(frame[y : y + side, x : x + side]))
+        mesh = _mesh(self.graphs[-1], np.ascontiguousarray(frame[y : y + side, x : x + side]))
         if mesh is None:
             return None
         low, high = mesh[:, :2].min(axis=0), mesh[:, :2].max(axis=0)
         self.last = (*(np.array([x, y]) + side * (low + high) / 2), side * float((high - low).max()))
         mesh = mesh * side + (x, y, 0)
         return (mesh / (width, height, width)).astype(np.float32)
+
+
+def _corners(whole: int, side: int) -> list[int]:
+    """Return where squares begin that cover a length and overlap by half or more."""
+    return np.linspace(0, whole - side, 1 + -(-2 * (whole - side) // side)).astype(int).tolist()
 
 
 def _mediapipe_version() -> str:
@@ -494,9 +507,10 @@ def _face_mesh(*, still: bool = False) -> Iterator:
 
 
 @contextmanager
-def _far_faces() -> Iterator:
-    """Start a detector of distant faces, and close it."""
-    with _started("face_detection", "FaceDetection", model_selection=1) as graph:
+def _detector(*, far: bool) -> Iterator:
+    """Start a detector of faces in pictures, for distant or for near ones, and close it."""
+    options = {"model_selection": int(far), "min_detection_confidence": _CERTAIN}
+    with _started("face_detection", "FaceDetection", **options) as graph:
         yield graph
 
 

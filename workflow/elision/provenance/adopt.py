@@ -1,4 +1,4 @@
-"""Making Snakemake's view agree with the artifacts that are there: the one module that knows of Snakemake.
+"""Make the records of Snakemake agree with the artifacts in the results: the one module that knows of Snakemake.
 
 Snakemake keeps what it knows of files (times, params, inputs) in ``.snakemake``, which does not travel with them: after
 ``dvc pull``, ``dvc checkout`` or in a folder of ``dvc exp run --temp`` it would redo work, or, worse, not see that a
@@ -60,13 +60,29 @@ def unknown(results: Path) -> list[Path]:
     """Return the parts that were put into ``results`` by something else than this folder's Snakemake."""
     parts, notes = [results / name for name in (*STAGES, *_FINAL)], _notes(results)
     if not notes.exists():
-        return [part for part in parts if part.exists()]
+        return [part for part in parts if _mark(part).exists()]
 
     def is_known(part: Path) -> bool:
         note = notes / part.name
         return note.exists() and note.read_text(encoding="utf-8") == sha256(_mark(part))
 
     return [part for part in parts if _mark(part).exists() and not is_known(part)]
+
+
+def put_typed_aside(params: Params, layout: Layout) -> None:
+    """Put aside what verbs typed by hand made where Snakemake never ran, such as ``elision prepare``.
+
+    Snakemake would take such files as up to date and not see a later change of the params. Its jobs take back what
+    fits.
+    """
+    stages = [layout.root / stage for stage in STAGES]
+    if _notes(layout.root).exists() or unknown(layout.root) or not any(stage.exists() for stage in stages):
+        return
+    made = [path for path, _ in _Inventory(params, layout, thorough=False).looked_at if kept.identity(path)]
+    files = {file for path in made for file in kept.together(layout.root, path)}
+    if kept.put_aside(layout, files):
+        typed = ", ".join(str(stage) for stage in stages if any(file.is_relative_to(stage) for file in files))
+        print(f"{typed}: made by verbs typed by hand; the jobs of the workflow take back what fits", file=sys.stderr)
 
 
 def refuse_unknown(results: Path) -> None:
@@ -79,8 +95,8 @@ def refuse_unknown(results: Path) -> None:
     """
     if came := unknown(results):
         raise ElisionError(
-            f"{', '.join(map(str, came))}: put here by dvc pull or checkout, or copied, not "
-            "made by Snakemake in this folder, so it cannot tell what is up to date; run once: elision adopt"
+            f"{', '.join(map(str, came))}: Snakemake did not make these results in this folder (they come from dvc "
+            "pull, dvc checkout or a copy). Snakemake cannot tell which of them are up to date; run once: elision adopt"
         )
 
 
@@ -106,7 +122,8 @@ def _of_methods(params: Params) -> str:
     entries = params.entries.values()
     corpora = sorted({(settings.corpus, settings.task) for settings in params.datasets.values()})
     modules = sorted({f"methods.{entry.method}" for entry in entries})
-    return digest([[entry.model_dump(mode="json") for entry in entries], corpora, code("methods", *modules)])
+    served = [[entry.source, parameters.training_size(params, name)] for name, entry in params.datasets.items()]
+    return digest([[entry.model_dump(mode="json") for entry in entries], corpora, served, code("methods", *modules)])
 
 
 def unlock() -> bool:
@@ -125,8 +142,9 @@ def unlock() -> bool:
         words = [Path(word).name for word in (process.info["cmdline"] or [])[:4]]
         is_job = words[1:3] == ["-m", "elision"] and words[3:] not in ([], ["adopt"])
         if is_job or "snakemake" in words[:3]:
-            what = f"{words[3]}, a job of a Snakemake that was killed, still runs" if is_job else "Snakemake is running"
-            raise ElisionError(f"{what} in this folder (process {process.info['pid']}); wait for it, or stop it")
+            what = f"{words[3]} (a job of a Snakemake that was killed)" if is_job else "Snakemake"
+            number = process.info["pid"]
+            raise ElisionError(f"{what} is running in this folder; wait for process {number} to end, or stop it")
     for path in locks:
         path.unlink()
     return bool(locks)
@@ -138,10 +156,10 @@ def _put_aside(layout: Layout, found: dict[Path, str]) -> None:
     for path, why in found.items():
         if path in quick or not kept.identity(path):
             path.unlink()
-            print(f"removed {path}: {why}; the workflow makes it again")
+            print(f"removed {path}: {why}. The workflow will make the file again")
         else:
             kept.put_aside(layout, kept.together(layout.root, path))
-            print(f"moved {path} to {layout.unused}: {why}; the workflow makes it again")
+            print(f"moved {path} to {layout.unused}: {why}. The workflow will make the file again")
 
 
 def _quick(layout: Layout) -> set[Path]:
@@ -170,19 +188,19 @@ def adopt(params: Params, layout: Layout, arguments: Iterable[str] = (), *, file
         If a Snakemake or a job of one is running here, or Snakemake cannot mark the files.
     """
     if unlock():
-        print("removed the lock of an interrupted run; it goes on with what is there")
+        print("removed the lock of an interrupted workflow; the workflow can continue")
     came = unknown(layout.root)
     found = _Inventory(params, layout, thorough=bool(came))
     _put_aside(layout, {**found.unfit, **(found.changed if came else {})})
     if not came:
         return
-    print(f"{plural(len(found.kept), 'artifact')} fit the params; telling Snakemake so", flush=True)
+    print(f"{plural(len(found.kept), 'artifact')} fit the params; marking them as up to date", flush=True)
     # Snakemake marks outputs that are missing, too, but they are missing all the same.
     command = [sys.executable, "-m", "snakemake", "--touch", "--forceall", "--notemp", "--cores", "1", "--quiet", "all"]
     told = ["--config", "adopt=1", f"results={layout.root}", *([f"params={file}"] if file else [])]
     done = subprocess.run([*command, *arguments, *told], capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
-        raise ElisionError(f"Snakemake could not mark files as up to date:\n{done.stdout}{done.stderr}")
+        raise ElisionError(f"Snakemake could not mark the files as up to date. It printed:\n{done.stdout}{done.stderr}")
     begin(params, layout)
     for part in came:
         if _mark(part).exists():
@@ -230,9 +248,9 @@ class _Inventory:
         self.looked_at.append((path, recipe))
         found = kept.made_by(path)
         if found.get("identity") != recipe["identity"]:
-            self.changed[path] = "made by other settings or code" if found else "cannot be read"
+            self.changed[path] = "other settings or other code made it" if found else "it cannot be read"
         elif wrong := [name for name, value in made_from.items() if value and found.get(name) != value]:
-            self.unfit[path] = f"made from other {' and '.join(wrong)}"
+            self.unfit[path] = f"it was made from other {' and '.join(wrong)}"
         else:
             self.kept.append(path)
             return found
@@ -283,13 +301,13 @@ class _Inventory:
         files = set(self.layout.stage(stage, self.params))
         listed = {folder / name: checksum for name, checksum in manifest.read(path).items()}
         if gone & files or not all(file.exists() for file in files & set(listed)):
-            self.unfit[path] = "lists files that are to be made"
+            self.unfit[path] = "it lists files that must be made"
         elif not thorough:
             return
         elif not files <= set(listed) or not all(self._comes_along(file) for file in set(listed) - files):
-            self.changed[path] = "lists other files"
+            self.changed[path] = "it lists other files than the params ask for"
         elif not all(file.exists() and sha256(file) == checksum for file, checksum in listed.items()):
-            self.changed[path] = "lists other content"
+            self.changed[path] = "its checksums are not those of the files"
 
     def _comes_along(self, file: Path) -> bool:
         """Tell whether a file is one of those that the params do not tell: media, or a modality that a source has."""
@@ -340,10 +358,10 @@ def accept(params: Params, layout: Layout, steps: Iterable[str]) -> None:
             (most, count), *others = codes.most_common()
             if most != current:
                 accepted.setdefault(name, {})[here] = most
-                print(f"{name}: {plural(count, 'artifact')} made by older code accepted")
+                print(f"{name}: {plural(count, 'artifact')} of older code accepted")
             if left := sum(number for _, number in others):
-                print(f"{name}: {plural(left, 'artifact')} made by yet other code not accepted")
+                print(f"{name}: {plural(left, 'artifact')} of yet another version of the code not accepted")
         with replacing(layout.accepted) as temporary:
             temporary.write_text(json.dumps(accepted, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         if all(codes.most_common(1)[0][0] == current for (_, current, _), codes in found.items()):
-            print(f"{step}: nothing to accept; the code alone keeps no artifact from fitting the params")
+            print(f"{step}: nothing to accept; no artifact differs from the params only in the code")

@@ -117,7 +117,7 @@ def make_room(layout: Layout, path: Path, expected: str, **made_from: str | None
     for file in together(inside, there):
         _move(file, layout.root / file.relative_to(inside))
     forget_empty(inside)
-    print(f"{path}: made earlier by the same settings, code and data; taken from {layout.unused}", flush=True)
+    print(f"{path}: taken from {layout.unused}; the same settings, code and data made it earlier", flush=True)
     return True
 
 
@@ -162,8 +162,8 @@ def notice(layout: Layout) -> str:
     if not (found := unused(layout)):
         return ""
     return (
-        f"{layout.unused} keeps work that the params do not ask for: {found}. The work comes back, without training, "
-        "when the params ask for it again. To remove it: elision clean --unused"
+        f"{layout.unused} keeps finished work that the params do not ask for: {found}. If the params ask for the work "
+        "again, Elision uses it without new training. To delete the work: elision clean --unused"
     )
 
 

@@ -28,7 +28,8 @@ def collect(layout: Layout, stage: str, files: list[Path], *, folders: list[Path
     """
     if missing := [str(path) for path in files if not path.exists()]:
         raise ElisionError(
-            f"{missing[0]}: no such file ({len(missing)} missing); run: snakemake --cores all {missing[0]}"
+            f"{missing[0]} does not exist ({plural(len(missing), 'file')} missing in all); make the file: "
+            f"snakemake --cores all {missing[0]}"
         )
     manifest = layout.manifest(stage)
     folder = manifest.parent
@@ -42,7 +43,7 @@ def collect(layout: Layout, stage: str, files: list[Path], *, folders: list[Path
     for path in left:
         path.unlink()
     if aside := kept.put_aside(layout, others - left):
-        print(f"{plural(aside, 'artifact')} of {folder} are not in the params: moved to {layout.unused}")
+        print(f"{folder}: moved {plural(aside, 'artifact')} that the params do not ask for to {layout.unused}")
     for inner in filter(Path.is_dir, folder.glob("*")):
         kept.forget_empty(inner)
     lines = {path.relative_to(folder).as_posix(): sha256(path) for path in sorted(wanted - {manifest})}

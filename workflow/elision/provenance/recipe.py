@@ -169,7 +169,7 @@ def read_accepted(path: Path) -> dict[str, dict[str, str]]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError) as error:
-        raise ElisionError(f"{path}: cannot be read ({error}); delete it, or restore it from git") from None
+        raise ElisionError(f"{path} cannot be read ({error}); delete the file, or restore it from git") from None
 
 
 class Recipes:
@@ -264,9 +264,8 @@ class Recipes:
         settings = self._dataset(dataset)
         # A source of sequences may tokenise texts; those of clips are tokenised later.
         encoder = "" if extracted(self.params, dataset) else self._encoder(dataset)
-        frozen = ["features.frozen"] if encoder and self.params.features.text.frozen else []
-        settings |= {"frozen": True} if frozen else {}
-        code_of = self._code("datasets._prepare", f"datasets.{settings['source']}", *frozen)
+        settings |= {"frozen": True} if encoder and self.params.features.text.frozen else {}
+        code_of = self._code("datasets._prepare", f"datasets.{settings['source']}")
         return self._recipe("prepare", settings, code_of, files=self._files(dataset), encoder=encoder)
 
     @_once
@@ -462,7 +461,7 @@ def check(found: dict, expected: dict, path: Path | str) -> None:
         return
     old, new = found.get("settings", {}), expected["settings"]
     differences = [
-        f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
+        f"{key} was {old.get(key)!r} and is now {new.get(key)!r}"
         for key in sorted({*old, *new})
         if old.get(key) != new.get(key)
     ]
@@ -470,13 +469,13 @@ def check(found: dict, expected: dict, path: Path | str) -> None:
         differences.append(f"the code of step {expected['step']!r} changed")
     inputs, now = found.get("inputs", {}), expected["inputs"]
     differences += [
-        f"{_CONTENT.get(name, f'its input {name!r}')} changed"
+        f"{_CONTENT.get(name, f'the input {name!r}')} changed"
         for name in sorted({*inputs, *now})
         if inputs.get(name) != now.get(name)
     ]
     raise ElisionError(
-        f"{path}: is not what the current params ask for: {'; '.join(differences)}. "
-        f"Make it again: snakemake --cores all {path}"
+        f"{path} does not fit the current params: {'; '.join(differences) or 'it has another identity'}. "
+        f"Make the file again: snakemake --cores all {path}"
     )
 
 
@@ -492,5 +491,6 @@ def check_data(found: str, expected: str, path: Path | str) -> None:
     """
     if found != expected:
         raise ElisionError(
-            f"{path}: was made from data that have changed since. Make it again: snakemake --cores all --force {path}"
+            f"{path} was made from data that have changed since. Make the file again: snakemake --cores all --force "
+            f"{path}"
         )

@@ -204,7 +204,15 @@ def write(
         readings=[_reading(kind, metrics) for kind in kinds().values() if set(kind.corruptions) & tested],
         methods=[*(method for method in methods if method != FLOOR), FLOOR],
         data=Markup(data.replace("<", "\\u003c")),
-        settings=_settings({**settings, "runs": {" / ".join(key): run for key, run in results.records.items()}}),
+        settings=_settings(
+            {
+                **settings,
+                "runs": {
+                    " / ".join(key): {name: value for name, value in run.items() if name not in ("read", "warnings")}
+                    for key, run in results.records.items()
+                },
+            }
+        ),
         has_classes=any(family.labels for family in families),
         has_folds=(metrics["fold"] != "").any(),
         confidence=" and ".join(map(percent, sorted(results.intervals["confidence"].unique()))),

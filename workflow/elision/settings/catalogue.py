@@ -62,9 +62,9 @@ def listing() -> Group:
     for name, method in methods.items():
         task = "both" if len(method.task) > 1 else method.task[0]
         table.add_row(name, task, _names(method.needs), _names(method.requires), citation(method.paper) or _NOTHING)
-    told = ["\nboth: regression and classification. More about one: elision methods NAME"]
+    told = ["\nboth: regression and classification. Describe one: elision methods NAME"]
     if problems:
-        told += ["\nFiles that cannot be used:", *(Text(f"  {problem}") for problem in problems.values())]
+        told += ["\nBroken files, which cannot be used:", *(Text(f"  {problem}") for problem in problems.values())]
     return Group(table, *told)
 
 
@@ -93,7 +93,7 @@ def card(name: str) -> str:
     lines = [name, "", *_wrapped_paragraphs(inspect.cleandoc(inspect.getmodule(method).__doc__ or "")), ""]
     for fact, told in facts.items():
         lines += _wrapped(told, first=f"{fact + ':':15}", rest=15)
-    lines += ["", "Hyperparameters, with defaults (those of some corpora in parentheses):"]
+    lines += ["", "Hyperparameters and defaults (in parentheses: defaults for some corpora):"]
     for key, field in method.Hyperparameters.model_fields.items():
         others = [f"{corpus}: {values[key]}" for corpus, values in method.corpus_defaults.items() if key in values]
         default = field.get_default(call_default_factory=True)

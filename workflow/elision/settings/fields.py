@@ -13,7 +13,8 @@ MOST_ENTRIES = 1000  # of a list
 _MOST_SHOWN = 200  # characters of a wrong value, in messages
 
 AS_PROTOCOL = "null: as the protocol says"
-SCALABLE = ("audio", "vision")
+Scalable = Literal["audio", "vision"]
+SCALABLE: tuple[str, ...] = get_args(Scalable)
 
 
 def unique(values: list) -> list:
@@ -50,9 +51,7 @@ class Section(BaseModel):
 Rate = Annotated[float, Field(ge=0, le=1)]
 Rates = Annotated[list[Rate], AfterValidator(unique), Field(max_length=MOST_ENTRIES)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
-Scaled = Annotated[
-    list[Literal[SCALABLE]], BeforeValidator(_scaled, json_schema_input_type=bool | list[Literal[SCALABLE]])
-]
+Scaled = Annotated[list[Scalable], BeforeValidator(_scaled, json_schema_input_type=bool | list[Scalable])]
 Length = Annotated[int, Field(ge=1, le=LONGEST)]
 
 

@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache, cached_property, lru_cache
 from itertools import pairwise
@@ -103,11 +103,11 @@ def _file_names(section: str, names: Iterable[str]) -> None:
     seen: dict[str, str] = {}
     for name in names:
         if name.lower() == _MANIFEST.lower():
-            raise ValueError(f"{section}.{name}: results have a file of this name; choose another name")
+            raise ValueError(f"{section}.{name}: the workflow writes a file of this name; choose another name")
         if (other := seen.setdefault(name.lower(), name)) != name:
             raise ValueError(
-                f"{section}.{name}: differs from {other} by case alone, and some file systems do not tell them apart; "
-                "choose another name"
+                f"{section}.{name}: {name} and {other} differ only in upper and lower case, which some file systems "
+                "ignore; choose another name"
             )
 
 
@@ -120,27 +120,36 @@ AS_CORPUS: Any = Field(
 
 
 class Folds(Section):
-    """Folds by groups that are never torn apart."""
+    """Folds. All samples of a group are in one fold."""
 
-    by: str = Field("speaker", description="column of the samples whose values are the groups: speaker, or id")
-    count: int = Field(ge=2, le=10_000, description="number of folds; as many as groups: each group is left out once")
-    validation: float = Field(
-        0.1, gt=0, lt=1, description="share of the groups left for training that are validation; at least one group"
+    by: str = Field(
+        "speaker", description="column of the samples that defines the groups: speaker, session, id, or another column"
     )
-    seed: Seed = Field(1111, description="seed for dealing the groups to the folds")
+    count: int = Field(
+        ge=2, le=10_000, description="number of folds; with one fold per group, each group is tested alone"
+    )
+    validation: float = Field(
+        0.1, gt=0, lt=1, description="share of the training samples that are used for validation; at least one group"
+    )
+    validation_by: str | None = Field(
+        None,
+        description="column whose groups are used for validation, drawn in proportion to the classes: dialogue, id, or "
+        "another column (null: the groups of `by`)",
+    )
+    seed: Seed = Field(1111, description="seed for the assignment of groups to folds")
 
 
 class DatasetSettings(Section):
     """What every dataset entry has; ``Settings`` of each file in ``datasets/`` extends it."""
 
-    source: str = Field(description="file of datasets/ that reads it: demo, clips, mmsa, ...")
-    corpus: CorpusName = Field("mosi", description="corpus whose label range, metrics and defaults apply")
+    source: str = Field(description="kind of data: a file of workflow/elision/datasets/, such as demo, clips or mmsa")
+    corpus: CorpusName = Field("mosi", description="corpus whose range of labels, metrics and defaults apply")
     task: TaskKind = Field(TaskKind.REGRESSION, description="regression (labels are scores) or classification")
     classes: Annotated[list[ClassName], AfterValidator(unique)] | None = Field(
         None,
         min_length=2,
         max_length=MOST_ENTRIES,
-        description="names of the classes, in their order (null: those of the source)",
+        description="names of the classes, in order (null: the classes of the source)",
     )
     cuts: list[float] | None = Field(
         None,
@@ -175,17 +184,17 @@ class DatasetSettings(Section):
     @model_validator(mode="after")
     def _check_classes(self) -> "DatasetSettings":
         if self.task is TaskKind.REGRESSION and (self.classes or self.cuts):
-            raise ValueError("classes and cuts are for task: classification")
+            raise ValueError("classes and cuts need task: classification; set it, or leave them out")
         if self.cuts is not None and len(self.classes or ()) != len(self.cuts) + 1:
-            raise ValueError(f"{len(self.cuts)} cuts make {len(self.cuts) + 1} classes; list their names under classes")
+            raise ValueError(
+                f"{len(self.cuts)} cuts make {len(self.cuts) + 1} classes; list that many names under classes"
+            )
         if self.cuts is not None and any(b <= a for a, b in pairwise(self.cuts)):
-            raise ValueError("cuts must be ascending")
+            raise ValueError("cuts must be ascending; sort the values, and leave out duplicates")
         if self.scale is not None and self.scale[0] >= self.scale[1]:
             raise ValueError("scale must be the lowest score and then the highest, such as [1, 7]")
         if self.scale is not None and self.task is TaskKind.CLASSIFICATION:
-            raise ValueError(
-                "scale is for task: regression; write cuts in the units of the labels, and leave out scale"
-            )
+            raise ValueError("scale needs task: regression; write cuts in the units of the labels, and leave out scale")
         return self
 
     @model_validator(mode="after")
@@ -219,12 +228,15 @@ class DatasetSettings(Section):
         return self.folds.count if self.folds else 0
 
 
+_MOST_FRAMES = "most frames; audio and vision of a longer clip are cut at the same second (null: no limit)"
+
+
 class TextFeatures(Section):
     """Tokenisation of the transcripts."""
 
     encoder: str = Field("minilm", description="minilm (embedded), a Hugging Face id, or a local folder")
     max_length: int = Field(
-        50, ge=3, le=LONGEST, description="most tokens, with [CLS] and [SEP]; longer transcripts are cut"
+        50, ge=3, le=LONGEST, description="largest number of tokens, with [CLS] and [SEP]; longer transcripts are cut"
     )
     frozen: bool = Field(False, description="also store the last hidden states of the encoder, as text_features")
 
@@ -238,12 +250,12 @@ class AudioFeatures(Section):
     chroma: int = Field(12, ge=12, le=120, description="number of constant-Q chroma bins")
     f0_min: float = Field(65.0, gt=0, description="lowest fundamental frequency of pYIN, Hz")
     f0_max: float = Field(500.0, gt=0, le=100_000, description="highest fundamental frequency of pYIN, Hz")
-    max_length: Length | None = Field(400, description="most frames; longer sequences are cut (null: no limit)")
+    max_length: Length | None = Field(400, description=_MOST_FRAMES)
 
     @model_validator(mode="after")
     def _check_range(self) -> "AudioFeatures":
         if self.f0_min >= self.f0_max:
-            raise ValueError(f"f0_min {self.f0_min:g} Hz is not below f0_max {self.f0_max:g} Hz")
+            raise ValueError(f"f0_min is {self.f0_min:g} Hz, but must be lower than f0_max, {self.f0_max:g} Hz")
         return self
 
 
@@ -254,21 +266,22 @@ class VisionFeatures(Section):
         "mediapipe", description="mediapipe (embedded, CPU) or pyfeat (GPU, downloaded weights)"
     )
     fps: float | None = Field(
-        None, gt=0, le=1000, description="frames per second that are analysed (null: every frame)"
+        None, gt=0, le=1000, description="number of frames to analyse per second (null: every frame)"
     )
     centre: Literal["none", "clip", "speaker"] = Field(
-        "none", description="subtract the mean of the observed frames: of the clip, or of all clips of the speaker"
+        "none",
+        description="mean to subtract from the frames: none, of the clip, or of all clips of the speaker",
     )
     batch_size: int = Field(16, ge=1, le=100_000, description="frames per forward pass (pyfeat)")
-    max_length: Length | None = Field(400, description="most frames; longer sequences are cut (null: no limit)")
+    max_length: Length | None = Field(400, description=_MOST_FRAMES)
 
 
 class Features(Section):
-    """From clips to sequences."""
+    """Extraction of sequences from clips."""
 
     shards: int = Field(4, ge=1, le=10_000, description="jobs per dataset and modality; a job should take some minutes")
     on_error: Literal["stop", "skip"] = Field(
-        "stop", description="what a clip that fails does: stop the run, or be skipped and counted"
+        "stop", description="what to do if a clip fails: stop the workflow, or skip and count the clip"
     )
     text: TextFeatures = TextFeatures()
     audio: AudioFeatures = AudioFeatures()
@@ -276,13 +289,13 @@ class Features(Section):
 
 
 class _Corruption(Section):
-    """Test conditions: what they share. Each kind of corruption adds its setting."""
+    """Settings that all test conditions share. Each kind of corruption adds one setting."""
 
-    seed: Seed = Field(1111, description="seed of the test masks, which are the same for every method and run")
+    seed: Seed = Field(1111, description="seed for the test masks; all methods and runs get the same masks")
     masks: Annotated[Literal["per_sample", "shared"] | None, _renamed(keyed="per_sample", lnln="shared")] = Field(
         None,
-        description="per_sample: missing frames are drawn separately for each sample and modality; shared: one array "
-        f"of random numbers for all modalities, splits and runs, as in the code of LNLN; {AS_PROTOCOL}",
+        description="per_sample: missing frames are drawn for each sample and modality; shared: one array of random "
+        f"numbers serves all modalities, splits and runs, as in the code of LNLN; {AS_PROTOCOL}",
     )
 
 
@@ -302,7 +315,7 @@ else:
 
 
 class Train(Section):
-    """Training, for all methods that have no value of their own."""
+    """Training of all methods. A hyperparameter of a method takes precedence."""
 
     corruption: TrainingCorruption | None = Field(
         None,
@@ -310,27 +323,27 @@ class Train(Section):
         + f"; {AS_PROTOCOL}",
     )
     redraw: Literal["epoch", "never"] | None = Field(
-        None, description=f"draw new training masks every epoch, or once; {AS_PROTOCOL}"
+        None, description=f"epoch: draw new training masks in every epoch; never: draw them once; {AS_PROTOCOL}"
     )
     validation_rate: Rate | None = Field(
-        None, description="missing rate of the validation split; null: as the protocol says, or as in training"
+        None, description="missing rate of the validation split (null: as the protocol says, or as in training)"
     )
     selection: Literal["valid", "test_oracle"] | None = Field(
         None,
-        description="valid: one checkpoint chosen on validation; test_oracle: per metric on TEST, marked as such; "
-        + AS_PROTOCOL,
+        description="valid: choose one checkpoint on the validation split; test_oracle: choose one checkpoint per "
+        "metric on the TEST split, and mark all results; " + AS_PROTOCOL,
     )
     watch: Literal["metric", "loss"] | None = Field(
         None,
-        description="what chooses the checkpoint on validation, and what patience and learning rates follow. metric: "
-        "MAE of scores (clipped on CH-SIMS), UA of classes; loss: the error of the method's own loss, never clipped; "
-        + AS_PROTOCOL,
+        description="value on the validation split that chooses the checkpoint, and that patience and learning rates "
+        "follow. metric: MAE of scores (clipped on CH-SIMS), UA of classes; loss: the error in the loss of the method, "
+        "never clipped; " + AS_PROTOCOL,
     )
     epochs: int | None = Field(
         None,
         ge=1,
         le=LONGEST,
-        description="epochs of every method (null: as the protocol says, or as each method says)",
+        description="number of epochs of every method (null: as the protocol says, or as each method says)",
     )
     device: str = Field("auto", pattern=DEVICE, description="auto, cpu, mps, cuda or cuda:N")
     jobs_per_gpu: int = Field(1, ge=1, le=100, description="jobs that share one GPU at the same time")
@@ -343,23 +356,36 @@ class Train(Section):
 
 
 class Statistics(Section):
-    """Bootstrap intervals, and tests between methods."""
+    """Bootstrap intervals, and tests of differences between methods."""
 
     resamples: int = Field(
         1000,
         ge=100,
         le=1_000_000,
-        description="bootstrap resamples of the test utterances, the same for all methods",
+        description="number of bootstrap resamples of the test utterances; all methods share the resamples",
     )
     confidence: float = Field(
         0.95, gt=0.5, lt=1, description="confidence level of the intervals and of the critical difference"
     )
-    seed: Seed = Field(1111, description="seed of the resamples")
-    cluster: Literal["speaker", "video", "none"] = Field(
+    seed: Seed = Field(1111, description="seed for the resamples")
+    cluster: str = Field(
         "speaker",
-        description="unit of resampling: speaker, video (the part of the id before $_$) or none (single utterances). "
-        "Videos replace speakers that are unknown or fewer than two; single utterances replace unknown videos",
+        min_length=1,
+        description="unit of resampling: speaker, video (the part of the id before $_$), none (single utterances), or "
+        "another column of the samples, such as dialogue. If fewer than two units are known, the unit is the video; if "
+        "videos are unknown, the utterance",
     )
+
+
+def check_cluster(cluster: str, columns: Iterable[str]) -> None:
+    """Refuse a unit of resampling that is no column of the samples.
+
+    Raises
+    ------
+    ElisionError
+    """
+    if cluster not in (allowed := ["speaker", "video", "none", *columns]):
+        raise ElisionError(f"statistics.cluster: unknown unit {cluster!r}; {suggestion(cluster, allowed)}")
 
 
 def _in_range(name: str, hyperparameters: dict[str, Any]) -> None:
@@ -370,7 +396,7 @@ def _in_range(name: str, hyperparameters: dict[str, Any]) -> None:
 
 
 class Variant(Section):
-    """A row of the tables: a method, or a method with overrides under a name of the user's own."""
+    """A row of the tables: a method, or a method with other hyperparameters under a name of the user."""
 
     name: Name
     method: str
@@ -382,10 +408,10 @@ class Variant(Section):
         if isinstance(entry, str):
             entry = {entry: {}}
         if not (isinstance(entry, dict) and len(entry) == 1):
-            raise ValueError("give the name of a method, or `name: {method: ..., hyperparameter: value}`")
+            raise ValueError("write the name of a method, or `name: {method: ..., hyperparameter: value}`")
         ((name, settings),) = entry.items()
         if not isinstance(settings, dict | None):
-            raise ValueError(f"{name}: give a mapping of hyperparameters, not {short(settings)}")
+            raise ValueError(f"{name}: write a mapping of hyperparameters, not {short(settings)}")
         settings = dict(settings or {})
         _in_range(name, settings)
         near = get_close_matches("method", map(str, settings), 1, 0.8)
@@ -450,11 +476,11 @@ class Params(Section):
     through ``corruption_for`` and ``train_for``.
     """
 
-    results: str = Field("results", description="folder for everything that the workflow makes")
+    results: str = Field("results", description="folder for all files that the workflow makes")
     protocol: ProtocolName = Field(
         DEFAULT,
-        description="protocol, which decides what the sections corruption and train leave open: a name of `elision "
-        "protocols`, or the path of a file",
+        description="protocol: a name in the list of `elision protocols`, or the path of a file. The protocol decides "
+        "all settings that the sections corruption and train leave open",
     )
     datasets: dict[Name, SerializeAsAny[DatasetSettings]] = Field(
         min_length=1, description="name: {source: ..., settings of that source}"
@@ -462,15 +488,15 @@ class Params(Section):
     methods: Annotated[list[Variant], AfterValidator(unique)] = Field(
         min_length=1,
         max_length=MOST_ENTRIES,
-        description="names of methods, or name: {method: ..., hyperparameter: value}; or all: every method that is "
-        "made for the task of every dataset",
+        description="list of methods: a name, or name: {method: ..., hyperparameter: value}. The word all stands for "
+        "every method that supports the task of every dataset, and whose required modalities every dataset can have",
     )
     seeds: Annotated[list[Seed], AfterValidator(unique)] = Field(
         [1111, 1112, 1113], min_length=1, max_length=MOST_ENTRIES, description="one run per seed"
     )
     features: Features = Features()
     teachers: dict[str, dict[str, Any]] = Field(
-        {}, description="hyperparameters of the teachers that methods start from: {mmin_teacher: {epochs: 5}}"
+        {}, description="hyperparameters of teachers, for example {mmin_teacher: {epochs: 5}}"
     )
     corruption: Corruption = Corruption()
     train: Train = Train()
@@ -480,7 +506,7 @@ class Params(Section):
     @classmethod
     def _is_a_folder(cls, results: str) -> str:
         if not results.strip() or set(results) & set("{}\n\0") or Path(results).resolve() in _not_for_results():
-            raise ValueError(f"{short(results)} cannot hold results; give a folder of their own, such as results")
+            raise ValueError(f"{short(results)} cannot be the folder of results; give a new folder, such as results")
         return results
 
     @field_validator("methods", mode="before")
@@ -488,8 +514,8 @@ class Params(Section):
     def _read_methods(cls, methods: Any, info: ValidationInfo) -> Any:
         if methods != "all":
             return methods
-        tasks = {settings.task for settings in info.data.get("datasets", {}).values()}
-        return [name for name in method_names() if name not in teacher_names() and tasks.issubset(made_for(name))]
+        datasets = info.data.get("datasets", {}).values()
+        return [name for name in _made_for_all(datasets) if not any(lacking(entry, name) for entry in datasets)]
 
     @field_validator("teachers")
     @classmethod
@@ -497,7 +523,7 @@ class Params(Section):
         for name, settings in teachers.items():
             _known(name, teacher_names(), "teacher")
             if "method" in settings:
-                raise ValueError(f"{name}.method: a teacher is always the method of its name; leave it out")
+                raise ValueError(f"{name}.method: the method of a teacher is always {name}; leave out method")
             _in_range(name, settings)
         return teachers
 
@@ -505,11 +531,11 @@ class Params(Section):
     @classmethod
     def _read_datasets(cls, datasets: Any) -> Any:
         if not isinstance(datasets, dict):
-            raise ValueError("give a mapping `name: {source: ...}`")
+            raise ValueError("write a mapping `name: {source: ...}`")
         read, problems = {}, []
         for name, entry in datasets.items():
             if not isinstance(entry, dict) or "source" not in entry:
-                raise ValueError(f"{name}: say where it comes from: source: {' | '.join(source_names())}")
+                raise ValueError(f"{name}: the source is missing; write source: {' | '.join(source_names())}")
             source = _known(entry["source"], source_names(), "source")
             settings = dataset_source(source).Settings
             try:
@@ -533,13 +559,13 @@ class Params(Section):
         for name, variant in self.variants.items():
             if variant.method != name and name in method_names() and name in teacher_names():
                 raise ValueError(
-                    f"methods.{name}: {name} is the name of a teacher, which is always the method {name}, but this row "
-                    f"is the method {variant.method}; give the row another name"
+                    f"methods.{name}: {name} is the name of a teacher, but this row is the method {variant.method}; "
+                    "give the row another name"
                 )
             if name in self.teachers:
                 raise ValueError(
-                    f"teachers.{name}: methods lists {name}, too, and both are one trained run; set the "
-                    f"hyperparameters under methods: {{{name}: {{...}}}}"
+                    f"teachers.{name}: methods lists {name}, too, and a run is trained only once; move the "
+                    f"hyperparameters to methods: {{{name}: {{...}}}}"
                 )
         _file_names("methods", self.entries)
         return self
@@ -550,7 +576,7 @@ class Params(Section):
             if settings.task is TaskKind.REGRESSION and CORPORA[settings.corpus].label_range is None:
                 raise ValueError(
                     f"datasets.{name}.corpus: {settings.corpus} has classes and no scores; write task: classification, "
-                    "or the corpus that has these scores"
+                    "or give a corpus with scores"
                 )
             which = self.protocol_name(name)
             for method in self.protocol_of(name).methods:
@@ -559,7 +585,7 @@ class Params(Section):
                 except ValueError as error:
                     raise ValueError(f"protocol {which}: methods.{method}: {error}") from None
             if self.protocol_of(name).folds and not settings.fold_count():
-                raise ValueError(f"protocol {which} is defined for folds; give dataset {name!r} folds")
+                raise ValueError(f"protocol {which} needs folds; add folds to dataset {name!r}")
             try:
                 corruption, _ = self.corruption_for(name), self.train_for(name)
             except ValidationError as error:
@@ -568,7 +594,9 @@ class Params(Section):
                     "\n".join(f"protocol {which}: {error.title.lower()}.{line}" for line in lines)
                 ) from None
             if corruption.masks == "shared" and settings.fold_count():
-                raise ValueError(f"masks shared are those of one test split, but dataset {name!r} has folds")
+                raise ValueError(
+                    f"masks: shared works with one test split, but dataset {name!r} has folds; write masks: per_sample"
+                )
         return self
 
     def protocol_name(self, dataset: str) -> str:
@@ -587,11 +615,11 @@ class Params(Section):
         """Return how methods are trained on a dataset, with what its protocol decides."""
         return _filled(self.train, _decided("train", self.protocol_name(dataset)))
 
-    def standardised(self, dataset: str) -> list[str]:
+    def standardised(self, dataset: str) -> Sequence[str]:
         """Return which of audio and vision are scaled: as the dataset says, else its protocol, else its source."""
         settings = self.datasets[dataset]
         decided = self.protocol_of(dataset).standardise.get(settings.corpus, settings.standardise)
-        return settings.standardise if "standardise" in settings.model_fields_set else decided
+        return list(settings.standardise if "standardise" in settings.model_fields_set else decided)
 
     def decided_for(self, dataset: str, method: str) -> dict[str, Any]:
         """Return the hyperparameters of a method that the protocol of a dataset decides; a row may have its own."""
@@ -614,6 +642,18 @@ class Params(Section):
     def variants(self) -> dict[str, Variant]:
         """Variants by name, in the order of the file."""
         return {variant.name: variant for variant in self.methods}
+
+    @property
+    def left_out(self) -> list[str]:
+        """What ``methods: all`` leaves out, because a dataset lacks what a method requires; nothing for other lists."""
+        made = _made_for_all(self.datasets.values())
+        told = {
+            name: f"{name}: requires {', '.join(lost)}, and dataset {dataset!r} (source {settings.source}) has none"
+            for name in made
+            for dataset, settings in self.datasets.items()
+            if (lost := lacking(settings, name))
+        }
+        return list(told.values()) if list(self.variants) == [name for name in made if name not in told] else []
 
     @cached_property
     def trained(self) -> dict[str, Variant]:
@@ -674,7 +714,7 @@ def _attributes(method: str) -> dict[str, ast.expr]:
         number = getattr(error, "lineno", None)
         line = f", line {number}" if number else ""
         what = getattr(error, "msg", None) or error
-        raise ElisionError(f"{file}{line}: {what}; correct the file, or move it out of methods/") from None
+        raise ElisionError(f"{file}{line}: {what}; correct the file, or move the file out of methods/") from None
     names = []
     for cls in tree.body:
         if isinstance(cls, ast.ClassDef):
@@ -687,7 +727,7 @@ def _attributes(method: str) -> dict[str, ast.expr]:
                 if name.value == method:
                     return values
                 names.append(repr(name.value))
-    found = f"but name = {', '.join(names)}; rename the file or the class" if names else "add that line to its class"
+    found = f"but name = {', '.join(names)}; rename the file or the class" if names else "add this line to the class"
     raise ElisionError(f'{file}: no class has name = "{method}", {found}')
 
 
@@ -702,8 +742,8 @@ def _literal(method: str, attribute: str, kind: type, example: str) -> Any:
         value = None
     if not isinstance(value, kind):
         raise ElisionError(
-            f"methods/{method}.py: {attribute} must be written as a literal, such as {example}: the workflow reads it "
-            "without PyTorch"
+            f"methods/{method}.py: {attribute} must be a literal, such as {example}; the workflow reads the file "
+            "without running the code"
         )
     return value
 
@@ -731,8 +771,32 @@ def retrieves(method: str) -> str:
     """Return the teacher whose retrieval database a method searches, or an empty string."""
     teacher = _literal(method, "retrieves", str, '"ramer_encoders"') or ""
     if teacher and teacher not in needs(method):
-        raise ElisionError(f"methods/{method}.py: retrieves: {teacher!r} is not among needs; add it there")
+        raise ElisionError(f"methods/{method}.py: retrieves: {teacher!r} is not in needs; add it to needs")
     return teacher
+
+
+def requires(method: str) -> tuple[str, ...]:
+    """Return the modalities without which a method cannot be trained."""
+    return _literal(method, "requires", tuple, '("text",)') or ()
+
+
+def reads_text(method: str) -> str:
+    """Return what a method that requires modalities reads of a text: tokens, vectors or nothing."""
+    return _literal(method, "reads_text", str, '"vectors"') or "tokens"
+
+
+def lacking(settings: DatasetSettings, method: str) -> list[str]:
+    """Return what a method requires and no dataset of these settings can have, such as ``text (token ids)``."""
+    source = dataset_source(settings.source)
+    encoder = getattr(source, "encoder", None)
+    tokens = source.MAKES == "clips" or (encoder is not None and encoder(settings) is not None)
+    return ["text (token ids)"] if "text" in requires(method) and reads_text(method) == "tokens" and not tokens else []
+
+
+def _made_for_all(datasets: Iterable[DatasetSettings]) -> list[str]:
+    """Return the methods, no teachers, that are made for the task of every dataset."""
+    tasks = {settings.task for settings in datasets}
+    return [name for name in method_names() if name not in teacher_names() and tasks.issubset(made_for(name))]
 
 
 def unreadable_methods() -> dict[str, str]:
@@ -740,7 +804,7 @@ def unreadable_methods() -> dict[str, str]:
     problems = {}
     for method in method_names():
         try:
-            made_for(method), needs(method), retrieves(method)
+            made_for(method), needs(method), retrieves(method), requires(method), reads_text(method)
         except ElisionError as error:
             problems[method] = str(error)
     return problems
@@ -799,6 +863,13 @@ def text_encoder(params: Params, dataset: str) -> str | None:
     return names and names(settings)
 
 
+def training_size(params: Params, dataset: str) -> int | None:
+    """Return how many samples the training split has, where a source can tell before it prepares; without folds."""
+    settings = params.datasets[dataset]
+    count = getattr(dataset_source(settings.source), "training_size", None)
+    return None if count is None or settings.fold_count() else count(settings)
+
+
 def extracted(params: Params, dataset: str) -> list[str]:
     """Return what is extracted from the clips of a dataset: nothing for a source of sequences."""
     if dataset_source(params.datasets[dataset].source).MAKES == "sequences":
@@ -821,10 +892,10 @@ def load(path: Path | str) -> Params:
         content = strict_yaml.read(path)
     except FileNotFoundError:
         raise ElisionError(
-            f"{path}: no such file; run from the folder that holds params.yaml, or give --params"
+            f"{path}: the file does not exist; run from the folder of params.yaml, or give --params"
         ) from None
     if not isinstance(content, dict):
-        raise ElisionError(f"{path}: must hold a mapping with the keys {', '.join(Params.model_fields)}")
+        raise ElisionError(f"{path}: the file must be a mapping with the keys {', '.join(Params.model_fields)}")
     return checked(content, path)
 
 
@@ -855,7 +926,7 @@ def check_config(config: dict[str, Any]) -> None:
         if key not in CONFIG:
             raise ElisionError(f"--config: unknown key {key!r}; {suggestion(key, list(CONFIG))}")
         if key != "adopt" and not (isinstance(value, str) and value):
-            raise ElisionError(f"--config: {key} is {value!r}; give a path, as in --config {key}={CONFIG[key]}")
+            raise ElisionError(f"--config: {key} is {value!r}; give a path, for example --config {key}={CONFIG[key]}")
 
 
 def _known(word: str, allowed: list[str], noun: str) -> str:

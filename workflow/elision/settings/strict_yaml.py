@@ -34,11 +34,11 @@ class _Loader(yaml.SafeLoader):
         if ":" in digits:
             base, meant = 60, str(value)
         elif is_int and digits.lstrip("+-").isdecimal() and int(digits) != value:
-            base, meant = 8, f"{value} or {int(digits)}, whichever is meant"
+            base, meant = 8, f"{value} or {int(digits)}"
         if meant is not None:
             raise ElisionError(
-                f"line {node.start_mark.line + 1}: YAML 1.1 reads {node.value} as {value} (base {base}); type {meant}, "
-                f'or "{node.value}" in quotes for a text'
+                f"line {node.start_mark.line + 1}: YAML 1.1 reads {node.value} as {value} (base {base}); "
+                f'write {meant}, or "{node.value}" in quotes for a text'
             )
         return value
 
@@ -61,9 +61,9 @@ def read(path: Path) -> Any:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise ElisionError(f"{path}: cannot be read ({error.strerror})") from None
+        raise ElisionError(f"{path}: the file cannot be read ({error.strerror}); give another file") from None
     except UnicodeDecodeError as error:
-        raise ElisionError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
+        raise ElisionError(f"{path}: the file is not UTF-8 (byte {error.start}); save the file as UTF-8") from None
     return parse(text, str(path))
 
 
@@ -91,7 +91,7 @@ def parse(text: str, where: str) -> Any:
     except ElisionError as error:
         raise ElisionError(f"{where}: {error}") from None
     except RecursionError:
-        raise ElisionError(f"{where}: nested too deeply") from None
+        raise ElisionError(f"{where}: the values are nested too deeply; remove levels") from None
     except Exception as error:  # wrong dates and numbers fail in ways of their own
         raise ElisionError(f"{where}: not valid YAML: {error}") from None
 
@@ -105,7 +105,9 @@ def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
         sizes[id(node)] = 1 + sum(_size(part, sizes) for part in parts)
     size, line = sizes[id(node)], node.start_mark.line + 1
     if size is None:
-        raise ElisionError(f"line {line}: an alias holds itself")
+        raise ElisionError(f"line {line}: the alias contains itself; delete the alias")
     if size > _MOST:
-        raise ElisionError(f"line {line}: more than {_MOST} values, with every alias written out")
+        raise ElisionError(
+            f"line {line}: the file has more than {_MOST} values after aliases are expanded; shorten the file"
+        )
     return size

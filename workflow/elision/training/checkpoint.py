@@ -38,7 +38,7 @@ def load_state(path: Path, identity: str) -> dict | None:
         return state if state["identity"] == identity else None
     except Exception as error:  # what PyTorch raises depends on where the damage is
         raise ElisionError(
-            f"{path}: cannot be read, the disk may be damaged ({error!r}); delete it, and this run begins again"
+            f"{path} cannot be read ({error!r}); the disk may be damaged. Delete the file; the run then begins again"
         ) from error
 
 
@@ -79,7 +79,7 @@ def load_run_weights(path: Path, checkpoint: str, method: nn.Module) -> None:
     shapes, saved = ({name: tuple(t.shape) for name, t in tensors.items()} for tensors in (own, state))
     if differ := sorted(name for name in {*shapes, *saved} if shapes.get(name) != saved.get(name)):
         raise ElisionError(
-            f"{path}: holds weights of another architecture ({', '.join(differ[:3])}; {len(differ)} in all); "
-            f"train again: snakemake --cores all --force {path}"
+            f"{path} has the weights of another architecture ({len(differ)} tensors differ, such as "
+            f"{', '.join(differ[:3])}). Train the run again: snakemake --cores all --force {path}"
         )
     method.load_state_dict(state, strict=False)

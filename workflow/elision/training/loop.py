@@ -96,7 +96,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock"), _seeded(generator(run.seed, "initialise"), device):
         if _is_finished(folder, provenance):
-            print(f"{run}: was finished by another process", flush=True)
+            print(f"{run}: another process has finished this run", flush=True)
             return
         everyone = dataset.scale_by == "all"
         measured = scales(store, standardise=run.params.standardised(run.dataset), fold=run.fold, everyone=everyone)
@@ -156,21 +156,21 @@ def _check(run: Run, store: Store) -> None:
     dataset, view, name, hyperparameters = run.dataset, run.view, run.name, run.hyperparameters
     for split in SPLITS:
         if not len(store.rows(split, view.fold)):
-            raise ElisionError(f"dataset {dataset!r}: split {split!r} is empty; give it samples")
+            raise ElisionError(f"dataset {dataset!r}: split {split!r} is empty; add samples to the split")
     # Vectors of a text are made of its token ids, but not the other way round.
     usable = [m for m in store.present if view.reads_text == "vectors" or m in store.modalities]
     for modality in load(run.method).requires:
         if modality not in usable:
             raise ElisionError(
-                f"{name} cannot be trained on {dataset!r}, which has no {modality}: {run.method} requires "
-                "it; leave the method out, or give the dataset that modality"
+                f"{name} cannot be trained on {dataset!r}: {run.method} needs {modality}, but the dataset has no "
+                f"{modality}. Leave the method out, or add {modality} to the dataset"
             )
     batches = math.ceil(len(store.rows("train", view.fold)) / hyperparameters.batch_size)
     if hyperparameters.epochs and batches < hyperparameters.accumulate:
         raise ElisionError(
-            f"{name} on {dataset!r}: an epoch has {batches} batch(es) of {hyperparameters.batch_size}, fewer "
-            f"than the {hyperparameters.accumulate} that are accumulated for one step, so nothing would be learnt; "
-            f"set accumulate or batch_size lower for {name} in params.yaml"
+            f"{name} on {dataset!r}: one step needs {hyperparameters.accumulate} batches (accumulate), but an epoch "
+            f"has only {batches} of {hyperparameters.batch_size} samples. Nothing would be learnt; set a smaller "
+            f"accumulate or batch_size for {name} in params.yaml"
         )
 
 
@@ -181,7 +181,7 @@ def _locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"{path.parent}: another process trains this run; waiting for it", flush=True)
+            print(f"{path.parent}: another process trains this run; waiting for that process", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
     path.unlink(missing_ok=True)
@@ -288,9 +288,12 @@ class _Loop:
         self.history, self.seconds = state["history"], state["seconds"]
         self.saved = state["epoch"]
         self.libraries = joined([state["versions"], self.libraries])
-        print(f"{self.description}: goes on after epoch {self.saved}", flush=True)
+        print(f"{self.description}: continues after epoch {self.saved}", flush=True)
         if differ := differing(self.libraries):
-            print(f"{self.description}: goes on with other versions than it began with ({differ})", flush=True)
+            print(
+                f"{self.description}: continues with other versions of libraries than it began with ({differ})",
+                flush=True,
+            )
         return self.saved
 
     def _restore(self, model: dict[str, Tensor], optimizers: list[dict]) -> None:
@@ -395,13 +398,14 @@ class _Loop:
 
     def _kept(self) -> str:
         if not self.saved:
-            return "nothing was saved yet"
-        return f"the state after epoch {self.saved} is kept in {self.state_path}"
+            return "no epoch was saved"
+        return f"{self.state_path} keeps the state after epoch {self.saved}"
 
     def _out_of_memory(self, epoch: int) -> str:
         return (
             f"{self.description}: out of memory in epoch {epoch} at batch_size {self.hyperparameters.batch_size}; "
-            f"set a smaller batch_size (and accumulate, to keep the step's size) in params.yaml; {self._kept()}"
+            "set a smaller batch_size in params.yaml, and a larger accumulate to keep the size of a step; "
+            f"{self._kept()}"
         )
 
     def _not_finite(self, name: str, value: Tensor, epoch: int, step: int, ids: np.ndarray) -> str:

@@ -94,21 +94,22 @@ class Record(BaseModel):
         for file in (path, weights):
             if not file.is_file():
                 raise ElisionError(
-                    f"{file}: no such file; give the folder of a trained run, results/models/DATASET/METHOD/RUN"
+                    f"{file} does not exist; give the folder of a trained run, results/models/DATASET/METHOD/RUN"
                 )
         try:
             record = cls(**json.loads(path.read_text(encoding="utf-8")))
         except ValidationError as error:
             keys = ", ".join(dict.fromkeys(str(problem["loc"][0]) for problem in error.errors()))
             raise ElisionError(
-                f"{path}: not the record of a run of this version of Elision ({keys}: missing or not as expected); "
-                "train it again"
+                f"{path} was not written by this version of Elision (missing or unexpected: {keys}); train the run "
+                "again"
             ) from None
         except (OSError, ValueError, TypeError) as error:
-            raise ElisionError(f"{path}: damaged ({error}); train it again, or copy the folder anew") from None
+            raise ElisionError(f"{path} is damaged ({error}); copy the folder again, or train the run again") from None
         if sha256(weights) != record.weights:
             raise ElisionError(
-                f"{weights}: damaged, or not of the run of run.json beside it; train it again, or copy the folder anew"
+                f"{weights} is damaged, or belongs to another run than run.json; copy the folder again, or train the "
+                "run again"
             )
         return record
 

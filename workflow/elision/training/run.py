@@ -32,7 +32,7 @@ def choose_device(name: str) -> torch.device:
     device = torch.device(name)
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available[device.type]:
-        raise ElisionError(f"train.device: {name} is not available on this machine; set it to auto or cpu")
+        raise ElisionError(f"train.device: {name} is not available on this machine; write auto or cpu")
     return device
 
 

@@ -205,7 +205,9 @@ def score(
     """
     prediction, label = (np.asarray(values).ravel() for values in (prediction, label))
     if prediction.shape != label.shape or not label.size:
-        raise ElisionError(f"{prediction.size} predictions for {label.size} labels: nothing to compare")
+        raise ElisionError(
+            f"{prediction.size} predictions for {label.size} labels; give one prediction per label, and at least one"
+        )
     of, how = _catalogue.family(family), protocol_of(protocol).report
     for name, values in (("prediction", prediction), ("label", label)):
         _check_values(name, values, of)
@@ -221,7 +223,10 @@ def score(
 def _check_values(name: str, values: np.ndarray, of: Family) -> None:
     """Refuse what is no score or no class."""
     if of.labels:
-        wrong, why = ~np.isin(values, np.arange(len(of.labels))), f", no class of 0 to {len(of.labels) - 1}"
+        wrong, why = (
+            ~np.isin(values, np.arange(len(of.labels))),
+            f"; classes are numbers from 0 to {len(of.labels) - 1}",
+        )
     else:
         wrong, why = ~np.isfinite(values), "; metrics need finite numbers"
     if wrong.any():

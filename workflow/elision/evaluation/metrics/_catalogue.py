@@ -26,11 +26,12 @@ def _found() -> dict[str, tuple[Metric, str]]:
             continue
         module = importlib.import_module(f"elision.evaluation.metrics.{name}")
         if not (entries := getattr(module, "METRICS", ())):
-            raise ElisionError(f"{module.__file__}: defines no METRICS = (Metric(...), ...)")
+            raise ElisionError(f"{module.__file__} defines no metrics; add METRICS = (Metric(...), ...)")
         for entry in entries:
             if entry.key in found:
                 raise ElisionError(
-                    f"{module.__file__}: metric {entry.key!r} is also defined in {found[entry.key][1]}; rename one"
+                    f"{module.__file__}: metric {entry.key!r} is also defined in "
+                    f"{found[entry.key][1]}; rename one of the two"
                 )
             found[entry.key] = entry, f"evaluation.metrics.{name}"
     ordered = dict(sorted(found.items(), key=lambda item: (item[1][0].column, item[0])))

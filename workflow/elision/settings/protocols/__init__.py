@@ -41,8 +41,8 @@ class Report(Section):
 class Protocol(Section):
     """A protocol, as its file holds it."""
 
-    source: str = Field(description="whose procedure it is: paper, code, differences")
-    folds: bool = Field(False, description="whether it is defined for cross-validation only")
+    source: str = Field(description="source of the procedure: paper, code, and differences from them")
+    folds: bool = Field(False, description="whether the protocol needs folds")
     corruption: dict[str, Any] = Field({}, description="values for the section corruption of the params")
     train: dict[str, Any] = Field({}, description="values for the section train of the params")
     methods: dict[str, dict[str, Any]] = Field(
@@ -90,7 +90,9 @@ def protocol(name: str) -> Protocol:
     try:
         return Protocol.model_validate(strict_yaml.read(path))
     except FileNotFoundError:
-        raise ElisionError(f"{path}: no such file; give one of {', '.join(names())}, or the path of a file") from None
+        raise ElisionError(
+            f"{path}: the file does not exist; give one of {', '.join(names())}, or the path of a file"
+        ) from None
     except ValidationError as error:
         lines = explained(error, Protocol)
         raise ElisionError(f"{path}: {plural(len(lines), 'wrong setting')}:\n  " + "\n  ".join(lines)) from None
@@ -105,10 +107,10 @@ def described(name: str) -> str:
         As ``protocol``.
     """
     found = protocol(name)
-    default = "" if name == DEFAULT else f"; all else as in {DEFAULT}"
+    default = "" if name == DEFAULT else f"; all other settings are as in {DEFAULT}"
     lines = [name, *textwrap.wrap(f"{found.source}{default}", 78, initial_indent="  ", subsequent_indent="  ")]
     if found.folds:
-        lines.append("  for cross-validation only: give the dataset folds")
+        lines.append("  for cross-validation only: add folds to the dataset")
     overlay = found.model_dump(mode="json", include=_SETS, exclude_unset=True)
     for key, value in _settings(overlay):
         text = f"{key}: {value if isinstance(value, str) else json.dumps(value)}"
