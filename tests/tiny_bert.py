@@ -32,12 +32,11 @@ class SelfAttention(nn.Module):
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.heads, self.dropout = heads, nn.Dropout(dropout)
 
-    def forward(self, hidden: Tensor, attended: Tensor | None) -> Tensor:
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         query, key, value = (
             layer(hidden).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
         rate = self.dropout.p if self.training else 0.0
-        mask = None if attended is None else attended[:, None, None, :].expand(-1, -1, hidden.shape[1], -1)
         return F.scaled_dot_product_attention(query, key, value, mask, rate).transpose(1, 2).flatten(2)
 
 
@@ -100,10 +99,9 @@ class TinyBert(nn.Module):
         self.apply(_initialise)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SimpleNamespace:
-        attended = None if attention_mask.all() else attention_mask.bool()
         hidden = self.embeddings(input_ids)
         for layer in self.encoder["layer"]:
-            hidden = layer(hidden, attended)
+            hidden = layer(hidden, attention_mask)
         return SimpleNamespace(last_hidden_state=hidden)
 
 

@@ -127,7 +127,8 @@ def test_a_package_with_other_content_is_not_the_embedded_encoder(tmp_path, monk
 def test_the_small_encoder_of_the_tests_is_a_bert_of_transformers(training, lengths):
     sizes = {"vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = BertConfig(**sizes, intermediate_size=16, max_position_embeddings=64)
-    ids, mask = torch.randint(4, 32, (3, 9)), (torch.arange(9) < torch.tensor(lengths)[:, None]).long()
+    ids, attended = torch.randint(4, 32, (3, 9)), torch.arange(9) < torch.tensor(lengths)[:, None]
+    mask = torch.where(attended, 0.0, torch.finfo(torch.float32).min)[:, None, None].expand(-1, -1, 9, -1)
     states, hidden, pooled = [], [], []
     for create in (lambda: BertModel(config), lambda: TinyBert(vocabulary=32)):
         with torch.random.fork_rng():

@@ -42,7 +42,8 @@ def absent_in_turn(size: int = 6, *, spec=CLASSES, seed: int = 0) -> Batch:
         sequences = {}
         for name in MODALITIES:
             each = [getattr(item, name) for item in items]
-            sequences[name] = Sequence(*(torch.cat(t) for t in zip(*(vars(s).values() for s in each), strict=True)))
+            parts = (torch.cat([getattr(s, part) for s in each]) for part in ("values", "valid", "observed"))
+            sequences[name] = Sequence(*parts)
         return Batch(**sequences, **tensors)
 
     return replace(join(parts), clean=join([part.clean for part in parts]))

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import BertConfig, BertModel
 
 from elision.corruption.plan import Plan, conditions, draw
 from elision.errors import ElisionError
 from elision.evaluation.predict import Evaluation, read_run
 from elision.methods import load
-from elision.methods.layers.label_generation import LabelGenerator
 from elision.methods.mmim import MMIM
 from elision.methods.self_mm import SelfMM
 from elision.settings.params import Params
@@ -249,29 +249,70 @@ def test_the_majority_predictor_needs_no_epoch(tiny, tmp_path):
     assert record["epochs"] == 0
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_sample_and_keeps_the_last_state(tiny, tmp_path, monkeypatch):
-    terms_of = LabelGenerator.terms
+@pytest.mark.parametrize(
+    ("method", "epoch", "step", "small"),
+    [
+        ("self_mm", 1, 0, 1 << 40),
+        ("self_mm", 1, 2, 0),
+        ("self_mm", 3, 1, 1 << 40),
+        ("self_mm", 4, 1, 0),  # the last state that is kept is that of the first epoch
+        ("text_only", 2, 2, 1 << 40),
+        ("mmim", 2, 1, 0),
+    ],
+)
+def test_a_loss_that_is_not_finite_stops_with_the_batch_and_keeps_the_last_state(
+    tiny, tmp_path, monkeypatch, method, epoch, step, small
+):
+    monkeypatch.setattr(loop, "_SMALL", small)
+    monkeypatch.setattr(loop, "_SAVING", 1e-9)
+    kind, seen, failed = load(method), {}, []
+    start, learn = kind.on_epoch_start, kind.update
 
-    def broken(self, outputs, batch):
-        terms = terms_of(self, outputs, batch)
-        if self.current_epoch == 2:
-            terms["fusion"] = terms["fusion"] * float("nan")
+    def remember(self, number):
+        seen.update(epoch=number, step=-1)
+        start(self, number)
+
+    def broken(self, batch, optimizers, number):
+        terms = learn(self, batch, optimizers, number)
+        seen["step"] += 1
+        if (seen["epoch"], seen["step"]) == (epoch, step):
+            weights = torch.cat([p.detach().flatten() for p in self.parameters()])
+            failed.append((weights, tuple(batch.row.tolist())))
+            name = next(iter(terms))
+            terms[name] = terms[name] * float("nan")
         return terms
 
-    monkeypatch.setattr(LabelGenerator, "terms", broken)
-    monkeypatch.setattr(LabelGenerator, "current_epoch", 0, raising=False)
-    start = LabelGenerator.on_epoch_start
-
-    def remember(self, epoch):
-        self.current_epoch = epoch
-        start(self, epoch)
-
-    monkeypatch.setattr(LabelGenerator, "on_epoch_start", remember)
-    with pytest.raises(ElisionError, match=r"loss term 'fusion' is nan in epoch 2, batch 1 \(samples sample_.*kept in"):
-        run(params(), tiny, tmp_path / "run")
-    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
-    assert state["epoch"] == 1
+    monkeypatch.setattr(kind, "on_epoch_start", remember)
+    monkeypatch.setattr(kind, "update", broken)
+    where = rf"is nan in epoch {epoch}, batch {step + 1} \(samples sample_.*(kept in|nothing was saved yet)"
+    with pytest.raises(ElisionError, match=where):
+        run(params(method), tiny, tmp_path / "run")
+    # The batches were the same when the epoch was repeated, and so were the weights that had learnt from them.
+    (once, rows), (again, others) = failed
+    assert rows == others and torch.equal(once, again)
+    if epoch > 1:
+        state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+        assert state["epoch"] == (epoch - 1 if small else 1)
     assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_training_reads_nothing_back_between_the_steps_of_an_epoch(tiny, tmp_path, monkeypatch):
+    read, inside, learn = [], [], loop._Loop._sum_losses
+
+    class Reads(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function.overloadpacket.__name__ in ("_local_scalar_dense", "nonzero", "is_nonzero"):
+                read.append(function)
+            return function(*args, **(kwargs or {}))
+
+    def watched(self, *args, **kwargs):
+        inside.append(args)
+        with Reads():
+            return learn(self, *args, **kwargs)
+
+    monkeypatch.setattr(loop._Loop, "_sum_losses", watched)
+    run(params("text_only"), tiny, tmp_path / "run")
+    assert len(inside) == 4 and not read
 
 
 def test_out_of_memory_says_what_to_do(tiny, tmp_path, monkeypatch):

@@ -187,6 +187,15 @@ def test_an_aligned_sample_is_the_same_to_the_bit_in_every_batch(store, alignmen
             assert torch.equal(getattr(batch, name).observed, getattr(whole, name).observed[index])
 
 
+@pytest.mark.parametrize("alignment", ["none", "words", "pooled"])
+def test_lengths_are_known_on_the_cpu_as_the_device_would_count_them(store, alignment):
+    data = split(store, alignment=alignment, spans=_spans(store))
+    batch = data.batch(torch.tensor([7, 0, 3]), data.corrupted(Drawn(HALF, _uniforms(data))), with_clean=True)
+    for name in ("text", *FRAMES):
+        for sequence in (getattr(batch, name), getattr(batch.clean, name)):
+            assert torch.equal(sequence.known_lengths, sequence.valid.sum(1)) and sequence.lengths_on_cpu.any()
+
+
 def test_a_file_that_is_aligned_already_stays_as_it_is(store):
     text = store.modalities["text"]
     values = np.random.default_rng(0).normal(size=(len(text.values), 4)).astype(np.float32)
@@ -219,8 +228,9 @@ def test_pooling_averages_equal_parts_of_the_padded_sequence(store, tokens, pool
         length = frames.values.shape[1]
         size = length // tokens if length % tokens == 0 else length // tokens + 1
         assert size == pool[name]
-        padded = [t[:, -1:].expand(-1, tokens * size - length, *t.shape[2:]) for t in vars(frames).values()]
-        values, valid, observed = (torch.cat([*p], 1) for p in zip(vars(frames).values(), padded, strict=True))
+        tensors = (frames.values, frames.valid, frames.observed)
+        padded = [t[:, -1:].expand(-1, tokens * size - length, *t.shape[2:]) for t in tensors]
+        values, valid, observed = (torch.cat([*p], 1) for p in zip(tensors, padded, strict=True))
         assert pooled.values.shape == (12, tokens, frames.values.shape[2])
         for k in range(tokens):
             part = slice(k * size, (k + 1) * size)

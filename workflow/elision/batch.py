@@ -18,16 +18,24 @@ class Sequence:
         Where the sequence has a position: the attention mask. Corruption does not change it.
     observed : Tensor [B, T] bool
         Where the position was neither lost nor never observed; a subset of ``valid``. A noisy position is not lost.
+    known_lengths : Tensor [B] int64, or None
+        Number of valid positions, on the CPU whatever the device is.
     """
 
     values: Tensor
     valid: Tensor
     observed: Tensor
+    known_lengths: Tensor | None = None
 
     @property
     def lengths(self) -> Tensor:
         """Number of valid positions [B], int64."""
         return self.valid.sum(1)
+
+    @property
+    def lengths_on_cpu(self) -> Tensor:
+        """The same on the CPU, where recurrent layers want them; where they are known, the device is not waited for."""
+        return self.lengths.cpu() if self.known_lengths is None else self.known_lengths
 
 
 @dataclass
@@ -72,6 +80,8 @@ def _convert(item, device):  # noqa: ANN001, ANN202
     moved = {}
     for field in fields(item):
         value = getattr(item, field.name)
+        if field.name == "known_lengths":
+            continue
         if isinstance(value, Tensor):
             moved[field.name] = value.to(device)
         elif isinstance(value, Sequence | Batch):

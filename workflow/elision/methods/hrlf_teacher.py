@@ -151,12 +151,13 @@ class Factorisation(nn.Module):
         if self.targets == "fixed":
             vectors, sentiment = vectors.detach(), sentiment.detach()
         errors = self.distance(translated, vectors[:, None])
-        own = torch.eye(errors.shape[1], dtype=torch.bool, device=errors.device)
+        # Row by row, each entry of the diagonal is followed by as many others as there are modalities.
+        others = errors.flatten(1)[:, 1:].unflatten(1, (-1, errors.shape[1] + 1))[..., :-1]
         # What modality a shows with the sentiment of any b must hold, read by a's own encoder, the sentiment of a.
         recoded = [encode(z) for encode, z in zip(self.sentiment.values(), translated.unbind(2), strict=True)]
         return {
-            "self_translation": errors[:, own].mean(),
-            "cross_translation": errors[:, ~own].mean(),
+            "self_translation": errors.diagonal(dim1=1, dim2=2).mean(),
+            "cross_translation": others.mean(),
             "reconstruction": self.distance(torch.stack(recoded, 2), sentiment[:, None]).mean(),
         }
 

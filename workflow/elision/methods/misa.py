@@ -32,10 +32,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction
+from elision.methods.layers.packing import pack
 from elision.task import MODALITIES, DataSpec
 
 _MOMENTS = 5
@@ -59,14 +59,14 @@ class RecurrentSummary(nn.Module):
         self.second = nn.LSTM(2 * width, width, bidirectional=True, batch_first=True)
 
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
-        """Summarise the first ``lengths`` [B] frames of ``values`` [B, T, width].
+        """Summarise the first ``lengths`` [B] (on the CPU) frames of ``values`` [B, T, width].
 
         Returns
         -------
         Tensor [B, 4 * width]
             Both LSTMs forwards, then both backwards.
         """
-        packed = pack_padded_sequence(values, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        packed = pack(values, lengths)
         outputs, (first, _) = self.first(packed)
         _, (second, _) = self.second(outputs._replace(data=self.norm(outputs.data)))
         return torch.cat([first, second], 2).transpose(0, 1).flatten(1)
@@ -156,9 +156,9 @@ class MISA(Method):
     def summarise(self, name: str, batch: Batch) -> Tensor:
         """Summarise audio or vision in one vector per utterance; without a frame to read, a frame of zeros is read."""
         sequence: Sequence = getattr(batch, name)
-        lengths = sequence.lengths
+        lengths = sequence.lengths_on_cpu
         if self.hyperparameters.av_lengths == "text":
-            lengths = batch.text.lengths.clamp(max=sequence.values.shape[1])
+            lengths = batch.text.lengths_on_cpu.clamp(max=sequence.values.shape[1])
         return self.recurrent[name](sequence.values, lengths.clamp(min=1))
 
     def project_utterances(self, batch: Batch) -> dict[str, Tensor]:

@@ -31,10 +31,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction
+from elision.methods.layers.packing import pack
 from elision.methods.layers.plateau import Plateau
 from elision.task import DataSpec
 
@@ -51,8 +51,7 @@ class RecurrentEncoder(nn.Module):
 
     def forward(self, sequence: Sequence) -> Tensor:
         """Summarise a modality in one vector [B, outputs]; a sample without frames is read as one frame of zeros."""
-        lengths = sequence.lengths.clamp(min=1).cpu()
-        packed = pack_padded_sequence(sequence.values, lengths, batch_first=True, enforce_sorted=False)
+        packed = pack(sequence.values, sequence.lengths_on_cpu.clamp(min=1))
         _, (hidden, _) = self.lstm(packed)
         return self.out(hidden.transpose(0, 1).flatten(1))
 
@@ -311,10 +310,11 @@ def entropy(x: Tensor, label: Tensor) -> Tensor:
     -------
     Tensor []
     """
-    # Rounding in float32 is as large as what is added; and not every device has float64, or log-determinants.
-    exact, label, total = x.cpu().double(), label.cpu(), 0.0
-    for members in (exact[label > 0], exact[label < 0]):
-        offsets = members - members.mean(0)
-        covariance = offsets.T @ offsets / max(len(members), 1)
-        total = total + torch.logdet(covariance + _JITTER * torch.eye(x.shape[1], dtype=exact.dtype))
-    return (total / 4).to(x)
+    # Rounding in float32 is as large as what is added; and not every device has float64.
+    device = "cpu" if x.device.type == "mps" else x.device
+    exact = x.to(device, torch.float64)
+    members = torch.stack([label > 0, label < 0]).to(device, torch.float64)
+    count = members.sum(1).clamp(min=1)[:, None, None]
+    offsets = (exact - members[:, None] @ exact / count) * members[..., None]
+    jitter = _JITTER * torch.eye(x.shape[1], dtype=exact.dtype, device=device)
+    return (torch.logdet(offsets.mT @ offsets / count + jitter).sum() / 4).to(x)

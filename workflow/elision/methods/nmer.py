@@ -176,7 +176,7 @@ class NMER(TwoSpaces):
             noise = torch.stack([torch.randn(width, generator=torch.Generator().manual_seed(n)) for n in row.tolist()])
         else:
             return mean
-        return mean + noise.to(mean.device) * (log_variance / 2).exp()
+        return mean + noise.to(mean.device, non_blocking=True) * (log_variance / 2).exp()
 
     def generate(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Generate the clean specific vectors.

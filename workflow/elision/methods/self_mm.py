@@ -15,10 +15,10 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from elision.batch import Batch, Sequence
 from elision.methods.layers.label_generation import Head, LabelGeneratingMethod, LabelGenerator
+from elision.methods.layers.packing import pack
 from elision.task import CORPORA, DataSpec
 
 
@@ -32,8 +32,7 @@ class RecurrentSubnet(nn.Module):
 
     def forward(self, sequence: Sequence) -> Tensor:
         """Summarise a modality in one vector [B, outputs]; a sample without frames is read as one frame of zeros."""
-        lengths = sequence.lengths.clamp(min=1).cpu()
-        packed = pack_padded_sequence(sequence.values, lengths, batch_first=True, enforce_sorted=False)
+        packed = pack(sequence.values, sequence.lengths_on_cpu.clamp(min=1))
         _, (hidden, _) = self.lstm(packed)
         return self.out(hidden[-1])
 

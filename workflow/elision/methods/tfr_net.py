@@ -36,12 +36,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
 from elision.methods.layers.batch_norm import BatchNorm
 from elision.methods.layers.crossmodal import CrossmodalEncoder
+from elision.methods.layers.packing import pack, unpack
 from elision.methods.layers.plateau import Plateau
 from elision.task import MODALITIES, DataSpec
 
@@ -69,8 +69,8 @@ class GatedSummary(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Summarise [B, T, inputs] in [B, hidden]: the GRU reads valid positions, the maximum is over all of them."""
-        packed = pack_padded_sequence(x, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
-        context, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=x.shape[1])
+        packed = pack(x, lengths.clamp(min=1))
+        context = unpack(self.gru(packed)[0], x.shape[1])
         gate = torch.sigmoid(self.gate(context.transpose(1, 2))).transpose(1, 2)
         summary = torch.tanh(self.out(torch.cat([x, torch.tanh(context) * gate], 2)))
         return self.dropout(summary.amax(1))
@@ -286,7 +286,9 @@ class TFRNet(Method):
 
     def represent(self, encoded: dict[str, Tensor], batch: Batch) -> Tensor:
         """Concatenate the summaries of the modalities [B, D]."""
-        return torch.cat([self.summary[name](encoded[name], getattr(batch, name).lengths) for name in MODALITIES], 1)
+        return torch.cat(
+            [self.summary[name](encoded[name], getattr(batch, name).lengths_on_cpu) for name in MODALITIES], 1
+        )
 
     def reconstruct(self, name: str, encoded: Tensor) -> Tensor:
         """Reconstruct the features of a modality [B, T, d] from its encoding [B, T, 3 width]."""

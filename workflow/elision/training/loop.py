@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -241,6 +241,7 @@ class _Loop:
         self.history: list[dict] = []
         self.seconds: list[float] = []
         self.optimizers = fused_optimizers(model) if self.hyperparameters.epochs else []
+        self.untrained = [optimizer.state_dict() for optimizer in self.optimizers]
         self.rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         # Validation masks are drawn once and are the same for all methods and runs.
         self.validation = splits["valid"].validation_corruptions(self.mixture, seed=run.params.corruption.seed)
@@ -251,6 +252,7 @@ class _Loop:
         self.state_path = folder / "state.pt"
         self.saved, self.next_save = 0, 0.0
         self.fixed: Corrupted | None = None
+        self.initial: dict[str, Tensor] | None = None
 
     def best_path(self, name: str) -> Path:
         return self.folder / f"best.{name}.safetensors"
@@ -260,6 +262,7 @@ class _Loop:
         first = self._resume() + 1
         if first == 1:
             self.model.begin_training(self.splits["train"].labels)
+            self.initial = {name: value.clone() for name, value in self.model.state_dict().items()}
             if not self.hyperparameters.epochs:
                 self._validate(0, {})
         with Reporter(self.description, self.hyperparameters.epochs) as reporter:
@@ -280,9 +283,7 @@ class _Loop:
         state = checkpoint.load_state(self.state_path, self.identity)
         if state is None:
             return 0
-        self.model.load_state_dict(state["model"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        self._restore(state["model"], state["optimizers"])
         self.selection.best = {name: tuple(best) for name, best in state["best"].items()}
         self.history, self.seconds = state["history"], state["seconds"]
         self.saved = state["epoch"]
@@ -295,15 +296,17 @@ class _Loop:
             )
         return self.saved
 
+    def _restore(self, model: dict[str, Tensor], optimizers: list[dict]) -> None:
+        self.model.load_state_dict(model)
+        for optimizer, saved in zip(self.optimizers, optimizers, strict=True):
+            optimizer.load_state_dict(saved)
+
     def _epoch(self, epoch: int) -> dict:
         start = time.perf_counter()
         factor = self.model.learning_rate_factor(epoch)
-        for optimizer, rates in zip(self.optimizers, self.rates, strict=True):
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate if group.get("constant") else rate * factor
-        data = self.splits["train"]
-        with _seeded(generator(self.run.seed, "epoch", epoch), data.device):
-            terms = self._learn(epoch, data)
+        terms = self._learn(epoch)
+        if not all(map(math.isfinite, terms.values())):
+            self._find_what_is_not_finite(epoch, terms)
         row = self._validate(epoch, {"learning_rate_factor": factor, "loss": sum(terms.values()), **terms})
         self.model.on_epoch_end(row["valid_error"])
         self.seconds.append(time.perf_counter() - start)
@@ -324,12 +327,25 @@ class _Loop:
             "seconds": self.seconds,
         }
         checkpoint.save_state(self.state_path, state)
-        self.saved, end = epoch, time.perf_counter()
+        self.saved, self.initial, end = epoch, None, time.perf_counter()
         if self.state_path.stat().st_size > _SMALL:
             self.next_save = end + (end - start) / _SAVING
 
-    def _learn(self, epoch: int, data: SplitData) -> dict[str, float]:
-        """Learn for an epoch; returns the mean of every loss term over the samples that it was computed for."""
+    def _learn(self, epoch: int, *, each_step: bool = False) -> dict[str, float]:
+        """Learn for an epoch; returns the mean of every loss term over the samples that it was computed for.
+
+        Losses are summed on the device and read once, at the end: no step waits for the one before. With ``each_step``
+        they are read after every step, and the first that is not finite is an error.
+        """
+        data, factor = self.splits["train"], self.model.learning_rate_factor(epoch)
+        for optimizer, rates in zip(self.optimizers, self.rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate if group.get("constant") else rate * factor
+        with _seeded(generator(self.run.seed, "epoch", epoch), data.device):
+            sums, counts = self._sum_losses(epoch, data, each_step=each_step)
+            return {name: float(value) / counts[name] for name, value in sums.items()}
+
+    def _sum_losses(self, epoch: int, data: SplitData, *, each_step: bool) -> tuple[dict[str, Tensor], dict[str, int]]:
         self.model.train()
         self.model.on_epoch_start(epoch)
         if self.run.settings.redraw == "epoch" or self.fixed is None:
@@ -344,25 +360,41 @@ class _Loop:
             order = torch.from_numpy(generator(*key).permutation(len(data)))
             for step, index in enumerate(order.split(size)[:batches]):
                 for name, value in self._update(epoch, step, data, index).items():
+                    if each_step and not value.isfinite():
+                        raise ElisionError(self._not_finite(name, value, epoch, step, data.ids[index.numpy()]))
                     sums[name] = sums.get(name, 0) + value * len(index)
                     counts[name] = counts.get(name, 0) + len(index)
-        return {name: float(value) / counts[name] for name, value in sums.items()}
+        return sums, counts
+
+    def _find_what_is_not_finite(self, epoch: int, terms: dict[str, float]) -> NoReturn:
+        """Learn again from the last state that is kept, and stop at the first loss that is not finite."""
+        if self.initial is None:
+            state = checkpoint.load_state(self.state_path, self.identity)
+            self._restore(state["model"], state["optimizers"])
+        else:
+            self._restore(self.initial, self.untrained)
+        errors = {row["epoch"]: row["valid_error"] for row in self.history}
+        for again in range(self.saved + 1, epoch):
+            self._learn(again)
+            self.model.on_epoch_end(errors[again])
+        self._learn(epoch, each_step=True)
+        name = next(name for name, value in terms.items() if not math.isfinite(value))
+        raise ElisionError(
+            f"{self.description}: the mean of loss term {name!r} is {terms[name]} in epoch {epoch}, and was finite in "
+            f"every batch when the epoch was repeated; lower the learning rate; {self._kept()}"
+        )
 
     def _update(self, epoch: int, step: int, data: SplitData, index: Tensor) -> dict[str, Tensor]:
         """Learn from the samples ``index``; returns the terms of the loss."""
         batch = data.batch(index, self.fixed, with_clean=True)
         try:
-            terms = self.model.update(batch, self.optimizers, step)
+            return self.model.update(batch, self.optimizers, step)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise ElisionError(self._out_of_memory(epoch)) from error
         except RuntimeError as error:
             if "allocate memory" in str(error):
                 raise ElisionError(self._out_of_memory(epoch)) from error
             raise
-        for name, value in terms.items():
-            if not torch.isfinite(value):
-                raise ElisionError(self._not_finite(name, value, epoch, step, data.ids[index.numpy()]))
-        return terms
 
     def _kept(self) -> str:
         if not self.saved:

@@ -68,8 +68,14 @@ def _pooled_ranges(length: int, tokens: int) -> Tensor:
     return torch.stack([start, start + pool], 1)
 
 
-def _average(sequence: Sequence, ranges: Tensor) -> Sequence:
-    """Average over ranges of frames [B, T, 2]; frames beyond the end are copies of the last.
+def _averaged_lengths(ranges: Tensor, lengths: np.ndarray, padded: int) -> Tensor:
+    """Return how many of the ranges [N, T, 2] of each sample, padded to ``padded`` frames, begin within its length."""
+    start, stop = ranges.unbind(2)
+    return ((stop > start) & (start.clamp(max=padded - 1) < torch.from_numpy(lengths)[:, None])).sum(1)
+
+
+def _average(sequence: Sequence, ranges: Tensor, frames: int) -> Sequence:
+    """Average over ranges of frames [B, T, 2], ``frames`` in all; frames beyond the end are copies of the last.
 
     Each mean is summed by itself and in the order of its frames: no other sample of the batch changes a bit of it.
     """
@@ -77,11 +83,12 @@ def _average(sequence: Sequence, ranges: Tensor) -> Sequence:
     start, stop = ranges.flatten(0, 1).unbind(1)
     count = stop - start
     first = count.cumsum(0) - count
-    frame = torch.arange(int(count.sum()), device=count.device) + (start - first).repeat_interleave(count)
-    sample = torch.arange(batch, device=count.device).repeat_interleave(ranges.shape[1]).repeat_interleave(count)
+    frame = torch.arange(frames, device=count.device) + (start - first).repeat_interleave(count, output_size=frames)
+    sample = torch.arange(batch, device=count.device).repeat_interleave(ranges.shape[1])
+    sample = sample.repeat_interleave(count, output_size=frames)
     flags = torch.stack([sequence.valid, sequence.observed], 2)
-    frames = torch.cat([sequence.values, flags], 2).flatten(0, 1)
-    means = F.embedding_bag(sample * length + frame.clamp(max=length - 1), frames, first, mode="mean")
+    values = torch.cat([sequence.values, flags], 2).flatten(0, 1)
+    means = F.embedding_bag(sample * length + frame.clamp(max=length - 1), values, first, mode="mean")
     means = means.unflatten(0, (batch, -1))
     return Sequence(means[..., :-2].contiguous(), means[..., -2] > 0, means[..., -1] > 0)
 
@@ -119,6 +126,9 @@ class SplitData:
         self.device = torch.device(device)
         self.lengths: dict[str, np.ndarray] = {}
         self._flat: dict[str, _Flat] = {}
+        # What the device need not be asked for: how many positions a sequence has, and frames its ranges.
+        self._known: dict[str, Tensor] = {}
+        self._frames: dict[str, Tensor] = {}
         self._ranges: dict[str, Tensor] = {}
         length = 1 if view.alignment == "none" else text_length(store)
         seen = view.sequences(store)
@@ -129,10 +139,9 @@ class SplitData:
                 continue
             self._load(seen[name], name, rows, scales.get(name))
             if name != "text" and view.alignment == "words":
-                self._ranges[name] = _word_ranges(store, rows, spans[name]).to(self.device)
+                self._average(name, _word_ranges(store, rows, spans[name]))
             elif name != "text" and view.alignment == "pooled":
-                pooled = _pooled_ranges(self._flat[name].length, length).to(self.device)
-                self._ranges[name] = pooled.expand(len(rows), -1, -1)
+                self._average(name, _pooled_ranges(self._flat[name].length, length).expand(len(rows), -1, -1))
         self.present = tuple(name for name in MODALITIES if self.lengths[name].any())
         # [CLS] and [SEP] are never lost; vectors of them are, with the whole text.
         self._ends = "text" in store.modalities
@@ -165,6 +174,12 @@ class SplitData:
         tensors = (torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for a in (values, observed, offsets))
         self._flat[name] = _Flat(*tensors, length, unk)
         self.lengths[name] = lengths
+        self._known[name] = torch.from_numpy(lengths.astype(np.int64))
+
+    def _average(self, name: str, ranges: Tensor) -> None:
+        self._known[name] = _averaged_lengths(ranges, self.lengths[name], self._flat[name].length)
+        self._frames[name] = (ranges[..., 1] - ranges[..., 0]).sum(1)
+        self._ranges[name] = ranges.to(self.device)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -214,8 +229,7 @@ class SplitData:
         return list(map(self.corrupted, drawn))
 
     def batch(self, index: Tensor, corrupted: "Corrupted | None", *, with_clean: bool = False) -> Batch:
-        """Gather the samples ``index`` [B], corrupted or complete."""
-        index = index.to(self.device)
+        """Gather the samples ``index`` [B], which is on the CPU, corrupted or complete."""
         clean = self._gather(index, None) if with_clean or corrupted is None else None
         if corrupted is None:
             return Batch(**{**vars(clean), "clean": clean if with_clean else None})
@@ -223,13 +237,15 @@ class SplitData:
         batch.clean = clean
         return batch
 
-    def _gather(self, index: Tensor, corrupted: "Corrupted | None") -> Batch:
-        sequences = {}
+    def _gather(self, chosen: Tensor, corrupted: "Corrupted | None") -> Batch:
+        sequences, index = {}, chosen.to(self.device, non_blocking=True)
         for name, flat in self._flat.items():
             lost, noise = (corrupted.lost.get(name), corrupted.noise.get(name)) if corrupted else (None, None)
             sequences[name] = flat.gather(index, lost, noise)
             if name in self._ranges:
-                sequences[name] = _average(sequences[name], self._ranges[name][index])
+                frames = int(self._frames[name][chosen].sum())
+                sequences[name] = _average(sequences[name], self._ranges[name][index], frames)
+            sequences[name].known_lengths = self._known[name][chosen]
         rate = corrupted.rates[index] if corrupted else torch.zeros(len(index), len(MODALITIES), device=self.device)
         return Batch(**sequences, label=self.labels[index], index=index, row=self.rows[index], rate=rate)
 

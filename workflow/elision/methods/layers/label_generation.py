@@ -61,7 +61,7 @@ class LabelGenerator(nn.Module):
 
     def __init__(self, heads: nn.ModuleDict, *, samples: int, limit: float) -> None:
         super().__init__()
-        self.limit = limit
+        self.limit, self.later = limit, False
         self.register_buffer("epoch", torch.tensor(1))
         self.register_buffer("labels", torch.zeros(len(HEADS), samples))
         for head in HEADS:
@@ -76,6 +76,7 @@ class LabelGenerator(nn.Module):
     def on_epoch_start(self, epoch: int) -> None:
         """Labels settle as epochs pass: the newest counts 2 / (epoch + 1)."""
         self.epoch.fill_(epoch)
+        self.later = epoch > 1
 
     def terms(self, outputs: dict[str, tuple[Tensor, Tensor]], batch: Batch) -> dict[str, Tensor]:
         """Return the absolute error of every head; unimodal ones weigh more the more their label differs.
@@ -98,7 +99,7 @@ class LabelGenerator(nn.Module):
     def remember(self, features: dict[str, Tensor], batch: Batch) -> None:
         """Generate unimodal labels from features and centres, store the features, and recompute the centres."""
         index = batch.index
-        if self.epoch > 1:
+        if self.later:
             nearness = {}
             for head in HEADS:
                 offsets = features[head].unsqueeze(1) - getattr(self, f"centres_{head}")

@@ -60,12 +60,16 @@ class TextEncoder(nn.Module):
         """
         attended = text.valid.clone()
         attended[:, 0] |= ~text.valid.any(1)
+        # What is added to the scores, [B, 1, T, T]: of a mask [B, T], transformers reads whether it hides anything.
+        dtype = next(self.model.parameters()).dtype
+        mask = torch.zeros_like(attended, dtype=dtype).masked_fill(~attended, torch.finfo(dtype).min)
+        mask = mask[:, None, None].expand(-1, -1, attended.shape[1], -1)
         with ExitStack() as stack:
             for depth, function in (rewrite or {}).items():
                 module = self.model.encoder.layer[depth - 1] if depth else self.model.embeddings
                 hook = module.register_forward_hook(lambda _module, _input, output, function=function: function(output))
                 stack.callback(hook.remove)
-            return self.model(input_ids=text.values, attention_mask=attended.long()).last_hidden_state
+            return self.model(input_ids=text.values, attention_mask=mask).last_hidden_state
 
     def pool(self, hidden: Tensor) -> Tensor:
         """Pool hidden states [B, T, width] into [B, width]: a layer with tanh on the first token."""

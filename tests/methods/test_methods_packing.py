@@ -1,0 +1,19 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from elision.methods.layers.packing import pack, unpack
+
+
+@pytest.mark.parametrize("lengths", [[3, 7, 1, 5], [1], [7, 7], [1, 2, 2, 9, 3]])
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU])
+def test_packing_equals_that_of_pytorch_to_the_bit(lengths, layer):
+    torch.manual_seed(0)
+    values, lengths = torch.randn(len(lengths), 9, 4), torch.tensor(lengths)
+    recurrent = layer(4, 3, 2, batch_first=True, bidirectional=True)
+    theirs, last = recurrent(pack_padded_sequence(values, lengths, batch_first=True, enforce_sorted=False))
+    ours, same = recurrent(pack(values, lengths))
+    expected = pad_packed_sequence(theirs, batch_first=True, total_length=9)[0]
+    assert torch.equal(unpack(ours, 9), expected)
+    assert all(map(torch.equal, last, same)) if layer is nn.LSTM else torch.equal(last, same)
