@@ -121,7 +121,7 @@ def metrics_of(family: str, listed: list[Metric]) -> str:
             metric.name.format(label="CLASS"),
             metric.better or "–",
             units[metric.unit],
-            f"`{metric.families[family]}`" if metric.families[family] else "not shown in tables",
+            f"`{metric.families[family]}`" if metric.families[family] else "not in tables",
             metric.description,
         )
         for metric in listed

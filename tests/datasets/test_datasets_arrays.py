@@ -133,7 +133,7 @@ def test_columns_and_splits_may_have_other_names(tmp_path, caplog):
         )
     assert samples["label"].tolist() == [1, 2, 3, -3]
     assert samples["split"].tolist() == ["train", "train", "valid", "test"]
-    assert "columns that are not used: label" in caplog.text
+    assert "not used: 'label'" in caplog.text
 
 
 def test_transcripts_are_tokenised_as_the_clips_source_does(tmp_path):
@@ -156,13 +156,16 @@ def test_an_encoder_that_is_not_here_is_a_problem_among_others(tmp_path, monkeyp
 
 
 TABLES = {
-    "label range": ({"label": [1, 2, 3.5, "x"]}, "label of 2 samples is not a number in [-3, 3], the range of corpus"),
+    "label range": (
+        {"label": [1, 2, 3.5, "x"]},
+        "label of 2 samples ('c' '3.5', 'd' 'x') is not a number in [-3, 3], the",
+    ),
     "label empty": (
         {"label": [1, 2, None, 0]},
-        "label of 1 sample is not a number in [-3, 3], the range of corpus mosi",
+        "there is no label; write a label, or set skip_unlabelled: true to leave such samples out ('c')",
     ),
-    "label inf": ({"label_text": [1, 2, np.inf, 0]}, "label_text of 1 sample is not a number in [-3, 3]"),
-    "same id": ({"id": ["a", "b", "a", "d"]}, "id 'a' stands there 2 times; ids must differ"),
+    "label inf": ({"label_text": [1, 2, np.inf, 0]}, "label_text of 1 sample ('c' 'inf') is not a number in [-3, 3]"),
+    "same id": ({"id": ["a", "b", "a", "d"]}, "'a' is the id of 2 rows; ids must differ"),
     "no id": ({"id": ["a", "", "c", None]}, "2 rows without id: '2', '4'"),
     "duration": ({"duration": [1, -2, 3, "long"]}, "duration of 2 samples is not a number of seconds: 'b', 'd'"),
     "no split": ({"split": ["train", "", "valid", "test"]}, "split '' of 1 sample ('b') is none of train, valid, test"),
@@ -178,9 +181,31 @@ def test_a_problem_of_the_table_is_told_with_its_samples(tmp_path, case):
 
 def test_labels_name_samples_and_remedy(tmp_path):
     (found,) = problems(prepare, tmp_path, {"text": "x", "label": [1, 2, 4, 0]}, corpus="mosei")
-    assert found.endswith(
-        "the range of corpus mosei ('c' '4'); choose another corpus, or scale the labels to its range"
+    assert found == (
+        "label of 1 sample ('c' '4') is not a number in [-3, 3], the range of corpus mosei; correct the label, or say "
+        "which range the scores have, such as scale: [1, 7]"
     )
+
+
+def test_samples_without_a_label_are_marked_for_those_who_leave_them_out(tmp_path):
+    content = {"text": "x", "label": ["1", "nan", "", "0"], "label_text": [1, None, 0, 1]}
+    samples, _ = prepare(tmp_path, content, skip_unlabelled=True)
+    assert samples["label"].isna().tolist() == [False, True, True, False]
+    names = {"task": "classification", "classes": ["sad", "none", "glad"], "skip_unlabelled": True}
+    samples, _ = prepare(tmp_path, {"text": "x", "label": ["sad", "none", "", "glad"]}, **names)
+    assert [None if pd.isna(label) else label for label in samples["label"]] == ["sad", "none", None, "glad"]
+
+
+def test_scores_of_another_range_and_other_columns_are_kept(tmp_path, caplog):
+    content = {"text": "x", "label": [1, 7, 4, 2.5], "session": [1, 2, 3, None], "length_audio": 3}
+    with caplog.at_level(logging.INFO):
+        samples, _ = prepare(tmp_path, content, scale=[1, 7])
+    assert samples["label"].tolist() == [1, 7, 4, 2.5]
+    assert samples["session"].tolist()[3] is None and "length_audio" not in samples
+    assert "columns that only folds and statistics.cluster can use: session" in caplog.text
+    assert "not used: 'length_audio'" in caplog.text
+    (found,) = problems(prepare, tmp_path, content | {"label": [1, 7, 0.5, 2]}, scale=[1, 7])
+    assert found.startswith("label of 1 sample ('c' '0.5') is not a number in [1, 7], the scale of this dataset")
 
 
 def test_scores_that_are_only_cut_into_classes_have_a_range_of_their_own(tmp_path):
@@ -188,7 +213,7 @@ def test_scores_that_are_only_cut_into_classes_have_a_range_of_their_own(tmp_pat
     samples, _ = prepare(tmp_path, {"text": "x", "label": [1, 2, 4, 5]}, **classes)
     assert samples["label"].tolist() == [1, 2, 4, 5]
     (found,) = problems(prepare, tmp_path, {"text": "x", "label": [1, 2, "x", np.inf]}, **classes)
-    assert found.startswith("label of 2 samples is not a number in [-1e+09, 1e+09]")
+    assert found.startswith("label of 2 samples ('c' 'x', 'd' 'inf') is not a number in [-1e+09, 1e+09]")
 
 
 def test_an_unknown_split_comes_with_the_mapping_that_repairs_it(tmp_path):
@@ -219,7 +244,7 @@ def test_columns_that_are_missing_are_told_before_anything_else(tmp_path):
 
 def test_a_column_that_stands_there_twice_is_a_problem(tmp_path):
     (tmp_path / "table.csv").write_text("id,label,split,text,label,x,x\na,1,train,x,2,3,4\n")
-    with pytest.raises(ElisionError, match=r"1 problem\n1\. column 'label' stands there 2 times"):
+    with pytest.raises(ElisionError, match=r"1 problem\n1\. column 'label' is there 2 times; rename all but one"):
         arrays.prepare(settings(tmp_path), tmp_path)
 
 

@@ -1,15 +1,20 @@
 """Whatever is in the files of a dataset: it is prepared as the reader promises, or refused and nothing is left."""
 
+import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.io
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from source_examples import gcnet, mer2024, mmin, mmsa
+from source_examples import gcnet, magbert, mer2024, merbench, mmin, mmsa, mult
 
 from elision.datasets._prepare import prepare
 from elision.errors import ElisionError
@@ -63,6 +68,18 @@ def _mmin_names(folder: Path) -> tuple[dict, Path]:
     return entry, folder / "target" / "1" / "val_int2name.npy"
 
 
+def _mult(folder: Path) -> tuple[dict, Path]:
+    return mult.make(folder), folder / "mosei_senti_data_noalign.pkl"
+
+
+def _magbert(folder: Path) -> tuple[dict, Path]:
+    return magbert.make(folder), folder / "dev.pkl"
+
+
+def _merbench(folder: Path) -> tuple[dict, Path]:
+    return merbench.make(folder), folder / "label_4way.npz"
+
+
 IDS = [f"clip {k}" for k in range(6)]
 
 
@@ -102,6 +119,60 @@ def _parquet(folder: Path) -> tuple[dict, Path]:
     return _arrays(folder, "table.csv", "audio.parquet", values="audio", ids="ids")
 
 
+def _other(folder: Path, name: str, save: Callable[[Path, dict], None], **array: str) -> tuple[dict, Path]:
+    """Arrays in a form of others: a list of sequences, and one of ids."""
+    entry, _ = _arrays(folder, "table.csv", "audio.npy")
+    (folder / "audio.npy").unlink()
+    cells = {"audio": np.empty(6, object), "ids": np.empty(6, object)}
+    for row, name_of in enumerate(IDS):
+        cells["audio"][row], cells["ids"][row] = frames(row + 1, 4), name_of
+    save(folder / name, cells)
+    return entry | {"audio": {"file": str(folder / name), **array}}, folder / name
+
+
+def _mat(folder: Path) -> tuple[dict, Path]:
+    return _other(folder, "audio.mat", scipy.io.savemat, values="audio", ids="ids")
+
+
+def _mat_compressed(folder: Path) -> tuple[dict, Path]:
+    save = partial(scipy.io.savemat, do_compression=True)
+    return _other(folder, "audio.mat", save, values="audio", ids="ids")
+
+
+def _ragged_npz(folder: Path) -> tuple[dict, Path]:
+    return _other(folder, "audio.npz", lambda path, cells: np.savez(path, **cells), values="audio", ids="ids")
+
+
+def _pickled(folder: Path) -> tuple[dict, Path]:
+    save = lambda path, cells: path.write_bytes(pickle.dumps(cells))  # noqa: E731
+    return _other(folder, "audio.pkl", save, values="audio", ids="ids")
+
+
+def _pt(folder: Path) -> tuple[dict, Path]:
+    def save(path: Path, cells: dict) -> None:
+        torch.save({"audio": [torch.from_numpy(s) for s in cells["audio"]], "ids": cells["ids"].tolist()}, path)
+
+    return _other(folder, "audio.pt", save, values="audio", ids="ids")
+
+
+def _csd(folder: Path) -> tuple[dict, Path]:
+    def save(path: Path, cells: dict) -> None:
+        with h5py.File(path, "w") as file:
+            for name, sequence in zip(cells["ids"], cells["audio"], strict=True):
+                file[f"COVAREP/data/{name}/features"] = sequence
+                file[f"COVAREP/data/{name}/intervals"] = np.ones((len(sequence), 2))
+
+    return _other(folder, "audio.csd", save)
+
+
+def _openface(folder: Path) -> tuple[dict, Path]:
+    def save(path: Path, cells: dict) -> None:
+        rows = [f"{k}, 0, {k / 25}, 0.9, {k % 2}, {k / 7}, {name}" for k, name in enumerate(cells["ids"])]
+        path.write_text("frame, face_id, timestamp, confidence, success, AU01_r, name\n" + "\n".join(rows))
+
+    return _other(folder, "audio.csv", save, ids="name")
+
+
 def _csv_table(folder: Path) -> tuple[dict, Path]:
     entry, _ = _arrays(folder, "table.csv", "audio.npy")
     return entry, folder / "table.csv"
@@ -124,7 +195,8 @@ KINDS = {
     builder.__name__.strip("_"): builder
     for builder in (
         _mmsa, _mmsa_of_python_2, _gcnet, _gcnet_vector, _mer2024, _mmin, _mmin_labels, _mmin_names,
-        _npz, _npy, _h5, _parquet, _csv_table, _parquet_table, _clips,
+        _npz, _npy, _h5, _parquet, _mult, _magbert, _merbench, _mat, _mat_compressed, _ragged_npz, _pickled, _pt, _csd,
+        _openface, _csv_table, _parquet_table, _clips,
     )
 }  # fmt: skip
 

@@ -372,6 +372,76 @@ def h5_chunk_larger_than_its_array(folder: Path) -> dict:
     return arrays(folder, "a.h5", values="x")
 
 
+# --- other forms
+
+
+def mat_bomb(folder: Path) -> dict:
+    element = struct.pack("<II", 14, ZEROS) + bytes(ZEROS)
+    packed = zlib.compress(element, 9)
+    head = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM"
+    (folder / "a.mat").write_bytes(head + struct.pack("<II", 15, len(packed)) + packed)
+    return arrays(folder, "a.mat", values="x")
+
+
+def pt_of_a_view_of_one_number(folder: Path) -> dict:
+    import torch
+
+    torch.save(torch.ones(1).expand(6, ZEROS // 24), folder / "a.pt")
+    return arrays(folder, "a.pt")
+
+
+def pt_of_shared_tuples(folder: Path) -> dict:
+    with zipfile.ZipFile(folder / "a.pt", "w") as archive:
+        archive.writestr("a/data.pkl", _shared())
+    return arrays(folder, "a.pt", values="x")
+
+
+def pkl_of_shared_lists(folder: Path) -> dict:
+    (folder / "a.pkl").write_bytes(_shared())
+    return arrays(folder, "a.pkl", values="x")
+
+
+def npz_of_objects_that_is_a_bomb(folder: Path) -> dict:
+    _objects_npz(folder / "a.npz", b"\x80\x04\x8e" + ZEROS.to_bytes(8, "little") + bytes(ZEROS) + b".")
+    return arrays(folder, "a.npz", values="train_corpus")
+
+
+def npz_of_objects_that_are_shared(folder: Path) -> dict:
+    _objects_npz(folder / "a.npz", _shared())
+    return arrays(folder, "a.npz", values="train_corpus")
+
+
+def csv_of_short_rows(folder: Path) -> dict:
+    header = ",".join(f"x{k}" for k in range(100_000))
+    (folder / "a.csv").write_text(f"{header}\n" + "1\n" * 50_000)
+    return arrays(folder, "a.csv")
+
+
+def csd_in_other_files(folder: Path) -> dict:
+    with h5py.File(folder / "other.h5", "w") as file:
+        for name in IDS:
+            file[f"{name}/features"], file[f"{name}/intervals"] = np.ones((2, 3)), np.ones((2, 2))
+    with h5py.File(folder / "a.csd", "w") as file:
+        for name in IDS:
+            file[f"F/data/{name}/intervals"] = np.ones((2, 2))
+            file[f"F/data/{name}/features"] = h5py.ExternalLink(str(folder / "other.h5"), f"{name}/features")
+    return arrays(folder, "a.csd")
+
+
+def h5_of_any_length_that_is_shared(folder: Path) -> dict:
+    """Each entry of an array of variable length leads to the same content, which is large."""
+    with _h5(folder) as file:
+        found = file.create_dataset("x", (600,), h5py.vlen_dtype(np.float32), chunks=(600,))
+        found[0] = np.ones(1 << 18, np.float32)
+        file.flush()
+        _, one = found.id.read_direct_chunk((0,))
+        found.id.write_direct_chunk((0,), one[:16] * 600)
+    rows = [f"clip {k},0.5,{SPLITS[k % 3]}" for k in range(600)]
+    entry = arrays(folder, "a.h5", values="x")
+    (folder / "table.csv").write_text("\n".join(["id,label,split", *rows]))
+    return entry
+
+
 def _mmin(folder: Path, fill) -> dict:
     names = [f"Ses0{k % 5 + 1}F_impro01_F{k:03}" for k in range(9)]
     for part, of in (("trn", names[:3]), ("val", names[3:6]), ("tst", names[6:])):
@@ -440,6 +510,9 @@ FILES = {
             h5_external_storage, h5_external_link, h5_link_to_an_external_link, h5_external_group, h5_virtual,
             h5_ids_elsewhere, h5_links_in_a_circle, h5_bomb, h5_chunk_that_goes_on, h5_chunk_larger_than_its_array,
             h5_names_of_one_array, npz_of_many_arrays, mmin_names_of_one_array,
+            mat_bomb, pt_of_a_view_of_one_number, pt_of_shared_tuples, pkl_of_shared_lists,
+            npz_of_objects_that_is_a_bomb, npz_of_objects_that_are_shared, csv_of_short_rows, csd_in_other_files,
+            h5_of_any_length_that_is_shared,
             mmin_external_storage, mmin_external_link, mmin_virtual, wide_rows,
         )
     },
@@ -511,6 +584,15 @@ def test_a_hostile_file_is_refused_at_once(outcome, name):
         ("parquet_bomb", "are stored; is it whole? If it is, save it again without compression"),
         ("parquet_table_of_long_words", "column text, 270000000 bytes, but only"),
         ("parquet_page_that_holds_more_than_the_end_of_the_file_says", "column x, "),
+        ("mat_bomb", "a.mat: an array, "),
+        ("pt_of_a_view_of_one_number", "but only 4 bytes of it are stored"),
+        ("pt_of_shared_tuples", "larger than the file"),
+        ("pkl_of_shared_lists", "larger than the file"),
+        ("npz_of_objects_that_is_a_bomb", "are stored; is it whole? If it is, save it again without compression"),
+        ("npz_of_objects_that_are_shared", "larger than the file"),
+        ("csv_of_short_rows", "50001 rows like the first one"),
+        ("csd_in_other_files", "features is an external link"),
+        ("h5_of_any_length_that_is_shared", "together the samples have, "),
         ("pickle: shared lists", "larger than the file"),
         ("pickle: nested tuples", "nested more than 100 deep"),
         ("pickle: nested in shared lists", "nested more than 100 deep"),

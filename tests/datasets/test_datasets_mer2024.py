@@ -1,3 +1,4 @@
+import logging
 import os
 
 import numpy as np
@@ -191,3 +192,24 @@ def test_labels_are_classes(tmp_path):
 def test_clips_that_have_no_name_or_no_emotion_are_named(tmp_path, clips, told):
     np.savez_compressed(tmp_path / "label-6way.npz", train_corpus={**LABELLED, **clips})
     assert told in message(tmp_path)
+
+
+def test_labels_that_are_left_out_are_a_warning(tmp_path, caplog):
+    """As in the file of MER2023, whose test sets have labels."""
+    test = {f"test_{k}": {"emo": emo, "val": 0.5} for k, emo in enumerate(["happy", "neutral", "sad"])}
+    write(tmp_path, test1_corpus=test, test2_corpus=POOL)
+    with caplog.at_level(logging.WARNING):
+        samples, _ = prepare(tmp_path)
+    assert (samples["split"] == "unlabelled").sum() == 23
+    (record,) = caplog.records
+    assert "2 clips of test1_corpus have a label other than neutral, and the labels of test1_corpus are left out" in (
+        record.getMessage()
+    )
+    assert "source: merbench tests on these clips" in record.getMessage()
+
+
+def test_a_file_of_merbench_is_told_its_source(tmp_path):
+    np.savez_compressed(tmp_path / "label-6way.npz", whole_corpus=LABELLED)
+    assert "there is no train_corpus; there is: whole_corpus. For files of MERBench, set source: merbench" in (
+        message(tmp_path)
+    )

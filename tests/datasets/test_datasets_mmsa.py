@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+import python2
 from elision import pickles
 from elision.datasets import mmsa
 from elision.errors import ElisionError
@@ -244,6 +245,93 @@ def test_an_empty_transcript_is_its_two_special_tokens(tmp_path, caplog):
     assert "text_bert: 1 transcript without words" in caplog.text
 
 
+# --- forms that people have
+
+
+def edited(edit):
+    data = make()
+    for part in data.values():
+        edit(part)
+    return data
+
+
+FORMS = {
+    "lengths as text": lambda part: part.update(audio_lengths=[str(n) for n in part["audio_lengths"]]),
+    "lengths as an array of text": lambda part: part.update(
+        vision_lengths=np.array(part["vision_lengths"]).astype(str)
+    ),
+    "lengths as bytes": lambda part: part.update(audio_lengths=[str(n).encode() for n in part["audio_lengths"]]),
+    "lengths as floats": lambda part: part.update(audio_lengths=np.array(part["audio_lengths"], float)),
+    "labels as text": lambda part: part.update(regression_labels=[repr(float(y)) for y in part["regression_labels"]]),
+    "ids as bytes": lambda part: part.update(id=[name.encode() for name in part["id"]]),
+    "ids as an array of bytes": lambda part: part.update(id=np.array(part["id"]).astype("S")),
+    "text as bytes": lambda part: part.update(raw_text=[words.encode() for words in part["raw_text"]]),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_numbers_as_text_and_text_as_bytes_are_read(tmp_path, name):
+    expected, sequences = prepare(save(tmp_path, make()))
+    samples, modalities = prepare(save(tmp_path, edited(FORMS[name])))
+    pd.testing.assert_frame_equal(samples, expected)
+    assert all(np.array_equal(modalities[m].values, sequences[m].values) for m in sequences)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"train": [1], "dev": [1], "test": [1]}, "in the layout of MAG-BERT; set source: magbert in params.yaml"),
+        ({s: {"text": 1, "labels": 2} for s in SPLITS}, "in the layout of MulT; set source: mult in params.yaml"),
+    ],
+)
+def test_a_file_of_others_is_told_its_source(tmp_path, content, told):
+    assert told in messages(content, tmp_path)
+
+
+@pytest.mark.parametrize("lengths", [["six"] * 4, [None] * 4, ["6.5"] * 4])
+def test_lengths_that_are_no_numbers_are_refused(tmp_path, lengths):
+    data = make()
+    data["train"]["audio_lengths"] = lengths
+    assert "train: audio_lengths" in messages(data, tmp_path)
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+def test_what_python_2_wrote_is_read(tmp_path, protocol):
+    data = make()
+    data["train"]["raw_text"][0] = "café"
+    expected, sequences = prepare(save(tmp_path, data))
+    (tmp_path / "python2.pkl").write_bytes(python2.dumps(data, protocol))
+    samples, modalities = prepare(tmp_path / "python2.pkl")
+    assert samples["text"][0] == "café"
+    pd.testing.assert_frame_equal(samples, expected)
+    assert all(np.array_equal(modalities[m].values, sequences[m].values) for m in sequences)
+
+
+@pytest.mark.parametrize("key", ["audio", "vision"])
+@pytest.mark.parametrize("full", [False, True], ids=["padded", "without padding"])
+def test_transposed_arrays_are_refused_with_the_line_that_turns_them(tmp_path, key, full):
+    """(N, d, T): with padding that shows, and with lengths that are all those of the last axis."""
+    data = make(da=3, dv=3)
+    for part in data.values():
+        if full:
+            part[key] = np.ones((len(part["id"]), 6, 3))
+            part[f"{key}_lengths"] = [6] * len(part["id"])
+        part[key] = part[key].swapaxes(1, 2)
+    text = messages(data, tmp_path)
+    assert f"train: {key} has shape (4, 3, {data['train'][key].shape[2]}), of which the last number" in text
+    assert f"part['{key}'] = part['{key}'].swapaxes(1, 2)" in text
+
+
+def test_frames_that_are_right_are_never_taken_for_transposed(tmp_path):
+    """As many dimensions as frames, more, or fewer; and lengths beyond the padding, as CH-SIMS has them."""
+    for width in (2, 5, 6, 9):
+        data = make(da=width)
+        data["train"]["audio_lengths"][0] = 8
+        data["train"]["audio"][0] = 1
+        _, modalities = prepare(save(tmp_path, data))
+        assert modalities["audio"].width == width and len(modalities["audio"][0]) == 6
+
+
 def broken(change):
     data = make()
     change(data)
@@ -301,7 +389,7 @@ PROBLEMS = {
     ),
     "duplicate across splits": (
         lambda d: d["test"]["id"].__setitem__(0, d["train"]["id"][2]),
-        "id 'trainvideo1$_$2' stands there 2 times, in train, test",
+        "'trainvideo1$_$2' is the id of 2 samples, in train, test",
     ),
     "mask": (
         lambda d: d["train"]["text_bert"][1, 1].__setitem__(1, 0),

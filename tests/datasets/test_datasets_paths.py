@@ -342,3 +342,52 @@ def test_every_file_that_is_read_for_arrays_is_an_input(folder, opened, tmp_path
         OPENED[-1].clear()
         prepared(settings, tmp_path)
         assert opened() == inputs and len(inputs) >= 13
+
+
+# --- names
+
+
+@pytest.mark.parametrize(
+    ("there", "named", "told"),
+    [
+        ("Clip.MP4.wav", "clip.mp4.wav", "did you mean 'Clip.MP4.wav'?"),
+        ("e\u0301te.wav", "\u00e9te.wav", r"The accents are stored otherwise: 'e\u0301te.wav', not '\xe9te.wav'"),
+        ("interview.wav", "interveiw.wav", "did you mean 'interview.wav'?"),
+        ("deep/a.wav", "Deep/A.wav", "did you mean 'deep/a.wav'?"),
+        (" a b.wav", " a b.wav", "rename the file: cells are read without spaces at their ends"),
+        ("clip_03.wav", "clip_04.wav", "no such file"),
+    ],
+)
+def test_a_name_that_differs_a_little_is_suggested(folder, there, named, told):
+    (folder / there).parent.mkdir(exist_ok=True)
+    (folder / "a.wav").rename(folder / there)
+    settings = table(folder, "path", named)
+    rows = pd.read_csv(folder / "clips.csv")
+    rows.loc[rows["path"] == "a.wav", "path"] = None
+    rows.to_csv(folder / "clips.csv", index=False)
+    assert told in problem(settings)
+
+
+ODD = [
+    "a{b}.wav",
+    "{c}.wav",
+    "{{d}}.wav",
+    "e f'g\".wav",
+    "h\ni.wav",
+    "e\u0301\u00e9.wav",
+    "名😀.wav",
+    "-k.wav",
+    "m*n?.wav",
+]
+ODD += ["o$p`q`.wav", "r#s%t.wav", "%(a)s.wav", "[1].wav", "x|y;z&.wav", "\\s.wav", "\x1b[31m.wav", "\u202ert.wav"]
+
+
+def test_files_of_any_name_are_inputs(folder):
+    for name in ODD:
+        (folder / name).write_bytes((folder / "a.wav").read_bytes())
+    splits = (["train", "valid", "test"] * len(ODD))[: len(ODD)]
+    cells = {"id": [f"c{k}" for k in range(len(ODD))], "path": ODD, "label": 1, "split": splits}
+    pd.DataFrame(cells).to_csv(folder / "clips.csv", index=False)
+    settings = clips.Settings(source="clips", folder=folder)
+    assert clips.prepare(settings, folder)["path"].tolist() == [str(folder / name) for name in ODD]
+    assert set(clips.inputs(settings)) == {folder / "clips.csv", *(folder / name for name in ODD)}

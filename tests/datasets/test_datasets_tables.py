@@ -2,15 +2,18 @@
 
 import json
 import logging
+import re
 import zipfile
 from pathlib import Path
 
 import openpyxl
 import pandas as pd
 import pytest
+import yaml
+from source_examples import mmsa_raw
 
 from elision.datasets import clips
-from elision.datasets._prepare import prepare
+from elision.datasets._prepare import finish, prepare
 from elision.errors import ElisionError
 from elision.settings.params import Params
 from elision.store import read_table
@@ -167,9 +170,9 @@ def archive(folder: Path, *names: str) -> bytes:
         (("content.xml",), "is an OpenDocument file (.ods, .odt)"),
         (("a.csv",), "is a .zip file"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "is in the old format of Excel or Word (.xls, .doc)"),
-        (b"\x1f\x8b\x08" + bytes(20), "is compressed by gzip; unpack it"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "is a pointer of Git LFS"),
-        (b"<!DOCTYPE html><html></html>", "is XML or a web page"),
+        (b"\x1f\x8b\x08" + bytes(20), "is compressed with gzip; unpack the file first"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "is a Git LFS pointer"),
+        (b"<!DOCTYPE html><html></html>", "is a web page"),
         (b"{\\rtf1 id,text}", "is rich text (RTF)"),
         (b"%PDF-1.7\n", "is a PDF"),
     ],
@@ -232,3 +235,69 @@ def test_folds_may_be_by_any_column_of_a_table(tmp_path):
     places = {"clips": tmp_path / "c.parquet", "media": tmp_path / "m", "store": tmp_path / "s"}
     prepare(params, "mine", **places, provenance={})
     assert read_table(tmp_path / "c.parquet")[0]["dialogue"].nunique() == 6
+
+
+# --- what the guide shows
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
+
+
+def blocks(kind: str) -> list[str]:
+    """The blocks of the guide that begin so."""
+    return [block for block in re.findall(r"```[a-z]*\n(.*?)```", GUIDE, re.DOTALL) if block.startswith(kind)]
+
+
+def shown(name: str) -> dict:
+    """The entry of a dataset that the guide shows."""
+    (found,) = [entry for entry in map(yaml.safe_load, blocks("datasets:")) if name in entry["datasets"]]
+    return found["datasets"][name]
+
+
+def prepared(folder: Path, entry: dict) -> tuple[pd.DataFrame, list[str]]:
+    params = Params.model_validate({"datasets": {"mine": entry | {"folder": str(folder)}}, "methods": ["majority"]})
+    places = {"clips": folder / "c.parquet", "media": folder / "m", "store": folder / "s"}
+    prepare(params, "mine", **places, provenance={})
+    return finish(read_table(folder / "c.parquet")[0], params.datasets["mine"], "here")
+
+
+def test_the_json_lines_of_the_guide_are_prepared_with_the_names_of_its_classes(tmp_path):
+    entry = shown("meld")
+    (table,) = blocks('{"utterance_id"')
+    (tmp_path / entry["table"]).write_text(table)
+    with pytest.raises(ElisionError, match="no sample of class fear, sadness, disgust, anger; leave it out of classes"):
+        prepared(tmp_path, entry)  # four lines do not have all classes
+    more = "".join(
+        json.dumps({"utterance_id": f"more_{k}", "Utterance": "x", "Emotion": k, "set": "train", "Dialogue": 3}) + "\n"
+        for k in (2, 3, 5, 6)
+    )
+    (tmp_path / entry["table"]).write_text(table + more)
+    samples, classes = prepared(tmp_path, entry)
+    assert classes == ["neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"]
+    assert samples["label"].tolist()[:4] == ["surprise", "neutral", "surprise", "joy"]
+    assert samples["speaker"].tolist()[:2] == ["Joey", "Rachel"] and samples["Dialogue"].tolist()[:2] == ["0", "0"]
+
+
+def test_the_label_csv_of_the_guide_is_prepared(tmp_path):
+    (table,) = blocks("video_id,")
+    (tmp_path / "label.csv").write_text(table)
+    for video, clip in (("video_0001", "0001"), ("video_0001", "0002"), ("video_0002", "0001")):
+        (tmp_path / "Raw" / video).mkdir(parents=True, exist_ok=True)
+        (other := tmp_path / "made" / video / clip).mkdir(parents=True)
+        made = mmsa_raw.make(other)
+        (Path(made["folder"]) / "Raw" / "video_0000" / "0000.mp4").rename(tmp_path / "Raw" / video / f"{clip}.mp4")
+    samples, _ = prepared(tmp_path, shown("sims"))
+    assert samples["id"].tolist() == ["video_0001$_$0001", "video_0001$_$0002", "video_0002$_$0001"]
+    assert samples["label"].tolist() == [-0.8, 0.6, 0.0] and samples["label_vision"].isna().tolist() == [
+        False,
+        False,
+        True,
+    ]
+
+
+@pytest.mark.parametrize("page", ["own-data.md", "emotion.md"])
+def test_entries_of_datasets_in_the_guides_are_accepted(page):
+    text = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
+    found = [yaml.safe_load(b) for b in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if b.startswith("datasets:")]
+    assert found
+    for content in found:
+        Params.model_validate({"methods": ["majority"], **content})

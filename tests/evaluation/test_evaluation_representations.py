@@ -59,9 +59,9 @@ def test_a_file_whose_parts_do_not_fit_together_is_refused(tmp_path):
     write(tmp_path / "b", {**arrays(), "ids": IDS[:2]}, {})
     write_tensors(tmp_path / "c", {"values": np.zeros(3)}, {"provenance": {}})
     for name in "abc":
-        with pytest.raises(ElisionError, match=f"{name}: .*delete it and run again"):
+        with pytest.raises(ElisionError, match=rf"/{name}[: ].*delete the file and run again"):
             read(tmp_path / name)
-    with pytest.raises(ElisionError, match="no such file"):
+    with pytest.raises(ElisionError, match="does not exist"):
         read(tmp_path / "d")
 
 

@@ -476,7 +476,7 @@ def test_what_was_drawn_is_said():
 
 def test_methods_with_other_samples_or_labels_cannot_be_compared():
     table = predictions()
-    with pytest.raises(ElisionError, match="d/b and of d/a are for different samples"):
+    with pytest.raises(ElisionError, match="d/b and of d/a have different samples"):
         compared(table, predictions(samples=39))
     with pytest.raises(ElisionError, match="have different samples, folds or labels"):
         compared(table, table.assign(label=table["label"] + 0.1))

@@ -113,10 +113,10 @@ def test_every_hyperparameter_is_described(name):
     assert all(field.description for field in load(name).Hyperparameters.model_fields.values())
 
 
-def others(field: FieldInfo) -> list:
+def others(field: FieldInfo, current: object) -> list:
     """The other values of a switch: of a bool, or of a literal."""
     values = {bool: (True, False)}.get(field.annotation, get_args(field.annotation) if is_literal(field) else ())
-    return [value for value in values if value != field.default]
+    return [value for value in values if value != current]
 
 
 def is_literal(field: FieldInfo) -> bool:
@@ -143,9 +143,11 @@ def unread(name: str, **overrides) -> set[str]:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_hyperparameter_is_read_if_only_under_another_value_of_a_switch(name):
-    left = unread(name)
+    left, used = unread(name), small(name)
     for key, field in load(name).Hyperparameters.model_fields.items():
-        for value in others(field) if left and key not in TrainingHyperparameters.model_fields else ():
+        for value in (
+            others(field, getattr(used, key)) if left and key not in TrainingHyperparameters.model_fields else ()
+        ):
             left &= unread(name, **{key: value})
     assert not left, f"{name} never reads {', '.join(sorted(left))}"
 

@@ -10,7 +10,7 @@ import yaml
 
 from elision.errors import ElisionError
 from elision.files import sha256
-from elision.provenance import adopt, manifest
+from elision.provenance import adopt, kept, manifest
 from elision.provenance.layout import Layout
 from elision.provenance.recipe import Recipes, digest
 from elision.settings import params as parameters
@@ -119,6 +119,29 @@ def test_files_that_came_from_elsewhere_are_refused_until_they_are_adopted(folde
     adopt.refuse_unknown(folder.root)
     assert run() == before
     assert len(snakemake) == 1, "told twice"
+
+
+def test_what_was_typed_by_hand_is_no_checkout_and_is_taken_back_by_the_jobs(folder, snakemake, capsys):
+    params = parameters.load("params.yaml")
+    adopt.put_typed_aside(params, folder)
+    assert not folder.unused.exists(), "with a manifest, it came from elsewhere"
+    for stage in ("corruptions", "models"):
+        folder.manifest(stage).unlink()
+    before = everything(folder)
+    adopt.put_typed_aside(params, folder)
+    assert "results/corruptions, results/models: made by verbs typed by hand" in capsys.readouterr().err
+    adopt.refuse_unknown(folder.root)
+    draws, _ = folder.corruptions("mine")
+    *_, record = folder.model(*RUN)
+    assert not draws.exists() and not record.exists()
+    recipes = Recipes(params)
+    assert kept.make_room(folder, draws, recipes.corrupt("mine")["identity"])
+    assert kept.make_room(folder, record, recipes.train(*RUN)["identity"])
+    assert everything(folder) == before
+
+    adopt.begin(params, folder)  # from here on, Snakemake knows what is made
+    adopt.put_typed_aside(params, folder)
+    assert draws.exists() and record.exists()
 
 
 def test_a_stage_that_is_checked_out_again_is_unknown(folder, snakemake):

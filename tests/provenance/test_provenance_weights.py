@@ -160,7 +160,7 @@ def test_predictions_of_other_versions_are_marked_in_metrics_and_headline(projec
     provenance["made_with"]["train"]["torch"] = "2.13.0 and 2.14.1"
     write_table(path, table, provenance)
     assert elision(monkeypatch, "aggregate") == 0
-    told = "its runs have different versions in training (torch 2.13.0 and 2.14.1)"
+    told = "runs have different versions: training (torch 2.13.0 and 2.14.1)"
     assert json.loads((project / "metrics.json").read_text())["mine"]["ours"]["versions"] == told
     assert set(read_provenance(project / "metrics.parquet")["made_with"]) == {f"mine/ours/{RUN}"}
     capfd.readouterr()

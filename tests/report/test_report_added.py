@@ -57,7 +57,7 @@ def test_both_are_written_and_shown(added, metrics, methods):
     names = {"tables/hardest.csv", "tables/hardest.md", "tables/hardest.tex"}
     assert names | {f"figures/ranking_sims_data.{ending}" for ending in ("svg", "png", "pdf")} <= set(written)
     page = (folder / "written" / "report.html").read_text(encoding="utf-8")
-    section = page[page.index("<h3>What differs, and what does not</h3>") :]
+    section = page[page.index("<h3>Differences between methods</h3>") :]
     section = section[: section.index("<h3>", 1)]
     assert "The highest level of each corruption (sims_data)" in section
     assert "F1, mean over the conditions that rank the methods. Lines: one standard deviation over seeds." in section

@@ -91,26 +91,26 @@ def test_other_inputs_are_named(inputs_of):
     here = made(inputs_of, spec={"encoder": "minilm", "audio": 33}, present=["text", "audio"])
     table = against_published(here, METHODS)
     differs = rows(table, method="self_mm", source="lnln")["differs"].iloc[0]
-    assert differs == "text by minilm, theirs by bert-base-uncased; 33 audio features, theirs 5; no vision"
-    assert "Not as in LNLN: self_mm: text by minilm" in " ".join(notes("against_published", table))
+    assert differs == "text encoder minilm, theirs bert-base-uncased; 33 audio features, theirs 5; no vision"
+    assert "Differences from LNLN: self_mm: text encoder minilm" in " ".join(notes("against_published", table))
 
 
 def test_runs_without_a_record_are_of_unknown_make(here):
     table = against_published(results(here.metrics, published=here.published), METHODS)
-    assert set(table["differs"]) == {"unknown: no record of its runs"}
+    assert set(table["differs"]) == {"unknown: the runs have no record"}
 
 
 def test_another_protocol_stands_in_every_row_and_in_a_note(table):
     labels = [label for block in blocks("against_published", table) for label, _ in block.rows]
     assert "self_mm: ours (elision)" in labels
     assert "self_mm: Self-MM, printed (lnln)" in labels
-    assert any("Protocol lnln, NOT ours, which is elision." in note for note in notes("against_published", table))
+    assert any("Protocol lnln, NOT the same as ours (elision)." in note for note in notes("against_published", table))
 
 
 def test_the_same_protocol_is_called_the_same(inputs_of):
     table = against_published(made(inputs_of, protocol="lnln"), METHODS)
-    assert any("Protocol lnln, also ours." in note for note in notes("against_published", table))
-    assert any("Protocol hrlf, NOT ours, which is lnln." in note for note in notes("against_published", table))
+    assert any("Protocol lnln, the same as ours." in note for note in notes("against_published", table))
+    assert any("Protocol hrlf, NOT the same as ours (lnln)." in note for note in notes("against_published", table))
 
 
 def test_an_erratum_is_marked_and_said(table):
@@ -169,7 +169,8 @@ def test_text_shows_averages_and_complete_data_and_the_csv_file_everything(table
 def test_what_stands_alone_is_counted(table):
     total = int((load()["dataset"] == "mosi").sum())
     assert notes("against_published", table)[-1] == (
-        f"{total - len(table)} of {total} printed numbers of mosi stand alone: nothing of ours was run for them."
+        f"{total - len(table)} of {total} printed numbers of mosi have no number of ours: the method or the "
+        "condition was not run."
     )
 
 
@@ -186,8 +187,8 @@ def test_without_anything_to_compare_with_there_is_a_sentence_that_says_why(metr
     table = against_published(results(metrics, published=published), METHODS)
     assert table.empty
     assert table.columns.tolist() == COLUMNS
-    assert "No dataset may stand beside published numbers" in markdown(table, "against_published")
-    assert "% No dataset may stand" in latex(table, "against_published")
+    assert "No comparison: no dataset sets" in markdown(table, "against_published")
+    assert "% No comparison: no dataset sets" in latex(table, "against_published")
     assert csv(table) == ",".join(COLUMNS) + "\n"
 
 

@@ -86,8 +86,8 @@ def test_text_shows_intervals_in_brackets_and_says_how_they_were_made(found):
     text = markdown(table, "area")
     assert f"{row['mae_mean']:.3f} [{row['mae_low']:.3f}, {row['mae_high']:.3f}]" in text
     assert f"{100 * row['f1_mean']:.2f} [{100 * row['f1_low']:.2f}, {100 * row['f1_high']:.2f}]" in text
-    assert "95 % percentile interval over 100 resamples of 10 speakers, all utterances of a speaker together" in text
-    assert "100 % at all of them is 90.00" in text
+    assert "95 % percentile interval over 100 resamples of 10 speakers (all utterances of a speaker together)" in text
+    assert "A metric of 100 % at each of them gives 90.00" in text
     # The correlation of what is constant from r = 0.7 on has neither value nor interval.
     (block,) = blocks("area", table[table["dataset"] == "mosi_data"])
     cells = dict(zip(block.columns, dict(block.rows)["brittle_one"], strict=True))
@@ -126,7 +126,7 @@ def test_text_of_differences_has_sign_interval_and_p(found):
     ends = f"[−{-100 * row['low']:.2f}, −{-100 * row['high']:.2f}]"
     assert first["brittle_one"][0].text == f"−{-100 * row['difference']:.2f} {ends}, p < 0.001"
     text = latex(table, "comparisons")
-    assert "9 degrees of freedom, after Holm's correction for the 3 pairs" in text
+    assert "9 degrees of freedom. p is corrected for the 3 pairs" in text
     assert text.isascii()
 
 
@@ -136,7 +136,7 @@ def test_a_single_method_is_compared_with_the_floor_and_the_floor_alone_with_not
     alone = found.only([FLOOR])
     table = frame("comparisons", alone, [])
     assert table.empty
-    assert "no two methods" in markdown(table, "comparisons")
+    assert "Fewer than two methods" in markdown(table, "comparisons")
 
 
 def test_ranks_are_over_all_conditions_and_complete_data_count_once(found):
@@ -151,7 +151,7 @@ def test_ranks_are_over_all_conditions_and_complete_data_count_once(found):
     assert sum(average) == pytest.approx(6)
     text = markdown(table, "ranks")
     assert f"critical difference {critical:.2f} (Nemenyi, 95 %)" in text
-    assert "Those of one test set are not" in text
+    assert "The conditions of one test set are not independent" in text
 
 
 def test_checkpoints_chosen_on_test_are_marked(found, on_test):
@@ -183,7 +183,7 @@ def test_the_critical_difference_plot_shows_ranks_bars_and_its_doubt(found):
         assert any(method in text and f"{row['rank']:.2f}" in text for text in texts)
     critical = table["critical_difference"].iloc[0]
     assert f"critical difference {critical:.2f}" in texts
-    assert any("independent, which they are not" in text for text in texts)
+    assert any("independent conditions, which they are not" in text for text in texts)
     bars = [line for line in figure.axes[0].get_lines() if line.get_linewidth() > 2]
     assert len(bars) == len(alike(sorted(table["rank"]), critical)) == 1
     dashed = [line for line in figure.axes[0].get_lines() if line.is_dashed()]
@@ -196,7 +196,7 @@ def test_nothing_to_rank_is_said(found):
     none = results(NONE)
     for source, dataset in ((none, "mosi_data"), (found.only([FLOOR]), "mosi_data")):
         figure = draw("ranks", source, dataset, [])
-        assert "no two methods" in figure.texts[0].get_text()
+        assert "Fewer than two methods" in figure.texts[0].get_text()
     for name in NAMES:
         table = TABLES[name](none, METHODS)
         assert table.empty

@@ -56,7 +56,7 @@ def test_the_difference_to_the_second_is_told_with_its_p_value_whichever_way_rou
     _, facts = found(metrics(CLEAR), comparisons=compared(pair, ("a", "c", 0.3, 0.5, 0.0004)))
     assert facts["Runner-up"] == (
         "b, 20.00 points behind: significant (p < 0.001 after Holm's correction; 95 % interval 10.00 to 25.00 points). "
-        "a is significantly better than all 2 others."
+        "a is significantly better than all 2 other methods."
     )
 
 
@@ -64,7 +64,7 @@ def test_a_difference_that_may_be_chance_is_not_significant_and_all_such_methods
     pairs = compared(("a", "b", -0.01, 0.25, 0.05), ("a", "c", -0.02, 0.5, 0.9), ("a", FLOOR, 0.4, 0.6, 0.001))
     _, facts = found(metrics(CLEAR), comparisons=pairs)
     assert "b, 20.00 points behind: not significant (p = 0.050 " in facts["Runner-up"]
-    assert facts["Runner-up"].endswith("Of 2 others, b and c cannot be told apart from a.")
+    assert facts["Runner-up"].endswith("No significant difference from a (of 2 methods): b and c.")
 
 
 def test_without_a_p_value_nothing_is_called_significant():
@@ -75,14 +75,14 @@ def test_without_a_p_value_nothing_is_called_significant():
 
 def test_equal_methods_are_equal():
     _, facts = found(metrics({**CLEAR, "b": CLEAR["a"]}))
-    assert facts["Runner-up"] == "b, equal as printed."
+    assert facts["Runner-up"] == "b, with the same printed value."
 
 
 def test_one_method_has_no_runner_up_and_the_floor_alone_no_findings():
     _, facts = found(metrics({"a": CLEAR["a"], FLOOR: CLEAR[FLOOR]}))
     assert "Runner-up" not in facts
     assert facts["Down to majority"].startswith("At no rate: a.")
-    assert found(metrics({FLOOR: CLEAR[FLOOR]})) == ("No method was evaluated under incomplete data.", {})
+    assert found(metrics({FLOOR: CLEAR[FLOOR]})) == ("No method was evaluated with incomplete data.", {})
 
 
 def test_a_method_without_a_defined_mean_is_not_ranked():
@@ -94,39 +94,39 @@ def test_a_method_without_a_defined_mean_is_not_ranked():
 def test_when_no_method_is_above_the_floor_that_is_what_leads():
     lead, _ = found(metrics({"a": (0.2, 0.2, 0.2), FLOOR: (0.3, 0.3, 0.3)}))
     assert lead.startswith(
-        "No method is above the floor on average over 3 missing rates: a, the best, is 10.00 points "
+        "No method is above the floor on average over 3 missing rates. The best, a, is 10.00 points "
     )
-    assert lead.endswith("under it: F1 20.00 %.")
+    assert lead.endswith("below: F1 20.00 %.")
 
 
 def test_without_floor_nothing_is_compared_with_it():
     lead, facts = found(metrics({"a": CLEAR["a"]}))
-    assert lead.endswith("There is no majority to compare with.")
+    assert lead.endswith("majority, the floor, was not evaluated.")
     assert "Down to majority" not in facts
 
 
 def test_what_is_lost_with_the_rate_and_without_a_modality():
     sets = {"": 0.9, "text": 0.4, "audio": 0.8, "vision": 0.85, "text+audio": 0.1}
     _, facts = found(metrics(CLEAR, absent=sets))
-    assert facts["Loses"] == (
-        "From r = 0 to r = 0.9, a loses 20.00 points. Without text it loses 50.00 points, more than without any other "
+    assert facts["Loss"] == (
+        "From r = 0 to r = 0.9, a loses 20.00 points. Without text, a loses 50.00 points, more than without any other "
         "single modality."
     )
     _, facts = found(metrics({**CLEAR, "a": (0.7, 0.8, 0.9)}, absent={"": 0.5, "text": 0.6}))
-    assert facts["Loses"] == "From r = 0 to r = 0.9, a gains 20.00 points."
+    assert facts["Loss"] == "From r = 0 to r = 0.9, a gains 20.00 points."
 
 
 def test_methods_come_down_to_the_floor_where_their_means_or_if_known_their_intervals_do():
     table = metrics(CLEAR)
     _, facts = found(table)
     assert facts["Down to majority"] == (
-        "At r = 0.5: c. At r = 0.9: b. At no rate: a. It is where mean F1 first reaches down to that of majority."
+        "At r = 0.5: c. At r = 0.9: b. At no rate: a. At this rate, mean F1 is first not above the F1 of majority."
     )
     rows = table[(table["metric"] == "f1")]
     wide = rows.assign(low=rows["value"] - 0.45, high=rows["value"] + 0.45, confidence=0.95).reindex(columns=INTERVALS)
     _, facts = found(table, intervals=wide)
     assert facts["Down to majority"].startswith(
-        "At r = 0: c. At r = 0.5: b. At r = 0.9: a. It is where the 95 % interval"
+        "At r = 0: c. At r = 0.5: b. At r = 0.9: a. At this rate, the 95 % interval"
     )
     _, unknown = found(table, intervals=wide.assign(low=np.nan))
     assert unknown["Down to majority"].startswith("At r = 0.5: c.")
@@ -135,10 +135,11 @@ def test_methods_come_down_to_the_floor_where_their_means_or_if_known_their_inte
 def test_lazy_is_who_gives_one_class_from_some_rate_on():
     shares = {"a": (0.3, 0.4, 0.6), "b": (0.96, 0.9, 0.9), "c": (0.5, 0.97, 1.0), FLOOR: (1.0, 1.0, 1.0)}
     _, facts = found(metrics(CLEAR, share=shares))
-    assert facts["Lazy behaviour"] == "c has 95 % or more of the predictions in one class of 5 from r = 0.5 on."
+    assert facts["Lazy behaviour"] == "c: 95 % or more of the predictions are one of 5 classes from r = 0.5 upwards."
     _, facts = found(metrics(CLEAR, share={**shares, "c": (0.5, 0.6, 0.4)}))
     assert facts["Lazy behaviour"] == (
-        "None keeps 95 % or more of the predictions in one class of 5; b comes nearest, with 96.00 % at r = 0."
+        "For no method, 95 % or more of the predictions are one of 5 classes. The highest share is 96.00 % (b at "
+        "r = 0)."
     )
 
 

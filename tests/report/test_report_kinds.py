@@ -106,7 +106,7 @@ def test_findings_are_told_of_each_kind(random, both):
     )
     assert set(more) - set(plain) == {f"Down to {FLOOR}, spans missing", "Lazy behaviour, spans missing"}
     assert more[f"Down to {FLOOR}, spans missing"] == plain[f"Down to {FLOOR}"]
-    assert more["Loses"][:2] == [plain["Loses"][0], f"Spans missing: {plain['Loses'][0]}"]
+    assert more["Loss"][:2] == [plain["Loss"][0], f"Spans missing: {plain['Loss'][0]}"]
 
 
 def test_curves_have_panels_and_plots_of_their_own(random, burst, both):

@@ -17,8 +17,8 @@ from elision.report.text import csv
 NEW, OLD = {"train": {"torch": "2.14.1", "numpy": "2.4.6"}}, {"train": {"torch": "2.13.0", "numpy": "2.4.6"}}
 METHODS = ["steady", "brittle_one", FLOOR]
 ACCEPTED = {("mosi_data", "brittle_one"): ("train",)}
-CODE = "made in part by older code, which was accepted by name (train)"
-VERSIONS = "its runs have different versions in training (torch 2.13.0 and 2.14.1)"
+CODE = "made in part by older code, which the user accepted (train)"
+VERSIONS = "runs have different versions: training (torch 2.13.0 and 2.14.1)"
 
 
 def made_with(changed: dict, datasets=("mosi_data", "sims_data"), runs=("seed-1111", "seed-1112")) -> dict:
@@ -51,12 +51,12 @@ def test_every_step_counts(step, what):
     for run in found:
         found[run] = {step: {"numba": "1" if run[2] == "seed-1111" else "2"}}
     (text,) = {text["versions"] for text in marks(found, {}).values()}
-    assert text == f"its runs have different versions in {what} (numba 1 and 2)"
+    assert text == f"runs have different versions: {what} (numba 1 and 2)"
 
 
 def test_a_row_unlike_the_others_of_its_dataset_is_named():
     changed = {("mosi_data", "steady", run): NEW for run in ("seed-1111", "seed-1112")}
-    text = "versions are not those of most runs in training (torch 2.14.1, not 2.13.0)"
+    text = "versions differ from those of most runs: training (torch 2.14.1, not 2.13.0)"
     assert marks(made_with(changed), {}) == {("mosi_data", "steady"): {"versions": text}}
 
 
@@ -96,7 +96,7 @@ def test_every_table_carries_the_marks_as_columns_signs_headings_and_notes(sourc
         for write, signs in ((markdown, ("‡", "§")), (latex, (r"$^\ddagger$", r"\S{}"))):
             text = write(table, name)
             assert all(f"{row} {sign}" in text for row, sign in zip(("steady", r"one"), signs, strict=True)), name
-            assert "different versions of libraries" in text and "accepted by name" in text
+            assert "different versions of libraries" in text and "the user accepted" in text
             assert "torch 2.13.0 and 2.14.1" in text
         plain = markdown(make(results(metrics), METHODS), name)
         assert "‡" not in plain and "§" not in plain
@@ -106,7 +106,7 @@ def test_every_figure_carries_the_marks(source):
     for name in ("curve_f1", "absent"):
         figure = draw(name, source, "mosi_data", METHODS)
         assert figure.get_suptitle().startswith("‡ Runs were made with different versions")
-        assert "accepted by name" in figure.get_suptitle().replace("\n", " ")
+        assert "the user accepted" in figure.get_suptitle().replace("\n", " ")
         assert [text.get_text() for text in figure.legends[0].get_texts()] == ["steady ‡", "brittle_one §", FLOOR]
         unmarked = draw(name, source, "sims_data", METHODS)
         assert not unmarked.get_suptitle()
@@ -125,7 +125,7 @@ def test_figures_of_results_carry_the_marks(five):
     ranks = draw("ranks", shown, "mosi_data", names)
     told = ranks.get_suptitle().replace("\n", " ")
     assert "‡ Runs were made with different versions of libraries" in told
-    assert "§ Made in part by older code, which was accepted by name" in told
+    assert "§ Made in part by older code, which the user accepted" in told
     written = [text.get_text() for text in ranks.axes[0].texts]
     assert any("third §" in text for text in written) and any("steady ‡" in text for text in written)
     training = draw("training", shown, "mosi_data", names)
@@ -142,7 +142,7 @@ def test_a_confusion_matrix_is_marked_for_its_own_method_alone(source, counted):
 
 def test_the_curves_that_dvc_draws_carry_the_marks(source):
     table = curves.missing_rate(source, METHODS).groupby("dataset")["panel"].first()
-    assert "different versions of libraries" in table["mosi_data"] and "accepted by name" in table["mosi_data"]
+    assert "different versions of libraries" in table["mosi_data"] and "the user accepted" in table["mosi_data"]
     assert "(" not in table["sims_data"]
 
 

@@ -186,7 +186,7 @@ def test_only_the_datasets_concerned_carry_the_mark(metrics_on_test, metrics, me
     source = pd.concat([metrics_on_test[mosi], metrics[metrics["dataset"] == "sims_data"]], ignore_index=True)
     text = text_of(tmp_path, source, methods)
     mark = "checkpoints chosen on the TEST set"
-    assert f"mosi_data: {mark}, for each metric its own." in text
+    assert f"mosi_data: {mark}, one for each metric." in text
     assert "mosi_data: chosen on the TEST set" in text
     for first, second in (("d0", "d1"), ("d1", "reading")):
         section = text[text.index(f'<h2 id="{first}">') : text.index(f'<h2 id="{second}">')]

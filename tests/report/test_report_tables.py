@@ -192,11 +192,11 @@ def test_conditions_that_were_not_evaluated_give_an_empty_table_that_says_so(met
     only_absent = metrics[metrics["corruption"] == "absent"]
     table = frame("random_missing", results(only_absent), methods)
     assert table.empty
-    assert "No such condition" in markdown(table, "random_missing")
-    assert "% No such condition" in latex(table, "random_missing")
+    assert "No condition of this table was evaluated" in markdown(table, "random_missing")
+    assert "% No condition of this table was evaluated" in latex(table, "random_missing")
     assert "emotion_data: mean over 6 incomplete cases" in headline(only_absent)
     complete = only_absent[only_absent["modalities"] == ""]
-    assert headline(complete) == "Nothing was evaluated under incomplete data."
+    assert headline(complete) == "No method was evaluated with incomplete data."
 
 
 def test_the_ranking_is_by_mean_f1_with_the_floor_last(metrics):
@@ -313,7 +313,7 @@ def test_text_of_noise_shows_the_means_a_block_per_kind_and_metric(metrics, meth
     assert {tuple(block.columns) for block in shown} == {("t = 20", "t = 100")}
     means = table.query("method == 'steady' and noise == 'gaussian' and intensity == 100 and noisy == 'mean'")
     assert dict(shown[0].rows)["steady"][1].value == means["wa_mean"].iloc[0]
-    assert "Mean over 2 sets of noisy modalities; the csv file has each on its own." in markdown(table, "noise")
+    assert "Mean over 2 sets of noisy modalities. The csv file has every set." in markdown(table, "noise")
 
 
 def test_single_classes_have_a_row_per_condition_and_two_metrics_each(metrics, methods):
@@ -355,12 +355,12 @@ def test_tables_say_what_deviations_are_over(metrics, single, single_seed, metho
         table = frame("random_missing", results(source), methods)
         return " ".join(notes("random_missing", table[table["dataset"] == dataset]))
 
-    assert "over 2 seeds, each the mean over its 2 folds." in told(metrics, "emotion_data")
+    assert "over 2 seeds (each the mean over 2 folds)." in told(metrics, "emotion_data")
     assert "over 2 seeds." in told(metrics, "mosi_data")
     assert "over 2 folds of one seed." in told(single_seed, "emotion_data")
-    assert "One run, so no standard deviation." in told(single, "mosi_data")
+    assert "One run: no standard deviation." in told(single, "mosi_data")
     pooled = notes("pooled", frame("pooled", results(single_seed), methods))
-    assert "One run, so no standard deviation." in pooled
+    assert "One run: no standard deviation." in pooled
 
 
 def test_without_classes_or_folds_their_tables_say_so(single, methods):
@@ -427,7 +427,7 @@ def test_costs_are_means_over_runs_with_teachers_after_the_methods_that_start_fr
     assert "| 2.50 ± 0.71 | 15.0 ± 7.1 | 40.0 ± 28.3 |" in text
     assert "1,234,567 |" in text
     assert "Devices: A GPU; cpu, 1 thread(s)." in text
-    assert "differ from run to run" in text
+    assert "differ between runs and between machines" in text
     assert r"mmin\_teacher & 2.00 & 10.0 & 20.0 & 900 &" in latex(table, "cost")
 
 
@@ -437,10 +437,10 @@ def test_costs_of_trainings_that_chose_on_test_say_so_and_one_run_has_no_deviati
     assert table["checkpoints"].tolist() == ["TEST"]
     text = markdown(table, "cost")
     assert MARK in text.replace("Checkpoints", "checkpoints")
-    assert "±" not in text and "One run, so no standard deviation." in text
+    assert "±" not in text and "One run: no standard deviation." in text
 
 
 def test_without_records_the_table_of_costs_says_so(metrics, methods):
     table = frame("cost", results(metrics), methods)
-    assert "There is no record of a training." in markdown(table, "cost")
+    assert "No training has a record." in markdown(table, "cost")
     assert csv(table).startswith("dataset,method,checkpoints,runs,devices,seconds_per_epoch_mean,")

@@ -1,3 +1,7 @@
+import csv
+import subprocess
+import sys
+
 import pytest
 from workflow_project import CLASSES, SMALL, Project
 
@@ -34,3 +38,20 @@ def test_a_thousand_jobs_are_planned_one_for_each_method_dataset_seed_and_fold(t
         "evaluate": (runs - 2) * 10,
         "evaluate_first": 2 * 10,
     }
+
+
+def test_clips_whose_names_hold_braces_quotes_or_new_lines_are_prepared_after_a_prepare_by_hand(tmp_path):
+    """Braces are wildcards to Snakemake; and what was typed by hand is no checkout of DVC."""
+    names = ["{a}.txt", "b{c}d.txt", 'e\'f "g".txt', "h\ni.txt", "%(j)s é.txt", "-k $l.txt"]
+    for name in names:
+        (tmp_path / name).write_text("words")
+    rows = [[f"c{k}", name, str(k % 3), ("train", "valid", "test")[k % 3]] for k, name in enumerate(names)]
+    with (tmp_path / "clips.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["id", "transcript", "label", "split"], *rows])
+    project = Project(tmp_path, {**SMALL, "datasets": {"mine": {"source": "clips", "folder": "."}}})
+    by_hand = [sys.executable, "-m", "elision", "prepare", "--dataset", "mine"]
+    subprocess.run(by_hand, cwd=tmp_path, check=True, capture_output=True, env=project.environment())
+    said = project.snakemake("--cores", "1", "results/datasets/mine/clips.parquet")
+    assert "dvc" not in said and (tmp_path / "results/datasets/mine/clips.parquet").exists()
+    log = (tmp_path / "results/logs/prepare/mine.log").read_text()
+    assert "made earlier by the same settings, code and data; taken from results/unused" in log

@@ -30,7 +30,10 @@ try:
                     f"elision: {PARAMS_FILE} does not use this broken method: {problem}",
                     file=sys.stderr,
                 )
+            for problem in PARAMS.left_out:
+                print(f"elision: methods: all leaves out {problem}", file=sys.stderr)
         if "adopt" not in config:
+            adopt.put_typed_aside(PARAMS, RESULTS)
             adopt.refuse_unknown(RESULTS.root)
 except ElisionError as error:
     stop(error)

@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel
 
 from elision.datasets._paths import ALLOW
-from elision.datasets._prepare import check_splits, finish
+from elision.datasets._prepare import finish
 from elision.datasets._problems import refuse, some
 from elision.errors import ElisionError, of_disk, plural
 from elision.progress import Reporter
@@ -54,9 +54,9 @@ def entry(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     source = settings.get("source", next(iter(found), None))
     if source is None:
         raise ElisionError(
-            f"{path}: no known data found. Give a folder with clips.csv (a table of clips), with one .pkl file of "
-            "MMSA, with one table (.csv, .tsv, .parquet) and arrays, with the folders A, V, L and target of MMIN, or "
-            "with labels and folders *UTT of GCNet or MER2024. docs/own-data.md shows each layout"
+            f"{path}: no known data found. Elision reads a folder of clips (clips.csv), one .pkl file of MMSA, or "
+            "label.csv and Raw of MMSA. Elision also reads one table (.csv, .tsv, .parquet) with arrays. Elision reads "
+            "the folders of MMIN (A, V, L, target), GCNet and MER2024 (labels and *UTT). See docs/own-data.md"
         )
     arrays = [name for name in names if name.endswith(_ARRAYS)]
     if source == "arrays" and arrays and not {"audio", "vision"} & set(settings):
@@ -75,6 +75,8 @@ def _found(folder: Path, names: list[str]) -> dict[str, dict[str, str]]:
     found = {}
     if "clips.csv" in names:
         found["clips"] = {"folder": "."}
+    if {"label.csv", "Raw"} <= set(names):
+        found["mmsa_raw"] = {"folder": "."}
     if {"A", "V", "L"} <= set(names):
         found["mmin"] = {"root": "."}
     if sets and _LABELS_OF_MER2024 in names:
@@ -129,8 +131,7 @@ def check(settings: DatasetSettings, name: str) -> str:
     nowhere = Path()  # no source makes media of the user's own files
     if source.MAKES == "clips":
         samples = source.prepare(settings, nowhere)
-        if not settings.folds:
-            check_splits(samples, where)
+        finish(samples, settings, where)
     else:
         samples, _ = source.prepare(settings, nowhere)
         samples, _ = finish(samples, settings, where)

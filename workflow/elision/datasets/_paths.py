@@ -1,12 +1,14 @@
 """Where the files are that a table of the user's names."""
 
 import os
+import re
 import unicodedata
 from difflib import get_close_matches
 from pathlib import Path
 
 from elision.errors import ElisionError
 
+_DIGITS = re.compile(r"\d+")
 ALLOW = "set outside: true for this dataset in params.yaml"
 
 
@@ -67,7 +69,9 @@ def nearest(folder: Path, name: str, listed: dict[str, list[str]]) -> str | None
             return None
         if part not in names:
             same = [other for other in names if _folded(other) == _folded(part)]
-            near = same or (get_close_matches(part, names, 1, 0.85) if number == len(parts) - 1 else [])
+            # Another number is another file, and no slip of the keyboard.
+            alike = [other for other in names if _DIGITS.findall(other) == _DIGITS.findall(part)]
+            near = same or (get_close_matches(part, alike, 1, 0.85) if number == len(parts) - 1 else [])
             if len(near) != 1:
                 return None
             (part,) = near

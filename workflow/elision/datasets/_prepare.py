@@ -1,7 +1,6 @@
 """The prepare step: from a source to a table of clips, or straight to a store."""
 
 import hashlib
-import importlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +14,20 @@ from elision.datasets._problems import some
 from elision.errors import ElisionError, plural
 from elision.files import sha256
 from elision.progress import track
-from elision.settings.params import DatasetSettings, Folds, Params, check_cluster, dataset_source
+from elision.settings.params import (
+    DatasetSettings,
+    Folds,
+    Params,
+    check_cluster,
+    dataset_source,
+    reads_text,
+    requires,
+)
 from elision.store import Sequences, write_sequences, write_table
 from elision.task import CORPORA, SPLITS, TaskKind
 
 _MOST = 5  # labels that are no class, in a message
 _STRATA = 5  # groups of scores
-
-FROZEN = "elision.features.frozen"  # imported by name, so that its code is no part of the recipes of other datasets
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +53,7 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
         provenance = {**provenance, "unlabelled": unlabelled}
     table, classes = finish(samples, settings, f"dataset {dataset!r}")
     check_cluster(params.statistics.cluster, samples.columns)
+    _check_methods(params, dataset, _present(samples, modalities))
     if source.MAKES == "clips":
         table = samples  # clips that fail are in no split, so the complete step finishes it again
         _forget_other_media(media, table)
@@ -58,12 +64,40 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
         return
     # Gone until all is there, so that new sequences beside the samples of an earlier file are no dataset.
     (store / "samples.parquet").unlink(missing_ok=True)
-    if params.features.text.frozen:
-        importlib.import_module(FROZEN).add(modalities)
+    if params.features.text.frozen and "text" in modalities and "text_features" not in modalities:
+        if not hasattr(source, "text_vectors"):
+            raise ElisionError(
+                f"features.text.frozen: source {settings.source} gives no text vectors; set frozen: false, "
+                "or add to the file of the source: from elision.features.frozen import text_vectors"
+            )
+        modalities["text_features"] = source.text_vectors(modalities["text"])
     for name, sequences in modalities.items():
         sequences.header.provenance = provenance
         write_sequences(store / f"{name}.safetensors", sequences)
     write_samples(store / "samples.parquet", table, modalities, {**provenance, "classes": classes})
+
+
+def _present(samples: pd.DataFrame, modalities: dict[str, Sequences]) -> set[str]:
+    """Return the modalities that some sample has: those of a source of sequences, or those that clips will have."""
+    if modalities:
+        return {name for name, sequences in modalities.items() if sequences.lengths.any()}
+    found = {"text"} if samples["text"].notna().any() else set()
+    found |= {"vision"} if "openface" in samples and samples["openface"].notna().any() else set()
+    return found | {name for name in ("audio", "vision") if samples[f"has_{name}"].any()}
+
+
+def _check_methods(params: Params, dataset: str, present: set[str]) -> None:
+    """Refuse a dataset that lacks a modality which a method requires: its training would end in that error."""
+    lost = []
+    for name, variant in params.trained.items():
+        vectors = {"text"} if reads_text(variant.method) == "vectors" and "text_features" in present else set()
+        lost += [f"{name} requires {m}" for m in requires(variant.method) if m not in present | vectors]
+    if lost:
+        has = ", ".join(sorted(present)) or "nothing"
+        raise ElisionError(
+            f"dataset {dataset!r} has {has}, but {'; '.join(lost)}; leave the method out of params.yaml, or give the "
+            "dataset that modality"
+        )
 
 
 def write_samples(path: Path, samples: pd.DataFrame, modalities: dict[str, Sequences], provenance: dict) -> None:

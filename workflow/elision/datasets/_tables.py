@@ -6,27 +6,29 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
 from elision.arrayfiles import check_size, read_parquet
 from elision.errors import ElisionError, plural
+from elision.filekinds import mistaken
 
-# What begins a file that is no table, and what to do with it.
+# What begins a file that is no table, beside what `filekinds` knows; the remedy is to save the table.
 _OTHERS = (
-    (b"\x1f\x8b", "is compressed by gzip; unpack it"),
-    (b"\xd0\xcf\x11\xe0", "is in the old format of Excel or Word (.xls, .doc); save it as CSV UTF-8, or as .xlsx"),
-    (b"%PDF", "is a PDF; save the table as CSV UTF-8"),
-    (b"{\\rtf", "is rich text (RTF); save the table as CSV UTF-8"),
-    (b"version https://git-lfs", "is a pointer of Git LFS, not the file itself; type: git lfs pull"),
-    (b"<", "is XML or a web page; save the table as CSV UTF-8"),
-    (b"\x89PNG", "is an image; save the table as CSV UTF-8"),
-    (b"\x00", "is no text; save the table as CSV UTF-8"),
+    (b"\xd0\xcf\x11\xe0", "in the old format of Excel or Word (.xls, .doc)"),
+    (b"%PDF", "a PDF"),
+    (b"{\\rtf", "rich text (RTF)"),
+    (b"<", "XML"),
+    (b"\x89PNG", "an image"),
+    (b"\x00", "no text"),
 )
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[ \t]*\r?(\n|$)', re.IGNORECASE)  # Excel's, before the header
 _UNNAMED = re.compile(r"unnamed: \d+", re.IGNORECASE)  # pandas, for a column without a name
+
+# Columns that sources and the workflow make themselves.
+_RESERVED = re.compile(r"duration|fps|has_(audio|vision)|position|sha256|openface.*|length_.*|fold-\d+")
 
 MISSING = frozenset(("nan", "NaN", "NAN", "None", "NULL", "<NA>", "#N/A", "NaT"))  # as programs write an empty cell
 
@@ -77,9 +79,11 @@ def read(path: Path) -> Table:
     elif data.startswith(b"PK"):
         names, lines = _excel(path, data)
     else:
+        if what := mistaken(data[:1024]):
+            raise ElisionError(f"{path} {what}")
         for start, what in _OTHERS:
             if data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(start):
-                raise ElisionError(f"{path} {what}")
+                raise ElisionError(f"{path} is {what}; save the table as CSV UTF-8")
         text, noun = decode(data, path), "line"
         names, lines = _json(text, path) if text.lstrip()[:1] in ("{", "[") else _csv(text, path)
     return _table(path, names, lines, noun)
@@ -262,6 +266,20 @@ def _cell(value: object) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return f"{value:.0f}"
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def kept(names: Iterable[str], ours: Collection[str]) -> list[str]:
+    """Return the columns of a table that are none of ours, and whose names are free: folds may name them."""
+    names = list(names)
+    free = (name for name in names if name and names.count(name) == 1 and not _UNNAMED.fullmatch(name))
+    return [name for name in free if name not in ours and not _RESERVED.fullmatch(name)]
+
+
+def told(names: Iterable[str], kept: Collection[str]) -> list[str]:
+    """Say what becomes of the columns that are not ours."""
+    unused = [repr(name) for name in names if name not in kept]
+    notes = [f"not used: {', '.join(unused)}"] if unused else []
+    return [*notes, *([f"columns that only folds and statistics.cluster can use: {', '.join(kept)}"] if kept else [])]
 
 
 def emptied(rows: Iterable[Row], columns: Iterable[str]) -> tuple[list[Row], Iterator[str]]:

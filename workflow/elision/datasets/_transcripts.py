@@ -15,6 +15,7 @@ from typing import Any
 
 from elision.datasets import _tables
 from elision.errors import ElisionError, plural
+from elision.filekinds import mistaken
 
 Word = tuple[str, float, float]  # a word, its start and its end, in seconds
 
@@ -24,8 +25,6 @@ _OTHERS = (
     (rb"\xd0\xcf\x11\xe0", "an old Word document (.doc)"),
     (rb"\{\\rtf", "rich text (RTF)"),
     (rb"%PDF", "a PDF"),
-    (rb"\x1f\x8b", "compressed by gzip"),
-    (rb"version https://git-lfs", "a pointer of Git LFS, not the file itself (type: git lfs pull)"),
     (rb"(?i)<(!doctype html|html|head|body)\b", "a web page (HTML)"),
     (rb"(?i)<tt\b|<\?xml[^>]*\?>\s*<tt\b", "TTML subtitles"),
     (rb"<\?xml|<!DOCTYPE|<[A-Z_]+ ", "XML (such as ELAN, EXMARaLDA or TTML)"),
@@ -119,6 +118,8 @@ def _opened(path: Path, *, words: bool = False) -> tuple[str, str]:
     for pattern, what in _OTHERS:
         if re.match(pattern, start):
             raise ElisionError(f"{path} is {what}, and no plain text; {_PLAIN}")
+    if data and (what := mistaken(data[:1024])):
+        raise ElisionError(f"{path} {what}")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) and _TEXTGRID.match(wide := data.decode("utf-16", "replace")):
         return "textgrid", wide  # as Praat saves other letters than English ones
     text = _tables.decode(data, path).replace("\r\n", "\n").replace("\r", "\n")

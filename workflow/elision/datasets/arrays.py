@@ -38,20 +38,25 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
 from elision.arrayfiles import check_size, read_parquet
+from elision.datasets import _labels, _tables
 from elision.datasets._layouts import Array, Sample, existing_files, read_sequences
 from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
 from elision.features import text as tokenizer
+from elision.features.frozen import text_vectors
 from elision.progress import track
 from elision.settings.params import DatasetSettings, suggestion
 from elision.store import Header, Sequences
 from elision.task import SPLITS
 
 MAKES = "sequences"
+
+__all__ = ["MAKES", "Settings", "encoder", "inputs", "prepare", "text_vectors"]
 
 _REQUIRED = ("id", "label", "split")
 _LABELS = ("label", "label_text", "label_audio", "label_vision")
@@ -159,8 +164,9 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
     names, cells = _read_table(settings)
     refuse(settings.table, list(_check_columns(names, settings)))
     refuse(settings.table, list(odd_ids([name for name in cells["id"] if name])))  # before they become names of files
-    if unused := [name for name in names if name not in settings.used_columns]:
-        log.info("%s: columns that are not used: %s", settings.table, ", ".join(unused))
+    others = [name for name in names if name not in settings.used_columns]
+    for note in _tables.told(others, _tables.kept(names, [*_COLUMNS, *settings.used_columns])):
+        log.info("%s: %s", settings.table, note)
     samples, problems = _samples(cells, settings)
     of_files, wrong = _of_files(cells)
     problems += wrong
@@ -183,8 +189,9 @@ def prepare(settings: Settings, folder: Path) -> tuple[pd.DataFrame, dict[str, S
             continue
         modalities[modality], wrong = read_sequences(modality, array, of_files, outside=settings.outside)
         problems += [f"{modality.removesuffix('_features')}: {problem}" for problem in wrong]
+    if not problems:
+        _keep_one_text(modalities)
     refuse(settings.table, problems or list(_check_content(samples, modalities)))
-    _keep_one_text(modalities)
 
     if not settings.folds:
         warn_of_shared_speakers(samples["speaker"], samples["split"])
@@ -232,13 +239,13 @@ def _of_files(cells: dict[str, list[str]]) -> tuple[list[Sample], list[str]]:
 
 
 def _read_table(settings: Settings) -> tuple[list[str], dict[str, list[str]]]:
-    """Return the names of all columns as they stand, and by our names the cells, as text, of those that are read."""
+    """Return the names of all columns, and the cells, as text, by our names, or by those of other columns."""
     path = settings.table
     try:
         with path.open("rb") as file:
             header = file.readline()
         if header.startswith(b"PAR1"):
-            names, columns = _read_parquet(path, settings.used_columns)
+            names, columns = _read_parquet(path)
         else:
             names, columns = _read_csv(path, header.decode("utf-8-sig"))
     except FileNotFoundError:
@@ -248,8 +255,10 @@ def _read_table(settings: Settings) -> tuple[list[str], dict[str, list[str]]]:
     except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
         why = str(error).strip() or type(error).__name__
         raise ElisionError(f"{path} cannot be read as a table ({why})") from None
+    others = _tables.kept(names, [*_COLUMNS, *settings.used_columns])
     return names, {
-        ours: _cells(columns, name) for ours, name in settings.their_columns.items() if _of(name) <= set(columns)
+        **{name: columns[name] for name in others if name in columns},
+        **{ours: _cells(columns, name) for ours, name in settings.their_columns.items() if _of(name) <= set(columns)},
     }
 
 
@@ -267,9 +276,10 @@ def _cells(columns: dict[str, list[str]], name: str) -> list[str]:
     return ["".join(p + c for p, c in zip(pieces, (*row, ""), strict=True)) if all(row) else "" for row in rows]
 
 
-def _read_parquet(path: Path, wanted: set[str]) -> tuple[list[str], dict[str, list[str]]]:
-    names = pq.ParquetFile(path).schema_arrow.names
-    table = read_parquet(path, [name for name in names if name in wanted])
+def _read_parquet(path: Path) -> tuple[list[str], dict[str, list[str]]]:
+    schema = pq.ParquetFile(path).schema_arrow
+    names = schema.names
+    table = read_parquet(path, [name for name in names if not pa.types.is_nested(schema.field(name).type)])
     cells = {
         name: ["" if cell is None else str(cell).strip() for cell in column.to_pylist()]
         for name, column in zip(table.column_names, table.columns, strict=True)
@@ -297,7 +307,7 @@ def _read_csv(path: Path, header: str) -> tuple[list[str], dict[str, list[str]]]
 def _check_columns(names: list[str], settings: Settings) -> Iterator[str]:
     for ours, name in ((ours, part) for ours, all_of in settings.their_columns.items() for part in sorted(_of(all_of))):
         if names.count(name) > 1:
-            yield f"column {name!r} stands there {names.count(name)} times"
+            yield f"column {name!r} is there {names.count(name)} times; rename all but one"
         elif name not in names and ours in settings.columns:
             yield f"there is no column {name!r}, which is to be {ours}; {suggestion(name, names)}"
         elif name not in names and ours in settings.required:
@@ -313,7 +323,7 @@ def _samples(cells: dict[str, list[str]], settings: Settings) -> tuple[pd.DataFr
     if empty := np.flatnonzero(ids == "").tolist():
         problems.append(f"{plural(len(empty), 'row')} without id: {some([row + 1 for row in empty])}")
     for name, count in ids[(ids != "") & ids.duplicated(keep=False)].value_counts(sort=False).items():
-        problems.append(f"id {name!r} stands there {count} times; ids must differ")
+        problems.append(f"{name!r} is the id of {count} rows; ids must differ")
 
     ours = settings.our_splits if "split" in cells else {"": SPLITS[0]}
     for value, same in ids.groupby(pd.Series(_splits(cells), dtype=object), sort=False):
@@ -330,20 +340,19 @@ def _samples(cells: dict[str, list[str]], settings: Settings) -> tuple[pd.DataFr
         if split not in table["split"] and not settings.folds
     ]
 
-    largest = settings.largest_label
-    named = ["label"] if settings.labels_are_names else []
-    for column in named:
-        table[column] = pd.Series(cells[column], dtype=object)
-        if empty := ids[table[column] == ""].tolist():
-            problems.append(f"{plural(len(empty), 'sample')} without label: {some(empty)}")
-    for column in (column for column in _LABELS if column in cells and column not in named):
-        table[column] = pd.to_numeric(pd.Series(cells[column], dtype=object), errors="coerce").astype(np.float64)
-        wrong = np.flatnonzero(~(table[column].abs() <= largest + 1e-6))
-        if len(wrong):
-            shown = ", ".join(f"{ids[row]!r} {cells[column][row]!r}" for row in wrong[:3])
+    if not settings.skip_unlabelled:
+        empty = _labels.unlabelled(cells["label"], settings)
+        problems += [f"{what} ({some(ids.iloc[rows].tolist())})" for rows, what in empty]
+    for column in (column for column in _LABELS if column in cells):
+        if column == "label" and settings.labels_are_names:
+            empty = pd.Series([_labels.is_empty(cell, settings.classes or ()) for cell in cells[column]], dtype=bool)
+            table[column] = pd.Series(cells[column], dtype=object).mask(empty, None)
+            continue
+        table[column], wrong = _labels.scores(cells[column], settings, column)
+        if rows := [row for found, _ in wrong for row in found]:
+            shown = ", ".join(f"{ids[row]!r} {cells[column][row]!r}" for row in rows[:3])
             problems.append(
-                f"{column} of {plural(len(wrong), 'sample')} is not a number in [{-largest:g}, {largest:g}], the range "
-                f"of corpus {settings.corpus} ({shown}); choose another corpus, or scale the labels to its range"
+                f"{column} of {plural(len(rows), 'sample')} ({shown}) is not a number in {_labels.range_of(settings)}"
             )
     table["text"] = pd.Series([cell or None for cell in cells.get("text", [""] * len(ids))], dtype=object)
     table["speaker"] = pd.Series([cell or None for cell in cells.get("speaker", [""] * len(ids))], dtype=object)
@@ -352,6 +361,8 @@ def _samples(cells: dict[str, list[str]], settings: Settings) -> tuple[pd.DataFr
     wrong = ids[(duration != "") & ~(table["duration"] >= 0)].tolist()
     if wrong:
         problems.append(f"duration of {plural(len(wrong), 'sample')} is not a number of seconds: {some(wrong)}")
+    others = [name for name in cells if name not in _COLUMNS]
+    table |= {name: pd.Series([cell or None for cell in cells[name]], dtype=object) for name in others}
     return pd.DataFrame(table), problems
 
 

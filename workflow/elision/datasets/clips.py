@@ -22,7 +22,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
@@ -56,9 +56,10 @@ _FILES = ("path", "transcript", "words")
 _FILE_NAME = re.compile(r"[^\x00-\x1f/\\:*?\"<>|.][^\x00-\x1f/\\:*?\"<>|]*")
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/")  # a path that has been parsed has one / of two
 _LONGEST = 200
-_RESERVED = re.compile(r"duration|fps|has_(audio|vision)|position|sha256|length_.*|fold-\d+")  # columns of the store
 
 log = logging.getLogger(__name__)
+
+Reader = Callable[[Path, "Settings"], tuple[_tables.Table, list[str]]]
 
 
 class Settings(DatasetSettings):
@@ -79,25 +80,35 @@ class Settings(DatasetSettings):
     )
 
 
-def inputs(settings: Settings) -> list[Path]:
+def inputs(settings: Settings, read: Reader | None = None) -> list[Path]:
     """Return the table and every file that it names and that exists.
 
     ``prepare`` tells of those that do not exist, and of a table that cannot be read.
     """
-    table = settings.folder / settings.table
+    table, read = settings.folder / settings.table, read or read_table
     if not is_file(table):
         return [table]
     try:
-        read, _ = _read(table, settings)
+        found, _ = read(table, settings)
     except ElisionError:
         return [table]
-    found = _located(read.rows, settings.folder, outside=settings.outside, problems=[])
-    named = {path for paths in found for path in paths.values()}
-    named |= {path for row in read.rows if (path := _of_openface(settings, row.cells.get("id", "")))}
+    files = _located(found.rows, settings.folder, outside=settings.outside, problems=[])
+    named = {path for paths in files for path in paths.values()}
+    named |= {path for row in found.rows if (path := _of_openface(settings, row.cells.get("id", "")))}
     return [table, *sorted(path for path in named if is_file(path))]
 
 
-def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
+def training_size(settings: Settings, read: Reader | None = None) -> int | None:
+    """Return how many rows of the table are of the split train; None, where it cannot be read."""
+    try:
+        found, _ = (read or read_table)(settings.folder / settings.table, settings)
+    except ElisionError:
+        return None
+    labels = (row.cells.get("label", "") for row in found.rows if row.cells.get("split") == SPLITS[0])
+    return sum(not (settings.skip_unlabelled and _labels.is_empty(label, settings.classes or ())) for label in labels)
+
+
+def prepare(settings: Settings, folder: Path, read: Reader | None = None) -> pd.DataFrame:
     """Read and check the table and every file that it names.
 
     Media are opened, and their first frames decoded, before any feature is extracted.
@@ -107,6 +118,8 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
     settings : Settings
     folder : Path
         Not used: no media are made.
+    read : function of (Path, Settings) to (Table, list of str), optional
+        Reads a table in another layout; by default `read_table`.
 
     Returns
     -------
@@ -121,9 +134,9 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
         Lists every problem of the table and of the files.
     """
     table = settings.folder / settings.table
-    read, problems = _read(table, settings)
-    columns, rows = read.columns, read.rows
-    for note in read.notes:
+    found, problems = (read or read_table)(table, settings)
+    columns, rows = found.columns, found.rows
+    for note in found.notes:
         log.info("%s: %s", table, note)
 
     required = [name for name in _REQUIRED if not (settings.folds and name == "split")]
@@ -144,7 +157,7 @@ def prepare(settings: Settings, folder: Path) -> pd.DataFrame:
     first = ["id", "path", "text", *labels, "split"]
     clips = clips.assign(**labels, split=splits)
     clips = clips[[*first, *clips.columns.difference(first, sort=False)]].assign(**others)
-    clips.attrs["unlabelled"] = len(read.rows) - len(rows)
+    clips.attrs["unlabelled"] = len(found.rows) - len(rows)
     return clips
 
 
@@ -188,7 +201,7 @@ def unlabelled(table: Path) -> tuple[pd.DataFrame, list[tuple[int, str]]]:
     ElisionError
         Lists every problem of the table itself.
     """
-    read, problems = _read(table, None)
+    read, problems = read_table(table, None)
     problems += _check_columns(read.columns, ["id"])
     for row in read.rows:
         problems += [f"{row}: {problem}" for problem in _check_cells(row.cells)]
@@ -288,8 +301,24 @@ def _no_path(name: str) -> str | None:
     return None
 
 
-def _read(table: Path, settings: Settings | None) -> tuple[_tables.Table, list[str]]:
-    """Return the table with our names of its columns and splits, and what is wrong with the names in the settings."""
+def read_table(
+    table: Path, settings: Settings | None, names: dict[str, str] | None = None
+) -> tuple[_tables.Table, list[str]]:
+    """Return a table with our names of its columns and splits, and what is wrong with the names in the settings.
+
+    Parameters
+    ----------
+    table : Path
+    settings : Settings, optional
+        Their ``columns`` and ``splits`` are used.
+    names : dict of str to str, optional
+        Names that columns have in another layout, by ours.
+
+    Raises
+    ------
+    ElisionError
+        If the table cannot be read.
+    """
     try:
         read = _tables.read(table)
     except ElisionError as error:
@@ -297,7 +326,7 @@ def _read(table: Path, settings: Settings | None) -> tuple[_tables.Table, list[s
     renamed = dict(settings.columns) if settings else {}
     ours, problems = {}, []
     for name in _COLUMNS:
-        theirs = renamed.get(name, name)
+        theirs = renamed.get(name, (names or {}).get(name, name))
         same = [column for column in read.columns if theirs is not None and column.lower() == theirs.lower()]
         if found := ([theirs] if theirs in same else same):
             ours[found[0]] = name
@@ -305,24 +334,20 @@ def _read(table: Path, settings: Settings | None) -> tuple[_tables.Table, list[s
             told = suggestion(theirs, read.columns)
             problems.append(f"there is no column {theirs!r}, which columns: says is {name}; {told}")
     others = [name for name in dict.fromkeys(read.columns) if name not in ours]
-    kept = [name for name in others if name not in _COLUMNS and not _RESERVED.fullmatch(name) and name not in renamed]
-    notes = list(read.notes)
-    if unused := [*notes, *(repr(name) for name in others if name not in kept)]:
-        notes = [f"not used: {', '.join(unused)}"]
-    if kept:
-        notes.append(f"columns that only folds and statistics.cluster can use: {', '.join(kept)}")
+    kept = [name for name in _tables.kept(read.columns, [*_COLUMNS, *renamed]) if name in others]
+    notes = [*(f"not used: {note}" for note in read.notes), *_tables.told(others, kept)]
     for name in kept:
         absent = [column for column in _COLUMNS if column not in ours.values() and column not in renamed]
         if near := get_close_matches(name.lower(), absent, 1, 0.75):
             notes.append(f"column {name!r} is not read; if it is {near[0]}, write columns: {{{near[0]}: {name}}}")
     twice = [name for name in dict.fromkeys(read.columns) if read.columns.count(name) > 1]
     problems += [f"column {name!r} is there more than once; rename one" for name in twice]
-    names = {"": "", **ours, **{name: name for name in kept}}
-    rows = [
-        Row(row.line, {names[old]: cell for old, cell in row.cells.items() if old in names}, row.noun)
-        for row in read.rows
-    ]
-    columns = [names[name] for name in dict.fromkeys(read.columns) if name in names]
+    called = {"": "", **ours, **{name: name for name in kept}}
+    rows = []
+    for row in read.rows:
+        cells = {called[old]: cell for old, cell in row.cells.items() if old in called}
+        rows.append(Row(row.line, cells, row.noun))
+    columns = [called[name] for name in dict.fromkeys(read.columns) if name in called]
     rows, emptied = _tables.emptied(rows, [name for name in columns if name not in ("id", "split", *_LABELS)])
     splits = {theirs: name for name, theirs in settings.splits.items()} if settings else {}
     for row in rows:
@@ -382,6 +407,8 @@ def _read_labels(
         _labels.told(len(every) - len(rows), len(every))
     for column in (column for column in _LABELS if column in columns):
         cells = [row.cells[column] for row in rows]
+        if column != "label" and not any(cells):
+            continue
         found = _labels.unlabelled(cells, settings) if column == "label" else []
         if column == "label" and settings.labels_are_names:
             labels[column] = pd.Series([None if _labels.is_empty(c, classes) else c for c in cells], dtype=object)

@@ -191,7 +191,7 @@ def _check_encoder(folder: Path, record: Record) -> None:
     if record.encoder and contents.encoder(record.spec.encoder) != record.encoder:
         raise ElisionError(
             f"{folder}: the tokenizer or the weights of the text encoder {record.spec.encoder!r} have changed since "
-            "the training; restore the encoder of the training, or train the run again"
+            "the training. Restore the encoder of the training, or train the run again"
         )
 
 

@@ -5,12 +5,23 @@ Nothing here imports PyTorch before a method is loaded.
 
 import dataclasses
 import importlib
+import math
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from elision.errors import ElisionError, plural
-from elision.settings.params import made_for, method_names, needs, retrieves, suggestion
+from elision.settings.params import (
+    lacking,
+    made_for,
+    method_names,
+    needs,
+    reads_text,
+    requires,
+    retrieves,
+    suggestion,
+    training_size,
+)
 from elision.task import CORPORA, OFFICIAL_SPECS, DataSpec
 
 if TYPE_CHECKING:
@@ -37,7 +48,9 @@ def load(name: str) -> "type[Method]":
         raise ElisionError(f"unknown method {name!r}; {suggestion(name, method_names())}")
     from elision.methods.base import Method
 
-    written = {"task": made_for(name), "needs": needs(name), "retrieves": retrieves(name)}
+    written = {"task": made_for(name), "needs": needs(name), "retrieves": retrieves(name), "requires": requires(name)}
+    if written["requires"]:
+        written["reads_text"] = reads_text(name)
     try:
         module = importlib.import_module(f"{__name__}.{name}")
     except Exception as error:  # whatever the lines of the file raise
@@ -247,7 +260,12 @@ def check(params: "Params") -> None:
                     f"{where}: {variant.method} is made for {', '.join(sorted(cls.task))}, but dataset "
                     f"{dataset!r} asks for {settings.task}; leave the row out"
                 )
-    problems = problems or _teachers_that_see_otherwise(params)
+            if lost := lacking(settings, variant.method):
+                problems.append(
+                    f"{where}: {variant.method} requires {', '.join(lost)}, and dataset {dataset!r} (source "
+                    f"{settings.source}) has none; leave the method out"
+                )
+    problems = problems or [*_teachers_that_see_otherwise(params), *_steps_that_are_never_made(params)]
     if problems:
         lines = "\n".join(f"  {line}" for line in problems)
         raise ElisionError(f"params: {plural(len(problems), 'wrong setting')}:\n{lines}")
@@ -281,3 +299,21 @@ def _teachers_that_see_otherwise(params: "Params") -> list[str]:
             if seen[teacher] != seen[name]
         ]
     return list(dict.fromkeys(problems))
+
+
+def _steps_that_are_never_made(params: "Params") -> list[str]:
+    """Find methods that sum the gradients of more batches than an epoch has, where the training split is known."""
+    problems = []
+    for dataset in params.datasets:
+        if (size := training_size(params, dataset)) is None:
+            continue
+        for name, variant in params.trained.items():
+            found, _ = resolve_variant(params, variant, dataset)
+            batches = math.ceil(size / found.batch_size)
+            if size and found.epochs and batches < found.accumulate:
+                problems.append(
+                    f"methods.{name}: accumulate is {found.accumulate}, but an epoch of dataset {dataset!r} has "
+                    f"only {batches} of batch_size {found.batch_size} ({plural(size, 'sample')}), so nothing would be "
+                    "learnt; set accumulate or batch_size lower"
+                )
+    return problems

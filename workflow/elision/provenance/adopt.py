@@ -60,13 +60,29 @@ def unknown(results: Path) -> list[Path]:
     """Return the parts that were put into ``results`` by something else than this folder's Snakemake."""
     parts, notes = [results / name for name in (*STAGES, *_FINAL)], _notes(results)
     if not notes.exists():
-        return [part for part in parts if part.exists()]
+        return [part for part in parts if _mark(part).exists()]
 
     def is_known(part: Path) -> bool:
         note = notes / part.name
         return note.exists() and note.read_text(encoding="utf-8") == sha256(_mark(part))
 
     return [part for part in parts if _mark(part).exists() and not is_known(part)]
+
+
+def put_typed_aside(params: Params, layout: Layout) -> None:
+    """Put aside what verbs typed by hand made where Snakemake never ran, such as ``elision prepare``.
+
+    Snakemake would take such files as up to date and not see a later change of the params. Its jobs take back what
+    fits.
+    """
+    stages = [layout.root / stage for stage in STAGES]
+    if _notes(layout.root).exists() or unknown(layout.root) or not any(stage.exists() for stage in stages):
+        return
+    made = [path for path, _ in _Inventory(params, layout, thorough=False).looked_at if kept.identity(path)]
+    files = {file for path in made for file in kept.together(layout.root, path)}
+    if kept.put_aside(layout, files):
+        typed = ", ".join(str(stage) for stage in stages if any(file.is_relative_to(stage) for file in files))
+        print(f"{typed}: made by verbs typed by hand; the jobs of the workflow take back what fits", file=sys.stderr)
 
 
 def refuse_unknown(results: Path) -> None:
@@ -106,7 +122,8 @@ def _of_methods(params: Params) -> str:
     entries = params.entries.values()
     corpora = sorted({(settings.corpus, settings.task) for settings in params.datasets.values()})
     modules = sorted({f"methods.{entry.method}" for entry in entries})
-    return digest([[entry.model_dump(mode="json") for entry in entries], corpora, code("methods", *modules)])
+    served = [[entry.source, parameters.training_size(params, name)] for name, entry in params.datasets.items()]
+    return digest([[entry.model_dump(mode="json") for entry in entries], corpora, served, code("methods", *modules)])
 
 
 def unlock() -> bool:

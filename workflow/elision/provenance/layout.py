@@ -82,14 +82,14 @@ class Layout:
         folder = self.run(dataset, method, run)
         return folder / "model.safetensors", folder / "history.csv", folder / "run.json"
 
-    def database(self, dataset: str, stage: str, run: str) -> Path:
-        """Folder of the retrieval database of a stage."""
-        return self.run(dataset, stage, run) / "database"
+    def database(self, dataset: str, teacher: str, run: str) -> Path:
+        """Folder of the retrieval database of a teacher."""
+        return self.run(dataset, teacher, run) / "database"
 
-    def database_files(self, dataset: str, stage: str, run: str) -> list[Path]:
-        """Files of the retrieval database of a stage."""
+    def database_files(self, dataset: str, teacher: str, run: str) -> list[Path]:
+        """Files of the retrieval database of a teacher."""
         names = (*(f"{modality}.faiss" for modality in MODALITIES), "vectors.safetensors")
-        return [self.database(dataset, stage, run) / name for name in names]
+        return [self.database(dataset, teacher, run) / name for name in names]
 
     def predictions(self, dataset: str, method: str, run: str) -> Path:
         """Predictions of a run under every test condition."""

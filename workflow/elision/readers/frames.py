@@ -16,6 +16,7 @@ import fnmatch
 import io
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,7 +94,7 @@ def _arff(path: Path) -> pd.DataFrame:
 
 def _table(path: Path, names: list[str], separator: str, *, skip: int, **options: str) -> pd.DataFrame:
     """Read the rows of a file whose columns have names."""
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ElisionError(f"has several columns of one name: {', '.join(map(repr, twice[:_MOST]))}; rename them")
     with path.open("rb") as file:
         lines = sum(1 for _ in file)

@@ -30,7 +30,7 @@ def tree(content: Any) -> File:
     """Return dicts and lists in each other as a file whose arrays are found by a path, such as ``train/audio``."""
 
     def find(name: str) -> Any:
-        item = content
+        item, whole = content, name
         while name:
             if not isinstance(item, dict):
                 raise KeyError(name)
@@ -42,7 +42,7 @@ def tree(content: Any) -> File:
             item, name = item[name[:end]], name[end + 1 :]
         if isinstance(item, dict):
             inner = ", ".join(map(str, list(item)[:20]))
-            raise ElisionError(f"is a dict; name an array in it: {inner}")
+            raise ElisionError(f"values names no array, but {whole or 'all of the file'}; name an array in it: {inner}")
         return array_of(item)
 
     names = list(map(str, content)) if isinstance(content, dict) else ["one without a name"]

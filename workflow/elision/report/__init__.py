@@ -92,7 +92,9 @@ def build(
     folder = Path(folder)
     results = results.only([*methods, FLOOR])
     if results.metrics.empty:
-        raise ElisionError(f"metrics: nothing of {', '.join(methods)}; evaluate and aggregate these methods first")
+        raise ElisionError(
+            f"the metrics have no rows for {', '.join(methods)}; run evaluate and aggregate for these methods first"
+        )
     asked = results.asked if asked is None else asked
     frames = {name: marked(all_tables()[name].frame(results, methods), results.marks) for name in table_names(asked)}
     for name, frame in frames.items():

@@ -91,10 +91,10 @@ def _keyed(rows: pd.DataFrame, conditions: pd.DataFrame) -> pd.DataFrame:
 def _differences(record: dict, inputs: published.Inputs) -> str:
     """Say in what the inputs and hyperparameters of a run differ from those of printed numbers."""
     if not record:
-        return "unknown: no record of its runs"
+        return "unknown: the runs have no record"
     spec, found = record["spec"], []
     if spec["encoder"] != inputs.encoder:
-        found.append(f"text by {spec['encoder']}, theirs by {inputs.encoder}")
+        found.append(f"text encoder {spec['encoder']}, theirs {inputs.encoder}")
     for name in MODALITIES:
         if name not in record["present"]:
             found.append(f"no {name}")

@@ -114,20 +114,20 @@ def made(frame: pd.DataFrame) -> list[str]:
     """Say how intervals were made."""
     row = frame.iloc[0]
     drawn = plural(int(row["clusters"]), row["cluster"])
-    whole = "" if row["cluster"] == "utterance" else f", all utterances of a {row['cluster']} together"
+    whole = "" if row["cluster"] == "utterance" else f" (all utterances of a {row['cluster']} together)"
     return [
-        "Accuracies and F1 in percent.",
+        "Accuracies and F1 are in percent.",
         f"[ ]: {100 * row['confidence']:g} % percentile interval over {row['resamples']} resamples of {drawn}{whole}, "
-        "the same for all methods. It tells how far other people would move the number, not other seeds: it is that of "
-        f"the mean over {means.counts(frame['seeds'], 'seed')}.",
+        "the same for all methods. The interval covers the choice of test samples, not the choice of seeds. The "
+        f"interval is that of the mean over {means.counts(frame['seeds'], 'seed')}.",
     ]
 
 
 def undefined(some: bool) -> list[str]:
     """Say why some numbers are not there, if so."""
     text = (
-        f"{NAN}, or no [ ]: undefined, as the correlation of constant predictions is, or undefined in so many "
-        "resamples that there is no interval."
+        f"{NAN}: the value is undefined, for example the correlation of constant predictions. No [ ]: the value is "
+        "undefined in too many resamples."
     )
     return [text] if some else []
 

@@ -46,15 +46,15 @@ def findings(
     family = family_of(metrics["family"].iloc[0])
     ranked = ranked[(ranked["method"] != FLOOR) & ranked["f1"].notna()]
     if ranked.empty:
-        return "No method was evaluated under incomplete data.", []
+        return "No method was evaluated with incomplete data.", []
     best, others = ranked.iloc[0], ranked.iloc[1:]
     levels, sets = _of_kinds(EachLevel, frames, dataset), _of_kinds(EachSet, frames, dataset)
     facts: dict[str, list[str]] = {}
     facts["Runner-up"] = _runner_up(best, others, family.f1, comparisons) if len(others) else []
-    facts["Loses"] = []
+    facts["Loss"] = []
     for kind, rows in (*levels, *sets):
         lost = (_over_levels if kind.level else _without)(rows[rows["method"] == best.method], kind, family.f1)
-        facts["Loses"] += [text if is_first(kind) else f"{kind.caption}: {text}" for text in lost]
+        facts["Loss"] += [text if is_first(kind) else f"{kind.caption}: {text}" for text in lost]
     for kind, rows in levels:
         under = "" if is_first(kind) else f", {kind.corruptions[next(iter(kind.corruptions))]}"
         facts[f"Down to {FLOOR}{under}"] = _falls(rows, kind, intervals, family.f1)
@@ -96,12 +96,12 @@ def _lead(best: pd.Series, family: Family) -> str:
         score += f" ({_score(best.second, best.second_std, family.second)})"
     over = counted(best.corruption, int(best.conditions))
     if np.isnan(best.over_floor):
-        return f"{best.method} is best on average over {over}: {score}. There is no {FLOOR} to compare with."
+        return f"{best.method} is best on average over {over}: {score}. {FLOOR}, the floor, was not evaluated."
     if best.over_floor > 0:
         above = f"{_points(best.over_floor, family.f1)} above {FLOOR}, the floor"
         return f"{best.method} is best on average over {over}: {score}, {above}."
-    under = f"{_points(best.over_floor, family.f1)} under it"
-    return f"No method is above the floor on average over {over}: {best.method}, the best, is {under}: {score}."
+    under = f"{_points(best.over_floor, family.f1)} below"
+    return f"No method is above the floor on average over {over}. The best, {best.method}, is {under}: {score}."
 
 
 def _runner_up(best: pd.Series, others: pd.DataFrame, f1: str, comparisons: pd.DataFrame) -> list[str]:
@@ -115,7 +115,7 @@ def _runner_up(best: pd.Series, others: pd.DataFrame, f1: str, comparisons: pd.D
     gap = best.f1 - second.f1
     sentence = f"{second.method}, {_points(gap, f1)} behind"
     if not float(number(gap, f1)):
-        sentence = f"{second.method}, equal as printed"
+        sentence = f"{second.method}, with the same printed value"
     if second.method in pairs.index:
         at = pairs.loc[second.method]
         ends = f"{number(at.low, f1)} to {number(at.high, f1)}{' points' if metric(f1).percent else ''}"
@@ -124,15 +124,15 @@ def _runner_up(best: pd.Series, others: pd.DataFrame, f1: str, comparisons: pd.D
             f": {verdict} ({p_value(at.p_holm)} after Holm's correction; {percent(at.confidence)} interval {ends})"
         )
     elif gap < np.nanmax([best.f1_std, second.f1_std, -1]):
-        sentence += ", less than runs differ by (one standard deviation)"
+        sentence += ", less than one standard deviation over runs"
     sentences = [f"{sentence}."]
     compared = [method for method in others["method"] if method in pairs.index]
     if len(compared) > 1:
         level = [method for method in compared if pairs.loc[method, "p_holm"] >= SIGNIFICANT]
         sentences.append(
-            f"Of {len(compared)} others, {_listed(level)} cannot be told apart from {best.method}."
+            f"No significant difference from {best.method} (of {len(compared)} methods): {_listed(level)}."
             if level
-            else f"{best.method} is significantly better than all {len(compared)} others."
+            else f"{best.method} is significantly better than all {len(compared)} other methods."
         )
     return sentences
 
@@ -155,7 +155,8 @@ def _without(rows: pd.DataFrame, kind: Kind, f1: str) -> list[str]:
     if len(lost) < 2 or lost.max() <= 0:
         return []
     loss = _points(lost.max(), f1)
-    return [f"Without {lost.idxmax()} it loses {loss}, more than without any other single modality."]
+    without = f"Without {lost.idxmax()}, {rows['method'].iloc[0]} loses {loss}"
+    return [f"{without}, more than without any other single modality."]
 
 
 def _falls(frame: pd.DataFrame, kind: Kind, intervals: pd.DataFrame, f1: str) -> list[str]:
@@ -179,7 +180,7 @@ def _falls(frame: pd.DataFrame, kind: Kind, intervals: pd.DataFrame, f1: str) ->
             f"{f'At no {unit(kind)}' if np.isnan(level) else f'At {sign(kind)} = {level:g}'}: {_listed(where[level])}."
             for level in sorted(where, key=lambda level: (np.isnan(level), level))
         ),
-        f"It is where {what} first reaches down to that of {FLOOR}.",
+        f"At this {unit(kind)}, {what} is first not above the F1 of {FLOOR}.",
     ]
 
 
@@ -190,12 +191,12 @@ def _lazy(frame: pd.DataFrame, kind: Kind, family: Family) -> list[str]:
     if rows.empty:
         return []
     shares = rows.pivot(index=kind.column, columns="method", values=f"{share}_mean")
-    what = f"{percent(LAZY)} or more of the predictions in one class of {len(labels)}"
+    what = f"{percent(LAZY)} or more of the predictions are one of {len(labels)} classes"
     at = sign(kind)
     since = (shares >= LAZY)[::-1].cummin()[::-1]
     lazy = {method: since.index[since[method]].min() for method in shares if since[method].any()}
     if lazy:
-        return [f"{method} has {what} from {at} = {level:g} on." for method, level in lazy.items()]
+        return [f"{method}: {what} from {at} = {level:g} upwards." for method, level in lazy.items()]
     level, method = shares.stack().idxmax()
-    nearest = f"{method} comes nearest, with {number(shares.loc[level, method], share)} % at {at} = {level:g}"
-    return [f"None keeps {what}; {nearest}."]
+    nearest = f"The highest share is {number(shares.loc[level, method], share)} % ({method} at {at} = {level:g})"
+    return [f"For no method, {what}. {nearest}."]

@@ -67,7 +67,7 @@ def headline(metrics: pd.DataFrame, marks: Marks | None = None) -> str:
     """
     ranked = marked(headlines(metrics), marks or {})
     if ranked.empty:
-        return "Nothing was evaluated under incomplete data."
+        return "No method was evaluated with incomplete data."
     sections = []
     for dataset, rows in ranked.groupby("dataset"):
         family = family_of(rows["family"].iloc[0])

@@ -1,4 +1,4 @@
-"""What is to be known of a row before its numbers are compared: it is marked in every table, figure and page.
+"""Marks: what a reader must know about a row before comparing numbers. Every table, figure and page shows the marks.
 
 A kind of mark is a column of the tables, and whatever prints a table or draws a figure takes signs, headings and notes
 from here.
@@ -53,21 +53,21 @@ KINDS = (
         "checkpoints",
         "",
         ON_TEST,
-        "Only for comparing with numbers that were made so.",
-        f"{ON_TEST[0].upper()}{ON_TEST[1:]}, for each metric its own: {{methods}}.",
+        "Compare these numbers only with numbers that were made in the same way.",
+        f"{ON_TEST[0].upper()}{ON_TEST[1:]}, one for each metric: {{methods}}.",
     ),
     Kind(
         "versions",
         "‡",
         "runs were made with different versions of libraries",
-        "Part of a difference may come from the libraries.",
+        "The libraries may cause a part of the differences.",
         "‡ {methods}: {text}.",
     ),
     Kind(
         "code",
         "§",
-        "made in part by older code, which was accepted by name",
-        "The code of this version of Elision may give other numbers.",
+        "made in part by older code, which the user accepted",
+        "The current code may give other numbers.",
         "§ {methods}: {text}.",
     ),
 )
@@ -113,7 +113,7 @@ def marks(
             found.setdefault((dataset, method), {})["versions"] = text
     for row, steps in accepted.items():
         if names := ", ".join(steps):
-            text = f"made in part by older code, which was accepted by name ({names})"
+            text = f"made in part by older code, which the user accepted ({names})"
             found.setdefault(row, {})["code"] = text
     return found
 
@@ -141,8 +141,8 @@ def _differing(runs: Mapping[tuple[str, str], Mapping[str, Mapping[str, str]]]) 
                 others.setdefault(method, {}).setdefault(what, []).append(other)
     texts = {}
     for method in dict.fromkeys(method for method, _ in runs):
-        parts = [f"its runs have different versions in {_listed(own[method])}"] if method in own else []
-        parts += [f"versions are not those of most runs in {_listed(others[method])}"] if method in others else []
+        parts = [f"runs have different versions: {_listed(own[method])}"] if method in own else []
+        parts += [f"versions differ from those of most runs: {_listed(others[method])}"] if method in others else []
         if parts:
             texts[method] = "; ".join(parts)
     return texts

@@ -44,7 +44,7 @@ class Table:
     section: str = "More"
     place: tuple[int, int] = (9999, 0)
     folded: bool = False
-    empty: str = "No such condition was evaluated."
+    empty: str = "No condition of this table was evaluated."
     means: str = ""
 
     @classmethod

@@ -156,17 +156,17 @@ def by_title(frame: pd.DataFrame) -> list[Block]:
 
 def made(frame: pd.DataFrame) -> list[str]:
     """Say what is marked, and what the numbers and deviations are."""
-    return [*marks_of(frame), "Accuracies, F1 and shares in percent.", _deviation(frame)]
+    return [*marks_of(frame), "Accuracies, F1 and shares are in percent.", _deviation(frame)]
 
 
 def ranked(second: str) -> str:
     """Say what is set in bold."""
-    return f"Bold: best, {second}: second best of the methods in its column."
+    return f"In each column, the best method is bold, and the second best is {second}."
 
 
 def floor(frame: pd.DataFrame) -> list[str]:
     """Say what the floor is, where there is one."""
-    what = "is the floor: it answers the same for every sample, and is not ranked."
+    what = "is the floor: the prediction is the same for every sample. The floor is not ranked."
     return [f"{FLOOR} {what}"] if FLOOR in set(frame["method"]) else []
 
 
@@ -184,8 +184,8 @@ def undefined(rows: pd.DataFrame) -> list[str]:
     classes = bool(family_of(rows["family"].iloc[0]).labels)
     example = "the F1 of a class that no sample has" if classes else "the correlation of constant predictions"
     return [
-        f"{NAN}: undefined, as {example} is, and so every mean over runs and conditions that has one (how many: "
-        f"{listed})."
+        f"{NAN}: undefined, for example {example}. A mean over runs or conditions is undefined if one value is "
+        f"undefined. Number of undefined values: {listed}."
     ]
 
 
@@ -198,13 +198,13 @@ def _deviation(table: pd.DataFrame) -> str:
     """Say what the deviations of a table are over."""
     spread = table[table["over"] != ""]
     if spread.empty:
-        return "One run, so no standard deviation."
+        return "One run: no standard deviation."
     seeds, folds = spread[spread["over"] == "seeds"], spread[spread["over"] == "folds"]
     parts = []
     if len(seeds):
         parts.append(counts(seeds["seeds"], "seed"))
         if seeds["folds"].max() > 1:
-            parts[-1] += f", each the mean over its {counts(seeds['folds'], 'fold')}"
+            parts[-1] += f" (each the mean over {counts(seeds['folds'], 'fold')})"
     if len(folds):
         parts.append(f"{counts(folds['folds'], 'fold')} of one seed")
     return f"±: sample standard deviation (ddof = 1) over {' or '.join(parts)}."

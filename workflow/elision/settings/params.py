@@ -489,7 +489,7 @@ class Params(Section):
         min_length=1,
         max_length=MOST_ENTRIES,
         description="list of methods: a name, or name: {method: ..., hyperparameter: value}. The word all stands for "
-        "every method that supports the task of every dataset",
+        "every method that supports the task of every dataset, and whose required modalities every dataset can have",
     )
     seeds: Annotated[list[Seed], AfterValidator(unique)] = Field(
         [1111, 1112, 1113], min_length=1, max_length=MOST_ENTRIES, description="one run per seed"
@@ -514,8 +514,8 @@ class Params(Section):
     def _read_methods(cls, methods: Any, info: ValidationInfo) -> Any:
         if methods != "all":
             return methods
-        tasks = {settings.task for settings in info.data.get("datasets", {}).values()}
-        return [name for name in method_names() if name not in teacher_names() and tasks.issubset(made_for(name))]
+        datasets = info.data.get("datasets", {}).values()
+        return [name for name in _made_for_all(datasets) if not any(lacking(entry, name) for entry in datasets)]
 
     @field_validator("teachers")
     @classmethod
@@ -619,7 +619,7 @@ class Params(Section):
         """Return which of audio and vision are scaled: as the dataset says, else its protocol, else its source."""
         settings = self.datasets[dataset]
         decided = self.protocol_of(dataset).standardise.get(settings.corpus, settings.standardise)
-        return settings.standardise if "standardise" in settings.model_fields_set else decided
+        return list(settings.standardise if "standardise" in settings.model_fields_set else decided)
 
     def decided_for(self, dataset: str, method: str) -> dict[str, Any]:
         """Return the hyperparameters of a method that the protocol of a dataset decides; a row may have its own."""
@@ -642,6 +642,18 @@ class Params(Section):
     def variants(self) -> dict[str, Variant]:
         """Variants by name, in the order of the file."""
         return {variant.name: variant for variant in self.methods}
+
+    @property
+    def left_out(self) -> list[str]:
+        """What ``methods: all`` leaves out, because a dataset lacks what a method requires; nothing for other lists."""
+        made = _made_for_all(self.datasets.values())
+        told = {
+            name: f"{name}: requires {', '.join(lost)}, and dataset {dataset!r} (source {settings.source}) has none"
+            for name in made
+            for dataset, settings in self.datasets.items()
+            if (lost := lacking(settings, name))
+        }
+        return list(told.values()) if list(self.variants) == [name for name in made if name not in told] else []
 
     @cached_property
     def trained(self) -> dict[str, Variant]:
@@ -763,12 +775,36 @@ def retrieves(method: str) -> str:
     return teacher
 
 
+def requires(method: str) -> tuple[str, ...]:
+    """Return the modalities without which a method cannot be trained."""
+    return _literal(method, "requires", tuple, '("text",)') or ()
+
+
+def reads_text(method: str) -> str:
+    """Return what a method that requires modalities reads of a text: tokens, vectors or nothing."""
+    return _literal(method, "reads_text", str, '"vectors"') or "tokens"
+
+
+def lacking(settings: DatasetSettings, method: str) -> list[str]:
+    """Return what a method requires and no dataset of these settings can have, such as ``text (token ids)``."""
+    source = dataset_source(settings.source)
+    encoder = getattr(source, "encoder", None)
+    tokens = source.MAKES == "clips" or (encoder is not None and encoder(settings) is not None)
+    return ["text (token ids)"] if "text" in requires(method) and reads_text(method) == "tokens" and not tokens else []
+
+
+def _made_for_all(datasets: Iterable[DatasetSettings]) -> list[str]:
+    """Return the methods, no teachers, that are made for the task of every dataset."""
+    tasks = {settings.task for settings in datasets}
+    return [name for name in method_names() if name not in teacher_names() and tasks.issubset(made_for(name))]
+
+
 def unreadable_methods() -> dict[str, str]:
     """Return what is wrong with each file of ``methods/`` that the workflow cannot read, by the name of the method."""
     problems = {}
     for method in method_names():
         try:
-            made_for(method), needs(method), retrieves(method)
+            made_for(method), needs(method), retrieves(method), requires(method), reads_text(method)
         except ElisionError as error:
             problems[method] = str(error)
     return problems
@@ -825,6 +861,13 @@ def text_encoder(params: Params, dataset: str) -> str | None:
     settings = params.datasets[dataset]
     names = getattr(dataset_source(settings.source), "encoder", None)
     return names and names(settings)
+
+
+def training_size(params: Params, dataset: str) -> int | None:
+    """Return how many samples the training split has, where a source can tell before it prepares; without folds."""
+    settings = params.datasets[dataset]
+    count = getattr(dataset_source(settings.source), "training_size", None)
+    return None if count is None or settings.fold_count() else count(settings)
 
 
 def extracted(params: Params, dataset: str) -> list[str]:

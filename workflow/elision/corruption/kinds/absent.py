@@ -12,8 +12,8 @@ class Absent(Kind):
 
     name = "absent"
     rank = 20
-    setting = (bool | None, None, f"every subset of the modalities absent as a whole, and none; {AS_PROTOCOL}")
-    training = "one of the conditions with some modalities absent as a whole"
+    setting = (bool | None, None, f"true: test every set of absent modalities, and complete data; {AS_PROTOCOL}")
+    training = "each sample loses one set of modalities as a whole"
     corruptions = {"absent": "modalities absent"}
     caption = "Whole modalities absent"
     section = "Absent modalities"
@@ -24,8 +24,8 @@ class Absent(Kind):
     about = "Some modalities are missing as a whole, and the others are complete."
     reading = (
         "Absent modalities",
-        "The named modalities have rate 1 for every sample, the others 0. The mean is over the sets of absent "
-        "modalities; the complete data are not one of them.",
+        "The named modalities are absent for every sample, and the others are complete. The mean is over the sets of "
+        "absent modalities. Complete data are not part of the mean.",
     )
     summaries = ("mean",)
 

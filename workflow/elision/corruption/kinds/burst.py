@@ -11,7 +11,7 @@ from elision.settings.fields import Length, Rates, Section
 class Setting(Section):
     """Spans of tokens and frames missing in one piece."""
 
-    rates: Rates = Field([], description="missing rates that are tested, the same for all modalities")
+    rates: Rates = Field([], description="missing rates to test; all modalities have the same rate")
     length: Length = Field(10, description="mean length of a span, in tokens or frames")
 
 
@@ -24,12 +24,12 @@ class Burst(Kind):
 
     name = "burst"
     rank = 50
-    setting = (Setting, Setting(), "spans missing in one piece")
-    training = "each sample loses spans of all modalities at one of the rates 0, 0.1, ..., 0.9"
+    setting = (Setting, Setting(), "spans of consecutive tokens and frames are missing")
+    training = "each sample loses spans of all modalities, at a rate of 0, 0.1, ... or 0.9"
     corruptions = {"burst": "spans missing"}
     caption = "Spans missing"
     condition = "missing rate"
-    about = "Spans of tokens and frames are missing in one piece, in all modalities at the same rate."
+    about = "Spans of consecutive tokens and frames are missing. All modalities have the same rate."
     summaries = ("mean", "area")
 
     def conditions(self, setting: Setting, present: tuple[str, ...]) -> list[Condition]:

@@ -12,16 +12,16 @@ class Combined(Kind):
 
     name = "combined"
     rank = 30
-    setting = (Rates, [], "missing rates of the other modalities where some are absent as a whole (HRLF)")
-    training = "frames lost at a rate of 0 to 0.9 and whole modalities absent"
+    setting = (Rates, [], "missing rates of the other modalities, if some modalities are absent (HRLF)")
+    training = "each sample loses whole modalities, and frames of the others at a rate of 0 to 0.9"
     corruptions = {"combined": "modalities absent and others missing at random"}
-    caption = "Modalities absent, and frames and tokens of the others missing at random"
-    section = "Both at once"
+    caption = "Modalities absent, and tokens and frames of the others missing at random"
+    section = "Absent modalities and random missing"
     plot = "Modalities absent, others missing at random (mean over the sets)"
     always = True
     sets = "absent"
     condition = "incomplete case"
-    about = "Some modalities are missing as a whole, and tokens and frames of the others at the rate."
+    about = "Some modalities are absent. Tokens and frames of the other modalities are missing at the rate."
 
     def conditions(self, setting: list[float], present: tuple[str, ...]) -> list[Condition]:
         sets = [subset for subset in subsets(present) if subset]

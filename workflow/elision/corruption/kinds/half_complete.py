@@ -9,7 +9,7 @@ class HalfComplete(Kind):
 
     name = "half_complete"
     rank = 80
-    training = "rates U(0, 1) per sample and modality, half of the samples complete"
+    training = "half of the samples are complete; the others have a rate from U(0, 1) per modality"
 
     def train(self, samples: Samples, draw: Draw, setting: object, options: object) -> Drawn:
         rates = half_complete_rates(seed=draw.seed, stream=draw.stream, ids=samples.ids)

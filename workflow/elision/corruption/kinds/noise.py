@@ -23,19 +23,19 @@ class Setting(Section):
     """The noise scheduler of NMER."""
 
     kinds: Annotated[list[noise.Kind], AfterValidator(unique)] | None = Field(
-        None, description=f"kinds that are tested; {AS_PROTOCOL}"
+        None, description=f"kinds of noise to test; {AS_PROTOCOL}"
     )
     intensities: Annotated[list[Length], AfterValidator(unique)] = Field(
         [20, 40, 60, 80, 100],
         max_length=MOST_ENTRIES,
-        description="time steps of the scheduler that are tested; more steps are noisier",
+        description="time steps of the scheduler to test; more steps are more noise",
     )
-    schedule: noise.Schedule = Field("scaled_linear", description="how the noise grows from step to step")
+    schedule: noise.Schedule = Field("scaled_linear", description="schedule of the variance over the steps")
     first: float = Field(0.01, gt=0, lt=1, description="variance of the first step")
     last: float = Field(0.5, gt=0, lt=1, description="variance of the last step")
     t_per_batch: bool | None = Field(
         None,
-        description=f"one step per modality and batch, as in the official code, not per sample; {AS_PROTOCOL}",
+        description=f"true: draw one step per modality and batch, as in NMER's code; false: per sample; {AS_PROTOCOL}",
     )
 
 
@@ -45,7 +45,7 @@ class InPlace(Kind):
     name = "noise"
     rank = 40
     setting = (Setting, Setting(), "noise in place of modalities (NMER)")
-    training = "as absent, but noise in place of what is absent"
+    training = "as absent, but noise replaces the absent modalities"
     corruptions = {"gaussian": "Gaussian noise", "impulse": "impulse noise"}
     caption = "Noise in place of modalities"
     section = "Noise"
@@ -55,11 +55,11 @@ class InPlace(Kind):
     column = "intensity"
     sets = "noisy"
     condition = "{} condition"
-    about = "A noisy copy stands in place of some modalities; the others are clean."
+    about = "A noisy copy replaces some modalities. The other modalities are clean."
     reading = (
         "Noise of intensity t",
-        "The named modalities are not absent but noise takes their place, the more the higher the intensity; all "
-        "methods and runs get the same noise.",
+        "Noise replaces the named modalities. A higher intensity is more noise. All methods and runs get the same "
+        "noise.",
     )
 
     def conditions(self, setting: Setting, present: tuple[str, ...]) -> list[Condition]:

@@ -10,8 +10,8 @@ class Random(Kind):
 
     name = "random"
     rank = 10
-    setting = (Rates | None, None, f"missing rates, the same for all modalities; {AS_PROTOCOL}")
-    training = "each sample loses tokens and frames of all modalities at one of the rates 0, 0.1, ..., 0.9"
+    setting = (Rates | None, None, f"missing rates to test; all modalities have the same rate; {AS_PROTOCOL}")
+    training = "each sample loses tokens and frames of all modalities, at a rate of 0, 0.1, ... or 0.9"
     corruptions = {"random": "random missing"}
     caption = "Random missing"
     names = {
@@ -24,12 +24,13 @@ class Random(Kind):
     }
     always = True
     condition = "missing rate"
-    about = "Each token and frame is missing with the probability of the rate, in all modalities alike."
+    about = "Each token and frame is missing with the probability of the rate. All modalities have the same rate."
     reading = (
         "Missing rate r",
-        "Every token and every frame of the test split is lost independently with probability r, in all modalities "
-        "alike. A lost token becomes [UNK] ([CLS] and [SEP] stay), a lost frame or vector of text becomes zeros. All "
-        "methods and runs lose the same positions, and what is lost at one rate is lost at every higher one.",
+        "Each token and frame of the test split is lost independently with probability r. All modalities have the same "
+        "rate. A lost token becomes [UNK], but [CLS] and [SEP] stay. A lost frame, or a lost vector of text, becomes "
+        "zeros. All methods and runs lose the same positions. Positions that are lost at one rate are lost at every "
+        "higher rate.",
     )
     summaries = ("mean", "area")
 

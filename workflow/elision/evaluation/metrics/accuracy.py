@@ -31,8 +31,9 @@ METRICS = (
         reads="classes",
         classes=5,
         description=(
-            "MOSI, MOSEI: share of samples whose prediction and label, clipped to -2 to 2, round to the same integer. "
-            "SIMS: share in the same of the five bins cut at -0.7, -0.1, 0.1 and 0.7."
+            "MOSI, MOSEI: share of samples whose prediction and label round to the same integer after clipping to "
+            "[-2, 2]. SIMS: share of samples whose prediction and label are in the same of five bins, with edges at "
+            "-0.7, -0.1, 0.1 and 0.7."
         ),
         families={"mosi": "acc5", "sims": "acc5"},
         column=20,
@@ -43,8 +44,9 @@ METRICS = (
         reads="classes",
         classes=3,
         description=(
-            "MOSI, MOSEI: share of samples whose prediction and label, clipped to -1 to 1, round to the same integer. "
-            "SIMS: share in the same of the three bins cut at -0.1 and 0.1."
+            "MOSI, MOSEI: share of samples whose prediction and label round to the same integer after clipping to "
+            "[-1, 1]. SIMS: share of samples whose prediction and label are in the same of three bins, with edges at "
+            "-0.1 and 0.1."
         ),
         families={"mosi": "", "sims": "acc3"},
         column=30,
@@ -53,7 +55,7 @@ METRICS = (
         key="acc2_negpos",
         name="Acc-2 neg/pos",
         reads="signs",
-        description="Accuracy of positive against the rest, over the samples whose label is not exactly 0.",
+        description="Accuracy for two classes: positive, and zero or negative. Samples with the label 0 are left out.",
         families={"mosi": "acc2_negpos"},
         column=40,
     ),
@@ -62,7 +64,7 @@ METRICS = (
         name="Acc-2 neg/non-neg",
         reads="classes",
         classes=2,
-        description="Accuracy of negative against zero or more, over all samples.",
+        description="Accuracy for two classes, over all samples: negative, and zero or positive.",
         families={"mosi": "acc2_nonneg"},
         column=60,
     ),
@@ -71,7 +73,7 @@ METRICS = (
         name="Acc-2",
         reads="classes",
         classes=2,
-        description="Accuracy of more than zero against the rest, over all samples.",
+        description="Accuracy for two classes, over all samples: positive, and zero or negative.",
         families={"sims": "acc2"},
         column=110,
     ),

@@ -54,7 +54,7 @@ METRICS = (
         name="F1 neg/pos",
         function=weighted_f1,
         reads="signs",
-        description="F1 of the classes of Acc-2 neg/pos, averaged with the classes' true shares.",
+        description="F1 of the classes of Acc-2 neg/pos, averaged with the true shares of the classes.",
         families={"mosi": "acc2_negpos"},
         column=50,
         headline=1,
@@ -65,7 +65,7 @@ METRICS = (
         function=weighted_f1,
         reads="classes",
         classes=2,
-        description="F1 of the classes of Acc-2 neg/non-neg, averaged with the classes' true shares.",
+        description="F1 of the classes of Acc-2 neg/non-neg, averaged with the true shares of the classes.",
         families={"mosi": "acc2_nonneg"},
         column=70,
     ),
@@ -75,8 +75,8 @@ METRICS = (
         function=swapped_f1,
         reads="signs",
         description=(
-            "F1 of the classes of Acc-2 neg/pos, averaged with the classes' PREDICTED shares, as with swapped "
-            "arguments in LNLN's code before April 2025: a constant output scores too well."
+            "F1 of the classes of Acc-2 neg/pos, averaged with the PREDICTED shares of the classes. "
+            "LNLN's code before April 2025 had this mistake (swapped arguments). A constant output scores too well."
         ),
         families={"mosi": "acc2_negpos"},
         column=80,
@@ -89,7 +89,7 @@ METRICS = (
         reads="classes",
         classes=2,
         description=(
-            "F1 of the classes of Acc-2 neg/non-neg, averaged with the PREDICTED shares; see the other swapped F1."
+            "F1 of the classes of Acc-2 neg/non-neg, averaged with the PREDICTED shares; see F1 neg/pos (swapped)."
         ),
         families={"mosi": "acc2_nonneg"},
         column=90,
@@ -102,7 +102,7 @@ METRICS = (
         reads="classes",
         classes=2,
         description=(
-            "F1 of the classes of Acc-2, averaged with the classes' PREDICTED shares; see F1 neg/pos (swapped)."
+            "F1 of the classes of Acc-2, averaged with the PREDICTED shares of the classes; see F1 neg/pos (swapped)."
         ),
         families={"sims": "acc2"},
         column=100,
@@ -114,7 +114,7 @@ METRICS = (
         function=weighted_f1,
         reads="classes",
         classes=2,
-        description="F1 of the classes of Acc-2, averaged with the classes' true shares.",
+        description="F1 of the classes of Acc-2, averaged with the true shares of the classes.",
         families={"sims": "acc2"},
         column=120,
         headline=1,
@@ -124,7 +124,7 @@ METRICS = (
         name="F1 weighted",
         function=weighted_f1,
         reads="classes",
-        description="F1 of each class, averaged with the classes' true shares.",
+        description="F1 of each class, averaged with the true shares of the classes.",
         families={"emotion": "f1_weighted"},
         column=230,
         headline=1,
@@ -144,8 +144,8 @@ METRICS = (
         function=weighted_f1,
         reads="classes",
         description=(
-            "F1 of the two classes of the task that tells one class from the rest, averaged with their true shares. A "
-            "class that is rare and never predicted still has a high one."
+            "F1 for two classes, one class and the rest, averaged with the true shares of the two. The value is high "
+            "even for a rare class that is never predicted."
         ),
         families={"emotion": "f1_weighted"},
         column=270,
@@ -157,8 +157,8 @@ METRICS = (
         function=last_f1,
         reads="classes",
         description=(
-            "F1 of one class: harmonic mean of its precision and its recall; undefined where it is neither true nor "
-            "predicted."
+            "F1 of one class: harmonic mean of precision and recall. Undefined if no sample has the class, and no "
+            "prediction is the class."
         ),
         families={"emotion": "f1_weighted"},
         column=280,

@@ -37,8 +37,8 @@ METRICS = (
         name="One-class share of 7",
         classes=7,
         description=(
-            "Share of the predictions that fall into the most frequent predicted class of Acc-7; 100 % is a constant "
-            "output (lazy behaviour)."
+            "Share of the predictions that are the most frequent predicted class of Acc-7. 100 % is a constant output "
+            "(lazy behaviour)."
         ),
         families={"mosi": "acc7"},
         column=150,
@@ -47,7 +47,7 @@ METRICS = (
         key="majority_share_5",
         name="One-class share of 5",
         classes=5,
-        description="Share of the predictions in the most frequent predicted class of Acc-5.",
+        description="Share of the predictions that are the most frequent predicted class of Acc-5.",
         families={"sims": "acc5"},
         column=160,
     ),
@@ -56,7 +56,7 @@ METRICS = (
         name="One-class share of 2",
         classes=2,
         description=(
-            "Share of the predictions in the most frequent predicted class of Acc-2 (neg/non-neg for MOSI, MOSEI)."
+            "Share of the predictions that are the most frequent predicted class of Acc-2 (MOSI, MOSEI: neg/non-neg)."
         ),
         families={"mosi": "acc2_nonneg", "sims": "acc2"},
         column=170,
@@ -66,8 +66,8 @@ METRICS = (
         name="Entropy ratio of 7",
         classes=7,
         description=(
-            "Entropy of the distribution of the predictions over the classes of Acc-7, divided by that of the labels: "
-            "0 is a constant output, 1 one as varied as the labels."
+            "Entropy of the predicted classes of Acc-7, divided by the entropy of the true classes. 0: the output is "
+            "constant. 1: the output is as varied as the labels."
         ),
         families={"mosi": "acc7"},
         column=180,
@@ -76,7 +76,7 @@ METRICS = (
         key="entropy_5",
         name="Entropy ratio of 5",
         classes=5,
-        description="Entropy of the predictions over the classes of Acc-5 by that of the labels.",
+        description="Entropy of the predicted classes of Acc-5, divided by the entropy of the true classes.",
         families={"sims": "acc5"},
         column=190,
     ),
@@ -85,7 +85,8 @@ METRICS = (
         name="Entropy ratio of 2",
         classes=2,
         description=(
-            "Entropy of the predictions over the classes of Acc-2 (neg/non-neg for MOSI, MOSEI) by that of the labels."
+            "Entropy of the predicted classes of Acc-2 (MOSI, MOSEI: neg/non-neg), divided by the entropy of the true "
+            "classes."
         ),
         families={"mosi": "acc2_nonneg", "sims": "acc2"},
         column=200,
@@ -94,7 +95,7 @@ METRICS = (
         key="majority_share",
         name="One-class share",
         description=(
-            "Share of the predictions in the most frequent predicted class; 100 % is a constant output (lazy "
+            "Share of the predictions that are the most frequent predicted class. 100 % is a constant output (lazy "
             "behaviour)."
         ),
         families={"emotion": "f1_weighted"},
@@ -104,8 +105,8 @@ METRICS = (
         key="entropy",
         name="Entropy ratio",
         description=(
-            "Entropy of the distribution of the predicted classes, divided by that of the labels: 0 is a constant "
-            "output, 1 one as varied as the labels."
+            "Entropy of the predicted classes, divided by the entropy of the true classes. 0: the output is constant. "
+            "1: the output is as varied as the labels."
         ),
         families={"emotion": "f1_weighted"},
         column=260,

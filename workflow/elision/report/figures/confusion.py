@@ -18,8 +18,8 @@ class Confusion(Figure):
 
     name = "confusion"
     caption = (
-        "True against predicted classes of one method. Colour: share of the true class. Number: samples, summed over "
-        "runs. A single dark column is lazy behaviour: one answer for every input."
+        "True and predicted classes of one method. Colour: share of the true class. Number: samples, summed over runs. "
+        "A single dark column is lazy behaviour: the method gives one answer for every input."
     )
     drawn = True
 
@@ -44,7 +44,7 @@ class Confusion(Figure):
         rates = [rate for rate in CONFUSION_RATES if (rows["level"] == rate).any()]
         if not rates:
             listed = ", ".join(f"{rate:g}" for rate in CONFUSION_RATES)
-            return drawing.nothing(f"None of the missing rates {listed} was evaluated.")
+            return drawing.nothing(f"The missing rates {listed} were not evaluated.")
         names = list(family(rows["family"].iloc[0]).confusions.values())
         shown = of_methods(dataset, [method], results.marks, on_test=drawing.on_test(rows))
         figure = drawing.figure_of(drawing.PAGE, 1.6 * len(names) + 0.7, shown)

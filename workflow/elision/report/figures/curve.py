@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 _METRICS = {
     "f1": (
         tuple(TaskKind),
-        "{{f1}} against the {level}. Bands: one standard deviation over {{over}}. Dashed: {{floor}}.",
+        "{{f1}} by {level}. Bands: one standard deviation over {{over}}. Dashed: {{floor}}.",
     ),
-    "mae": ((TaskKind.REGRESSION,), "MAE against the {level}; lower is better."),
-    "ua": ((TaskKind.CLASSIFICATION,), "UA, the mean recall of the classes, against the {level}."),
+    "mae": ((TaskKind.REGRESSION,), "MAE by {level}. Lower is better."),
+    "ua": ((TaskKind.CLASSIFICATION,), "UA (mean recall of the classes) by {level}."),
 }
 
 

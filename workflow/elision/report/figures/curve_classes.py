@@ -27,8 +27,8 @@ class CurveClasses(KindFigure):
     def __init__(self, kind: Kind) -> None:
         super().__init__(kind)
         self.section, self.place = "Class by class", (1000, kind.rank)
-        text = f"F1 of each class against the rest, against the {kind.condition}. A class that is rare and never "
-        self.caption = about(kind, text + "predicted still has a high one: compare with {floor}, dashed.")
+        text = f"F1 of each class against the rest, by {kind.condition}. F1 is high even for a rare class that is "
+        self.caption = about(kind, text + "never predicted: compare with {floor} (dashed).")
 
     def draw(self, results: Results, *, dataset: str, methods: Sequence[str]) -> "Drawing":
         """Draw means with bands."""

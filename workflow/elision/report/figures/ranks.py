@@ -18,10 +18,11 @@ class Ranks(Figure):
 
     name = "ranks"
     caption = (
-        "Average ranks by {f1} over all conditions; 1 is best. Bars join methods that differ by less than Nemenyi's "
-        "critical difference, which takes conditions as independent: those of one test set are not. Dashed: {floor}."
+        "Average ranks by {f1} over all conditions; 1 is best. Bars join methods that differ by less than the critical "
+        "difference (Nemenyi). The test assumes independent conditions, but conditions of one test set are not "
+        "independent. Dashed: {floor}."
     )
-    section, place = "What differs, and what does not", (15, 0)
+    section, place = "Differences between methods", (15, 0)
 
     def draw(self, results: Results, *, dataset: str, methods: Sequence[str]) -> "Drawing":
         """Draw a line with the methods at their ranks; bars join what does not differ.
@@ -36,7 +37,7 @@ class Ranks(Figure):
         rows = certainty.ranks(results, methods)
         rows = rows[(rows["dataset"] == dataset) & rows["critical_difference"].notna()]
         if rows.empty:
-            return drawing.nothing("There are no two methods to rank.")
+            return drawing.nothing("Fewer than two methods were evaluated.")
         name = family(rows["family"].iloc[0]).f1
         rows = rows[rows["metric"] == name].sort_values("rank", kind="stable").reset_index(drop=True)
         count, first = len(rows), rows.iloc[0]
@@ -74,8 +75,8 @@ class Ranks(Figure):
         axes.text(
             0.5,
             -depth - left,
-            f"Bars join methods that do not differ (Nemenyi, {100 * first['confidence']:g} %) by\n"
-            f"{first['conditions']} conditions, if these were independent, which they are not.",
+            f"Bars join methods without a significant difference (Nemenyi, {100 * first['confidence']:g} %),\n"
+            f"assuming {first['conditions']} independent conditions, which they are not.",
             transform=axes.get_yaxis_transform(),
             ha="center",
             va="top",

@@ -19,9 +19,9 @@ class Representations(Figure):
 
     name = "representations"
     caption = (
-        "Fused representations of test samples, complete and with parts missing, in two dimensions: in the plane in "
-        "which the complete ones vary most (PCA), and by t-SNE of both together, where distances between groups mean "
-        "little. Methods: the four that are best by {f1}, and text_only. Colour and shape: label."
+        "Fused representations of test samples, complete and with parts missing, in two dimensions. PCA: the plane in "
+        "which the representations of complete samples vary most. t-SNE: complete and incomplete samples together; "
+        "distances between groups mean little. Methods: the best four by {f1}, and text_only. Colour and shape: label."
     )
     section, place = "Representations", (1040, 0)
 
@@ -42,7 +42,7 @@ class Representations(Figure):
         arrays = [results.representations[dataset, method] for method in chosen]
         rates = arrays[0]["rates"].round(6) if arrays else np.zeros(0)
         if not (rates == 0).any() or len(rates) < 2:
-            return drawing.nothing("No representations at r = 0 and at another of the missing rates.")
+            return drawing.nothing("The figure needs representations at r = 0 and at another missing rate.")
         rate = 0.5 if (rates == 0.5).any() else rates.max()
         on_test = any(a["checkpoint"] != VALID for a in arrays)
         shown = of_methods(dataset, chosen, results.marks, on_test=on_test)

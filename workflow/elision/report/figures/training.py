@@ -15,9 +15,9 @@ class Training(Figure):
 
     name = "training"
     caption = (
-        "Training loss (each between its lowest and its highest mean), and the metric on the validation split that "
-        "selects: mean over the runs that reached the epoch. Bands: one standard deviation over runs. Markers: epochs "
-        "whose weights a run kept."
+        "Training loss, scaled between the lowest and the highest mean of each method, and the metric that selects "
+        "checkpoints on the validation split. Lines: mean over the runs that reached the epoch. Bands: one standard "
+        "deviation over runs. Markers: epochs whose weights a run kept."
     )
     section, place = "Training and cost", (1050, 0)
 
@@ -37,7 +37,7 @@ class Training(Figure):
         values = curves.training(results, methods)
         values = values[values["dataset"] == dataset]
         if values.empty:
-            return drawing.nothing("There is no training history.")
+            return drawing.nothing("No training has a history.")
         shown = [*methods, *sorted(set(values["method"]) - {*methods, FLOOR})]
         styles = {name: style for name, style in drawing.looks(shown).items() if name in set(values["method"])}
         records = {key: record for key, record in results.records.items() if key[0] == dataset and key[1] in styles}
@@ -65,7 +65,7 @@ class Training(Figure):
             axes.grid(axis="y")
         unit = " (%)" if metric_of(metric).percent else ""
         panels[0].set_title(f"{dataset}: training loss")
-        panels[0].set_ylabel("loss (0: its lowest, 1: its highest)")
+        panels[0].set_ylabel("loss (0: lowest, 1: highest)")
         panels[1].set_title(f"{dataset}: validation {heading(metric)}")
         panels[1].set_ylabel(metric_of(metric).name + unit)
         drawing.legend(panels[1], list(styles), shown=drawn)

@@ -1,4 +1,4 @@
-"""Our numbers beside published ones, wherever both are there."""
+"""Our numbers beside published numbers, where both exist."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -16,15 +16,12 @@ _ERRATUM = "†"
 
 
 class AgainstPublished(Table):
-    """One row per printed number that there is one of ours for."""
+    """One row per published number for which we have a number."""
 
     name = "against_published"
     caption = "Ours beside published numbers"
     section, place = "Beside published numbers", (1020, 0)
-    empty = (
-        "No dataset may stand beside published numbers (its setting published), or none of their methods was run under "
-        "their conditions."
-    )
+    empty = "No comparison: no dataset sets `published`, or no published method was run under the published conditions."
 
     def frame(self, results: Results, methods: Sequence[str]) -> "pd.DataFrame":
         """See ``against.against_published``."""
@@ -78,24 +75,24 @@ class AgainstPublished(Table):
         sentences = wide.made(frame)
         for (name, ours, theirs), _ in frame.groupby(["source", "protocol", "their_protocol"], sort=False):
             source = SOURCES[name]
-            same = "also ours" if ours == theirs else f"NOT ours, which is {ours}"
+            same = "the same as ours" if ours == theirs else f"NOT the same as ours ({ours})"
             sentences.append(f"{source.name}: {source.title}; {source.where}. Protocol {theirs}, {same}. {source.note}")
         for (source, differs), rows in frame[frame["differs"] != ""].groupby(["source", "differs"], sort=False):
             which = ", ".join(rows["method"].unique())
-            sentences.append(f"Not as in {SOURCES[source].name}: {which}: {differs}.")
+            sentences.append(f"Differences from {SOURCES[source].name}: {which}: {differs}.")
         wrong = frame[frame["erratum"] != ""]
         for (source, printed, erratum), rows in wrong.groupby(["source", "printed", "erratum"], sort=False):
             which = ", ".join(metric(name).name for name in rows["metric"].unique())
             tables = ", ".join(rows["table"].unique())
             sentences.append(f"{_ERRATUM} {printed} in {SOURCES[source].name}, table {tables}: {which}: {erratum}.")
         if len(_summed_up(frame)) < len(frame):
-            sentences.append("Averages and complete data; the csv file has every condition on its own.")
+            sentences.append("The table shows averages and complete data. The csv file has every condition.")
         corpus, there = frame["published"].iloc[0], ["source", "table", "printed", *CONDITION]
         swapped = frame["metric"].str.endswith("_swapped")
         count = len(frame[~swapped].drop_duplicates([*there, "metric"]))
         total = int((load()["dataset"] == corpus).sum())
         alone = f"{total - count} of {total} printed numbers of {corpus}"
-        return [*sentences, f"{alone} stand alone: nothing of ours was run for them."]
+        return [*sentences, f"{alone} have no number of ours: the method or the condition was not run."]
 
 
 def _summed_up(frame: "pd.DataFrame") -> "pd.DataFrame":

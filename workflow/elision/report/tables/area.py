@@ -47,5 +47,5 @@ class Area(KindTable):
         row = frame.iloc[0]
         width = row["last"] - row["first"]
         levels = f"{unit(self.kind)}s {row['first']:g} to {row['last']:g}"
-        remark = f"Trapezoids over the {levels}: 100 % at all of them is "
+        remark = f"Area by trapezoids over the {levels}. A metric of 100 % at each of them gives "
         return certainty.notes(frame, f"{remark}{100 * width:.2f}.", second=second)

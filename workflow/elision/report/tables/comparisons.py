@@ -18,9 +18,9 @@ class Comparisons(Table):
 
     name = "comparisons"
     caption = "Differences from the best method"
-    section, place = "What differs, and what does not", (15, 1)
+    section, place = "Differences between methods", (15, 1)
     folded = True
-    empty = "There are no two methods to compare."
+    empty = "Fewer than two methods were evaluated."
 
     def frame(self, results: Results, methods: Sequence[str]) -> "pd.DataFrame":
         """Look up the differences.
@@ -101,10 +101,11 @@ class Comparisons(Table):
         return [
             *marks.notes(frame),
             *certainty.made(frame),
-            "Method minus best. p: two-sided t test of the paired difference on its bootstrap standard error, with "
-            f"{plural(int(frame['clusters'].iloc[0]) - 1, 'degree')} of freedom, after Holm's correction for the "
-            f"{wide.counts(frame['pairs'], 'pair')} of methods of a metric and block, not for metrics and blocks.",
-            "The best was chosen by these same numbers, and may look a little better than it is.",
+            "Each cell is the method minus the best method. p: two-sided t test of the paired difference, with the "
+            f"bootstrap standard error and {plural(int(frame['clusters'].iloc[0]) - 1, 'degree')} of freedom. "
+            f"p is corrected for the {wide.counts(frame['pairs'], 'pair')} of methods in each metric and block (Holm), "
+            "but not for the number of metrics and blocks.",
+            "The same numbers chose the best method, so the best method may look slightly better than it is.",
             *certainty.undefined(frame.loc[frame["method"] != frame["best"], "p_holm"].isna().any()),
             *wide.floor(frame),
         ]

@@ -26,9 +26,9 @@ class Cost(Table):
     """One row per method, and per teacher that methods start from: what the training of a run cost."""
 
     name = "cost"
-    caption = "What training costs"
+    caption = "Cost of training"
     section, place = "Training and cost", (1050, 0)
-    empty = "There is no record of a training."
+    empty = "No training has a record."
 
     def frame(self, results: Results, methods: Sequence[str]) -> "pd.DataFrame":
         """Average over runs.
@@ -91,9 +91,9 @@ class Cost(Table):
         over = f"Mean over {wide.counts(frame['runs'], 'run')}, ±: sample standard deviation (ddof = 1)."
         return [
             *marks.notes(frame, signed=True),
-            over if frame["runs"].max() > 1 else "One run, so no standard deviation.",
+            over if frame["runs"].max() > 1 else "One run: no standard deviation.",
             f"Devices: {'; '.join(sorted(set(frame['devices'])))}.",
-            "Seconds are wall-clock time of training with validation, and memory is that of the process, or of the GPU "
-            "where one was used: they differ from run to run, and between machines. A teacher is trained once for all "
-            "methods that start from it.",
+            "Seconds are wall-clock time of training with validation. Memory is that of the GPU, or of the process if "
+            "no GPU was used. Both differ between runs and between machines. A teacher is trained once for all methods "
+            "that start from the teacher.",
         ]

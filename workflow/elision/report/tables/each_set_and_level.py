@@ -67,7 +67,7 @@ class EachSetAndLevel(KindTable):
             return []
         sets = rows.groupby([self.kind.name, self.kind.column])[self.kind.sets].nunique()
         over = f"{wide.counts(sets, 'set')} of {self.kind.sets} modalities"
-        return [f"Mean over {over}; the csv file has each on its own."]
+        return [f"Mean over {over}. The csv file has every set."]
 
 
 def _most(rows: "pd.DataFrame") -> int:

@@ -23,8 +23,8 @@ class Intervals(Table):
     """One row per method and mean over conditions, with bootstrap intervals."""
 
     name = "intervals"
-    caption = f"How sure the means are: {', and '.join(dict.fromkeys(map(_over, _KINDS)))}"
-    section, place = "What differs, and what does not", (15, 2)
+    caption = f"Confidence intervals of the means: {', and '.join(dict.fromkeys(map(_over, _KINDS)))}"
+    section, place = "Differences between methods", (15, 2)
     folded = True
 
     def frame(self, results: Results, methods: Sequence[str]) -> "pd.DataFrame":

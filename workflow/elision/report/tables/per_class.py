@@ -16,7 +16,7 @@ class PerClass(Table):
     """One row per method and condition (see ``words.conditions``), with the metrics of single classes."""
 
     name = "per_class"
-    caption = "Single classes, each against the rest"
+    caption = "Metrics of single classes, each against the rest"
     section, place = "Class by class", (1000, 0)
     folded = True
     empty = "No dataset has classes."

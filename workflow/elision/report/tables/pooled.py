@@ -16,7 +16,7 @@ class Pooled(Table):
     """One row per method and condition (see ``words.conditions``)."""
 
     name = "pooled"
-    caption = "Predictions of all folds, pooled"
+    caption = "Metrics of the pooled predictions of all folds"
     section, place = "Folds pooled", (1010, 0)
     folded = True
     empty = "No dataset has folds."

@@ -17,7 +17,7 @@ class Ranks(Table):
 
     name = "ranks"
     caption = "Average ranks over conditions"
-    section, place = "What differs, and what does not", (15, 0)
+    section, place = "Differences between methods", (15, 0)
 
     def frame(self, results: Results, methods: Sequence[str]) -> "pd.DataFrame":
         """See ``certainty.ranks``."""
@@ -55,7 +55,7 @@ class Ranks(Table):
         from elision.report.text import p_value
 
         methods = plural(frame["method"].nunique(), "method")
-        sentences = [*marks.notes(frame), f"1 is the best of {methods}; equal ones share their mean rank."]
+        sentences = [*marks.notes(frame), f"Rank 1 is the best of {methods}. Equal methods share the mean rank."]
         for name, rows in frame.groupby("metric", sort=False):
             row = rows.iloc[0]
             text = f"{metric(name).name}: {plural(int(row['conditions']), 'condition')}"
@@ -65,7 +65,8 @@ class Ranks(Table):
             sentences.append(text + ("." if np.isnan(row["p"]) else f", Friedman's {p_value(row['p'])}."))
         return [
             *sentences,
-            "Both take the conditions as independent. Those of one test set are not: the critical difference and p are "
-            "too small. The differences from the best method, which are tested on utterances, do without.",
+            "Both tests assume independent conditions. The conditions of one test set are not independent, so the "
+            "critical difference and p are too small. The table of differences from the best method does not need this "
+            "assumption.",
             wide.ranked(second),
         ]

@@ -24,12 +24,12 @@ class Selection(KindTable):
     levels, sets = True, False
     part = "selection"
     number = 0
-    empty = "Nothing was chosen on the test set."
+    empty = "No checkpoint was chosen on the test set."
 
     def __init__(self, kind: Kind) -> None:
         super().__init__(kind)
-        self.caption = f"{kind.caption}: what choosing checkpoints on the test set adds"
-        self.section, self.place = "What selection on the test set would give", (1030, kind.rank)
+        self.caption = f"{kind.caption}: effect of choosing checkpoints on the test set"
+        self.section, self.place = "Effect of selection on the test set", (1030, kind.rank)
 
     def frame(self, results: Results, methods: Sequence[str]) -> "pd.DataFrame":
         """See ``wide.wide``; the column ``chosen`` is "validation", "TEST" or "difference"."""

@@ -1,0 +1,71 @@
+"""A method that a dataset cannot serve is refused when the params are checked, or at the latest at prepare."""
+
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+from elision.datasets._prepare import prepare
+from elision.errors import ElisionError
+from elision.methods import check
+from elision.settings.params import Params, lacking, reads_text, requires, training_size
+
+MMIN = {"source": "mmin", "root": "x", "classes": ["angry", "happy", "sad", "neutral"], "corpus": "iemocap"}
+
+
+def params(entry, methods, **more):
+    return Params.model_validate({"datasets": {"mine": entry}, "methods": methods, "seeds": [1], **more})
+
+
+def test_what_a_method_requires_is_read_without_pytorch():
+    assert (requires("text_only"), reads_text("text_only")) == (("text",), "tokens")
+    assert requires("misa") == ()
+
+
+def test_all_leaves_out_what_a_dataset_cannot_serve_and_says_so():
+    found = params(MMIN, "all")
+    assert "mmin" in found.variants and not {"text_only", "cenet", "mag_bert"} & set(found.variants)
+    assert [line.split(":")[0] for line in found.left_out] == ["cenet", "mag_bert", "text_only"]
+    assert "requires text (token ids), and dataset 'mine' (source mmin) has none" in found.left_out[0]
+    assert params({"source": "demo"}, "all").left_out == [] == params(MMIN, ["mmin"]).left_out
+    assert "text_only" in params({"source": "demo"}, "all").variants
+
+
+def test_a_listed_method_that_a_dataset_cannot_serve_is_refused_when_the_params_are_checked():
+    with pytest.raises(
+        ElisionError, match=r"methods.text_only: text_only requires text \(token ids\), and dataset 'mi"
+    ):
+        check(params(MMIN, ["text_only", "mmin"]))
+    check(params({"source": "demo"}, ["text_only"]))
+    assert lacking(params(MMIN, ["mmin"]).datasets["mine"], "mmin") == []
+
+
+@pytest.fixture
+def folder(tmp_path):
+    splits = ["train"] * 6 + ["valid"] * 2 + ["test"] * 2
+    rows = "".join(f"u{k},words,{k % 3},{split}\n" for k, split in enumerate(splits))
+    (tmp_path / "clips.csv").write_text("id,text,label,split\n" + rows)
+    return tmp_path
+
+
+def test_a_modality_that_no_clip_has_is_told_at_prepare(folder):
+    places = {"clips": folder / "c", "media": folder / "m", "store": folder / "s"}
+    entry = {"source": "clips", "folder": str(folder)}
+    prepare(params(entry, ["text_only"]), "mine", **places, provenance={})
+    rows = (folder / "clips.csv").read_text().replace("words", "")
+    wavfile.write(folder / "said.wav", 16000, np.ones(8000, np.int16))
+    (folder / "clips.csv").write_text(rows.replace("id,text", "id,path").replace(",,", ",said.wav,"))
+    with pytest.raises(
+        ElisionError, match="dataset 'mine' has audio, but text_only requires text; leave the method out"
+    ):
+        prepare(params(entry, ["text_only", "misa"]), "mine", **places, provenance={})
+    prepare(params(entry, ["misa"]), "mine", **places, provenance={})
+
+
+def test_more_batches_than_an_epoch_has_are_told_when_the_run_is_planned(folder):
+    entry = {"source": "clips", "folder": str(folder)}
+    asked = params(entry, [{"mine": {"method": "misa", "accumulate": 4, "batch_size": 2}}])
+    assert training_size(asked, "mine") == 6
+    with pytest.raises(ElisionError, match=r"methods.mine: accumulate is 4, but an epoch of .* only 3 of batch_size 2"):
+        check(asked)
+    check(params(entry, [{"mine": {"method": "misa", "accumulate": 3, "batch_size": 2}}]))
+    assert training_size(params(entry | {"folder": "nowhere"}, ["misa"]), "mine") is None
