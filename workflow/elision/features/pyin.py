@@ -110,8 +110,8 @@ def _check(*, fmin: float, fmax: float, sr: float, frame_length: int, hop_length
     n_bins, width = _n_bins(fmin, fmax), _transition_width(sr, hop_length)
     if n_bins < max(width, 2):
         raise ElisionError(
-            f"f0 from {fmin} to {fmax} Hz is too narrow: speech can cross {width} pitch bins in {hop_length} samples at "
-            f"{sr} Hz. Widen the range or shorten the hop"
+            f"f0 from {fmin} to {fmax} Hz is too narrow: speech can cross {width} pitch bins in {hop_length} samples "
+            f"at {sr} Hz. Widen the range or shorten the hop"
         )
 
 

@@ -97,8 +97,8 @@ def tokenizer(name: str) -> "PreTrainedTokenizerFast":
     found = load_encoder_part(AutoTokenizer, name)
     if None in (found.cls_token_id, found.sep_token_id, found.unk_token_id, found.pad_token_id):
         raise ElisionError(
-            f"text encoder {name!r}: the tokenizer lacks one of [CLS], [SEP], [UNK], [PAD]. Corruption replaces missing "
-            "tokens by [UNK] and keeps [CLS] and [SEP]. Choose an encoder of the BERT kind"
+            f"text encoder {name!r}: the tokenizer lacks one of [CLS], [SEP], [UNK], [PAD]. Corruption replaces "
+            "missing tokens by [UNK] and keeps [CLS] and [SEP]. Choose an encoder of the BERT kind"
         )
     return found
 
