@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -207,14 +208,18 @@ def test_a_longer_clip_is_cut_at_one_second_in_all_modalities_and_it_is_said(pro
     document, _ = predict(project, tmp_path / f"fits.{suffix}", tmp_path / f"long.{suffix}")
     fits, long = document["clips"]
     assert not [note for note in fits["notes"] if "cut" in note]
-    assert long["lengths"] == fits["lengths"]
-    sequences = json.loads((model(project) / "run.json").read_text())["sequences"]
-    end = sequences["audio"]["length"] * 512 / 22050 if suffix != "mkv" else sequences["vision"]["length"] / 5
-    assert [note for note in long["notes"] if "cut" in note] == [
-        f"{name} is cut after {end:.2f} s ({long['lengths'][name]} frames): the model was trained on no longer ones"
-        for name in ("audio", "vision")
-        if name in long["present"]
-    ]
+    longest = {
+        name: header["length"]
+        for name, header in json.loads((model(project) / "run.json").read_text())["sequences"].items()
+    }
+    ends = {"audio": longest["audio"] * 512 / 22050, "vision": longest["vision"] / 5}
+    end = min(ends[name] for name in long["present"])
+    expected = {"audio": math.ceil(end * 22050 / 512 - 1e-9), "vision": math.ceil(end * 5 - 1e-9)}
+    assert long["lengths"] == {name: expected[name] for name in long["present"]}
+    notes = [note for note in long["notes"] if "cut" in note]
+    assert len(notes) == len(long["present"])
+    for name, note in zip(long["present"], notes, strict=True):
+        assert note == (f"{name} is cut after {end:.2f} s ({expected[name]} frames), the longest of the training")
 
 
 def test_a_text_that_is_too_long_is_cut_as_in_training_and_it_is_said(project):

@@ -408,9 +408,9 @@ def _notes(trained: Trained, clip: Any, extracted: dict[str, Extracted]) -> list
         values, facts = extracted[name].values, extracted[name].facts or {}
         length = len(values)
         if "tokens" in facts:
-            notes.append(f"text is cut to {length} of {facts['tokens']} tokens: the longest of the training")
+            notes.append(f"text is cut from {facts['tokens']} to {length} tokens, the longest of the training")
         if "cut" in facts:
-            notes.append(f"{name} is cut after {facts['cut']:.2f} s ({length} frames): the longest of the training")
+            notes.append(f"{name} is cut after {facts['cut']:.2f} s ({length} frames), the longest of the training")
         if "track" in facts:
             kind = "video" if name == "vision" else name
             notes.append(f"{kind} track {facts['track']} is read, FFmpeg's choice")
