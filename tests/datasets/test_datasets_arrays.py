@@ -164,7 +164,7 @@ TABLES = {
         "there is no label; write a label, or set skip_unlabelled: true to leave such samples out ('c')",
     ),
     "label inf": ({"label_text": [1, 2, np.inf, 0]}, "label_text of 1 sample ('c' 'inf') is not a number in [-3, 3]"),
-    "same id": ({"id": ["a", "b", "a", "d"]}, "id 'a' stands there 2 times; ids must differ"),
+    "same id": ({"id": ["a", "b", "a", "d"]}, "'a' is the id of 2 rows; ids must differ"),
     "no id": ({"id": ["a", "", "c", None]}, "2 rows without id: '2', '4'"),
     "duration": ({"duration": [1, -2, 3, "long"]}, "duration of 2 samples is not a number of seconds: 'b', 'd'"),
     "no split": ({"split": ["train", "", "valid", "test"]}, "split '' of 1 sample ('b') is none of train, valid, test"),
@@ -243,7 +243,7 @@ def test_columns_that_are_missing_are_told_before_anything_else(tmp_path):
 
 def test_a_column_that_stands_there_twice_is_a_problem(tmp_path):
     (tmp_path / "table.csv").write_text("id,label,split,text,label,x,x\na,1,train,x,2,3,4\n")
-    with pytest.raises(ElisionError, match=r"1 problem\n1\. column 'label' stands there 2 times"):
+    with pytest.raises(ElisionError, match=r"1 problem\n1\. column 'label' is there 2 times; rename all but one"):
         arrays.prepare(settings(tmp_path), tmp_path)
 
 

@@ -277,6 +277,17 @@ def test_numbers_as_text_and_text_as_bytes_are_read(tmp_path, name):
     assert all(np.array_equal(modalities[m].values, sequences[m].values) for m in sequences)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"train": [1], "dev": [1], "test": [1]}, "in the layout of MAG-BERT; set source: magbert in params.yaml"),
+        ({s: {"text": 1, "labels": 2} for s in SPLITS}, "in the layout of MulT; set source: mult in params.yaml"),
+    ],
+)
+def test_a_file_of_others_is_told_its_source(tmp_path, content, told):
+    assert told in messages(content, tmp_path)
+
+
 @pytest.mark.parametrize("lengths", [["six"] * 4, [None] * 4, ["6.5"] * 4])
 def test_lengths_that_are_no_numbers_are_refused(tmp_path, lengths):
     data = make()
@@ -378,7 +389,7 @@ PROBLEMS = {
     ),
     "duplicate across splits": (
         lambda d: d["test"]["id"].__setitem__(0, d["train"]["id"][2]),
-        "id 'trainvideo1$_$2' stands there 2 times, in train, test",
+        "'trainvideo1$_$2' is the id of 2 samples, in train, test",
     ),
     "mask": (
         lambda d: d["train"]["text_bert"][1, 1].__setitem__(1, 0),

@@ -65,8 +65,8 @@ class Array(BaseModel):
     )
     values: str | None = Field(
         None,
-        description="name of the array: a path in HDF5 or a pickle, a Parquet column, patterns of CSV columns; may "
-        "hold {id}, {split} and {video}; null for .npy, .csd, and all features of a CSV file",
+        description="name of the array: a path in HDF5 or a pickle, a Parquet column, or patterns of CSV columns. "
+        "It may hold {id}, {split} and {video}. null: .npy, .csd, or all features of a CSV file",
     )
     ids: str | None = Field(
         None, description="array of the ids, in the same file or a .npy file; null: in the order of the table"

@@ -1,7 +1,6 @@
 """The prepare step: from a source to a table of clips, or straight to a store."""
 
 import hashlib
-import importlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,8 +28,6 @@ from elision.task import CORPORA, SPLITS, TaskKind
 
 _MOST = 5  # labels that are no class, in a message
 _STRATA = 5  # groups of scores
-
-FROZEN = "elision.features.frozen"  # imported by name, so that its code is no part of the recipes of other datasets
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +64,13 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
         return
     # Gone until all is there, so that new sequences beside the samples of an earlier file are no dataset.
     (store / "samples.parquet").unlink(missing_ok=True)
-    if params.features.text.frozen:
-        importlib.import_module(FROZEN).add(modalities)
+    if params.features.text.frozen and "text" in modalities and "text_features" not in modalities:
+        if not hasattr(source, "text_vectors"):
+            raise ElisionError(
+                f"features.text.frozen: source {settings.source} gives no text vectors; set frozen: false, "
+                "or add to the file of the source: from elision.features.frozen import text_vectors"
+            )
+        modalities["text_features"] = source.text_vectors(modalities["text"])
     for name, sequences in modalities.items():
         sequences.header.provenance = provenance
         write_sequences(store / f"{name}.safetensors", sequences)

@@ -48,12 +48,15 @@ from elision.datasets._layouts import Array, Sample, existing_files, read_sequen
 from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
 from elision.features import text as tokenizer
+from elision.features.frozen import text_vectors
 from elision.progress import track
 from elision.settings.params import DatasetSettings, suggestion
 from elision.store import Header, Sequences
 from elision.task import SPLITS
 
 MAKES = "sequences"
+
+__all__ = ["MAKES", "Settings", "encoder", "inputs", "prepare", "text_vectors"]
 
 _REQUIRED = ("id", "label", "split")
 _LABELS = ("label", "label_text", "label_audio", "label_vision")
@@ -304,7 +307,7 @@ def _read_csv(path: Path, header: str) -> tuple[list[str], dict[str, list[str]]]
 def _check_columns(names: list[str], settings: Settings) -> Iterator[str]:
     for ours, name in ((ours, part) for ours, all_of in settings.their_columns.items() for part in sorted(_of(all_of))):
         if names.count(name) > 1:
-            yield f"column {name!r} stands there {names.count(name)} times"
+            yield f"column {name!r} is there {names.count(name)} times; rename all but one"
         elif name not in names and ours in settings.columns:
             yield f"there is no column {name!r}, which is to be {ours}; {suggestion(name, names)}"
         elif name not in names and ours in settings.required:
@@ -320,7 +323,7 @@ def _samples(cells: dict[str, list[str]], settings: Settings) -> tuple[pd.DataFr
     if empty := np.flatnonzero(ids == "").tolist():
         problems.append(f"{plural(len(empty), 'row')} without id: {some([row + 1 for row in empty])}")
     for name, count in ids[(ids != "") & ids.duplicated(keep=False)].value_counts(sort=False).items():
-        problems.append(f"id {name!r} stands there {count} times; ids must differ")
+        problems.append(f"{name!r} is the id of {count} rows; ids must differ")
 
     ours = settings.our_splits if "split" in cells else {"": SPLITS[0]}
     for value, same in ids.groupby(pd.Series(_splits(cells), dtype=object), sort=False):

@@ -34,6 +34,7 @@ from pydantic import Field
 from elision import pickles
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import ElisionError, plural
+from elision.features.frozen import text_vectors
 from elision.features.text import encoder_path
 from elision.progress import track
 from elision.settings.params import AS_CORPUS, DatasetSettings, PublishedCorpus
@@ -41,6 +42,8 @@ from elision.store import Header, Sequences, Store
 from elision.task import SPLITS
 
 MAKES = "sequences"
+
+__all__ = ["MAKES", "Settings", "encoder", "export", "inputs", "prepare", "text_vectors"]
 
 # SHA-256 of the published files (README of MMSA): corpus and name. None is published for CH-SIMS v2.
 OFFICIAL = {
@@ -178,6 +181,8 @@ def _json(config: dict, modality: str) -> dict:
 
 def _structure(data: object) -> list[str]:
     """Find what is wrong with keys, numbers of samples and shapes."""
+    if other := _of_others(data):
+        return [f"this is a file in the layout of {other[0]}; set source: {other[1]} in params.yaml"]
     if not isinstance(data, dict) or not set(SPLITS) <= data.keys():
         if isinstance(data, dict) and data.keys() & {"audio", "vision", "text"}:
             return [
@@ -214,6 +219,18 @@ def _structure(data: object) -> list[str]:
                     f"{plural(frames, 'frame')} for {plural(tokens, 'token')}"
                 )
     return problems
+
+
+def _of_others(data: object) -> tuple[str, str] | None:
+    """Name the layout of a file of others, and the source that reads it; None: none that is known."""
+    if not isinstance(data, dict) or "train" not in data:
+        return None
+    train = data["train"]
+    if "dev" in data and isinstance(train, list | tuple):
+        return "MAG-BERT", "magbert"
+    if isinstance(train, dict) and {"text", "labels"} <= train.keys() and "regression_labels" not in train:
+        return "MulT", "mult"
+    return None
 
 
 def _part_structure(split: str, part: dict, features: list[str], keys: set[str]) -> list[str]:
@@ -312,7 +329,7 @@ def _samples(parts: dict[str, dict], label_range: float) -> tuple[pd.DataFrame, 
         tables.append(pd.DataFrame(table).assign(duration=np.nan))
     samples = pd.concat(tables, ignore_index=True)
     for sample, same in samples[samples["id"].duplicated(keep=False)].groupby("id", sort=False):
-        problems.append(f"id {sample!r} stands there {len(same)} times, in {', '.join(same['split'].unique())}")
+        problems.append(f"{sample!r} is the id of {len(same)} samples, in {', '.join(same['split'].unique())}")
     return samples, problems
 
 

@@ -5,18 +5,18 @@ from elision.progress import track
 from elision.store import Header, Sequences
 
 
-def add(modalities: dict[str, Sequences]) -> None:
-    """Add ``text_features`` to the sequences of a source, unless it has them, or no token ids.
+def text_vectors(tokens: Sequences) -> Sequences:
+    """Return the last hidden states of the text encoder whose token ids a source gives.
 
     Parameters
     ----------
-    modalities : dict of str to Sequences
-        By modality; changed in place.
+    tokens : Sequences
+
+    Returns
+    -------
+    text_features : Sequences
+        A vector for every token.
     """
-    tokens = modalities.get("text")
-    if tokens is None or "text_features" in modalities:
-        return
     name = tokens.header.extractor
     states = [text.hidden_states(ids, encoder=name) for ids in track(tokens, "encode the text", len(tokens))]
-    header = Header(modality="text_features", length=tokens.header.length, extractor=name)
-    modalities["text_features"] = Sequences.of(states, header)
+    return Sequences.of(states, Header(modality="text_features", length=tokens.header.length, extractor=name))

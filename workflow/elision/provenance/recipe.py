@@ -256,9 +256,8 @@ class Recipes:
         settings = self._dataset(dataset)
         # A source of sequences may tokenise texts; those of clips are tokenised later.
         encoder = "" if extracted(self.params, dataset) else self._encoder(dataset)
-        frozen = ["features.frozen"] if encoder and self.params.features.text.frozen else []
-        settings |= {"frozen": True} if frozen else {}
-        code_of = self._code("datasets._prepare", f"datasets.{settings['source']}", *frozen)
+        settings |= {"frozen": True} if encoder and self.params.features.text.frozen else {}
+        code_of = self._code("datasets._prepare", f"datasets.{settings['source']}")
         return self._recipe("prepare", settings, code_of, files=self._files(dataset), encoder=encoder)
 
     @_once
