@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # What spreadsheets and libraries write for a cell without a value, in lower case.
 _NOTHING = frozenset(("", "nan", "none", "null", "na", "n/a", "<na>", "#n/a", "nat"))
+LABELS_OF_ONE = ("label_text", "label_audio", "label_vision")  # labels of one modality alone
 TOLERANCE = 1e-6  # of scores, which files hold as float32
 
 Problem = tuple[list[int], str]  # rows of the table, and what is wrong with them

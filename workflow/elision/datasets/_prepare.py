@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from elision.datasets import _contract
-from elision.datasets._labels import TOLERANCE, as_classes, moved, range_of, told
+from elision.datasets._labels import LABELS_OF_ONE, TOLERANCE, as_classes, moved, range_of, told
 from elision.datasets._problems import some
 from elision.errors import ElisionError, plural
 from elision.files import sha256
@@ -170,7 +170,7 @@ def finish(samples: pd.DataFrame, settings: DatasetSettings, where: str) -> tupl
 def _move(samples: pd.DataFrame, settings: DatasetSettings, where: str) -> pd.DataFrame:
     """Move scores from the scale of the settings to the range of the corpus."""
     low, high = settings.scale
-    columns = [name for name in samples if name == "label" or name in _contract.LABELS_OF_ONE]
+    columns = [name for name in samples if name == "label" or name in LABELS_OF_ONE]
     for name in columns:
         values = samples[name].to_numpy(np.float64)
         if (far := (values < low - TOLERANCE) | (values > high + TOLERANCE)).any():
