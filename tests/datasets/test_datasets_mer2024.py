@@ -213,3 +213,8 @@ def test_a_file_of_merbench_is_told_its_source(tmp_path):
     assert "there is no train_corpus; there is: whole_corpus. For files of MERBench, set source: merbench" in (
         message(tmp_path)
     )
+
+
+def test_a_page_in_the_place_of_the_labels_is_named(tmp_path):
+    (tmp_path / "label-6way.npz").write_text("<html><body>Sign in to continue</body></html>")
+    assert "label-6way.npz: is a web page, not the file itself" in message(tmp_path)

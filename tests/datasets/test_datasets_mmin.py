@@ -349,3 +349,12 @@ def test_a_prepared_dataset_is_a_store_with_folds(tmp_path):
     scale = Scale.of(store, "audio", 1)
     np.testing.assert_allclose(scale.mean, frames.mean(0), rtol=1e-4)
     np.testing.assert_allclose(scale.std, frames.std(0), rtol=1e-4)
+
+
+def test_a_pointer_in_the_place_of_the_features_is_named(tmp_path):
+    write(tmp_path)
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    (tmp_path / "A" / "comparE.h5").write_text(pointer)
+    assert "comparE.h5: is a Git LFS pointer, not the file itself; type in its repository: git lfs pull" in (
+        message(tmp_path)
+    )

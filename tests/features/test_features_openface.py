@@ -3,6 +3,7 @@
 import logging
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import yaml
 from elision.datasets import clips
 from elision.datasets._prepare import prepare
 from elision.errors import ElisionError
+from elision.evaluation.ask import _extractors
 from elision.features.shards import complete, extract, merge
 from elision.provenance.recipe import Recipes
 from elision.settings.params import Params
@@ -120,3 +122,9 @@ def test_a_folder_without_any_file_of_the_clips_is_refused(here):
         path.rename(path.with_stem(f"{path.stem}_of"))
     with pytest.raises(ElisionError, match=r"openface: there is no file kim_01\.csv, and none of any other clip"):
         prepared()
+
+
+def test_a_model_of_these_features_is_not_asked_about_clips(here):
+    record = SimpleNamespace(sequences={"vision": vision().header})
+    with pytest.raises(ElisionError, match=r"model: its vision was read from CSV files of OpenFace"):
+        _extractors(SimpleNamespace(record=record, folder=Path("model"), accept_code=""), ["vision"])

@@ -21,7 +21,7 @@ import numpy as np
 
 from elision.arrayfiles import MOST_DIMENSIONS, Archive, check_size, check_text
 from elision.errors import ElisionError
-from elision.filekinds import kind_of, mistaken
+from elision.filekinds import kind_of, mistaken, start_of
 from elision.files import replacing
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray)
@@ -34,6 +34,11 @@ _LONGEST = 1023  # bits of a whole number; a float holds no more
 _WEIGHT = 16  # of a value without its content; no value takes less than a byte of the file
 _ALLOWANCE = 1 << 22  # bytes by which a file may seem larger than it is, so that it may share objects
 _COLLISIONS = 100
+_CONVERSIONS = {
+    "pandas": "as a table: pandas.read_pickle('OLD.pkl').to_parquet('NEW.parquet')",
+    "torch": "with arrays in the place of tensors: tensor.numpy()",
+    "scipy": "with arrays in the place of sparse matrices: matrix.toarray()",
+}
 _OF_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # before version 1.6
 
 
@@ -331,10 +336,10 @@ class _Unpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Global:
         """Look a global of the pickle up in the allow-list."""
         if (module, name) not in self._allowed:
+            convert = _CONVERSIONS.get(module.split(".")[0], "with NumPy arrays, lists and dicts only")
             raise ElisionError(
                 f"this pickle wants to use {module}.{name}; only NumPy arrays and built-in containers are read, "
-                "because anything else can run code. If you trust where it comes from, load it elsewhere and save it "
-                "again with NumPy arrays, lists and dicts only"
+                f"because anything else can run code. If you trust the file, load and save it again {convert}"
             )
         return Global(self._allowed[module, name])
 
@@ -554,6 +559,9 @@ def load_archive(path: Path | str) -> dict[str, np.ndarray]:
             raise ValueError("an array of objects that is no array")
         return array
 
+    with _reading(path):
+        if told := mistaken(start_of(path)):
+            raise ElisionError(told)
     with _reading(path), Archive(path) as archive:
         check_size(sum(archive.sizes.values()), path.stat().st_size)
         return {name: archive.read(name, objects) for name in archive.sizes}

@@ -26,7 +26,7 @@ from elision.settings import params as parameters
 from elision.settings.params import DatasetSettings
 
 _TABLES = (".csv", ".tsv", ".parquet")
-_ARRAYS = (".npz", ".npy", ".h5", ".hdf5")
+_ARRAYS = (".npz", ".npy", ".h5", ".hdf5", ".csd", ".mat", ".pt", ".safetensors")
 _LABELS_OF_MER2024 = "label-6way.npz"
 _GB = 1 << 30
 _ELSEWHERE = "leave it there and write the entry into params.yaml yourself, with outside: true"

@@ -38,6 +38,7 @@ from elision.arrayfiles import check_size, find_hdf5, load_npy
 from elision.datasets._emotion import SCORES, LabelledSettings
 from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
+from elision.filekinds import mistaken, start_of
 from elision.progress import track
 from elision.settings.params import AS_CORPUS, PublishedCorpus
 from elision.store import Header, Sequences
@@ -329,6 +330,8 @@ def _sequences(modality: str, names: list[str], settings: Settings) -> tuple[Seq
     published, width = PUBLISHED[settings.corpus][modality]
     found, wrong, size = [], {}, 0
     try:
+        if told := mistaken(start_of(path)):
+            return None, [f"{path}: {told}"]
         with h5py.File(path, "r", locking=False) as file:
             for name in track(names, f"read {modality}", len(names)):
                 try:

@@ -221,6 +221,11 @@ def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
     for name in names:
         kind = name.removesuffix("_features")
         recorded = trained.record.sequences[kind]
+        if recorded.extractor.startswith("OpenFace"):
+            raise ElisionError(
+                f"{trained.folder}: its vision was read from CSV files of OpenFace, which a clip alone does not have; "
+                "ask a model that was trained on features extracted here"
+            )
         if recorded.settings.get("centre") == "speaker":
             raise ElisionError(
                 f"{trained.folder}: its vision features are centred on the mean of all clips of a speaker "
