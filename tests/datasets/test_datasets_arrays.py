@@ -196,6 +196,17 @@ def test_samples_without_a_label_are_marked_for_those_who_leave_them_out(tmp_pat
     assert [None if pd.isna(label) else label for label in samples["label"]] == ["sad", "none", None, "glad"]
 
 
+def test_a_text_that_a_program_wrote_for_nothing_is_empty_and_said(tmp_path, caplog):
+    content = {"text": ["so", "nan", "None", "no"], "speaker": ["kim", "<NA>", "lee", "lee"]}
+    audio = {"file": tmp_path / "a.npy"}
+    np.save(tmp_path / "a.npy", np.ones((4, 2), np.float32))
+    with caplog.at_level(logging.INFO):
+        samples, _ = prepare(tmp_path, content, audio=audio)
+    assert samples["text"].tolist() == ["so", None, None, "no"]
+    assert samples["speaker"].tolist() == ["kim", None, "lee", "lee"]
+    assert "text: read as empty: 2 cells that a program wrote, such as 'nan' ('b', 'c')" in caplog.text
+
+
 def test_scores_of_another_range_and_other_columns_are_kept(tmp_path, caplog):
     content = {"text": "x", "label": [1, 7, 4, 2.5], "session": [1, 2, 3, None], "length_audio": 3}
     with caplog.at_level(logging.INFO):

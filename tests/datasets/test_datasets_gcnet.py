@@ -210,7 +210,7 @@ def test_what_is_wrong_with_vectors_names_folder_sample_and_remedy(tmp_path):
         f"{folder}: 1 sample ('video0_2'): nan or inf; extract the features again",
         f"{folder}: 1 sample ('video0_3'): Python objects, not numbers",
         f"{folder}: 1 sample ('video1_1'): 4 dimensions, others 5",
-        f"{folder}: 1 sample ('video1_2'): cannot be read; is the file whole?",
+        f"{folder}: 1 sample ('video1_2'): cannot be read; copy or extract the file again",
         f"{folder}: 1 sample ('video1_3'): not an array of numbers",
         f"{folder}: 1 sample ('video2_1'): both a .npy file and a folder; delete one of them",
     ]
@@ -273,7 +273,7 @@ def test_the_number_of_sessions_must_be_that_of_the_file(tmp_path):
 
 
 def test_class_names_are_asked_for(tmp_path):
-    with pytest.raises(ValidationError, match="name the classes, in the order of the label numbers"):
+    with pytest.raises(ValidationError, match="the files do not name the classes; list the names"):
         settings(tmp_path, classes=None)
 
 

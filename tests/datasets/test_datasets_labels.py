@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from elision.datasets._labels import as_classes, is_empty, moved, scores
+from elision.datasets._labels import as_classes, is_empty, moved, outside, scores
 from elision.datasets._prepare import finish, prepare
 from elision.errors import ElisionError
 from elision.settings.params import DatasetSettings, Params, checked
@@ -32,6 +32,12 @@ def test_scores_outside_the_range_and_words_are_problems_of_their_rows():
     assert [rows for rows, _ in problems] == [[2], [3], [5]]
     assert problems[0][1].startswith("label is 0.5, not in [1, 7], the scale of this dataset")
     assert problems[2][1] == "label is '3,5', not a number (write a decimal point)"
+
+
+def test_feature_files_may_have_scores_of_a_scale_and_samples_without_one():
+    values = np.array([1, 7, 0.5, np.nan])
+    assert outside(values, DatasetSettings(source="mmsa", scale=(1, 7))).tolist() == [False, False, True, True]
+    assert outside(values, DatasetSettings(source="mmsa", skip_unlabelled=True)).tolist() == [False, True, False, False]
 
 
 def test_a_scale_is_moved_end_to_end():

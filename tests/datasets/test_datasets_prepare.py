@@ -217,7 +217,7 @@ def test_names_are_classes_in_the_order_that_is_given_else_of_the_source_else_of
             r"'glad', which is no class; classes: sad, happy \('u1'\)",
         ),
         (["sad", "sad", "sad"], {"classes": ["sad", "happy"]}, "no sample of class happy"),
-        ([0.0, 1.0, 2.0], {}, "the labels are scores; say in params.yaml what parts them"),
+        ([0.0, 1.0, 2.0], {}, "the labels are scores; give classes and cuts in params.yaml"),
     ],
 )
 def test_labels_that_are_no_classes_are_refused(labels, settings, message):

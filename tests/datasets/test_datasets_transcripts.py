@@ -172,6 +172,12 @@ REFUSED = {
     "latin": ("schön".encode("latin1"), "is not UTF-8 (byte 3); save it as UTF-8"),
     "other json": (b'{"results": []}', "is JSON, but not Whisper's: there is no text and no segments"),
     "broken textgrid": (b'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\n', "open it in Praat"),
+    "textgrid without the times of its tiers": (
+        textgrid(("words", SPOKEN)).replace(
+            "        xmin = 0 \n        xmax = 2 \n        intervals", "        intervals"
+        ),
+        "cannot be read as a TextGrid (Expected field in Textgrid missing.); open it in Praat and save",
+    ),
     "two speakers": (
         textgrid(("Kim", SPOKEN), ("Lee", SPOKEN)).encode(),
         "has the tiers 'Kim', 'Lee'; call the tier of what is said words",
@@ -183,7 +189,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_no_transcript_is_refused_with_a_remedy(tmp_path, case):
     content, message = REFUSED[case]
-    (tmp_path / "a.txt").write_bytes(content)
+    (tmp_path / "a.txt").write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(ElisionError) as caught:
         text_of(tmp_path / "a.txt")
     told = str(caught.value)

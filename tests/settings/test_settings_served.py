@@ -7,6 +7,7 @@ from scipy.io import wavfile
 from elision.datasets._prepare import prepare
 from elision.errors import ElisionError
 from elision.methods import check
+from elision.provenance.recipe import Recipes
 from elision.settings.params import Params, lacking, reads_text, requires, training_size
 
 MMIN = {"source": "mmin", "root": "x", "classes": ["angry", "happy", "sad", "neutral"], "corpus": "iemocap"}
@@ -69,3 +70,14 @@ def test_more_batches_than_an_epoch_has_are_told_when_the_run_is_planned(folder)
         check(asked)
     check(params(entry, [{"mine": {"method": "misa", "accumulate": 3, "batch_size": 2}}]))
     assert training_size(params(entry | {"folder": "nowhere"}, ["misa"]), "mine") is None
+
+
+def test_classes_are_part_of_what_is_prepared_only_where_they_say_which_labels_are_none(folder):
+    def identity(**settings):
+        entry = {"source": "clips", "folder": str(folder), "task": "classification", **settings}
+        return Recipes(params(entry, ["majority"])).prepare("mine")["identity"]
+
+    one, other = {"classes": ["a", "b"]}, {"classes": ["a", "none"]}
+    assert identity(**one) == identity(**other)
+    assert identity(skip_unlabelled=True, **one) != identity(skip_unlabelled=True, **other)
+    assert identity(**one, scale=None) != identity(**one, columns={"text": None})

@@ -1,6 +1,6 @@
 """What a source gives to the prepare step. This is the only place of the contract: `check` and the guide read it.
 
-A source is a file ``datasets/NAME.py`` with four names:
+A source is a file ``datasets/NAME.py`` with these names:
 
 =================== ===============================================================================================
 ``MAKES``           ``"clips"`` or ``"sequences"``
@@ -9,6 +9,7 @@ A source is a file ``datasets/NAME.py`` with four names:
 ``prepare``         function of the settings and a folder; clips: it returns a table (`COLUMNS`); sequences: it returns
                     a table and a dict of `Sequences` (`PARTS`)
 ``encoder``         only where ``prepare`` returns token ids: function of the settings, names the text encoder
+``training_size``   optional: function of the settings, number of training samples where it is known before ``prepare``
 =================== ===============================================================================================
 
 A check changes no value, so this module is no part of the identity of an artifact.
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from elision.datasets._labels import GIVE_LABELS, TOLERANCE, range_of
+from elision.datasets._labels import GIVE_LABELS, LABELS_OF_ONE, TOLERANCE, range_of
 from elision.datasets._problems import odd_ids, refuse, some
 from elision.errors import plural
 from elision.task import SPLITS, TaskKind
@@ -42,7 +43,6 @@ _ROWS = 1 << 16  # frames that are looked at together: memory for more than a fe
 _MOST = 80  # characters of a wrong cell, in messages
 _FOLD = re.compile(r"fold-\d+")
 _OURS = re.compile(r"sha256|length_.*")  # columns that the workflow adds
-LABELS_OF_ONE = ("label_text", "label_audio", "label_vision")  # labels of one modality alone
 _NO_CHARACTER = re.compile(r"[\ud800-\udfff]")  # half of a pair, which UTF-8 cannot write
 
 

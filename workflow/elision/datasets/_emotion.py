@@ -48,7 +48,9 @@ class LabelledSettings(DatasetSettings):
         elif self.cuts is not None:
             raise ValueError(f"labels of {self.corpus} are classes, not scores; leave out cuts")
         elif self.classes is None:
-            raise ValueError("name the classes, in the order of the label numbers: the files do not; classes: [...]")
+            raise ValueError(
+                "the files do not name the classes; list the names under classes, in the order of the label numbers"
+            )
         return self
 
 
@@ -142,7 +144,7 @@ def read_vectors(
             values[found] = vector
             lengths[i], found = 1, found + 1
         if not found and not wrong:
-            wrong["nothing but zeros"] = list(names)
+            wrong["all vectors are zeros; extract the features again"] = list(names)
     problems = [f"{folder}: {plural(len(of), 'sample')} ({some(of)}): {what}" for what, of in wrong.items()]
     if absent := [name for name, length in zip(names, lengths, strict=True) if not length]:
         log.info("%s: absent from %s: %s", modality, plural(len(absent), "sample"), some(absent))
@@ -179,7 +181,7 @@ def _frames(path: Path) -> np.ndarray:
     except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
         if "Object arrays" in str(error):
             raise ElisionError("Python objects, not numbers; extract the features again") from None
-        raise ElisionError("cannot be read; is the file whole?") from None
+        raise ElisionError("cannot be read; copy or extract the file again") from None
     if not isinstance(values, np.ndarray) or values.dtype.kind not in _NUMBERS or values.ndim == 0:
         raise ElisionError("not an array of numbers; extract the features again")
     return values.reshape(-1, values.shape[-1]) if values.shape[-1] else np.zeros((0, 1))

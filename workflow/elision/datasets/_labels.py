@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # What spreadsheets and libraries write for a cell without a value, in lower case.
 _NOTHING = frozenset(("", "nan", "none", "null", "na", "n/a", "<na>", "#n/a", "nat"))
+LABELS_OF_ONE = ("label_text", "label_audio", "label_vision")  # labels of one modality alone
 TOLERANCE = 1e-6  # of scores, which files hold as float32
 
 Problem = tuple[list[int], str]  # rows of the table, and what is wrong with them
@@ -90,11 +91,22 @@ def scores(
     return values, problems
 
 
+def outside(values: np.ndarray, settings: "DatasetSettings") -> np.ndarray:
+    """Tell which scores [any shape] are not allowed: beyond the limits, or NaN, unless ``skip_unlabelled`` is set."""
+    low, high = settings.label_limits
+    within = (values >= low - TOLERANCE) & (values <= high + TOLERANCE)
+    return ~(within | (np.isnan(values) & settings.skip_unlabelled))
+
+
+def interval(settings: "DatasetSettings") -> str:
+    """Return the limits of scores as ``[-3, 3]``."""
+    return "[{:g}, {:g}]".format(*settings.label_limits)
+
+
 def range_of(settings: "DatasetSettings") -> str:
     """Say which scores are allowed, and what to do where others are right."""
-    low, high = settings.label_limits
     of = "the scale of this dataset" if settings.scale else f"the range of corpus {settings.corpus}"
-    return f"[{low:g}, {high:g}], {of}; correct the label, or say which range the scores have, such as scale: [1, 7]"
+    return f"{interval(settings)}, {of}; correct the label, or say which range the scores have, such as scale: [1, 7]"
 
 
 def moved(values: np.ndarray, scale: tuple[float, float], largest: float) -> np.ndarray:

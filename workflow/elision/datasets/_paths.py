@@ -34,7 +34,7 @@ def below(folder: Path, name: str, *, otherwise: str = ALLOW) -> Path:
         Says what is wrong with the name, to be completed by the name and where it was found.
     """
     if "\0" in name:
-        raise ElisionError("holds a NUL character, which is in no path; write the path again")
+        raise ElisionError("holds a NUL character, which no path can hold; write the path again")
     path = Path(os.path.abspath(folder / name))  # noqa: PTH100 - resolve would follow links
     for whole in (os.path.abspath, os.path.realpath):  # an absolute path may name the folder or what it is a link to
         if path.is_relative_to(top := whole(folder)):

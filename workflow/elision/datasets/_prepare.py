@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from elision.datasets import _contract
-from elision.datasets._labels import TOLERANCE, as_classes, moved, range_of, told
+from elision.datasets._labels import LABELS_OF_ONE, TOLERANCE, as_classes, moved, range_of, told
 from elision.datasets._problems import some
 from elision.errors import ElisionError, plural
 from elision.files import sha256
@@ -171,7 +171,7 @@ def finish(samples: pd.DataFrame, settings: DatasetSettings, where: str) -> tupl
 def _move(samples: pd.DataFrame, settings: DatasetSettings, where: str) -> pd.DataFrame:
     """Move scores from the scale of the settings to the range of the corpus."""
     low, high = settings.scale
-    columns = [name for name in samples if name == "label" or name in _contract.LABELS_OF_ONE]
+    columns = [name for name in samples if name == "label" or name in LABELS_OF_ONE]
     for name in columns:
         values = samples[name].to_numpy(np.float64)
         if (far := (values < low - TOLERANCE) | (values > high + TOLERANCE)).any():
@@ -193,8 +193,8 @@ def _classify(samples: pd.DataFrame, settings: DatasetSettings, where: str) -> t
     elif pd.api.types.is_numeric_dtype(labels):
         if not settings.classes:
             raise ElisionError(
-                f"{where}: task is classification, but the labels are scores; say in params.yaml what parts them, for "
-                "instance classes: [negative, neutral, positive] and cuts: [-1, 1]"
+                f"{where}: task is classification, but the labels are scores; give classes and cuts in params.yaml, "
+                "such as classes: [negative, neutral, positive] and cuts: [-1, 1]"
             )
         labels = pd.Series([None if np.isnan(label) else f"{label:g}" for label in labels], samples.index, dtype=object)
     labels = [None if pd.isna(label) else label for label in labels]
@@ -239,8 +239,8 @@ def deal(samples: pd.DataFrame, folds: Folds, where: str) -> pd.DataFrame:
             raise ElisionError(f"{where}: folds by {name!r}, but the samples have {', '.join(samples.columns)}")
         if nameless := samples.loc[used & samples[name].isna(), "id"].tolist():
             raise ElisionError(
-                f"{where}: {plural(len(nameless), 'sample')} without {name}, as {nameless[0]!r}; folds by {name} need "
-                "it of every sample"
+                f"{where}: {plural(len(nameless), 'sample')} without {name}, as {nameless[0]!r}; give each sample one, "
+                "or name another column under folds"
             )
     sizes = samples.loc[used, folds.by].astype(str).value_counts()
     groups = sorted(sizes.index)
@@ -249,7 +249,8 @@ def deal(samples: pd.DataFrame, folds: Folds, where: str) -> pd.DataFrame:
     needed = 2 * others if folds.count == 2 else max(folds.count, others + 1)
     if len(groups) < needed:
         raise ElisionError(
-            f"{where}: {plural(len(groups), 'group')} of samples by {folds.by}; {folds.count} folds need {needed}"
+            f"{where}: {plural(len(groups), 'group')} of samples by {folds.by}; {folds.count} folds need {needed}; "
+            "set a smaller count, or another column under by"
         )
     order = [groups[i] for i in np.random.Generator(np.random.Philox(folds.seed)).permutation(len(groups))]
     filled, dealt, test = np.zeros(folds.count), np.zeros(folds.count, int), {}

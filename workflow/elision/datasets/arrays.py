@@ -363,16 +363,30 @@ def _samples(cells: dict[str, list[str]], settings: Settings) -> "tuple[pd.DataF
             problems.append(
                 f"{column} of {plural(len(rows), 'sample')} ({shown}) is not a number in {_labels.range_of(settings)}"
             )
-    table["text"] = pd.Series([cell or None for cell in cells.get("text", [""] * len(ids))], dtype=object)
-    table["speaker"] = pd.Series([cell or None for cell in cells.get("speaker", [""] * len(ids))], dtype=object)
+    table["text"], table["speaker"] = _given("text", cells), _given("speaker", cells)
     duration = pd.Series(cells.get("duration", [""] * len(ids)), dtype=object)
     table["duration"] = pd.to_numeric(duration, errors="coerce").astype(np.float64)
     wrong = ids[(duration != "") & ~(table["duration"] >= 0)].tolist()
     if wrong:
         problems.append(f"duration of {plural(len(wrong), 'sample')} is not a number of seconds: {some(wrong)}")
     others = [name for name in cells if name not in _COLUMNS]
-    table |= {name: pd.Series([cell or None for cell in cells[name]], dtype=object) for name in others}
+    table |= {name: _given(name, cells) for name in others}
     return pd.DataFrame(table), problems
+
+
+def _given(name: str, cells: dict[str, list[str]]) -> "pd.Series":
+    """Return a column of text; None where a cell is empty, or holds what programs write for nothing."""
+    import pandas as pd
+
+    column = cells.get(name, [""] * len(cells["id"]))
+    if lost := [sample for sample, cell in zip(cells["id"], column, strict=True) if cell in _tables.MISSING]:
+        log.info(
+            "%s: read as empty: %s that a program wrote, such as 'nan' (%s)",
+            name,
+            plural(len(lost), "cell"),
+            some(lost),
+        )
+    return pd.Series([None if cell in _tables.MISSING else cell or None for cell in column], dtype=object)
 
 
 def _check_content(samples: "pd.DataFrame", modalities: dict[str, Sequences]) -> Iterator[str]:

@@ -145,7 +145,8 @@ def prepare(settings: Settings, folder: Path, read: Reader | None = None) -> "pd
     required = [name for name in _REQUIRED if not (settings.folds and name == "split")]
     problems += _check_columns(columns, required)
     for row in rows:
-        problems += [f"{row}: {problem}" for problem in [*_check_cells(row.cells), *_check_split(row.cells, settings)]]
+        problems += [f"{row}: {problem}" for problem in _check_cells(row.cells)]
+    problems += _check_splits(columns, rows)
     labels, rows, wrong = _read_labels(columns, rows, settings)
     problems += [*wrong, *_check_whole(columns, rows, folds=settings.folds is not None)]
     clips, wrong = _open(rows, settings.folder, outside=settings.outside)
@@ -395,11 +396,16 @@ def _check_cells(cells: dict[str, str]) -> Iterator[str]:
         yield f"nothing in {' or '.join(content)}: there are no data"
 
 
-def _check_split(cells: dict[str, str], settings: Settings) -> Iterator[str]:
-    if (split := cells.get("split", "train")) not in SPLITS:
+def _check_splits(columns: list[str], rows: list[Row]) -> Iterator[str]:
+    """Find names of splits that are none of ours, with their lines."""
+    found: dict[str, list[Row]] = {}
+    for row in rows if "split" in columns else ():
+        if row.cells["split"] not in SPLITS:
+            found.setdefault(row.cells["split"], []).append(row)
+    for split, of in found.items():
         near = get_close_matches({"dev": "valid", "val": "valid"}.get(split.lower(), split.lower()), SPLITS, 1)
         told = f", or splits: {{{near[0]}: {split}}} in params.yaml" if near else ""
-        yield f"split is {split!r}; write train, valid or test{told}"
+        yield f"{lines_of(of)}: split is {split!r}; write train, valid or test{told}"
 
 
 def _read_labels(

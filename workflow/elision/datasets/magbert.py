@@ -26,6 +26,7 @@ import numpy as np
 from pydantic import Field
 
 from elision import pickles
+from elision.datasets import _labels
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import ElisionError, plural
 from elision.features import text as tokenizer
@@ -98,7 +99,7 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
         wrong: dict[str, list[int]] = {}
         for number, example in enumerate(examples):
             try:
-                row, audio, vision = _read(example, name, number, settings.largest_label)
+                row, audio, vision = _read(example, name, number, settings)
             except ElisionError as error:
                 wrong.setdefault(str(error), []).append(number)
                 continue
@@ -140,7 +141,7 @@ def _examples(settings: Settings) -> dict[str, list]:
     return {name: sets[name] for name in _SETS}
 
 
-def _read(example: Any, name: str, number: int, largest: float) -> tuple[tuple, np.ndarray, np.ndarray]:
+def _read(example: Any, name: str, number: int, settings: Settings) -> tuple[tuple, np.ndarray, np.ndarray]:
     """Return the row of an example, its audio and its vision."""
     if not isinstance(example, tuple | list) or len(example) < 2 or not isinstance(example[0], tuple | list):
         raise ElisionError("not ((words, vision, audio), label, segment)")
@@ -156,9 +157,9 @@ def _read(example: Any, name: str, number: int, largest: float) -> tuple[tuple, 
         score = float(np.asarray(label, dtype=np.float64).reshape(-1)[0])
     except (TypeError, ValueError, IndexError):
         raise ElisionError("a label that is not a number") from None
-    if not abs(score) <= largest + 1e-6:
+    if _labels.outside(np.array(score), settings):
         raise ElisionError(
-            f"a label outside [-{largest:g}, {largest:g}], as {score:g}; is corpus right in params.yaml?"
+            f"a label outside {_labels.interval(settings)}, as {score:g}; is corpus right in params.yaml?"
         )
     segment = text_of(rest[0]) if rest and isinstance(rest[0], str | bytes) else None
     video = segment.rsplit("[", 1)[0] if segment and "[" in segment else None

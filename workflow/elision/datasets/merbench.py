@@ -28,6 +28,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from elision import pickles
+from elision.datasets import _labels
 from elision.datasets._emotion import FeatureFolders, inputs, read_vectors, share, shuffled
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import plural
@@ -190,18 +191,20 @@ def _check_sets(sets: dict[str, str], corpora: dict[str, Any]) -> Iterator[str]:
 
 def _scores(rows: list[tuple], settings: Settings) -> tuple[list[float], list[str]]:
     """Return the scores, and what is wrong with them."""
-    values, wrong, largest = [], [], settings.largest_label
+    values, wrong = [], []
     for name, _, label in rows:
         try:
             values.append(float(np.asarray(label.get("val")).reshape(())))
         except (TypeError, ValueError):
             values.append(np.nan)
-        if values[-1] == _NO_SCORE or not abs(values[-1]) <= largest + 1e-6:
+        if values[-1] == _NO_SCORE:
+            values[-1] = np.nan
+        if _labels.outside(np.array(values[-1]), settings):
             wrong.append(f"{name} {label.get('val')}")
     if not wrong:
         return values, []
     return values, [
-        f"val of {plural(len(wrong), 'clip')} ({some(wrong)}) is no score in [-{largest:g}, {largest:g}]; is corpus "
+        f"val of {plural(len(wrong), 'clip')} ({some(wrong)}) is no score in {_labels.interval(settings)}; is corpus "
         "right in params.yaml? For emotions, set task: classification"
     ]
 

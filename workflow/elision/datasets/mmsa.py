@@ -31,6 +31,7 @@ import numpy as np
 from pydantic import Field
 
 from elision import pickles
+from elision.datasets import _labels
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import ElisionError, plural
 from elision.features.frozen import text_vectors
@@ -142,7 +143,7 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
     problems = []
     if official and official != settings.corpus:
         problems.append(f"this is {name}, but corpus is {settings.corpus}; set corpus: {official} in params.yaml")
-    samples, wrong = _samples(parts, settings.largest_label)
+    samples, wrong = _samples(parts, settings)
     problems += wrong
 
     modalities, tokens = {}, [None] * len(parts)
@@ -305,7 +306,7 @@ def _vocabulary(encoder: str) -> int | None:
         return None
 
 
-def _samples(parts: dict[str, dict], label_range: float) -> "tuple[pd.DataFrame, list[str]]":
+def _samples(parts: dict[str, dict], settings: Settings) -> "tuple[pd.DataFrame, list[str]]":
     """Make the table of samples, and find what is wrong with ids and labels."""
     import pandas as pd
 
@@ -320,12 +321,12 @@ def _samples(parts: dict[str, dict], label_range: float) -> "tuple[pd.DataFrame,
         table = {"id": ids, "split": split}
         for column, key in names.items():
             table[column] = _numbers(part[key]).reshape(-1)
-            bad = ~(np.abs(table[column]) <= label_range + 1e-6)
+            bad = _labels.outside(table[column], settings)
             if bad.any():
                 values = ", ".join(f"{ids[i]!r} {table[column][i]:g}" for i in np.flatnonzero(bad)[:3])
                 problems.append(
-                    f"{split}: {plural(int(bad.sum()), 'sample')} with {key} outside [-{label_range:g}, "
-                    f"{label_range:g}] ({values}); is corpus right in params.yaml?"
+                    f"{split}: {plural(int(bad.sum()), 'sample')} with {key} outside "
+                    f"{_labels.interval(settings)} ({values}); is corpus right in params.yaml?"
                 )
         problems += [f"{split}: {problem}" for problem in odd_ids(ids)]
         table["text"] = part["raw_text"]

@@ -29,6 +29,7 @@ import numpy as np
 from pydantic import Field
 
 from elision import pickles
+from elision.datasets import _labels
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import plural
 from elision.settings.params import AS_CORPUS, DatasetSettings, PublishedCorpus
@@ -101,7 +102,7 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
     refuse(settings.file, list(_structure(data)))
     problems, tables = [], []
     for split in SPLITS:
-        table, wrong = _samples(split, data[split], settings.largest_label)
+        table, wrong = _samples(split, data[split], settings)
         tables.append(table)
         problems += wrong
     samples = pd.concat(tables, ignore_index=True)
@@ -149,7 +150,7 @@ def _is_3d(array: Any) -> bool:
     return isinstance(array, np.ndarray) and array.ndim == 3
 
 
-def _samples(split: str, part: dict, largest: float) -> "tuple[pd.DataFrame, list[str]]":
+def _samples(split: str, part: dict, settings: Settings) -> "tuple[pd.DataFrame, list[str]]":
     """Make the table of one split, and find what is wrong with ids and labels."""
     import pandas as pd
 
@@ -166,11 +167,11 @@ def _samples(split: str, part: dict, largest: float) -> "tuple[pd.DataFrame, lis
             durations = [_seconds(row) for row in rows]
     else:
         log.info("%s: no ids in the file; samples are named %s, ...", split, names[0])
-    bad = np.flatnonzero(~(np.abs(labels) <= largest + 1e-6))
+    bad = np.flatnonzero(_labels.outside(labels, settings))
     if len(bad):
         shown = ", ".join(f"{names[row]!r} {labels[row]:g}" for row in bad[:3])
         problems.append(
-            f"{split}: {plural(len(bad), 'label')} outside [-{largest:g}, {largest:g}] ({shown}); is corpus right in "
+            f"{split}: {plural(len(bad), 'label')} outside {_labels.interval(settings)} ({shown}); is corpus right in "
             "params.yaml?"
         )
     problems += [f"{split}: {problem}" for problem in odd_ids(names)]

@@ -256,7 +256,9 @@ class Recipes:
         if not extracted(self.params, dataset):
             return settings
         names = {"labels_are_names": self.params.datasets[dataset].labels_are_names}
-        return {k: v for k, v in settings.items() if k not in _LATE} | names
+        # A class may be called none, which is no label otherwise: classes then say which clips are left out.
+        late = _LATE - {"classes"} if settings["skip_unlabelled"] else _LATE
+        return {k: v for k, v in settings.items() if k not in late} | names
 
     @_once
     def prepare(self, dataset: str) -> dict:
