@@ -221,7 +221,7 @@ class Visitor(ast.NodeVisitor):
             self.reached.add(Part(part.module, f"{part.name}.{name}"))
 
     def reach(self, found: list[str], name: str) -> None:
-        self.reached |= {resolve(Part(module, name)) for module in found}
+        self.reached |= {Part(module, name) for module in found}  # of that module, also if another one defines it
 
     def visit_Assign(self, node: ast.Assign) -> None:
         pairs = [(target, node.value) for target in node.targets]
@@ -332,5 +332,5 @@ def imports(root: Part, *, foreign: Iterable[str] = ()) -> set[Import]:
             visitor = visited(part)
             reached = visitor.reached
             found |= visitor.imports
-        waiting += [each for each in reached if each.module not in foreign or part.module == PARAMS]
+        waiting += [resolve(each) for each in reached if each.module not in foreign or part.module == PARAMS]
     return found

@@ -240,7 +240,7 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 import numpy as np
 from elision.features.vision import NAMES, _mediapipe
-print(_mediapipe([np.zeros((32, 32, 3), np.uint8)], None).shape == (1, len(NAMES)))
+print(_mediapipe([np.zeros((32, 32, 3), np.uint8)], None)[0].shape == (1, len(NAMES)))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["True"], done.stderr

@@ -19,7 +19,7 @@ from elision.store import Store, write_table, write_tensors
 from elision.training import checkpoint
 
 NUMBERS = np.random.default_rng(5).normal(size=(200, 100)).astype(np.float32)  # 80 kB
-FULL = "no space left on device; free some space and start again: what is finished is kept"
+FULL = "no space left on device; free some space and start again. Finished work is kept"
 
 
 class Disk:
@@ -107,7 +107,7 @@ def test_a_read_only_disk_is_told_and_a_retry_works(disk, name):
     disk.remount("ro")
     with pytest.raises(ElisionError) as caught:
         WRITERS[name](path)
-    expected = "read-only file system; allow writing there and start again: what is finished is kept"
+    expected = "read-only file system; make the file system writable and start again. Finished work is kept"
     assert str(caught.value) == f"{path}: {expected}"
     disk.remount("rw")
     WRITERS[name](path)

@@ -118,7 +118,7 @@ def test_scores_that_are_not_of_the_scale_are_refused():
     ("settings", "message"),
     [
         ({"scale": [7, 1]}, "scale must be the lowest score and then the highest"),
-        ({"scale": [1, 7], "task": "classification"}, "scale is for task: regression"),
+        ({"scale": [1, 7], "task": "classification"}, "scale needs task: regression"),
         ({"scale": [1, 2, 3]}, "scale"),
     ],
 )

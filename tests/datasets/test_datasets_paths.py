@@ -64,7 +64,7 @@ def folder(tmp_path):
     for each in (tmp_path, folder, tmp_path / "disk" / "deep"):
         each.mkdir(parents=True, exist_ok=True)
         (each / "a.txt").write_text("words of " + each.name)
-        (each / "w.csv").write_text("word,start,end\nwell,0,1\n")
+        (each / "w.csv").write_text("word,start,end\nwell,0,0.1\n")
         with av.open(str(each / "a.wav"), "w") as container:
             stream = container.add_stream("pcm_s16le", 16000, layout="mono")
             frame = av.AudioFrame.from_ndarray(np.ones((1, 1600), np.int16), "s16", "mono")

@@ -13,7 +13,7 @@ from elision.datasets import clips
 from elision.datasets._prepare import prepare
 from elision.errors import ElisionError
 from elision.evaluation.ask import _extractors
-from elision.features.shards import complete, extract, merge
+from elision.features.shards import assemble, extract, merge
 from elision.provenance.recipe import Recipes
 from elision.settings.params import Params
 from elision.store import Store, read_sequences, read_table
@@ -81,7 +81,7 @@ def test_the_store_is_whole_and_holds_no_path(here):
     output = Path("store/samples.parquet")
     settings = params().datasets["interviews"]
     common = {"settings": settings, "clips": Path("clips.parquet"), "output": output}
-    complete(modalities=sequences, recipes={"vision": RECIPE}, provenance=RECIPE, **common)
+    assemble(modalities=sequences, recipes={"vision": RECIPE}, provenance=RECIPE, **common)
     store = Store.open(Path("store"))
     assert store.samples["id"].tolist() == IDS and not [name for name in store.samples if "openface" in name]
 
@@ -125,6 +125,6 @@ def test_a_folder_without_any_file_of_the_clips_is_refused(here):
 
 
 def test_a_model_of_these_features_is_not_asked_about_clips(here):
-    record = SimpleNamespace(sequences={"vision": vision().header})
-    with pytest.raises(ElisionError, match=r"model: its vision was read from CSV files of OpenFace"):
+    record = SimpleNamespace(sequences={"vision": vision().header}, present=["vision"])
+    with pytest.raises(ElisionError, match=r"model: the vision of the training came from CSV files of OpenFace"):
         _extractors(SimpleNamespace(record=record, folder=Path("model"), accept_code=""), ["vision"])

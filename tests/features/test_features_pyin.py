@@ -150,7 +150,7 @@ def test_twice_the_same_signal_gives_the_same_bits():
         ({"fmin": 0}, "between 0 and 11025"),
         ({"fmax": 12000}, "between 0 and 11025"),
         ({"fmin": 10}, "does not fit into 2048 samples"),
-        ({"hop_length": 2048}, "widen the range or shorten the hop"),
+        ({"hop_length": 2048}, "Widen the range or shorten the hop"),
     ],
 )
 def test_settings_that_do_not_suit_each_other_are_errors(change, message):

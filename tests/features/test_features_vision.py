@@ -423,7 +423,7 @@ def test_searches_for_small_faces_become_rare_while_there_is_none(photograph, mo
     searched = []
     search = vision._SmallFaces._search
     monkeypatch.setattr(vision._SmallFaces, "_search", lambda self, frame: searched.append(1) or search(self, frame))
-    frames = [np.zeros_like(photograph)] * 64 + [small(photograph, 64)[:, 560:]] * 17
+    frames = [np.zeros_like(photograph)] * 64 + [small(photograph, 64)[:, 560:]] * 22
     features = analyse([cv2.resize(frame, (720, 720)) for frame in frames[:64]] + frames[64:])
     assert np.isnan(features[:64]).all()
     assert np.isfinite(features[-1]).all()

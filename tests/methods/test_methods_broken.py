@@ -20,7 +20,7 @@ BROKEN = {
     ),
     "no name": (
         "from elision.methods.lnln import LNLN\nclass Mine(LNLN):\n    pass\n",
-        'methods/mine.py: no class has name = "mine", add that line to its class',
+        'methods/mine.py: no class has name = "mine", add this line to the class',
     ),
     "no method": ("class Mine:\n    name = 'mine'\n", "does not extend Method"),
     "an import that fails": (
@@ -37,7 +37,7 @@ BROKEN = {
     ),
     "computed teachers": (
         f"{BASE}    name = 'mine'\n    needs = tuple('a')\n",
-        "methods/mine.py: needs must be written as a literal",
+        "methods/mine.py: needs must be a literal",
     ),
     "a teacher that is not there": (
         f"{BASE}    name = 'mine'\n    needs = ('mmin_teach',)\n",
@@ -45,7 +45,7 @@ BROKEN = {
     ),
     "a text for a tuple": (
         f"{BASE}    name = 'mine'\n    task = ('regression')\n",
-        'methods/mine.py: task must be written as a literal, such as ("regression",)',
+        'methods/mine.py: task must be a literal, such as ("regression",)',
     ),
     "a task that is not there": (
         f"{BASE}    name = 'mine'\n    task = ('ranking',)\n",
@@ -92,7 +92,11 @@ def test_the_commands_tell_of_a_broken_file_and_show_the_rest(message, tmp_path)
     assert listed.exit_code == 0 and "nmer_teacher" in listed.output
     assert message in " ".join(listed.output.split())
     checked = runner.invoke(app, ["params", "check", "--params", str(file)])
-    assert checked.exit_code == 0 and f"not used by {file}: " in checked.stderr and message in checked.stderr
+    assert (
+        checked.exit_code == 0
+        and f"{file} does not use this broken method: " in checked.stderr
+        and message in checked.stderr
+    )
 
 
 def test_what_is_read_without_pytorch_says_nothing_of_files_that_are_whole(add_method):

@@ -93,7 +93,7 @@ def test_every_weight_scales_its_term(batch):
 
 def test_completeness_lies_between_0_and_1_for_each_sample(batch):
     method = make("lnln").eval()
-    weight = method.completeness(method.embed(batch)["text"])
+    weight = method.completeness(method.embed(batch)[0]["text"])
     assert weight.shape == (len(batch), 1)
     assert ((weight > 0) & (weight < 1)).all()
 
@@ -104,13 +104,13 @@ def test_completeness_learns_the_drawn_rate_and_that_no_text_is_not_complete(bat
     batch.text.valid[2] = False
     target = 1 - batch.rate[:, 0]
     target[2] = 0
-    weight = method.completeness(method.embed(batch)["text"])[:, 0]
+    weight = method.completeness(method.embed(batch)[0]["text"])[:, 0]
     torch.testing.assert_close(method.loss(batch)["completeness"], 0.9 * F.mse_loss(weight, target))
 
 
 def test_the_discriminator_calls_corrected_language_1_and_complete_language_0(batch):
     method = make("lnln").eval()
-    embedded, complete = method.embed(batch), method.embed(batch.clean)["text"]
+    embedded, complete = method.embed(batch)[0], method.embed(batch.clean)[0]["text"]
     weight = method.completeness(embedded["text"])[:, :, None]
     corrected = (1 - weight) * method.generate_proxy(embedded) + weight * embedded["text"]
     says = [method.discriminator(tokens).log_softmax(-1).mean((0, 1)) for tokens in (corrected, complete)]
@@ -190,19 +190,19 @@ def test_a_switch_removes_its_modules_and_terms_and_nothing_else(overrides, modu
 
 def test_without_correction_language_is_used_as_it_comes_and_without_check_half_of_it(batch):
     method = make("lnln", dominant_modality_correction=False).eval()
-    embedded = method.embed(batch)
+    embedded = method.embed(batch)[0]
     output = method.head(method.fuse(embedded["text"], embedded)).squeeze(1)
     torch.testing.assert_close(method.predict(batch).output, output)
 
     method = make("lnln", completeness_check=False).eval()
-    embedded = method.embed(batch)
+    embedded = method.embed(batch)[0]
     mixed = (embedded["text"] + method.generate_proxy(embedded)) / 2
     torch.testing.assert_close(method.predict(batch).output, method.head(method.fuse(mixed, embedded)).squeeze(1))
 
 
 def test_without_multimodal_learning_the_mean_tokens_are_concatenated(batch):
     method = make("lnln", multimodal_learning=False).eval()
-    embedded = method.embed(batch)
+    embedded = method.embed(batch)[0]
     fused = method.fuse(embedded["text"], embedded)
     expected = torch.cat([embedded[name].mean(1) for name in ("text", "audio", "vision")], 1)
     torch.testing.assert_close(fused, expected)

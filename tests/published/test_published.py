@@ -205,4 +205,7 @@ def test_the_command_ends_with_1_if_something_else_is_found(monkeypatch, numbers
     monkeypatch.setattr("elision.published.load", lambda: wrong)
     done = CliRunner().invoke(cli.app, ["published", "check"])
     assert done.exit_code == 1
-    assert "no known erratum: Finding(check='average', source='lnln', table='2', method='misa'" in done.stderr
+    assert (
+        "not in the list of known errata: Finding(check='average', source='lnln', table='2', method='misa'"
+        in done.stderr
+    )

@@ -106,5 +106,5 @@ def test_only_the_methods_given_and_the_floor_are_shown(metrics, counted, tmp_pa
 
 
 def test_methods_without_metrics_are_an_error(metrics, counted, tmp_path):
-    with pytest.raises(ElisionError, match="nothing of mult"):
+    with pytest.raises(ElisionError, match="no rows for mult"):
         build(results(metrics, confusions=counted).only(["steady"]), tmp_path, methods=["mult"], settings={})

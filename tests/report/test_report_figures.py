@@ -217,13 +217,13 @@ def test_training_that_chose_on_test_says_so(metrics):
 
 def test_without_histories_or_representations_the_figures_say_so(metrics, methods):
     what = {"dataset": "mosi_data", "methods": methods}
-    assert "no training history" in draw("training", results(metrics), **what).texts[0].get_text()
-    assert "No representations" in draw("representations", results(metrics), **what).texts[0].get_text()
+    assert "No training has a history" in draw("training", results(metrics), **what).texts[0].get_text()
+    assert "needs representations at r = 0" in draw("representations", results(metrics), **what).texts[0].get_text()
     corrupted_only = {**represented(rates=(0.0, 0.1)), "rates": np.array([0.1, 0.5])}
     for arrays in (corrupted_only, represented(samples=1), represented(rates=(0.0,)), represented(rates=())):
         given = {("mosi_data", "steady"): arrays}
         figure = draw("representations", results(metrics, representations=given), **what)
-        assert "No representations at r = 0" in figure.texts[0].get_text()
+        assert "needs representations at r = 0" in figure.texts[0].get_text()
 
 
 def represented(*, rates=(0.0, 0.1, 0.5, 0.9), classes=0, samples=24, constant=False, checkpoint="valid"):

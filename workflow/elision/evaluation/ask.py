@@ -232,8 +232,8 @@ def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
         recorded = trained.record.sequences[kind]
         if recorded.extractor.startswith("OpenFace"):
             raise ElisionError(
-                f"{trained.folder}: its vision was read from CSV files of OpenFace, which a clip alone does not have; "
-                "ask a model that was trained on features extracted here"
+                f"{trained.folder}: the vision of the training came from CSV files of OpenFace. A clip alone has no "
+                "such file; use a model that was trained on features of Elision"
             )
         if recorded.settings.get("centre") == "speaker":
             raise ElisionError(

@@ -5,7 +5,6 @@ are not observed until the person is back. Two backends share one interface (``B
 lie in its wheel, with the descriptor of this file, and ``pyfeat`` (``features/pyfeat.py``).
 """
 
-import importlib
 import os
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -502,7 +501,7 @@ _NO_MEDIAPIPE = (
 @contextmanager
 def _face_mesh(*, still: bool = False) -> Iterator:
     """Start a face mesh, which follows a face through a video or looks at each picture anew, and close it."""
-    with _started("face_mesh", "FaceMesh", static_image_mode=still, refine_landmarks=True, max_num_faces=1) as graph:
+    with _started("FaceMesh", static_image_mode=still, refine_landmarks=True, max_num_faces=1) as graph:
         yield graph
 
 
@@ -510,17 +509,18 @@ def _face_mesh(*, still: bool = False) -> Iterator:
 def _detector(*, far: bool) -> Iterator:
     """Start a detector of faces in pictures, for distant or for near ones, and close it."""
     options = {"model_selection": int(far), "min_detection_confidence": _CERTAIN}
-    with _started("face_detection", "FaceDetection", **options) as graph:
+    with _started("FaceDetection", **options) as graph:
         yield graph
 
 
 @contextmanager
-def _started(module: str, name: str, **options: object) -> Iterator:
+def _started(name: str, **options: object) -> Iterator:
     """Start a graph and close it; what it says of its own workings is kept off stderr, as no setting of it does."""
     try:  # slow to import, absent where pyfeat is used
-        solution = getattr(importlib.import_module(f"mediapipe.python.solutions.{module}"), name)
+        from mediapipe.python.solutions import face_detection, face_mesh
     except ImportError as error:
         raise ElisionError(_NO_MEDIAPIPE.format(error=error)) from error
+    solution = {"FaceMesh": face_mesh.FaceMesh, "FaceDetection": face_detection.FaceDetection}[name]
     with _muted_stderr():
         graph = solution(**options)
         graph.process(np.zeros((16, 16, 3), np.uint8))  # the last lines come with the first frame

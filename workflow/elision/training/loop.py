@@ -380,8 +380,8 @@ class _Loop:
         self._learn(epoch, each_step=True)
         name = next(name for name, value in terms.items() if not math.isfinite(value))
         raise ElisionError(
-            f"{self.description}: the mean of loss term {name!r} is {terms[name]} in epoch {epoch}, and was finite in "
-            f"every batch when the epoch was repeated; lower the learning rate; {self._kept()}"
+            f"{self.description}: the mean of loss term {name!r} is {terms[name]} in epoch {epoch}. The term was "
+            f"finite in every batch when the epoch was repeated. Lower the learning rate; {self._kept()}"
         )
 
     def _update(self, epoch: int, step: int, data: SplitData, index: Tensor) -> dict[str, Tensor]:
