@@ -54,4 +54,4 @@ def test_clips_whose_names_hold_braces_quotes_or_new_lines_are_prepared_after_a_
     said = project.snakemake("--cores", "1", "results/datasets/mine/clips.parquet")
     assert "dvc" not in said and (tmp_path / "results/datasets/mine/clips.parquet").exists()
     log = (tmp_path / "results/logs/prepare/mine.log").read_text()
-    assert "made earlier by the same settings, code and data; taken from results/unused" in log
+    assert "taken from results/unused; the same settings, code and data made it earlier" in log
