@@ -367,7 +367,11 @@ def changed(record, *path, to):
 @pytest.mark.parametrize(
     ("path", "to", "message"),
     [
-        (("extracted",), [], r"features were not extracted from clips \(source clips\): no clip can be turned"),
+        (
+            ("extracted",),
+            [],
+            r"a dataset of features \(source clips\)\. Elision cannot extract such features from clips",
+        ),
         (
             ("sequences", "audio", "version"),
             "0.1",
@@ -376,25 +380,29 @@ def changed(record, *path, to):
         (
             ("sequences", "vision", "extractor"),
             "pyfeat",
-            "vision cannot be extracted .* extractor was 'pyfeat', is 'med",
+            "vision would not be extracted .* extractor was 'pyfeat' and is now 'med",
         ),
         (
             ("sequences", "text", "settings", "unk"),
             5,
             "text would not be extracted as for the training: unk was 5 and is now 100",
         ),
-        (("sequences", "audio", "settings", "pitch"), 1, "audio cannot be extracted .* pitch was 1, is None"),
+        (("sequences", "audio", "settings", "pitch"), 1, "audio would not be extracted .* pitch was 1 and is now None"),
         (("sequences", "audio", "settings", "mfcc"), 0, r"run\.json: settings of audio: "),
         (("sequences", "vision", "settings", "centre"), "speaker", "trained with features.vision.centre: speaker"),
-        (("sequences", "audio", "features"), ["f0"], "audio cannot be extracted .* features was "),
+        (("sequences", "audio", "features"), ["f0"], "audio would not be extracted .* features was "),
         (("code", "audio"), "0" * 16, "the code of audio has changed since the training"),
         (("code", "method"), "0" * 16, "the code of method has changed since the training"),
         (("spec", "encoder"), "no/such-encoder", "text encoder 'no/such-encoder' is not on this machine"),
-        (("encoder",), "of another", "the tokenizer or the weights of the text encoder 'minilm' are not those of the"),
+        (
+            ("encoder",),
+            "of another",
+            "the tokenizer or the weights of the text encoder 'minilm' have changed since the training",
+        ),
         (("weights",), "0" * 64, r"model\.safetensors is damaged, or belongs to another run than run\.json"),
         (("hyperparameters", "width"), 64, "weights of another architecture"),
         (("hyperparameters", "colour"), 64, r"run\.json: lnln: .*colour"),
-        (("spec",), None, r"run\.json: not the record of a run of this version of Elision \(spec: "),
+        (("spec",), None, r"run\.json was not written by this version of Elision \(missing or unexpected: spec\)"),
         (("checkpoints",), {"mae": {}}, "no checkpoint that was chosen on validation data"),
     ],
 )
@@ -414,7 +422,7 @@ def test_a_damaged_record_or_a_folder_that_is_no_run_is_refused(project, tmp_pat
     of = shutil.copytree(model(project), tmp_path / "run")
     for content in ("{", "[1]", '"text"'):
         (of / "run.json").write_text(content)
-        with pytest.raises(ElisionError, match=r"run\.json: (damaged|not the record of a run)"):
+        with pytest.raises(ElisionError, match=r"run\.json (is damaged|was not written by this version)"):
             predict(project, "--text", "words", of=of)
     (of / "model.safetensors").unlink()
     with pytest.raises(ElisionError, match=r"model\.safetensors does not exist"):
