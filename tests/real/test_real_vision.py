@@ -8,7 +8,7 @@ pytestmark = pytest.mark.real
 
 
 def test_a_face_that_is_there_is_seen_in_every_frame(real_data):
-    features = extract(real_data / "clips" / "single_face.mp4", VisionFeatures())
+    features = extract(real_data / "clips" / "single_face.mp4", VisionFeatures()).values
     assert features.shape == (72, 35)
     assert np.isfinite(features).all()
     # A head that faces the camera, at some distance from it, with open eyes.
@@ -19,12 +19,12 @@ def test_a_face_that_is_there_is_seen_in_every_frame(real_data):
 
 
 def test_a_moving_face_is_tracked(real_data):
-    features = extract(real_data / "clips" / "WolfgangLanger_Pexels.mp4", VisionFeatures(fps=5))
+    features = extract(real_data / "clips" / "WolfgangLanger_Pexels.mp4", VisionFeatures(fps=5)).values
     assert np.isfinite(features).all(axis=1).mean() > 0.95
     assert np.nanstd(features[:, NAMES.index("pose_ry")]) > 0.02
 
 
 def test_no_face_is_found_where_there_is_none(real_data):
-    features = extract(real_data / "clips" / "no_face.mp4", VisionFeatures())
+    features = extract(real_data / "clips" / "no_face.mp4", VisionFeatures()).values
     assert len(features) == 95
     assert np.isnan(features).all()

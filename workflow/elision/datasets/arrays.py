@@ -169,7 +169,8 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
         log.info("%s: %s", settings.table, note)
     samples, problems = _samples(cells, settings)
     of_files, wrong = _of_files(cells)
-    problems += wrong
+    if any(array.by_video or array.file.suffix == ".csd" for array in settings.arrays.values()):
+        problems += wrong  # only files of whole videos are cut by start and end
 
     modalities = {}
     if samples["text"].notna().any():
