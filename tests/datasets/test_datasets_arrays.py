@@ -123,6 +123,14 @@ def test_a_parquet_table_is_read_with_numbers_and_nulls(tmp_path):
     assert modalities["audio"].lengths.tolist() == [1, 1, 1, 1]
 
 
+def test_times_of_utterances_do_not_matter_where_no_file_is_cut_by_them(tmp_path):
+    table = {"id": IDS, "label": [1, 2, 3, -3], "split": ["train", "train", "valid", "test"], "text": "so good"}
+    for times in ({"start": 127.6, "end": 127.6}, {"start": "00:01", "end": ""}):
+        pd.DataFrame(table | times).to_csv(tmp_path / "table.csv", index=False)
+        samples, _ = arrays.prepare(settings(tmp_path), tmp_path)
+        assert len(samples) == 4
+
+
 def test_columns_and_splits_may_have_other_names(tmp_path, caplog):
     table = {"name": IDS, "y": [1, 2, 3, -3], "label": 99, "fold": ["TR", "TR", "dev", "test"], "words": "so good"}
     pd.DataFrame(table).to_csv(tmp_path / "table.csv", index=False)
