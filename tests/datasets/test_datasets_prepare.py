@@ -10,6 +10,7 @@ from elision.datasets._prepare import deal, finish, prepare
 from elision.errors import ElisionError
 from elision.settings.params import DatasetSettings, Folds, Params
 from elision.store import read_table
+from elision.task import split_columns
 
 
 @pytest.fixture
@@ -223,3 +224,7 @@ def test_names_are_classes_in_the_order_that_is_given_else_of_the_source_else_of
 def test_labels_that_are_no_classes_are_refused(labels, settings, message):
     with pytest.raises(ElisionError, match=message):
         classified(utterances([3], label=labels), **settings)
+
+
+def test_a_column_of_the_user_that_begins_like_a_fold_holds_no_splits():
+    assert split_columns(["id", "split", "fold-1", "fold-10", "fold-old", "folds"]) == ["split", "fold-1", "fold-10"]

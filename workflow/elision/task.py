@@ -1,10 +1,18 @@
 """What is predicted, from what: tasks, modalities, corpora, and the sizes that a method is built for."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 MODALITIES = ("text", "audio", "vision")
 SPLITS = ("train", "valid", "test")
+_OF_SPLITS = re.compile(r"split|fold-\d+")
+
+
+def split_columns(names: Iterable[str]) -> list[str]:
+    """Return the columns of a table of samples that hold splits: ``split``, or one for each fold."""
+    return [name for name in names if _OF_SPLITS.fullmatch(name)]
 
 
 class TaskKind(StrEnum):

@@ -10,7 +10,7 @@ import numpy as np
 from elision.corruption.kind import Condition, Draw, Kind, Samples, kinds
 from elision.files import replacing
 from elision.store import Sequences, Store, read_tensors, write_tensors
-from elision.task import MODALITIES
+from elision.task import MODALITIES, split_columns
 
 
 class Settings(Protocol):
@@ -86,7 +86,7 @@ class Plan:
 
 def _tested(store: Store) -> np.ndarray:
     """Rows that are test samples, of any fold."""
-    columns = [name for name in store.samples if name == "split" or name.startswith("fold-")]
+    columns = split_columns(store.samples)
     return np.flatnonzero((store.samples[columns] == "test").any(axis=1).to_numpy())
 
 

@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from elision.datasets._labels import GIVE_LABELS, LABELS_OF_ONE, TOLERANCE, range_of
+from elision.datasets._labels import GIVE_LABELS, LABELS_OF_ONE, TOLERANCE, in_a_split, range_of
 from elision.datasets._problems import odd_ids, refuse, some
 from elision.errors import plural
-from elision.task import SPLITS, TaskKind
+from elision.task import TaskKind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -382,8 +382,7 @@ def _check_labels(table: "pd.DataFrame", settings: "DatasetSettings") -> Iterato
 
     labels, ids = table["label"], table["id"]
     low, high = settings.label_limits
-    splits = [name for name in table if name == "split" or _FOLD.fullmatch(name)]
-    used = table[splits].isin(SPLITS).any(axis=1) if splits else pd.Series(True, table.index)
+    used = in_a_split(table)
     if not settings.skip_unlabelled and (without := ids[used & labels.isna()].tolist()):
         yield f"column label is empty for {plural(len(without), 'sample')} in a split ({some(without)}); {GIVE_LABELS}"
     scores = pd.api.types.is_numeric_dtype(labels)

@@ -2,13 +2,14 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from elision import pickles
 from elision.arrayfiles import load_npy
 from elision.datasets._problems import some
 from elision.errors import ElisionError, plural
@@ -90,6 +91,24 @@ def shuffled(names: Iterable[str], *key: object) -> list[str]:
 def share(count: int, part: float) -> int:
     """Return how many of ``count`` a part is: at least one."""
     return max(1, round(part * count))
+
+
+def read_corpora(path: Path) -> dict[str, Any]:
+    """Return what the arrays of a file of labels hold, by name: dicts from clips to labels, if the file is in order."""
+    arrays = pickles.load_archive(path)
+    return {name: array if array.shape else array.item() for name, array in arrays.items()}
+
+
+def read_folders(
+    folders: Mapping[str, Path], names: Sequence[str], *, of_whom: Callable[[int, str], bool] | None = None
+) -> tuple[dict[str, Sequences], list[str]]:
+    """Read the vectors of all modalities, and what is wrong with their files; see `read_vectors`."""
+    modalities, problems = {}, []
+    for modality, place in folders.items():
+        sequences, wrong = read_vectors(modality, place, names, of_whom=of_whom)
+        modalities[sequences.header.modality] = sequences
+        problems += wrong
+    return modalities, problems
 
 
 def read_vectors(

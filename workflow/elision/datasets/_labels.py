@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from elision.errors import plural
+from elision.task import SPLITS, split_columns
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from elision.settings.params import DatasetSettings
 
 # What spreadsheets and libraries write for a cell without a value, in lower case.
@@ -24,6 +27,14 @@ Problem = tuple[list[int], str]  # rows of the table, and what is wrong with the
 GIVE_LABELS = "write a label, or set skip_unlabelled: true to leave such samples out"
 
 log = logging.getLogger(__name__)
+
+
+def in_a_split(table: "pd.DataFrame") -> "pd.Series":
+    """Tell which samples are in train, valid or test, of any fold; all, where the splits are not yet known."""
+    import pandas as pd
+
+    columns = split_columns(table)
+    return table[columns].isin(SPLITS).any(axis=1) if columns else pd.Series(True, table.index)
 
 
 def is_empty(cell: str, classes: Collection[str] = ()) -> bool:

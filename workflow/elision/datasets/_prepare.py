@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from elision.datasets import _contract
-from elision.datasets._labels import LABELS_OF_ONE, TOLERANCE, as_classes, moved, range_of, told
+from elision.datasets._labels import LABELS_OF_ONE, TOLERANCE, as_classes, in_a_split, moved, range_of, told
 from elision.datasets._problems import some
 from elision.errors import ElisionError, plural
 from elision.files import sha256
@@ -24,7 +24,7 @@ from elision.settings.params import (
     requires,
 )
 from elision.store import Sequences, write_sequences, write_table
-from elision.task import CORPORA, SPLITS, TaskKind
+from elision.task import CORPORA, SPLITS, TaskKind, split_columns
 
 _MOST = 5  # labels that are no class, in a message
 _STRATA = 5  # groups of scores
@@ -55,7 +55,7 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
     check_cluster(params.statistics.cluster, samples.columns)
     _check_methods(params, dataset, _present(samples, modalities))
     if source.MAKES == "clips":
-        table = samples  # clips that fail are in no split, so the complete step finishes it again
+        table = samples  # clips that fail are in no split, so the step assemble finishes it again
         _forget_other_media(media, table)
         # With the content of the media in the table, other media under the same names are other clips.
         paths = track(table["path"], f"read the media of {dataset}", len(table))
@@ -120,9 +120,7 @@ def labelled(
     samples: pd.DataFrame, modalities: dict[str, Sequences], settings: DatasetSettings
 ) -> tuple[pd.DataFrame, dict[str, Sequences], int]:
     """Leave out the samples of a split that have no label, where the settings say so; returns how many there were."""
-    splits = [name for name in samples if name == "split" or name.startswith("fold-")]
-    used = samples[splits].isin(SPLITS).any(axis=1) if splits else pd.Series(True, samples.index)
-    without = (used & samples["label"].isna()).to_numpy()
+    without = (in_a_split(samples) & samples["label"].isna()).to_numpy()
     before = samples.attrs.get("unlabelled", 0)  # a source may have left them out before it read their files
     if not settings.skip_unlabelled or not without.any():
         return samples, modalities, before
@@ -323,7 +321,7 @@ def _validated(samples: pd.DataFrame, rest: np.ndarray, folds: Folds, *, key: tu
 
 def _warn_of_classes(samples: pd.DataFrame, classes: Sequence[str], where: str) -> None:
     """Log the classes that a split, of a fold or of all, does not have."""
-    for column in [name for name in samples if name == "split" or name.startswith("fold-")]:
+    for column in split_columns(samples):
         for split in SPLITS:
             found = set(samples.loc[samples[column] == split, "label"])
             if lost := [name for name in classes if name not in found]:
@@ -333,7 +331,7 @@ def _warn_of_classes(samples: pd.DataFrame, classes: Sequence[str], where: str) 
 
 def check_splits(table: pd.DataFrame, where: Path | str) -> None:
     """Refuse a table that leaves a split, of a fold or of all, empty."""
-    for column in [name for name in table if name == "split" or name.startswith("fold-")]:
+    for column in split_columns(table):
         found = table[column].value_counts()
         if empty := [split for split in SPLITS if not found.get(split)]:
             of = "" if column == "split" else f" of {column}"

@@ -33,7 +33,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from elision import pickles
-from elision.datasets._emotion import SCORES, FeatureFolders, LabelledSettings, inputs, read_vectors, share, shuffled
+from elision.datasets._emotion import SCORES, FeatureFolders, LabelledSettings, inputs, read_folders, share, shuffled
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import plural
 from elision.settings.params import AS_CORPUS, PublishedCorpus
@@ -132,12 +132,8 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
     if settings.sessions and not settings.folds:
         samples = _leave_sessions_out(samples, settings)
 
-    modalities, problems = {}, []
     of_whom = _is_of_speaker(samples["speaker"].tolist()) if settings.corpus == "iemocap" else None
-    for modality, place in settings.folders.items():
-        sequences, wrong = read_vectors(modality, place, samples["id"].tolist(), of_whom=of_whom)
-        modalities[sequences.header.modality] = sequences
-        problems += wrong
+    modalities, problems = read_folders(settings.folders, samples["id"].tolist(), of_whom=of_whom)
     refuse(settings.features, problems)
     return samples, modalities
 

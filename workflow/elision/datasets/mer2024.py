@@ -28,8 +28,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from elision import pickles
-from elision.datasets._emotion import FeatureFolders, inputs, read_vectors, share, shuffled
+from elision.datasets._emotion import FeatureFolders, inputs, read_corpora, read_folders, share, shuffled
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import plural
 from elision.settings.params import AS_CORPUS, Folds, PublishedCorpus
@@ -98,8 +97,7 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
     """
     import pandas as pd
 
-    arrays = pickles.load_archive(settings.labels)
-    corpora = {name: array if array.shape else array.item() for name, array in arrays.items()}
+    corpora = read_corpora(settings.labels)
     refuse(settings.labels, list(_check(corpora)))
     emotions = {text_of(name): text_of(label["emo"]) for name, label in corpora.pop(_LABELLED).items()}
 
@@ -139,11 +137,7 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
     )
     samples.attrs["classes"] = list(CLASSES)
 
-    modalities, problems = {}, []
-    for modality, place in settings.folders.items():
-        sequences, wrong = read_vectors(modality, place, ids)
-        modalities[sequences.header.modality] = sequences
-        problems += wrong
+    modalities, problems = read_folders(settings.folders, ids)
     if problems and pool:
         problems.append("clips without labels are among these files; to leave them out, set unlabelled: false")
     refuse(settings.features, problems)

@@ -27,9 +27,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from elision import pickles
 from elision.datasets import _labels
-from elision.datasets._emotion import FeatureFolders, inputs, read_vectors, share, shuffled
+from elision.datasets._emotion import FeatureFolders, inputs, read_corpora, read_folders, share, shuffled
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import plural
 from elision.settings.params import AS_CORPUS, PublishedCorpus
@@ -114,8 +113,7 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
     """
     import pandas as pd
 
-    arrays = pickles.load_archive(settings.labels)
-    corpora = {name: array if array.shape else array.item() for name, array in arrays.items()}
+    corpora = read_corpora(settings.labels)
     refuse(settings.labels, list(_check(corpora)))
     sets = settings.sets or _sets(corpora)
     refuse(settings.labels, list(_check_sets(sets, corpora)))
@@ -139,11 +137,7 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
     if settings.classes and settings.labels_are_names:
         samples.attrs["classes"] = list(settings.classes)
 
-    modalities, problems = {}, []
-    for modality, place in settings.folders.items():
-        sequences, wrong = read_vectors(modality, place, samples["id"].tolist())
-        modalities[sequences.header.modality] = sequences
-        problems += wrong
+    modalities, problems = read_folders(settings.folders, samples["id"].tolist())
     refuse(settings.features, problems)
     return samples, modalities
 

@@ -43,7 +43,7 @@ from elision.progress import track
 from elision.settings.fields import Scaled
 from elision.settings.params import AS_CORPUS, PublishedCorpus
 from elision.store import Header, Sequences
-from elision.task import CORPORA, MODALITIES
+from elision.task import CORPORA, MODALITIES, split_columns
 
 if TYPE_CHECKING:
     import h5py
@@ -181,7 +181,7 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
         if not wrong:
             modalities[sequences.header.modality] = sequences
     refuse(settings.root, problems)
-    for column in (name for name in samples if name == "split" or name.startswith("fold-")):
+    for column in split_columns(samples):
         warn_of_shared_speakers(samples["speaker"], samples[column])
     return samples, modalities
 

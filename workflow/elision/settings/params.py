@@ -218,11 +218,6 @@ class DatasetSettings(Section):
         largest = CORPORA[self.corpus].label_range if self.task is TaskKind.REGRESSION else None
         return -(largest or _LARGEST_SCORE), largest or _LARGEST_SCORE
 
-    @property
-    def largest_label(self) -> float:
-        """Largest absolute score."""
-        return max(map(abs, self.label_limits))
-
     def fold_count(self) -> int:
         """Return the number of folds; 0 without folds."""
         return self.folds.count if self.folds else 0
