@@ -12,7 +12,7 @@ wildcard_constraints:
     dataset=any_of(PARAMS.datasets),
     method=any_of(PARAMS.trained),
     run=any_of({run for name in PARAMS.datasets for run in PARAMS.runs(name)}),
-    modality="text|audio|vision|text_features",
+    modality="text|audio|vision",
     shard=r"\d+",
 
 

@@ -44,7 +44,7 @@ def project(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("ELISION_PARAMS", raising=False)
-        for verb in ("prepare", "align", "corrupt"):
+        for verb in ("prepare", "align", "encode", "corrupt"):
             elision(patch, verb, "--dataset", "mine")
         for verb in ("train", "evaluate"):
             elision(patch, verb, "--dataset", "mine", "--method", NAME, "--run", RUN)
@@ -73,6 +73,7 @@ def this(opened: Workspace) -> Run:
 OPENED = {
     "store": lambda opened: opened.store("mine"),
     "samples": lambda opened: opened.samples("mine"),
+    "text vectors": lambda opened: opened.with_vectors("mine", Workspace(Path("params.yaml"), None).store("mine")),
     "plan": lambda opened: opened.plan("mine", Workspace(Path("params.yaml"), None).store("mine")),
     "spans": lambda opened: opened.spans(this(opened), Workspace(Path("params.yaml"), None).store("mine")),
     "record": lambda opened: opened.record("mine", NAME, RUN, Workspace(Path("params.yaml"), None).store("mine")),
@@ -83,9 +84,11 @@ CHANGED = {
     "another store": {"datasets": {"mine": {**PARAMS["datasets"]["mine"], "max_length": 7}}},
     "other conditions": {"corruption": {"random": [0.0, 0.4], "absent": False}},
     "another training": {"train": {"device": "cpu", "threads": 1, "redraw": "never"}},
+    "other threads": {"train": {"device": "cpu", "threads": 2}},
 }
 STALE = {"another store": {*OPENED}, "other conditions": {"plan", "predictions"}}
 STALE["another training"] = {"record", "history", "predictions"}
+STALE["other threads"] = {"text vectors", *STALE["another training"]}
 
 
 @pytest.mark.parametrize("name", OPENED)
@@ -99,7 +102,7 @@ def test_an_artifact_is_opened_if_the_params_ask_for_it_and_else_refused(tmp_pat
         assert OPENED[name](opened) is not None
 
 
-@pytest.mark.parametrize("name", ["plan", "spans", "record"])
+@pytest.mark.parametrize("name", ["plan", "spans", "record", "text vectors"])
 def test_an_artifact_of_other_data_is_refused(project, name):
     opened = Workspace(Path("params.yaml"), None)
     store = opened.store("mine")
@@ -108,9 +111,23 @@ def test_an_artifact_of_other_data_is_refused(project, name):
         "plan": lambda: opened.plan("mine", store),
         "spans": lambda: opened.spans(this(opened), store),
         "record": lambda: opened.record("mine", NAME, RUN, store),
+        "text vectors": lambda: opened.with_vectors("mine", store),
     }
     with pytest.raises(ElisionError, match="was made from data that have changed since"):
         ways[name]()
+
+
+def test_a_store_has_text_vectors_where_the_method_reads_them_and_has_none_of_its_own(tmp_path):
+    opened = workspace(tmp_path, methods=["majority", "mmin", "self_mm"])
+    store = opened.store("mine")
+    nothing, vectors, tokens = (Run(opened.params, "mine", name, RUN) for name in ("majority", "mmin", "self_mm"))
+    assert opened.seen(tokens, store) is opened.seen(nothing, store) is store
+    seen = opened.seen(vectors, store)
+    assert set(seen.modalities) == {*store.modalities, "text_features"}
+    assert np.array_equal(seen.modalities["text_features"].lengths, store.modalities["text"].lengths)
+    assert vectors.sizes(seen).text == seen.modalities["text_features"].width == 384
+    assert "encode" in seen.provenance["made_with"] and "encode" not in store.provenance.get("made_with", {})
+    assert opened.seen(vectors, seen) is seen
 
 
 def test_predictions_of_one_dataset_are_made_from_the_same_data():

@@ -70,6 +70,7 @@ RIGHT = {
     "merge": "text --dataset mine",
     "assemble": "--dataset mine",
     "align": "--dataset mine",
+    "encode": "--dataset mine",
     "corrupt": "--dataset mine",
     "train": RUN,
     "index": "--dataset mine --teacher ramer_encoders --run seed-1",

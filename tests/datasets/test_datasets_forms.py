@@ -21,10 +21,8 @@ from source_examples import magbert, mer2024, merbench, mmsa, mult
 
 import python2
 from elision.datasets import arrays
-from elision.datasets._prepare import prepare as prepare_dataset
 from elision.errors import ElisionError
 from elision.settings.params import Params, dataset_source
-from elision.store import Store
 from elision.task import SPLITS
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
@@ -353,19 +351,6 @@ def test_text_vectors_become_features_and_words_are_tokens_where_both_agree(tmp_
     vectors = {"file": tmp_path / "a.npz", "values": "{id}"}
     _, modalities = arrays.prepare(arrays.Settings(**entry, text=vectors), tmp_path)
     assert modalities["text"].lengths.tolist() == modalities["text_features"].lengths.tolist() == [4, 3, 3, 3]
-
-
-def test_frozen_text_is_stored_for_a_source_of_sequences(tmp_path):
-    write_table(tmp_path, text=["so good", "", "well", "no"])
-    np.save(tmp_path / "a.npy", np.ones((4, 3)))
-    entry = {"source": "arrays", "table": str(tmp_path / "table.csv"), "audio": {"file": str(tmp_path / "a.npy")}}
-    params = Params(datasets={"mine": entry}, methods=["majority"], features={"text": {"frozen": True}})
-    places = {"clips": tmp_path / "clips.parquet", "media": tmp_path / "media", "store": tmp_path / "store"}
-    prepare_dataset(params, "mine", **places, provenance={"step": "prepare"})
-    found = Store.open(tmp_path / "store").modalities
-    assert set(found) == {"text", "text_features", "audio"}
-    assert found["text_features"].lengths.tolist() == found["text"].lengths.tolist() == [4, 0, 3, 3]
-    assert np.isfinite(found["text_features"].values).all() and found["text_features"].values.any()
 
 
 # --- the guide

@@ -110,7 +110,7 @@ def project(tmp_path_factory) -> Path:
         for modality in ("text", "audio", "vision"):
             elision(folder, "extract", modality, "--dataset", dataset, "--shard", "0")
             elision(folder, "merge", modality, "--dataset", dataset)
-        for verb in ("assemble", "align", "corrupt"):
+        for verb in ("assemble", "align", "encode", "corrupt"):
             elision(folder, verb, "--dataset", dataset)
     elision(folder, "train", "--dataset", "classes", "--method", "ramer_encoders", "--run", RUN)
     elision(folder, "index", "--dataset", "classes", "--teacher", "ramer_encoders", "--run", RUN)

@@ -238,13 +238,6 @@ def test_the_number_of_shards_does_not_change_the_sequences(clips, shards):
     assert sequences[1].tolist()[0] == 101
 
 
-def test_frozen_features_are_as_long_as_the_tokens(clips):
-    features = Features(shards=2)
-    tokens, states = (read_sequences(run(clips, name, features)) for name in ("text", "text_features"))
-    assert states.lengths.tolist() == tokens.lengths.tolist()
-    assert states.width == 384
-
-
 def test_a_clip_that_fails_stops_the_run_by_name(clips):
     with pytest.raises(ElisionError, match=r"clip 'clip_1': .*nothing\.mp4.*\n.*features\.on_error: skip"):
         run(clips, "audio", Features(shards=1))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
 from elision.errors import ElisionError
-from elision.features.text import encoder_path, extract, hidden_states, load_encoder_part, special_tokens, tokenizer
+from elision.features.text import encoder_path, extract, load_encoder_part, special_tokens, tokenizer
 from tiny_bert import TinyBert
 
 TRANSFORMERS = load_encoder_part(AutoTokenizer, "minilm")
@@ -67,25 +67,6 @@ def test_a_long_transcript_loses_its_end_but_keeps_sep():
 
 def test_special_tokens_are_those_of_bert():
     assert special_tokens("minilm") == {"unk": 100, "cls": 101, "sep": 102, "pad": 0}
-
-
-def test_hidden_states_have_a_row_per_token():
-    ids = tokens("A wonderful film")
-    states = hidden_states(ids, encoder="minilm")
-    assert states.shape == (5, 384)
-    assert np.array_equal(states, hidden_states(ids, encoder="minilm"))
-    assert hidden_states(ids[:0], encoder="minilm").shape == (0, 384)
-
-
-def test_opposite_sentences_have_distant_states():
-    """The embedded encoder is a real one: it tells a good film from a bad one and finds synonyms near."""
-
-    def mean(text):
-        states = hidden_states(tokens(text), encoder="minilm").mean(0)
-        return states / np.linalg.norm(states)
-
-    great, superb, awful = map(mean, ("this film is great", "this movie is superb", "this film is awful"))
-    assert great @ superb > great @ awful
 
 
 def test_an_encoder_that_cannot_be_had_says_how_to_get_it(monkeypatch):

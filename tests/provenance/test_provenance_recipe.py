@@ -51,7 +51,7 @@ DOWNSTREAM = {"evaluate", "aggregate", "significance", "report"}
     [
         ({}, set()),
         ({"features": {"audio": {"mfcc": 13}}}, {"audio", "store", "align", "corrupt", "train"} | DOWNSTREAM),
-        ({"features": {"text": {"frozen": True}}}, {"store", "align", "corrupt", "train"} | DOWNSTREAM),
+        ({"features": {"text": {"frozen": True}}}, set()),
         ({"corruption": {"random": [0.0, 0.25]}}, {"corrupt"} | DOWNSTREAM),
         ({"train": {"redraw": "never"}}, {"train"} | DOWNSTREAM),
         ({"train": {"device": "cpu"}}, set()),
@@ -101,6 +101,17 @@ def test_the_alignment_is_an_input_of_every_run(step):
     found = recipes()
     inputs = getattr(found, step)("demo", "majority", "seed-1")["inputs"]
     assert inputs["alignment"] == found.align("demo")["identity"]
+
+
+def test_text_vectors_are_an_input_of_the_methods_that_read_them_and_of_no_other():
+    found = recipes(methods=["majority", "mmin", "text_only"])
+    vectors = found.encode("demo")
+    assert vectors["inputs"] == {"store": found.store("demo")["identity"]}
+    inputs = {name: found.train("demo", name, "seed-1")["inputs"] for name in found.params.trained}
+    read = {name for name, given in inputs.items() if given.get("text_vectors") == vectors["identity"]}
+    assert read == {"mmin", "mmin_teacher"}
+    more = recipes(methods=["majority", "mmin"], train={"threads": 2}).encode("demo")
+    assert more["identity"] != vectors["identity"]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def test_every_step_that_is_made_has_its_versions():
     recipes = Recipes(Params(datasets={"demo": {"source": "demo"}}, methods=["majority", "ramer"], seeds=[1]))
     run = ("demo", "majority", "seed-1")
     made = [recipes.prepare("demo"), *(recipes.extract("demo", m) for m in ("text", "audio", "vision"))]
-    made += [recipes.extract("demo", "text_features"), recipes.store("demo"), recipes.align("demo")]
+    made += [recipes.store("demo"), recipes.align("demo"), recipes.encode("demo")]
     made += [recipes.corrupt("demo"), recipes.index("demo", "ramer_encoders", "seed-1"), recipes.train(*run)]
     made += [recipes.evaluate(*run), recipes.aggregate, recipes.significance, recipes.report]
     for step in made:

@@ -68,7 +68,7 @@ def trained(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("ELISION_PARAMS", raising=False)
-        for verb in ("prepare", "align", "corrupt"):
+        for verb in ("prepare", "align", "encode", "corrupt"):
             assert elision(patch, verb, "--dataset", "mine") == 0
         assert elision(patch, "train", "--dataset", "mine", "--method", STAGE, "--run", RUN) == 0
         for name in ("index", "a start", "evaluate"):
@@ -177,6 +177,7 @@ def test_all_that_is_made_says_with_which_versions(trained):
         "index": results / "models" / "mine" / STAGE / RUN / "database" / "vectors.safetensors",
         "evaluate": next((results / "predictions").rglob("*.parquet")),
         "align": results / "datasets" / "mine" / "alignment.safetensors",
+        "encode": results / "datasets" / "mine" / "text_vectors.safetensors",
     }
     for step, path in paths.items():
         found = read_provenance(path)
@@ -185,9 +186,10 @@ def test_all_that_is_made_says_with_which_versions(trained):
     record = json.loads((results / "models" / "mine" / "ours" / RUN / "run.json").read_text())
     assert here.items() <= record["versions"].items()
     assert {"torch", "faiss-cpu", "transformers"} <= set(record["versions"])
-    assert set(record["made_with"]) == {"prepare", f"train {STAGE}"}
+    assert set(record["made_with"]) == {"prepare", "encode", f"train {STAGE}"}
     assert "versions" not in record["provenance"]
-    assert set(read_provenance(paths["evaluate"])["made_with"]) == {"prepare", f"train {STAGE}", "train", "corrupt"}
+    steps = {"prepare", "encode", f"train {STAGE}", "train", "corrupt"}
+    assert set(read_provenance(paths["evaluate"])["made_with"]) == steps
 
 
 @pytest.mark.parametrize("lost", [(), ("predictions",), ("representations",), ("predictions", "representations")])

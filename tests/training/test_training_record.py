@@ -57,7 +57,7 @@ def test_what_is_described_is_read_again(store, folder):
 def test_a_source_of_sequences_extracts_nothing(store):
     about = described(store, params(source="mmsa", file="mine.pkl", corpus="mosi"))
     assert about["extracted"] == []
-    assert set(about["code"]) == {"method", "align"}
+    assert set(about["code"]) == {"method", "align", "encode"}
 
 
 def test_weights_of_another_run_are_refused(folder):
@@ -67,7 +67,7 @@ def test_weights_of_another_run_are_refused(folder):
 
 
 def test_the_digest_of_a_method_is_of_what_predicts_and_not_of_what_stores():
-    found = digests("lnln", ["audio", "text_features"])
-    assert set(found) == {"method", "audio", "text_features"}
-    assert found["text_features"] == digests("lnln", ["text"])["text"]
+    found = digests("lnln", ["audio", "text"])
+    assert set(found) == {"method", "audio", "text"}
+    assert found["text"] == code("features.text", within=("elision.batch", "elision.features", "elision.methods"))
     assert found["method"] != code("methods.lnln") != digests("almt", [])["method"] != found["method"]

@@ -76,14 +76,6 @@ def test_a_device_is_asked_for_when_it_is_used_and_not_before(store):
         run.build(run.sizes(store))
 
 
-def test_the_store_has_text_vectors_where_the_method_reads_them(store, monkeypatch):
-    monkeypatch.setattr("elision.features.text.hidden_states", lambda ids, **_: np.zeros((len(ids), 5), np.float32))
-    tokens, vectors = (Run(params(name), "demo", name, "seed-1") for name in ("self_mm", "mmin"))
-    assert tokens.seen(store) is store
-    assert {"text", "text_features"} <= set(vectors.seen(store).modalities)
-    assert vectors.sizes(vectors.seen(store)).text == 5
-
-
 def test_a_trained_run_is_frozen_and_has_the_weights_and_splits_of_its_training(store, tmp_path):
     run = Run(params({"mine": {"method": "majority"}}), "demo", "mine", "seed-1")
     train(run, store=store, plan=None, folder=tmp_path, recipe={"identity": "x"})

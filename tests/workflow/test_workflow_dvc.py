@@ -39,7 +39,16 @@ CHANGES = {
     ),
     "a dataset added": (
         {"datasets": {"second": {**TINY["datasets"]["first"], "standardise": False}}},
-        {"prepare_sequences": 1, "align": 1, "datasets": 1, "corrupt": 1, "corruptions": 1, **ALL_RUNS, **MADE_OF_RUNS},
+        {
+            "prepare_sequences": 1,
+            "align": 1,
+            "encode": 1,
+            "datasets": 1,
+            "corrupt": 1,
+            "corruptions": 1,
+            **ALL_RUNS,
+            **MADE_OF_RUNS,
+        },
     ),
     "a setting of the machine": ({"train": {"device": "auto", "jobs_per_gpu": 2}}, {}),
 }

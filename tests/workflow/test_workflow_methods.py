@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -22,8 +23,6 @@ def test_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
     noise = {"kinds": ["gaussian"], "intensities": [20, 100]}
     params = changed(
         datasets={"demo": {**SMALL["datasets"]["demo"], **CLASSES}},
-        # They read vectors of text, which every job would else make for itself.
-        features={"text": {"frozen": True}},
         train={"epochs": 1},
         corruption={"random": [0.0, 0.9], "combined": [0.5], "noise": noise},
     )
@@ -31,17 +30,28 @@ def test_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
     studies = [{"ramer-2": {"method": "ramer", "top_k": 2}}]
     project = Project(tmp_path / "all", {**params, "methods": ["majority", *EMOTION, *studies]})
     jobs = project.jobs()
-    assert "prepare_clips" not in jobs
-    assert jobs["extract"] == jobs["merge"] == 1
+    assert not {"prepare_clips", "extract"} & set(jobs)
+    assert jobs["encode"] == 1
     assert jobs["train"] == 1 + len(EMOTION) + len(studies) + len(TEACHERS)
     assert jobs["index"] == 1
     assert jobs["evaluate_first"] == 1 + len(EMOTION) + len(studies)
-    project.snakemake("--cores", "2")
+    project.snakemake("--cores", "2", PYTHONPROFILEIMPORTTIME="1")
     metrics = pd.read_parquet(project.folder / "results" / "metrics.parquet")
     assert set(metrics["method"]) == {"majority", *EMOTION, "ramer-2"}
     assert set(metrics["corruption"]) == {"random", "absent", "combined", "gaussian"}
     for name in ("wa", "ua", "f1_weighted", "f1_macro"):
         assert metrics.loc[metrics["metric"] == name, "value"].between(0, 1).all(), name
+    # Text is encoded once: the jobs of methods that read vectors load no text encoder.
+    logs = {path.relative_to(project.folder / "results" / "logs"): path.read_text() for path in _logs(project)}
+    loading = {str(path) for path, log in logs.items() if " transformers\n" in log}
+    assert loading == {"encode/demo.log"}
+    assert {path.parts[0] for path in logs} >= {"encode", "train", "index", "evaluate"}
+
+
+def _logs(project: Project) -> list[Path]:
+    """Logs of the jobs that this project ran itself."""
+    found = (project.folder / "results" / "logs").rglob("*.log")
+    return [path for path in found if "self_mm" not in path.name]
 
 
 def test_a_protocol_without_missing_rates_goes_from_classes_to_the_report(small, tmp_path):

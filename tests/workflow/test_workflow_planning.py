@@ -30,7 +30,7 @@ def test_a_thousand_jobs_are_planned_one_for_each_method_dataset_seed_and_fold(t
     )
     assert Project(tmp_path, params).jobs() == {
         **dict.fromkeys(once, 1),
-        **dict.fromkeys(("prepare_clips", "assemble", "align", "corrupt"), 2),
+        **dict.fromkeys(("prepare_clips", "assemble", "align", "encode", "corrupt"), 2),
         "extract": 2 * 3 * SMALL["features"]["shards"],
         "merge": 2 * 3,
         "train": runs * (10 + 2),  # and the teacher of mmin, and the encoders by which ramer retrieves

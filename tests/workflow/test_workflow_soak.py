@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.workflow, pytest.mark.orchestration]
 STAGES = {
     "prepare": 1,
     "align": 1,
+    "encode": 1,
     "corrupt": 1,
     "train": 4,
     "evaluate": 4,

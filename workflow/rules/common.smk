@@ -88,6 +88,12 @@ def starts(wildcards):
     return files + database(wildcards)
 
 
+def text_vectors(wildcards):
+    """Return the text vectors of a dataset, if the method of a job reads those that are made of tokens."""
+    needed = parameters.reads_encoded(PARAMS, wildcards.dataset, wildcards.method)
+    return [RESULTS.text_vectors(wildcards.dataset)] if needed else []
+
+
 def database(wildcards):
     """Return the files of the database that a method searches."""
     teacher = parameters.retrieves(PARAMS.trained[wildcards.method].method)

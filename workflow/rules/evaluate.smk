@@ -13,6 +13,7 @@ rule evaluate:
         database,
         samples=RESULTS.samples("{dataset}"),
         alignment=RESULTS.alignment("{dataset}"),
+        vectors=text_vectors,
     output:
         RESULTS.predictions("{dataset}", "{method}", "{run}"),
     log:

@@ -1,4 +1,4 @@
-"""Features: one job per modality and shard of the clips, then merged into the store, and aligned with the text."""
+"""Features: one job per modality and shard of the clips, then merged into the store; the text aligned and encoded."""
 
 SHARDS = range(PARAMS.features.shards)
 PYFEAT = PARAMS.features.vision.extractor == "pyfeat"
@@ -93,3 +93,25 @@ rule align:
         recipe=lambda w: RECIPES.align(w.dataset)["identity"],
     shell:
         "python -m elision align --dataset {wildcards.dataset} --recipe {params.recipe} > {log} 2>&1"
+
+
+rule encode:
+    input:
+        samples=RESULTS.samples("{dataset}"),
+    output:
+        RESULTS.text_vectors("{dataset}"),
+    log:
+        RESULTS.log("encode", "{dataset}"),
+    benchmark:
+        RESULTS.benchmark("encode", "{dataset}")
+    conda:
+        TRAINING_ENVIRONMENT
+    threads: PARAMS.train.threads
+    resources:
+        mem_mb=lambda w, attempt: 8000 * attempt,
+        runtime=240,
+        gpu=TRAINING_GPUS,
+    params:
+        recipe=lambda w: RECIPES.encode(w.dataset)["identity"],
+    shell:
+        "python -m elision encode --dataset {wildcards.dataset} --recipe {params.recipe} > {log} 2>&1"

@@ -5,6 +5,7 @@ rule train:
     input:
         samples=RESULTS.samples("{dataset}"),
         alignment=RESULTS.alignment("{dataset}"),
+        vectors=text_vectors,
         starts=starts,
         corruptions=lambda w: (
             RESULTS.corruptions(w.dataset)
@@ -36,6 +37,7 @@ rule index:
     input:
         RESULTS.model("{dataset}", "{method}", "{run}"),
         samples=RESULTS.samples("{dataset}"),
+        vectors=text_vectors,
     output:
         RESULTS.database_files("{dataset}", "{method}", "{run}"),
     log:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -161,6 +162,24 @@ class Workspace:
             check(sequences.header.provenance, recipe, layout.sequences(dataset, name))
         return store
 
+    def with_vectors(self, dataset: str, store: "Store") -> "Store":
+        """Return a store with its text vectors: its own, or those of its tokens, which the step `encode` made."""
+        if "text_features" in store.modalities or "text" not in store.modalities:
+            return store
+        from elision.store import read_sequences
+
+        path = self.layout.text_vectors(dataset)
+        vectors = read_sequences(path)
+        found = vectors.header.provenance
+        check(found, self.recipes.encode(dataset), path)
+        check_data(found["data"], store.provenance["data"], path)
+        provenance = {**store.provenance, "made_with": {**store.provenance.get("made_with", {}), **of_all(found)}}
+        return replace(store, modalities={**store.modalities, "text_features": vectors}, provenance=provenance)
+
+    def seen(self, run: "Run", store: "Store") -> "Store":
+        """Return a store as a run sees it: with the text vectors, if the method reads them."""
+        return self.with_vectors(run.dataset, store) if run.view.reads_text == "vectors" else store
+
     def samples(self, dataset: str) -> "tuple[pd.DataFrame, str]":
         """Read the table of the samples of a dataset; returns the digest of the data, too."""
         from elision.store import read_table
@@ -224,7 +243,7 @@ class Workspace:
         record = self.record(run.dataset, run.name, run.run, store)
         return {
             "run": run,
-            "store": store,
+            "store": self.seen(run, store),
             "plan": self.plan(run.dataset, store),
             "weights": weights,
             "record": record,

@@ -312,8 +312,10 @@ def export_mmsa(
     if not file.parent.is_dir() or file.is_dir():
         wrong = f"{file} is a folder" if file.is_dir() else f"{file.parent} is not a folder"
         raise ElisionError(f"{wrong}; give the path of a file in an existing folder")
-    opened.store(dataset)
-    export(opened.layout.store(dataset), file)
+    store = opened.store(dataset)
+    if parameters.encoded(opened.params, dataset):
+        store = opened.with_vectors(dataset, store)
+    export(opened.layout.store(dataset), file, vectors=store.modalities.get("text_features"))
 
 
 @published_app.command("check")

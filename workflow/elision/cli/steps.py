@@ -54,7 +54,7 @@ def prepare(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, 
 
 @app.command()
 def extract(
-    modality: Annotated[str, typer.Argument(help="text, audio, vision or text_features")],
+    modality: Annotated[str, typer.Argument(help="text, audio or vision")],
     dataset: Dataset,
     shard: Shard,
     recipe: Recipe = "",
@@ -88,7 +88,7 @@ def extract(
 
 @app.command()
 def merge(
-    modality: Annotated[str, typer.Argument(help="text, audio, vision or text_features")],
+    modality: Annotated[str, typer.Argument(help="text, audio or vision")],
     dataset: Dataset,
     recipe: Recipe = "",
     params: ParamsFile = PARAMS,
@@ -151,6 +151,27 @@ def align(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, re
 
 
 @app.command()
+def encode(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+    """Encode the text tokens of a dataset into vectors, for all methods that read vectors."""
+    from elision.features.encode import encode as run_encode
+
+    opened = Workspace(params, results)
+    settings, layout = opened.params.train, opened.layout
+    store = opened.store(dataset)
+    provenance = stamp(opened.recipes.encode(dataset), recipe)
+    output = layout.text_vectors(dataset)
+    if opened.make_room(output, provenance, data=store.provenance["data"]):
+        return
+    with opened.gpu(settings.device):
+        device = "cpu"
+        if "text" in store.modalities:
+            from elision.training.run import choose_device
+
+            device = choose_device(settings.device)
+        run_encode(store, output=output, provenance=provenance, device=device, threads=settings.threads)
+
+
+@app.command()
 def corrupt(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     """Draw the test conditions of a dataset. All methods share the conditions."""
     from elision.corruption.plan import write
@@ -193,7 +214,7 @@ def train(
     with opened.gpu(settings.train.device):
         run_train(
             this,
-            store=store,
+            store=opened.seen(this, store),
             plan=opened.plan(dataset, store) if this.oracle else None,
             folder=layout.run(dataset, method, run),
             recipe=provenance,
@@ -226,10 +247,11 @@ def index(
     *_, vectors = layout.database_files(dataset, teacher, run)
     if opened.make_room(vectors, provenance, **made_from):
         return
+    this = Run(settings, dataset, teacher, run)
     with opened.gpu(settings.train.device):
         run_index(
-            Run(settings, dataset, teacher, run),
-            store=store,
+            this,
+            store=opened.seen(this, store),
             weights=layout.model(dataset, teacher, run)[0],
             record=record,
             folder=layout.database(dataset, teacher, run),

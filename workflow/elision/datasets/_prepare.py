@@ -64,13 +64,6 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
         return
     # Gone until all is there, so that new sequences beside the samples of an earlier file are no dataset.
     (store / "samples.parquet").unlink(missing_ok=True)
-    if params.features.text.frozen and "text" in modalities and "text_features" not in modalities:
-        if not hasattr(source, "text_vectors"):
-            raise ElisionError(
-                f"features.text.frozen: source {settings.source} gives no text vectors; set frozen: false, "
-                "or add to the file of the source: from elision.features.frozen import text_vectors"
-            )
-        modalities["text_features"] = source.text_vectors(modalities["text"])
     for name, sequences in modalities.items():
         sequences.header.provenance = provenance
         write_sequences(store / f"{name}.safetensors", sequences)

@@ -45,7 +45,6 @@ from elision.datasets._layouts import Array, Sample, existing_files, read_sequen
 from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
 from elision.features import text as tokenizer
-from elision.features.frozen import text_vectors
 from elision.progress import track
 from elision.settings.params import DatasetSettings, suggestion
 from elision.store import Header, Sequences
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
 
 MAKES = "sequences"
 
-__all__ = ["MAKES", "Settings", "encoder", "inputs", "prepare", "text_vectors"]
+__all__ = ["MAKES", "Settings", "encoder", "inputs", "prepare"]
 
 _REQUIRED = ("id", "label", "split")
 _LABELS = ("label", "label_text", "label_audio", "label_vision")

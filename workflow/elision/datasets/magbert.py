@@ -30,7 +30,6 @@ from elision.datasets import _labels
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import ElisionError, plural
 from elision.features import text as tokenizer
-from elision.features.frozen import text_vectors
 from elision.progress import track
 from elision.settings.params import AS_CORPUS, DatasetSettings, PublishedCorpus
 from elision.store import Header, Sequences
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
 MAKES = "sequences"
 
-__all__ = ["MAKES", "Settings", "encoder", "inputs", "prepare", "text_vectors"]
+__all__ = ["MAKES", "Settings", "encoder", "inputs", "prepare"]
 
 _SETS = {"train": "train", "dev": "valid", "test": "test"}
 

@@ -34,7 +34,6 @@ from elision import pickles
 from elision.datasets import _labels
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import ElisionError, plural
-from elision.features.frozen import text_vectors
 from elision.features.text import encoder_path
 from elision.progress import track
 from elision.settings.fields import Scaled
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 
 MAKES = "sequences"
 
-__all__ = ["MAKES", "Settings", "encoder", "export", "inputs", "prepare", "text_vectors"]
+__all__ = ["MAKES", "Settings", "encoder", "export", "inputs", "prepare"]
 
 # SHA-256 of the published files (README of MMSA): corpus and name. None is published for CH-SIMS v2.
 OFFICIAL = {
@@ -441,14 +440,14 @@ def _is_transposed(values: np.ndarray, lengths: np.ndarray) -> bool:
     return bool((lengths > values.shape[1]).any() or any(array[n:].any() for array, n in pairs))
 
 
-def export(folder: Path, file: Path) -> None:
+def export(folder: Path, file: Path, *, vectors: Sequences | None = None) -> None:
     """Write a store as a feature file that MMSA, and ``prepare``, read.
 
     Every key of the layout is written, with arrays of float32, C-contiguous and zero beyond the lengths. What the
     layout cannot say is lost: a frame that was not observed becomes zeros; an absent modality one frame of zeros; a
     missing or empty transcript "[CLS] [UNK] [SEP]"; annotations and classes are the sign of the label; token types are
     0; lengths are written for aligned data too. A modality that the store does not have is left out and logged, as is
-    ``text`` without frozen text features (MMSA's models with ``use_bert`` off need it).
+    ``text`` without text vectors (MMSA's models with ``use_bert`` off need it).
 
     Parameters
     ----------
@@ -456,6 +455,8 @@ def export(folder: Path, file: Path) -> None:
         Of the store.
     file : Path
         The .pkl file to write.
+    vectors : Sequences, optional
+        Text vectors that were made of the store's tokens.
 
     Raises
     ------
@@ -465,6 +466,8 @@ def export(folder: Path, file: Path) -> None:
     import pandas as pd
 
     store = Store.open(folder)
+    if vectors is not None:
+        store.modalities["text_features"] = vectors
     if "split" not in store.samples or not pd.api.types.is_numeric_dtype(store.samples["label"]):
         raise ElisionError(f"{folder}: the layout of MMSA holds sentiment scores in train, valid and test only")
     text = store.modalities.get("text")

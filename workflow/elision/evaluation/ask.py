@@ -21,6 +21,7 @@ from elision.corruption.kind import Condition, Drawn
 from elision.corruption.plan import conditions, draw
 from elision.errors import ElisionError
 from elision.features.align import spans_of
+from elision.features.encode import hidden_states
 from elision.features.shards import extractor
 from elision.methods import load
 from elision.methods.base import Method
@@ -144,7 +145,7 @@ class Trained:
         names = {*self.view.modalities}
         if self.view.alignment != "none":
             names.add("text")
-        if self.view.reads_text == "vectors":
+        if self.view.reads_text == "vectors" and "text" in self.view.modalities:
             names.add("text_features")
         return {name: header for name, header in self.record.sequences.items() if name in names}
 
@@ -168,7 +169,11 @@ class Trained:
 
 def _modules(record: Record) -> list[str]:
     """Name what of the package a prediction from features uses."""
-    return ["method", "align"] if record.hyperparameters.get("alignment") == "words" else ["method"]
+    return [
+        "method",
+        *(["align"] if record.hyperparameters.get("alignment") == "words" else []),
+        *(["encode"] if "text_features" in record.sequences else []),
+    ]
 
 
 def _changed(record: Record, names: list[str]) -> list[str]:
@@ -223,13 +228,12 @@ def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
     """Return the function from a clip to its sequence of each name, provided that it works as for training."""
     functions, record = {}, trained.record
     limits = {
-        kind: {**_settings(kind, header), "max_length": max(header.length, _LEAST[kind])}
-        for kind, header in record.sequences.items()
-        if kind in record.present
+        name: {**_settings(name, header), "max_length": max(header.length, _LEAST[name])}
+        for name, header in record.sequences.items()
+        if name in record.present
     }
     for name in names:
-        kind = name.removesuffix("_features")
-        recorded = trained.record.sequences[kind]
+        recorded = trained.record.sequences[name]
         if recorded.extractor.startswith("OpenFace"):
             raise ElisionError(
                 f"{trained.folder}: the vision of the training came from CSV files of OpenFace. A clip alone has no "
@@ -240,9 +244,9 @@ def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
                 f"{trained.folder}: the model was trained with features.vision.centre: speaker. The mean of a speaker "
                 "is unknown for single clips; use a model that was trained with centre: clip or none"
             )
-        _check_code(trained.folder, trained.record, [kind], trained.accept_code)
+        _check_code(trained.folder, trained.record, [name], trained.accept_code)
         try:
-            _, here = extractor(name, Features.model_validate({kind: _settings(kind, recorded)}))
+            _, here = extractor(name, Features.model_validate({name: _settings(name, recorded)}))
             # As long as in training: a text still ends in [SEP], and audio and vision are cut at the same second.
             functions[name], _ = extractor(name, Features.model_validate(limits))
         except ValidationError as error:
@@ -307,8 +311,8 @@ def ask(
     for row, problem in problems:
         wrong.setdefault(row, []).append(problem)
     given = {"text": clips["text"].notna(), "audio": clips["has_audio"], "vision": clips["has_vision"]}
-    kinds = {name: name.removesuffix("_features") for name in trained.headers()}
-    needed = [name for name, kind in kinds.items() if kind in record.present and given[kind].any()]
+    seen = [name for name in trained.headers() if name in MODALITIES]
+    needed = [name for name in seen if name in record.present and given[name].any()]
     functions = _extractors(trained, needed)
     settings = Corruption.model_validate({"seed": seed, "random": list(rates), "absent": True, "masks": "per_sample"})
     answers = []
@@ -336,7 +340,7 @@ def ask(
             "modalities": list(trained.modalities),
         },
         "seed": seed,
-        "notes": trained.notes([kinds[name] for name in needed]),
+        "notes": trained.notes(needed),
         "clips": answers,
     }
 
@@ -349,6 +353,10 @@ def _answer(
     headers, extracted = trained.headers(), {}
     for name, header in headers.items():
         extracted[name] = functions[name](row) if name in functions else _nothing(header, trained.record)
+    if "text_features" in headers and len(ids := extracted["text"].values):
+        device, threads = trained.assembled.device, trained.record.threads
+        states = hidden_states([ids], encoder=headers["text"].extractor, device=device, threads=threads)
+        extracted["text_features"] = Extracted(states[0])
     sequences = {name: each.values for name, each in extracted.items()}
     present = [name for name in trained.modalities if len(sequences[name])]
     if not present:

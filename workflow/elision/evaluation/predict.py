@@ -72,6 +72,7 @@ class Evaluation:
     ----------
     run : Run
     store : Store
+        With the text vectors, where the method reads them.
     plan : Plan
     weights : Path
         ``model.safetensors`` of the run.
@@ -97,7 +98,6 @@ class Evaluation:
         self.run, self.plan, self.weights, self.checkpoints = run, plan, weights, record["checkpoints"]
         self.classes, self._store = store.classes, store
         self._settings = run.params.corruption_for(run.dataset)
-        store = run.seen(store)
         self.model = run.build(run.sizes(store))
         self.model.start({}, database)
         self.data = run.split(store, "test", scales=recorded_scales(record), spans=spans)

@@ -48,7 +48,7 @@ def extract(
     Parameters
     ----------
     modality : str
-        ``text``, ``audio``, ``vision``, or ``text_features`` (frozen hidden states of the text encoder).
+        ``text``, ``audio`` or ``vision``.
     clips : Path
         Table of the clips.
     clips_recipe : dict
@@ -111,7 +111,7 @@ def extractor(modality: str, features: Features):  # noqa: ANN201
     A clip has ``text``, ``path``, ``has_audio`` and ``has_vision``, as a row of the table of clips. The padded length
     of the header is the largest that is allowed.
     """
-    if modality in ("text", "text_features"):
+    if modality == "text":
         settings = features.text
         special = text.special_tokens(settings.encoder)
 
@@ -128,9 +128,7 @@ def extractor(modality: str, features: Features):  # noqa: ANN201
             extractor=settings.encoder,
             settings={**settings.model_dump(exclude={"frozen"}), **special},
         )
-        if modality == "text":
-            return tokens, header
-        return lambda clip: Extracted(text.hidden_states(tokens(clip).values, encoder=settings.encoder)), header
+        return tokens, header
 
     settings = getattr(features, modality)
     if modality == "audio":

@@ -152,30 +152,3 @@ def extract(text: str | None, *, encoder: str, max_length: int) -> np.ndarray:
         return np.zeros(0, np.int32)
     ids = tokenizer(encoder)(text, truncation=True, max_length=max_length)["input_ids"]
     return np.asarray(ids, np.int32)
-
-
-def hidden_states(ids: np.ndarray, *, encoder: str) -> np.ndarray:
-    """Return the encoder's last hidden states of one utterance, for methods that want frozen text features.
-
-    Parameters
-    ----------
-    ids : np.ndarray [shape=(T,), dtype=int32]
-
-    Returns
-    -------
-    states : np.ndarray [shape=(T, width), dtype=float32]
-    """
-    import torch
-
-    model = _frozen_model(encoder)
-    if len(ids) == 0:
-        return np.zeros((0, model.config.hidden_size), np.float32)
-    with torch.inference_mode():
-        return model(torch.from_numpy(ids.astype(np.int64))[None]).last_hidden_state[0].numpy()
-
-
-@lru_cache(maxsize=1)
-def _frozen_model(encoder: str):  # noqa: ANN202
-    from transformers import AutoModel
-
-    return load_encoder_part(AutoModel, encoder).eval()

@@ -49,8 +49,7 @@ def load(name: str) -> "type[Method]":
     from elision.methods.base import Method
 
     written = {"task": made_for(name), "needs": needs(name), "retrieves": retrieves(name), "requires": requires(name)}
-    if written["requires"]:
-        written["reads_text"] = reads_text(name)
+    written["reads_text"] = reads_text(name)
     try:
         module = importlib.import_module(f"{__name__}.{name}")
     except Exception as error:  # whatever the lines of the file raise

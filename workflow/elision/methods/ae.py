@@ -58,6 +58,7 @@ class AE(FamilyMethod):
         "Autoencoder baseline of Lian, Chen, Sun, Liu, Tao: GCNet: Graph Completion Network for Incomplete Multimodal "
         "Learning in Conversation. TPAMI 2023, arXiv 2203.02177"
     )
+    reads_text = "vectors"
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 1_010_780}
     compared = "equal; at GCNet's sizes (1024, 512, 1024) 1,284,228, equal, too"
     # With official weights near 0, a rate as high as in the tests ends in a last ReLU that is 0 for every sample.

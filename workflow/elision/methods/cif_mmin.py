@@ -51,6 +51,7 @@ class CIFMMIN(FamilyMethod):
         "Liu, Zuo, Lian, Schuller, Li: Contrastive Learning Based Modality-Invariant Feature Acquisition for Robust "
         "Multimodal Emotion Recognition With Missing Modalities. IEEE TAFFC 15(4), 2024"
     )
+    reads_text = "vectors"
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 4_723_652}
     compared = (
         "equal without the temperature (1) that no optimizer trains; on its MOSI files (768, 74, 47) 3,831,233, "

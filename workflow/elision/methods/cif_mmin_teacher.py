@@ -40,6 +40,7 @@ class CIFMMINTeacher(FamilyMethod):
         "Liu, Zuo, Lian, Schuller, Li: Contrastive Learning Based Modality-Invariant Feature Acquisition for Robust "
         "Multimodal Emotion Recognition With Missing Modalities. IEEE TAFFC 15(4), 2024"
     )
+    reads_text = "vectors"
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 3_129_092}
     compared = "equal without the temperature (1) that no optimizer trains"
 

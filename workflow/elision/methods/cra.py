@@ -30,6 +30,7 @@ class CRA(AE):
         "Tran, Liu, Zhou, Jin: Missing Modalities Imputation via Cascaded Residual Autoencoder. CVPR 2017; in the form "
         "of the baseline of Lian et al.: GCNet. TPAMI 2023, arXiv 2203.02177"
     )
+    reads_text = "vectors"
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 2_359_132}
     compared = "equal; at GCNet's sizes 2,632,580, and with `blocks: 2` 1,843,076, equal, too"
     small: ClassVar[dict] = {"dropout": 0.0, "beta1": 0.9}

@@ -102,6 +102,7 @@ class HRLF(HRLFTeacher):
     corruption = "combined"
     needs = ("hrlf_teacher",)
     sums_gradients = False
+    reads_text = "vectors"
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 680_882}
     compared = "no code was released; 162,947 are statistics networks and 57,091 discriminators"
     # Features and scores of an untrained teacher are noise, which would keep the student from the labels. Dropout lies

@@ -48,6 +48,7 @@ class IFMMIN(FamilyMethod):
         "Zuo, Liu, Zhao, Gao, Li: Exploiting Modality-Invariant Feature for Robust Multimodal Emotion Recognition "
         "with Missing Modalities. ICASSP 2023, arXiv 2210.15359"
     )
+    reads_text = "vectors"
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 3_782_852}
     # Five blocks put out numbers so large that rounding shows; sixty steps are too few for a short memory of gradients.
     small: ClassVar[dict] = {"blocks": 1, "layers": (128, 64), "beta1": 0.9, "dropout": 0.0, "text_dropout": 0.0}

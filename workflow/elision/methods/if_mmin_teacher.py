@@ -35,6 +35,7 @@ class IFMMINTeacher(FamilyMethod):
         "Zuo, Liu, Zhao, Gao, Li: Exploiting Modality-Invariant Feature for Robust Multimodal Emotion Recognition "
         "with Missing Modalities. ICASSP 2023, arXiv 2210.15359"
     )
+    reads_text = "vectors"
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 2_145_796}
 
     class Hyperparameters(TeacherHyperparameters):

@@ -55,6 +55,7 @@ class MMIN(FamilyMethod):
         "Zhao, Li, Jin: Missing Modality Imagination Network for Emotion Recognition with Uncertain Missing "
         "Modalities. ACL 2021"
     )
+    reads_text = "vectors"
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 5_444_228}
     compared = "equal; on MSP-IMPROV (`tied`) 3,749,828"
     # Five blocks put out numbers so large that rounding shows; sixty steps are too few for a short memory of gradients.

@@ -29,6 +29,7 @@ class MMINTeacher(FamilyMethod):
         "Zhao, Li, Jin: Missing Modality Imagination Network for Emotion Recognition with Uncertain Missing "
         "Modalities. ACL 2021"
     )
+    reads_text = "vectors"
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 2_063_620}
     small: ClassVar[dict] = {"dropout": 0.0, "text_dropout": 0.0}
 

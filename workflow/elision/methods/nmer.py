@@ -103,6 +103,7 @@ class NMER(TwoSpaces):
         "Incomplete Data Scenarios. MRAC at ACM MM 2024, arXiv 2311.16114"
     )
     needs = ("nmer_teacher",)
+    reads_text = "vectors"
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 17_114_628}
     compared = "equal without a layer that nothing reads (172,416)"
     # With dropout on text, the running statistics of batch normalisation are not those of an evaluation.

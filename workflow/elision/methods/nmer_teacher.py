@@ -80,6 +80,7 @@ class NMERTeacher(TwoSpaces):
         "Fan, Zuo, Liu, Lian, Gao: Learning Noise-Robust Joint Representation for Multimodal Emotion Recognition under "
         "Incomplete Data Scenarios. MRAC at ACM MM 2024, arXiv 2311.16114"
     )
+    reads_text = "vectors"
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 4_143_108}
     compared = "equal without the diffusion network (35,605,700)"
     small: ClassVar[dict] = {"dropout": 0.0, "text_dropout": 0.0}

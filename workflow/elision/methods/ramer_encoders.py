@@ -170,6 +170,7 @@ class RamerEncoders(RamerMethod):
         "Missing Modalities. 2024, arXiv 2410.02804"
     )
     combines = False
+    reads_text = "vectors"
     official_counts: ClassVar[dict[str, int]] = {"mer2024": 141_882_770}
     compared = "equal part by part with `layers: 2`"
     small: ClassVar[dict] = {"hidden": 12, "feed_forward": 16, "dropout": 0.0}

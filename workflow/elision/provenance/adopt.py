@@ -27,7 +27,7 @@ from elision.settings.params import Params
 _LOCKS = Path(".snakemake/locks")
 _KNOWN = Path(".snakemake/elision")  # for each results folder, what Snakemake knows of it
 # What makes artifacts that are worth keeping, in the order of the workflow.
-STEPS = ("prepare", "extract", "assemble", "align", "corrupt", "train", "index", "evaluate")
+STEPS = ("prepare", "extract", "assemble", "align", "encode", "corrupt", "train", "index", "evaluate")
 # The files after the stages, by the recipe of the job that makes them.
 _FINAL = {
     "metrics.parquet": "aggregate",
@@ -270,6 +270,8 @@ class _Inventory:
             self._look(layout.sequences(dataset, modality), recipe, **made_from)
         data = self._look(layout.samples(dataset), recipes.store(dataset), **made_from).get("data")
         self._look(layout.alignment(dataset), recipes.align(dataset), data=data)
+        if parameters.encoded(self.params, dataset):
+            self._look(layout.text_vectors(dataset), recipes.encode(dataset), data=data)
         self._look(layout.corruptions(dataset)[0], recipes.corrupt(dataset), data=data)
         return data
 

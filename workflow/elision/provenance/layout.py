@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from elision.settings.params import Params, extracted, retrieves
+from elision.settings.params import Params, encoded, extracted, retrieves
 from elision.task import MODALITIES
 
 
@@ -68,6 +68,10 @@ class Layout:
         """Frames of every text token."""
         return self.store(dataset) / "alignment.safetensors"
 
+    def text_vectors(self, dataset: str) -> Path:
+        """Hidden states of every text token."""
+        return self.store(dataset) / "text_vectors.safetensors"
+
     def corruptions(self, dataset: str) -> tuple[Path, Path]:
         """Draws and description of every test condition."""
         folder = self.root / "corruptions"
@@ -106,6 +110,7 @@ class Layout:
             files = []
             for dataset in params.datasets:
                 files += [self.samples(dataset), self.alignment(dataset)]
+                files += [self.text_vectors(dataset)] if encoded(params, dataset) else []
                 if modalities := extracted(params, dataset):
                     files += [self.clips(dataset), *(self.sequences(dataset, m) for m in modalities)]
             return files

@@ -22,7 +22,16 @@ from elision.errors import ElisionError
 from elision.files import replacing
 from elision.provenance import contents, kept
 from elision.provenance.layout import Layout
-from elision.settings.params import Params, extracted, needs, retrieves, text_encoder, trained_on, user_files
+from elision.settings.params import (
+    Params,
+    extracted,
+    needs,
+    reads_encoded,
+    retrieves,
+    text_encoder,
+    trained_on,
+    user_files,
+)
 
 # Modules that carry data and messages but never decide a value in an artifact.
 _PLUMBING = (
@@ -266,26 +275,24 @@ class Recipes:
         settings = self._dataset(dataset)
         # A source of sequences may tokenise texts; those of clips are tokenised later.
         encoder = "" if extracted(self.params, dataset) else self._encoder(dataset)
-        settings |= {"frozen": True} if encoder and self.params.features.text.frozen else {}
         code_of = self._code("datasets._prepare", f"datasets.{settings['source']}")
         return self._recipe("prepare", settings, code_of, files=self._files(dataset), encoder=encoder)
 
     @_once
     def extract(self, dataset: str, modality: str) -> dict:
         """Features of one modality."""
-        kind = "text" if modality == "text_features" else modality
         features = self._settings["features"]
-        settings = {"on_error": features["on_error"], "shards": features["shards"], **features[kind]}
-        settings.pop("frozen", None)  # it adds a modality and changes none
+        settings = {"on_error": features["on_error"], "shards": features["shards"], **features[modality]}
+        settings.pop("frozen", None)  # it changes no tokens
         # Audio and vision of a clip are cut at the same second.
-        if kind == "audio":
+        if modality == "audio":
             settings["vision"] = {key: features["vision"][key] for key in ("max_length", "fps")}
-        if kind == "vision":
+        if modality == "vision":
             settings["audio"] = {key: features["audio"][key] for key in ("max_length", "sample_rate", "hop_length")}
-        read_from_files = kind == "vision" and self._settings["datasets"][dataset].get("openface")
-        code_of = self._code("features.shards", "features.openface" if read_from_files else f"features.{kind}")
-        read = {"encoder": self._encoder(dataset)} if kind == "text" else {}
-        if kind == "vision":
+        read_from_files = modality == "vision" and self._settings["datasets"][dataset].get("openface")
+        code_of = self._code("features.shards", "features.openface" if read_from_files else f"features.{modality}")
+        read = {"encoder": self._encoder(dataset)} if modality == "text" else {}
+        if modality == "vision":
             read = {"weights": self._face_weights(dataset)}
         return self._recipe(f"extract {modality}", settings, code_of, clips=self.prepare(dataset), **read)
 
@@ -306,6 +313,12 @@ class Recipes:
     def align(self, dataset: str) -> dict:
         """Frames of every text token of a dataset."""
         return self._recipe("align", {}, self._code("features.align"), store=self.store(dataset))
+
+    @_once
+    def encode(self, dataset: str) -> dict:
+        """Text vectors of a dataset of tokens."""
+        settings = {"threads": self.params.train.threads}
+        return self._recipe("encode", settings, self._code("features.encode"), store=self.store(dataset))
 
     @_once
     def corrupt(self, dataset: str) -> dict:
@@ -348,6 +361,8 @@ class Recipes:
             "run": run,
         }
         inputs = {"store": self.store(dataset), "alignment": self.align(dataset), **self.starts(dataset, method, run)}
+        if reads_encoded(self.params, dataset, method):
+            inputs["text_vectors"] = self.encode(dataset)
         on_test = train.selection == "test_oracle" and method in self.params.variants
         if on_test:
             inputs["corruptions"] = self.corrupt(dataset)

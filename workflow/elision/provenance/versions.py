@@ -15,7 +15,6 @@ _MODEL = ("numpy", "tokenizers", "torch", "transformers")
 _LIBRARIES = {
     "prepare": ("av", "espeakng-loader", "h5py", "numpy", "pandas", "pyarrow", "scikit-image", *_OPENCV),
     "extract text": ("numpy", "tokenizers", "transformers"),
-    "extract text_features": _MODEL,
     "extract audio": ("av", "librosa", "llvmlite", "numba", "numpy", "scipy"),
     "extract vision": ("av", "mediapipe", "numpy", "pandas", "scipy", *_OPENCV),
     "extract vision by pyfeat": (
@@ -24,6 +23,7 @@ _LIBRARIES = {
     ),
     "assemble": ("numpy", "pandas"),
     "align": ("numpy", "tokenizers", "transformers"),
+    "encode": _MODEL,
     "corrupt": ("numpy",),
     "train": _MODEL,
     "search": _FAISS,

@@ -76,11 +76,11 @@ KINDS = (
 _MAKES = {
     "prepare": "prepared data",
     "assemble": "samples",
+    "encode": "text vectors",
     "corrupt": "test conditions",
     "train": "training",
     "evaluate": "evaluation",
     "extract text": "text tokens",
-    "extract text_features": "text features",
     "extract audio": "audio features",
     "extract vision": "vision features",
 }

@@ -233,7 +233,10 @@ class TextFeatures(Section):
     max_length: int = Field(
         50, ge=3, le=LONGEST, description="largest number of tokens, with [CLS] and [SEP]; longer transcripts are cut"
     )
-    frozen: bool = Field(False, description="also store the last hidden states of the encoder, as text_features")
+    frozen: bool = Field(
+        False,
+        description="make text vectors of the transcripts, even if no method reads vectors (for export to MMSA)",
+    )
 
 
 class AudioFeatures(Section):
@@ -776,7 +779,7 @@ def requires(method: str) -> tuple[str, ...]:
 
 
 def reads_text(method: str) -> str:
-    """Return what a method that requires modalities reads of a text: tokens, vectors or nothing."""
+    """Return what a method reads of a text: tokens, vectors or nothing."""
     return _literal(method, "reads_text", str, '"vectors"') or "tokens"
 
 
@@ -869,7 +872,18 @@ def extracted(params: Params, dataset: str) -> list[str]:
     """Return what is extracted from the clips of a dataset: nothing for a source of sequences."""
     if dataset_source(params.datasets[dataset].source).MAKES == "sequences":
         return []
-    return ["text", "audio", "vision", *(["text_features"] if params.features.text.frozen else [])]
+    return ["text", "audio", "vision"]
+
+
+def reads_encoded(params: Params, dataset: str, name: str) -> bool:
+    """Tell whether a variant or teacher reads text vectors, and the dataset may have tokens to make them of."""
+    return reads_text(params.trained[name].method) == "vectors" and text_encoder(params, dataset) is not None
+
+
+def encoded(params: Params, dataset: str) -> bool:
+    """Tell whether the step `encode` makes text vectors of a dataset: a method reads them, or the user wants them."""
+    asked = params.features.text.frozen and text_encoder(params, dataset) is not None
+    return asked or any(reads_encoded(params, dataset, name) for name in params.trained)
 
 
 def load(path: Path | str) -> Params:

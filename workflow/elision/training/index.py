@@ -4,13 +4,12 @@ from pathlib import Path
 
 import torch
 
+from elision.features.encode import UNLABELLED
 from elision.methods.layers.retrieval import Database
 from elision.store import Store
 from elision.task import MODALITIES
 from elision.training.run import Run
 from elision.training.view import recorded_scales
-
-UNLABELLED = "unlabelled"
 
 
 def index(run: Run, *, store: Store, weights: Path, record: dict, folder: Path, provenance: dict) -> None:
@@ -24,6 +23,7 @@ def index(run: Run, *, store: Store, weights: Path, record: dict, folder: Path, 
     run : Run
         Of a method with ``hidden(batch) -> {modality: Tensor [B, d]}``.
     store : Store
+        With the text vectors.
     weights : Path
         ``model.safetensors`` of the run.
     record : dict
@@ -32,7 +32,6 @@ def index(run: Run, *, store: Store, weights: Path, record: dict, folder: Path, 
         Of the database.
     provenance : dict
     """
-    store = run.seen(store)
     method = run.trained(store, weights)
     measured = recorded_scales(record)
     parts, rows, labelled = [], [], []

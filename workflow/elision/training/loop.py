@@ -67,6 +67,7 @@ def train(
     ----------
     run : Run
     store : Store
+        With the text vectors, where the method reads them.
     plan : Plan or None
         The test conditions: needed for the selection ``test_oracle`` only.
     folder : Path
@@ -105,7 +106,6 @@ def train(
                 f"{run}: {', '.join(measured)} scaled by all samples, tested ones included (scale_by: all)", flush=True
             )
         encoder = encoder_of(store)
-        store = run.seen(store)
         model = run.build(run.sizes(store))
         model.start(starts.teachers(run, store) if starts else {}, starts.database if starts else None)
         loop = _Loop(

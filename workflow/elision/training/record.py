@@ -51,7 +51,7 @@ class Record(BaseModel):
     encoder : str
         Digest of the text encoder (see ``contents.encoder``); empty, where the dataset has no tokens.
     code : dict of str to str
-        Digests of the code of the method, of the extractor of each modality, and of the alignment.
+        Digests of the code of the method, of the extractor of each modality, of the alignment and of the text vectors.
     weights : str
         SHA-256 of ``model.safetensors``.
     threads : int
@@ -141,7 +141,7 @@ def describe(run: Run, *, store: Store, model: Method) -> dict[str, Any]:
         "encoder": encoder_of(store),
         "read": store.provenance.get("read", []),
         "warnings": store.provenance.get("warnings", []),
-        "code": digests(model.name, [*made, "align"]),
+        "code": digests(model.name, [*made, "align", "encode"]),
         "threads": run.params.train.threads,
     }
 
@@ -153,6 +153,5 @@ def encoder_of(store: Store) -> str:
 
 def digests(method: str, features: list[str]) -> dict[str, str]:
     """Return digests of the code of a method and of modules of ``features``."""
-    modules = {key: f"features.{key.removesuffix('_features')}" for key in features}
-    modules = {"method": f"methods.{method}", **modules}
+    modules = {"method": f"methods.{method}", **{key: f"features.{key}" for key in features}}
     return {key: code(module, within=_PREDICTING) for key, module in modules.items()}

@@ -16,7 +16,7 @@ from elision.task import DataSpec, parse_run
 from elision.training import checkpoint
 from elision.training.selection import VALID
 from elision.training.split import Corrupted, Mixture, SplitData
-from elision.training.view import Scale, View, spec, with_text_vectors
+from elision.training.view import Scale, View, spec
 
 
 def choose_device(name: str) -> torch.device:
@@ -136,12 +136,8 @@ class Run(Assembled):
         """Return the run of a teacher that this run starts from."""
         return Run(self.params, self.dataset, name, self.run)
 
-    def seen(self, store: Store) -> Store:
-        """Return the store with text vectors, where the method reads them."""
-        return with_text_vectors(store) if self.view.reads_text == "vectors" else store
-
     def sizes(self, store: Store) -> DataSpec:
-        """Return the sizes of the dataset; ``store`` as `seen` returns it."""
+        """Return the sizes of the dataset; ``store`` has the text vectors, where the method reads them."""
         return spec(store, self.params.datasets[self.dataset].corpus, self.view)
 
     def trained(self, store: Store, weights: Path) -> Method:
@@ -150,7 +146,7 @@ class Run(Assembled):
         Parameters
         ----------
         store : Store
-            As `seen` returns it.
+            With the text vectors, where the method reads them.
         weights : Path
             ``model.safetensors`` of the run.
         """

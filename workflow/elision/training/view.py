@@ -1,14 +1,12 @@
 """What a method sees of a dataset: its modalities, their alignment and scales, one fold."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from elision.features import text
 from elision.methods.base import Method, TrainingHyperparameters
-from elision.progress import track
-from elision.store import Header, Sequences, Store
+from elision.store import Sequences, Store
 from elision.task import MODALITIES, DataSpec, TaskKind
 
 
@@ -50,18 +48,6 @@ class View:
         return {
             m: store.modalities[name] for m, name in names.items() if m in self.modalities and name in store.modalities
         }
-
-
-def with_text_vectors(store: Store) -> Store:
-    """Return the store with frozen text features: its own, or else hidden states of the encoder of its tokens."""
-    if "text_features" in store.modalities or "text" not in store.modalities:
-        return store
-    tokens = store.modalities["text"]
-    states = [
-        text.hidden_states(ids, encoder=tokens.header.extractor) for ids in track(list(tokens), "encode the text")
-    ]
-    header = Header(modality="text_features", length=tokens.header.length, extractor=tokens.header.extractor)
-    return replace(store, modalities={**store.modalities, "text_features": Sequences.of(states, header)})
 
 
 @dataclass(frozen=True)

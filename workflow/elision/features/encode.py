@@ -1,0 +1,105 @@
+"""Text vectors: last hidden states of a text encoder that is not trained, made once for all jobs of a dataset.
+
+Methods that read vectors (``Method.reads_text``) and the export to MMSA read them. Token ids stay what a dataset is
+made of: an encoder that is part of a method reads these.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from elision.errors import plural
+from elision.features.text import load_encoder_part, special_tokens
+from elision.progress import track
+from elision.store import Header, Sequences, Store, write_sequences
+from elision.task import SPLITS, split_columns
+
+if TYPE_CHECKING:
+    import torch
+
+UNLABELLED = "unlabelled"  # the split of the pool that retrieval databases hold, too
+_BATCH = 64  # utterances
+
+
+def encode(
+    store: Store, *, output: Path, provenance: dict, device: "torch.device | str" = "cpu", threads: int = 1
+) -> None:
+    """Encode the tokens of every sample that is in a split, and write a vector for each.
+
+    A dataset with vectors of its own, or without tokens, needs none: the file then has no vector.
+
+    Parameters
+    ----------
+    store : Store
+    output : Path
+        Sequences of ``text_features``, as many as the store has samples.
+    provenance : dict
+    device, threads
+        See `hidden_states`.
+    """
+    text = store.modalities.get("text")
+    if text is None or "text_features" in store.modalities:
+        print(f"the dataset has {'no tokens' if text is None else 'text vectors of its own'}; nothing is encoded")
+        header = Header(modality="text_features", length=1, extractor="none")
+        vectors = Sequences(np.zeros((0, 1), np.float32), np.zeros(len(store.samples) + 1, np.int64), header)
+    else:
+        read = store.samples[split_columns(store.samples)].isin([*SPLITS, UNLABELLED]).any(axis=1).to_numpy()
+        ids = [tokens if used else tokens[:0] for tokens, used in zip(text, read, strict=True)]
+        name = text.header.extractor
+        header = Header(modality="text_features", length=text.header.length, extractor=name)
+        vectors = Sequences.of(hidden_states(ids, encoder=name, device=device, threads=threads), header)
+        print(f"encoded the text of {plural(int(read.sum()), 'sample')}; {int((~read).sum())} are in no split")
+    header.provenance = {**provenance, "data": store.provenance["data"]}
+    write_sequences(output, vectors)
+
+
+def hidden_states(
+    utterances: Iterable[np.ndarray], *, encoder: str, device: "torch.device | str" = "cpu", threads: int = 1
+) -> list[np.ndarray]:
+    """Return the encoder's last hidden states of utterances.
+
+    Utterances of like length are encoded together, equal ones once. What else is encoded changes the last bits at most.
+
+    Parameters
+    ----------
+    utterances : iterable of np.ndarray [shape=(T,), dtype=int32]
+        Token ids.
+    encoder : str
+        See ``text.encoder_path``.
+    device : torch.device or str
+    threads : int
+        CPU threads, which decide last bits.
+
+    Returns
+    -------
+    states : list of np.ndarray [shape=(T, width), dtype=float32]
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    utterances = list(utterances)
+    model = _model(encoder).to(device)
+    pad = special_tokens(encoder)["pad"]
+    made: dict[tuple[int, ...], np.ndarray] = {(): np.zeros((0, model.config.hidden_size), np.float32)}
+    waiting = sorted({tuple(ids.tolist()) for ids in utterances} - made.keys(), key=lambda ids: (len(ids), ids))
+    batches = [waiting[start : start + _BATCH] for start in range(0, len(waiting), _BATCH)]
+    for batch in track(batches, "encode the text"):
+        lengths = torch.tensor([len(ids) for ids in batch])
+        padded = torch.full((len(batch), len(batch[-1])), pad)
+        for row, ids in zip(padded, batch, strict=True):
+            row[: len(ids)] = torch.tensor(ids)
+        mask = torch.arange(len(batch[-1])) < lengths[:, None]
+        with torch.inference_mode():
+            found = model(input_ids=padded.to(device), attention_mask=mask.to(device)).last_hidden_state
+        made |= {ids: states[: len(ids)] for ids, states in zip(batch, found.float().cpu().numpy(), strict=True)}
+    return [made[tuple(ids.tolist())] for ids in utterances]
+
+
+@lru_cache(maxsize=1)
+def _model(encoder: str):  # noqa: ANN202
+    from transformers import AutoModel
+
+    return load_encoder_part(AutoModel, encoder).eval()
