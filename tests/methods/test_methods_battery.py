@@ -231,6 +231,27 @@ def test_predictions_depend_on_padding_only_where_the_method_sees_it(name):
     assert torch.allclose(output, without, atol=1e-5) == (not load(name).sees_padding)
 
 
+@pytest.mark.parametrize("name", READS_TOKENS)
+def test_a_text_encoder_that_leaves_out_padding_changes_no_prediction_and_no_loss(name):
+    spec = spec_for(name)
+    batch = make_batch(7, spec=spec, lengths={"text": spec.length["text"] - 4})
+    batch = replace(batch, text=replace(batch.text, known_lengths=batch.text.lengths))
+    batch.clean.text.known_lengths = batch.text.known_lengths
+    method = make(name, finetune_text_encoder=False).eval()
+    encode, rewrites, widths, found = method.encoder._encode, [], set(), {}
+    method.encoder._encode = lambda text, rewrite: rewrites.extend(rewrite) or encode(text, rewrite)
+    method.encoder.model.embeddings.register_forward_hook(lambda _module, given, _out: widths.add(given[0].shape[1]))
+    for trims in (method.encoder.trims, False):
+        method.encoder.trims = trims
+        torch.manual_seed(0)
+        prediction = method.predict(batch)
+        found[trims] = [prediction.output, prediction.representation, *method.loss(batch).values()]
+    for each in zip(*found.values(), strict=True):
+        torch.testing.assert_close(each[0], each[-1], atol=1e-5, rtol=0)
+    full = spec.length["text"]
+    assert widths == ({full, full - 4} if len(found) == 2 and not rewrites else {full})
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_predictions_look_neither_at_labels_nor_at_the_complete_input(name, batch):
     method = make(name).eval()

@@ -211,3 +211,52 @@ def test_frozen_embeddings_are_those_before_the_layers():
     encoder.freeze_embeddings()
     frozen = {name for name, p in encoder.named_parameters() if not p.requires_grad}
     assert frozen == {f"model.embeddings.{name}" for name, _ in encoder.model.embeddings.named_parameters()}
+
+
+def test_a_text_encoder_that_trims_computes_the_same_up_to_the_longest_text_and_zeros_behind():
+    encoder = tiny_encoder().eval()
+    text = make_batch(4, lengths={"text": 6}).text
+    text = replace(text, valid=text.valid & (torch.arange(10) < torch.tensor([[3], [6], [5], [6]])))
+    expected = encoder(text)
+    widths = []
+    encoder.model.embeddings.register_forward_hook(lambda _module, given, _output: widths.append(given[0].shape[1]))
+    encoder.trims = True
+    assert torch.equal(encoder(text), expected)  # nobody told how long the texts are
+    known = replace(text, known_lengths=text.lengths)
+    trimmed = encoder(known)
+    assert widths == [10, 6]
+    torch.testing.assert_close(trimmed[text.valid], expected[text.valid], atol=1e-6, rtol=0)
+    assert trimmed.shape == expected.shape and not trimmed[:, 6:].any()
+    # In training, dropout would draw other numbers; and who rewrites states knows the padded length.
+    encoder.train()(known)
+    encoder.eval()(known, {1: lambda x: x})
+    empty = replace(known, valid=text.valid & False, known_lengths=text.lengths * 0)
+    assert encoder(empty)[:, 0].isfinite().all()
+    assert widths == [10, 6, 10, 10, 1]
+
+
+def test_equal_batches_are_encoded_once_in_inference_and_nowhere_else(monkeypatch):
+    encoder, calls = tiny_encoder().eval(), []
+    encoder.model.register_forward_hook(lambda *_: calls.append(1))
+    first, second = (make_batch(3, seed=seed).text for seed in (0, 1))
+    with torch.inference_mode():
+        expected = [encoder(first), encoder(second)]
+        with encoder.remembering():
+            for text, states in zip((first, second, first, second), expected * 2, strict=True):
+                found = encoder(replace(text, values=text.values.clone()))
+                assert torch.equal(found, states)
+                found.zero_()  # nobody else's
+            assert len(calls) == 4
+            shorter = replace(first, valid=first.valid & (torch.arange(10) < 2))
+            assert not torch.equal(encoder(shorter), expected[0])
+            encoder(first, {1: lambda x: x})
+            with torch.inference_mode(False):
+                encoder(first)
+            assert len(calls) == 7
+        encoder(first)
+        assert len(calls) == 8
+        monkeypatch.setattr("elision.methods.layers.text_encoder._REMEMBERED", expected[0].nbytes)
+        with encoder.remembering():
+            for text in (first, second, first, second):
+                encoder(text)
+    assert len(calls) == 8 + 3

@@ -2,6 +2,7 @@ import fcntl
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +103,28 @@ def test_a_run_that_was_killed_ends_in_the_same_weights(tiny, tmp_path, monkeypa
     assert found["checkpoints"] == record["checkpoints"]
     histories = [pd.read_csv(tmp_path / name / "history.csv") for name in ("whole", "broken")]
     pd.testing.assert_frame_equal(*histories)
+
+
+@pytest.mark.parametrize("method", ["text_only", "lnln"])
+def test_a_frozen_text_encoder_encodes_the_validation_split_once(tiny, tmp_path, monkeypatch, method):
+    forward, given = BertModel.forward, []
+
+    def noted(self, *args, **inputs):
+        if torch.is_inference_mode_enabled():
+            given.append(inputs["input_ids"].tolist())
+        return forward(self, *args, **inputs)
+
+    monkeypatch.setattr(BertModel, "forward", noted)
+    frozen = run(params(method, finetune_text_encoder=False), tiny, tmp_path / "once")
+    assert given == [each for k, each in enumerate(given) if each not in given[:k]] != []
+    once = len(given)
+    monkeypatch.setattr(loop, "remembering", lambda _model: nullcontext())
+    again = run(params(method, finetune_text_encoder=False), tiny, tmp_path / "always")
+    assert len(given) == once + 4 * once
+    assert equal(frozen[0], again[0]) and frozen[1]["checkpoints"] == again[1]["checkpoints"]
+    given.clear()
+    run(params(method, finetune_text_encoder=True), tiny, tmp_path / "trained")
+    assert len(given) == 4 * once
 
 
 def test_a_run_that_goes_on_after_an_upgrade_records_both_versions_and_says_so(tiny, tmp_path, monkeypatch, capsys):

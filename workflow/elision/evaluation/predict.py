@@ -18,12 +18,14 @@ from elision.progress import track
 from elision.provenance.recipe import check, check_data
 from elision.store import Store
 from elision.training.checkpoint import load_run_weights
-from elision.training.run import Run, predict
+from elision.training.run import Run, predict, remembering
 from elision.training.selection import VALID
 from elision.training.split import Corrupted, SplitData
 from elision.training.view import recorded_scales
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from elision.methods.layers.retrieval import Database
 
 
@@ -131,9 +133,7 @@ class Evaluation:
             epochs.setdefault(kept["epoch"], []).append(checkpoint)
         for epoch, checkpoints in epochs.items():
             load_run_weights(self.weights, checkpoints[0], self.model)
-            for condition in track(self.plan.conditions, f"evaluate {run.dataset} {run.name} epoch {epoch}"):
-                corrupted = self._corrupted(condition)
-                predictions, labels = predict(self.model, data, corrupted)
+            for condition, predictions, labels in self._conditions(f"evaluate {run.dataset} {run.name} epoch {epoch}"):
                 if not np.isfinite(predictions).all():
                     bad = data.ids[~np.isfinite(predictions.reshape(len(data), -1)).all(1)][:3]
                     raise ElisionError(
@@ -149,6 +149,18 @@ class Evaluation:
                 predicted = _columns(predictions, labels, self.classes)
                 tables += [pd.DataFrame({**columns, "checkpoint": name, **predicted}) for name in checkpoints]
         return pd.concat(tables, ignore_index=True)
+
+    def _conditions(self, description: str) -> "Iterator[tuple[Condition, np.ndarray, np.ndarray]]":
+        """Yield every condition with predictions and labels; conditions that coincide are predicted once."""
+        made: dict[bytes | None, tuple[np.ndarray, np.ndarray]] = {}
+        with remembering(self.model):
+            for condition in track(self.plan.conditions, description):
+                corrupted = self._corrupted(condition)
+                identity = corrupted.identity if corrupted else b""
+                found = made.get(identity) or predict(self.model, self.data, corrupted)
+                if identity is not None:
+                    made[identity] = found
+                yield condition, *found
 
     def representations(self) -> dict[str, np.ndarray]:
         """Compute the fused representations of test samples at the missing rates of ``representations.RATES``.

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.corruption import noise as noises
+from elision.methods.layers.text_encoder import TextEncoder
 from elision.settings.params import TrainingCorruption
 from elision.task import MODALITIES, DataSpec, TaskKind
 
@@ -167,6 +168,8 @@ class Method(nn.Module):
         self.hyperparameters = hyperparameters
         self.spec = spec
         self.encoder = encoder
+        if isinstance(encoder, TextEncoder):
+            encoder.trims = not self.sees_padding
         if not hyperparameters.finetune_text_encoder:
             self.encoder.requires_grad_(False)
 

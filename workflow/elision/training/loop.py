@@ -8,7 +8,7 @@ import platform
 import resource
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -34,7 +34,7 @@ from elision.store import Store
 from elision.task import SPLITS
 from elision.training import checkpoint
 from elision.training.record import describe, encoder_of
-from elision.training.run import Run, predict
+from elision.training.run import Run, predict, remembering
 from elision.training.selection import VALID, Selection
 from elision.training.split import Corrupted, SplitData
 from elision.training.view import Scale, scales
@@ -265,7 +265,12 @@ class _Loop:
             self.initial = {name: value.clone() for name, value in self.model.state_dict().items()}
             if not self.hyperparameters.epochs:
                 self._validate(0, {})
-        with Reporter(self.description, self.hyperparameters.epochs) as reporter:
+        # Batches of validation are the same in every epoch, and so is what a frozen text encoder makes of them.
+        frozen = not self.hyperparameters.finetune_text_encoder
+        with (
+            remembering(self.model) if frozen else nullcontext(),
+            Reporter(self.description, self.hyperparameters.epochs) as reporter,
+        ):
             reporter.advance(steps=first - 1)
             for epoch in range(first, self.hyperparameters.epochs + 1):
                 if self._out_of_patience(epoch - 1):

@@ -1,6 +1,7 @@
 """A run, assembled once: which method with which hyperparameters, what the method sees, and where it is computed."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from elision.errors import ElisionError
 from elision.methods import build, load, resolve_variant
 from elision.methods.base import Method, TrainingHyperparameters
+from elision.methods.layers.text_encoder import TextEncoder
 from elision.settings.params import Params
 from elision.store import Store
 from elision.task import DataSpec, parse_run
@@ -160,7 +162,8 @@ def predict(model: Method, data: SplitData, corrupted: Corrupted | None) -> tupl
     """Predict a whole split, in its order and in batches of a fixed size.
 
     The last batch is filled up with its last sample: with another size, last bits would be other ones, and the
-    prediction of a sample would depend on how many there are.
+    prediction of a sample would depend on how many there are. Where the text encoder leaves out what a whole batch
+    pads, samples with texts of like length are predicted together.
 
     Returns
     -------
@@ -171,6 +174,15 @@ def predict(model: Method, data: SplitData, corrupted: Corrupted | None) -> tupl
     """
     model.eval()
     size = model.hyperparameters.batch_size
-    order = torch.arange(math.ceil(len(data) / size) * size).clamp(max=len(data) - 1)
-    outputs = [model.predict(data.batch(index, corrupted)).output.float().cpu() for index in order.split(size)]
-    return torch.cat(outputs)[: len(data)].numpy(), data.labels.cpu().numpy()
+    order = torch.arange(len(data))
+    alone = model.one_by_one and not (corrupted and corrupted.of_batches)
+    if alone and isinstance(model.encoder, TextEncoder) and model.encoder.trims:
+        order = torch.from_numpy(data.lengths["text"].argsort(kind="stable"))
+    filled = order[torch.arange(math.ceil(len(data) / size) * size).clamp(max=len(data) - 1)]
+    outputs = [model.predict(data.batch(index, corrupted)).output.float().cpu() for index in filled.split(size)]
+    return torch.cat(outputs)[: len(data)][order.argsort()].numpy(), data.labels.cpu().numpy()
+
+
+def remembering(model: Method) -> AbstractContextManager:
+    """Let a text encoder encode equal batches of predictions once in a block in which its weights do not change."""
+    return model.encoder.remembering() if isinstance(model.encoder, TextEncoder) else nullcontext()

@@ -1,6 +1,7 @@
 """A split of a store on a device, from which batches are gathered and corrupted."""
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -327,3 +328,21 @@ class Corrupted:
     rates: Tensor
     lost: dict[str, Tensor]
     noise: dict[str, NoiseField] = field(default_factory=dict)
+
+    @property
+    def of_batches(self) -> bool:
+        """Whether the first sample of a batch decides for others."""
+        return any(noise.per_batch for noise in self.noise.values())
+
+    @property
+    def identity(self) -> bytes | None:
+        """Digest of what is missing: under corruptions of one identity, batches are equal. Empty for nothing.
+
+        None with noise, which is not compared.
+        """
+        if self.noise:
+            return None
+        lost = {name: gone.cpu().numpy() for name, gone in sorted(self.lost.items())}
+        told = [name.encode() + np.packbits(gone).tobytes() for name, gone in lost.items() if gone.any()]
+        rates = self.rates.cpu().numpy()
+        return sha256(b"".join([rates.tobytes(), *told])).digest() if told or rates.any() else b""
