@@ -59,7 +59,7 @@ def encoded(evaluation: Evaluation) -> list[str]:
     return seen
 
 
-@pytest.mark.parametrize("method", ["text_only", "lnln", "misa"])
+@pytest.mark.parametrize("method", ["text_only", "misa"])
 def test_equal_tokens_are_encoded_once_and_predictions_stay_the_same(store, tmp_path, monkeypatch, method):
     evaluation = trained(store, tmp_path, method)
     assert len(evaluation.plan.conditions) == 17
