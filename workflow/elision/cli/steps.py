@@ -152,7 +152,10 @@ def align(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, re
 
 @app.command()
 def encode(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
-    """Encode the text tokens of a dataset into vectors, for all methods that read vectors."""
+    """Make text vectors of the text tokens of a dataset.
+
+    All methods that read text vectors share the vectors.
+    """
     from elision.features.encode import encode as run_encode
 
     opened = Workspace(params, results)
