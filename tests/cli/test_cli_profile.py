@@ -62,7 +62,7 @@ def test_the_table_names_each_rule(results):
 @pytest.mark.parametrize("text", ["", HEADER, HEADER + "fast\t0\t1\t1\t1\n", "a\tb\n1\t2\n"])
 def test_a_damaged_file_is_named(results, text):
     Layout(results).benchmark("aggregate").write_text(text)
-    with pytest.raises(ElisionError, match="aggregate.tsv is damaged"):
+    with pytest.raises(ElisionError, match=r"aggregate\.tsv is damaged"):
         profile(Layout(results))
 
 
