@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from elision.cli.opened import PARAMS, RESULTS, Dataset, ParamsFile, Results, Workspace, known
 from elision.errors import ElisionError
 from elision.provenance import kept
 from elision.provenance.contents import PYFEAT_WEIGHTS
+from elision.provenance.layout import Layout
 from elision.settings import params as parameters
 from elision.task import OFFICIAL_SPECS
 
@@ -258,6 +259,34 @@ def clean(
         print(f"deleted {layout.unused}: {told}")
     else:
         print(kept.notice(layout) or f"{layout.root}: no unused work; the params ask for all results")
+
+
+@app.command()
+def profile(
+    results: Annotated[Path, typer.Argument(help="folder of the results of a workflow")] = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+) -> None:
+    """Print where the time of a workflow went.
+
+    The table has a row per rule. Times are wall-clock times of the jobs.
+    """
+    from dataclasses import asdict
+
+    from elision.cli.profile import profile as profile_of
+
+    found = profile_of(Layout(results))
+    if as_json:
+        print(json.dumps(asdict(found), indent=1))
+        return
+    table = Table("rule", *(Column(name, justify="right") for name in ("jobs", "seconds", "share", "longest", "MB")))
+    table.add_column("longest job")
+    for row in found.rows:
+        share, memory = f"{row.seconds / found.seconds:.0%}", "" if row.memory is None else f"{row.memory:.0f}"
+        table.add_row(row.rule, str(row.jobs), f"{row.seconds:.1f}", share, f"{row.longest:.1f}", memory, row.slowest)
+    Console().print(table)
+    print(f"All jobs: {found.seconds:.0f} s. The workflow took {found.span:.0f} s, without breaks.")
+    print(f"On average, {found.seconds / found.span:.1f} jobs ran at once.")
+    print(f"Finished runs spent {found.epochs:.0f} s in epochs. The rest of `train` is start, loading and saving.")
 
 
 @app.command("import-data")
