@@ -25,16 +25,17 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import yaml
 
-from elision.task import CORPORA, OFFICIAL_SPECS, SPLITS
+from elision.task import OFFICIAL_SPECS, SPLITS
 
 SPLIT_SIZES = {"mosi": (1284, 229, 686), "mosei": (16326, 1871, 4659), "sims": (1368, 456, 457)}
 SEEDS = (1111, 1112, 1113)
-TRAINED = ("text_only", "tfn", "self_mm", "mmin_teacher")
+TRAINED = ("tfn", "text_only", "self_mm", "misa")
 SMALLEST = 200  # utterances, for what a stage needs to start
 RATES = {"audio": (74, 20.0), "vision": (35, 15.0)}
 SECONDS, SPREAD, WORDS = 7.28, 0.6, 2.6
@@ -97,9 +98,9 @@ def write_encoder(folder: Path) -> None:
     BertModel(BertConfig(vocab_size=VOCABULARY, **sizes_of)).save_pretrained(folder)
 
 
-def write_params(folder: Path, count: int) -> Path:
+def write_params(folder: Path, trained: list[str], count: int) -> Path:
     """Write params that ask for some methods; of those that are not trained, predictions are made up."""
-    made_up = [{f"made-up-{number:02d}": {"method": "text_only"}} for number in range(count - len(TRAINED))]
+    made_up = [{f"made-up-{number:02d}": {"method": "text_only"}} for number in range(count - len(trained))]
     content = {
         "results": str(folder / "results"),
         "datasets": {
@@ -110,7 +111,7 @@ def write_params(folder: Path, count: int) -> Path:
                 "encoder": str(folder / "encoder"),
             }
         },
-        "methods": [*TRAINED, *made_up][:count],
+        "methods": [*trained, *made_up],
         "seeds": list(SEEDS),
         "train": {"epochs": 1, "device": "cpu"},
         "statistics": {"cluster": "none"},
@@ -130,7 +131,7 @@ def make_up(params: Path) -> None:
     asked = load(params)
     layout = Layout(Path(asked.results))
     recipes = Recipes(asked, layout)
-    source = "mosei", TRAINED[0], f"seed-{SEEDS[0]}"
+    source = "mosei", next(iter(asked.variants)), f"seed-{SEEDS[0]}"
     _, history, path = layout.model(*source)
     record, (table, found) = json.loads(path.read_text()), read_table(layout.predictions(*source))
     tensors, header = read_tensors(layout.representations(*source))
@@ -185,17 +186,17 @@ def load(params: Path) -> None:
 
     opened = Workspace(params, None)
     store = opened.store("mosei")
-    run = Run(opened.params, "mosei", TRAINED[1], f"seed-{SEEDS[0]}")
+    run = Run(opened.params, "mosei", next(iter(opened.params.variants)), f"seed-{SEEDS[0]}")
     measured = scales(store, standardise=["audio", "vision"])
     splits = {split: run.split(store, split, scales=measured) for split in SPLITS}
     assert sum(map(len, splits.values())) == len(store.samples)
 
 
-def stages(folder: Path, counts: list[int]) -> Iterator[tuple[str, int, Cost, int]]:
+def stages(folder: Path, trained: list[str], counts: list[int]) -> Iterator[tuple[str, int, Cost, int]]:
     """Run all stages on the corpus in a folder; yields name, methods, cost, and bytes of the tensors of each."""
 
-    def verb(*words: str, methods: int = len(TRAINED)) -> Cost:
-        return cost("-m", "elision", *words, "--params", write_params(folder, methods))
+    def verb(*words: str, methods: int = 0) -> Cost:
+        return cost("-m", "elision", *words, "--params", write_params(folder, trained, methods))
 
     results, of = folder / "results", ("--dataset", "mosei")
     made = verb("prepare", *of)
@@ -204,13 +205,13 @@ def stages(folder: Path, counts: list[int]) -> Iterator[tuple[str, int, Cost, in
     yield "prepare", 1, made, (folder / "mosei.pkl").stat().st_size
     yield "align", 1, verb("align", *of), rows["tokens"]
     yield "corrupt", 1, verb("corrupt", *of), rows["draws"]
-    yield "load", 1, cost(__file__, "--child", "load", write_params(folder, len(TRAINED))), store
-    for method in TRAINED:
+    yield "load", 1, cost(__file__, "--child", "load", write_params(folder, trained, 0)), store
+    for method in trained:
         which = (*of, "--method", method, "--run", f"seed-{SEEDS[0]}")
         yield f"train {method}", 1, verb("train", *which), store
         yield f"evaluate {method}", 1, verb("evaluate", *which), rows["test"] + rows["predictions"]
     for count in counts:
-        cost(__file__, "--child", "make_up", write_params(folder, count))
+        cost(__file__, "--child", "make_up", write_params(folder, trained, count))
         for name in ("aggregate", "significance", "report"):
             yield name, count, verb(name, methods=count), rows["predictions"]
 
@@ -232,7 +233,7 @@ def count_bytes(folder: Path) -> None:
     print(json.dumps(found))
 
 
-def scale(utterances: list[int], methods: list[int], where: Path | None) -> None:
+def scale(utterances: list[int], trained: list[str], methods: list[int], where: Path | None) -> None:
     """Print the two tables."""
     found: dict[tuple[str, int], dict[int, tuple[Cost, int]]] = {}
     print(
@@ -244,7 +245,7 @@ def scale(utterances: list[int], methods: list[int], where: Path | None) -> None
             folder = Path(scratch)
             made = cost(__file__, "--child", "generate", folder, size)
             print(f"{'generate':22} {size:10} {'':7} {made.processor:8.1f} {made.clock:8.1f} {made.peak / 2**20:6.0f}")
-            for name, count, used, tensors in stages(folder, methods):
+            for name, count, used, tensors in stages(folder, trained, methods):
                 found.setdefault((name, count), {})[size] = used, tensors
                 above = used.peak - found[name, count][SMALLEST][0].peak
                 row = f"{name:22} {size:10} {count:7} {used.processor:8.1f} {used.clock:8.1f} {used.peak / 2**20:6.0f}"
@@ -253,8 +254,10 @@ def scale(utterances: list[int], methods: list[int], where: Path | None) -> None
     for (name, count), costs in found.items():
         start = costs[SMALLEST][0].processor
         seconds = {size: max(0.05, costs[size][0].processor - start) for size in utterances}
-        pairs = zip(utterances, utterances[1:], strict=False)
-        growth = [f"{a} to {b}: {seconds[b] / seconds[a] / ((b - SMALLEST) / (a - SMALLEST)):.2f}" for a, b in pairs]
+        growth = [
+            f"{a} to {b}: {seconds[b] / seconds[a] / ((b - SMALLEST) / (a - SMALLEST)):.2f}"
+            for a, b in pairwise(utterances)
+        ]
         if count > min(methods):
             fewer = found[name, min(methods)]
             ratio = costs[utterances[-1]][0].processor / fewer[utterances[-1]][0].processor
@@ -279,9 +282,8 @@ def expect(names: list[str], device: str, epochs: int) -> None:
     minilm = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
     names = names or [name for name in method_names() if TaskKind.REGRESSION in load(name).task]
     total: dict[str, float] = {}
-    print(
-        f"{'method':18} {'corpus':6} {'batch':>5} {'steps':>6} {'step ms':>8} {'predict ms':>10} {'days':>7} {'own epochs':>10}"
-    )
+    heading = f"{'method':18} {'corpus':6} {'batch':>5} {'steps':>6} {'step ms':>8} {'predict ms':>10}"
+    print(f"{heading} {'days':>7} {'days of own epochs':>18}")
     for name in names:
         for corpus, (train, valid, test) in SPLIT_SIZES.items():
             spec = OFFICIAL_SPECS[corpus]
@@ -318,6 +320,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--utterances", type=int, nargs="+", default=[1000, 5000, 22856])
+    parser.add_argument("--trained", nargs="+", default=list(TRAINED), help="methods that are trained for an epoch")
     parser.add_argument("--methods", type=int, nargs="+", default=[5, 40])
     parser.add_argument("--folder", type=Path, help="where the corpora are made; the largest takes 12 GB")
     parser.add_argument("--expect", nargs="*", metavar="METHOD", help="measure steps of these methods, or of all")
@@ -331,7 +334,7 @@ def main() -> None:
     elif arguments.expect is not None:
         expect(arguments.expect, arguments.device, arguments.epochs)
     else:
-        scale(arguments.utterances, arguments.methods, arguments.folder)
+        scale(arguments.utterances, arguments.trained, arguments.methods, arguments.folder)
 
 
 if __name__ == "__main__":
