@@ -71,7 +71,7 @@ def _matrix(table: pd.DataFrame, name: str, family: Family) -> Run:
     if table.empty:
         raise ElisionError(f"predictions of {name} are empty; delete these predictions and run evaluate again")
     known = set(family.checkpoints)
-    if (has := set(table["checkpoint"])) != {VALID} and (lacks := known - has):
+    if (has := set(table["checkpoint"].unique())) != {VALID} and (lacks := known - has):
         raise ElisionError(
             f"predictions of {name}: the checkpoints are {', '.join(sorted(has))}, but {', '.join(sorted(lacks))} is "
             "missing; delete these predictions and run evaluate again"
