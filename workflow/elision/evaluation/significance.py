@@ -471,7 +471,7 @@ def _comparisons(found: _Values) -> pd.DataFrame:
         p_holm[at[0], :, at[1]] = holm(p[at[0], :, at[1]])
     on_test = (found.on_test[first] | found.on_test[second])[:, of].T[..., None]
     numbers = {"difference": difference, "low": low, "high": high, "p": p, "p_holm": p_holm, "on_test": on_test}
-    labels = {
+    labels: dict[str, tuple[int, list]] = {
         "metric": (0, compared),
         "method": (1, [names[i] for i in first]),
         "other": (1, [names[j] for j in second]),
