@@ -449,7 +449,8 @@ def _intervals(found: _Values) -> pd.DataFrame:
     for each in np.ndindex(methods, metrics):
         low[each], high[each] = interval(found.values[each][1:], found.made["confidence"])
     numbers = {"value": found.values[:, :, 0], "low": low, "high": high, "on_test": found.on_test[..., None]}
-    labels = {"method": (0, list(found.seeds)), "metric": (1, found.metrics), "seeds": (0, list(found.seeds.values()))}
+    labels: dict[str, tuple[int, list]] = {"method": (0, list(found.seeds)), "metric": (1, found.metrics)}
+    labels["seeds"] = 0, list(found.seeds.values())
     return _rows(found, (methods, metrics), labels, numbers).assign(family=found.family)
 
 
