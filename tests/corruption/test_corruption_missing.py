@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elision.corruption.missing import absent_rates, generator, half_complete_rates, missing, mixed_rates, uniforms
+from elision.corruption.missing import (
+    absent_rates,
+    generator,
+    generators,
+    half_complete_rates,
+    missing,
+    mixed_rates,
+    uniforms,
+)
 from elision.task import MODALITIES
 
 IDS = [f"clip {i}" for i in range(40)]
@@ -68,6 +76,14 @@ def test_the_generator_gives_known_numbers():
     """Masks of published results must not change with a release of NumPy or of ours."""
     drawn = generator(1111, "test", "audio", "video_1").random(3, dtype=np.float32)
     assert drawn.tolist() == [0.5198713541030884, 0.6072609424591064, 0.5314146876335144]
+
+
+def test_generators_of_many_names_are_those_of_each_name_whatever_was_drawn_before():
+    for name, random in zip(IDS, generators(1111, "test", names=IDS), strict=True):
+        alone = generator(1111, "test", name)
+        # Three numbers of 32 bits leave half a word of 64 behind.
+        assert random.random(3, dtype=np.float32).tolist() == alone.random(3, dtype=np.float32).tolist()
+        assert random.integers(10) == alone.integers(10)
 
 
 def test_half_of_the_samples_are_complete_in_each_modality():

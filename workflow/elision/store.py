@@ -7,6 +7,7 @@ written.
 """
 
 import json
+import mmap
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 # A single key: several would be written in an arbitrary order, and files would differ from run to run.
 _METADATA_KEY = "elision"
 _META = re.compile(r'<meta name="provenance" content="(\w+) (\w+)">')
+_BLOCK = 1 << 22  # numbers that are read at once
 _DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64, "BOOL": np.bool_, "U8": np.uint8}
 
 
@@ -126,6 +128,28 @@ class Sequences:
         begin, end = self.offsets[start], self.offsets[stop]
         times = None if self.times is None else self.times[begin:end]
         return Sequences(self.values[begin:end], self.offsets[start : stop + 1] - begin, self.header, times)
+
+    def blocks(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """Read some sequences end to end, a few megabytes at once; what was read of a file does not stay in memory.
+
+        Parameters
+        ----------
+        rows : np.ndarray [shape=(N,)]
+
+        Yields
+        ------
+        values : np.ndarray [shape=(T, d)] or [shape=(T,)]
+            Copies of the next sequences, one or several.
+        """
+        ends = np.cumsum(self.lengths[rows])
+        size = max(1, _BLOCK // self.width)
+        cuts = np.unique(np.searchsorted(ends, np.arange(size, ends[-1] if len(ends) else 0, size)))
+        mapped, values = getattr(self.values, "_mmap", None), np.asarray(self.values)
+        for part in np.split(np.asarray(rows), cuts):
+            if len(part):
+                yield np.concatenate([values[self.offsets[row] : self.offsets[row + 1]] for row in part])
+            if mapped is not None:
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def times_of(self, i: int) -> np.ndarray | None:
         """Return the seconds of the frames of a sequence [shape=(T,)]; None if they are not stored."""

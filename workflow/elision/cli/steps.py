@@ -347,8 +347,7 @@ def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results
     data, made_with = {}, {}
     provenance = stamp(opened.recipes.aggregate, recipe)
     protocols = {dataset: settings.protocol_name(dataset) for dataset in settings.datasets}
-    metrics = aggregation.aggregate(opened.predictions(data, made_with), protocols=protocols)
-    confusions = aggregation.confusions(opened.predictions(data))
+    metrics, confusions = aggregation.both(opened.predictions(data, made_with), protocols=protocols)
     provenance |= {"data": digest(data), "made_with": made_with}
     summary = aggregation.summary(metrics, opened.marks(made_with))
     with replacing(root / "metrics.json") as temporary:

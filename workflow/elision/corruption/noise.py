@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from elision.corruption.missing import generator
+from elision.corruption.missing import generator, generators
 
 Kind = Literal["gaussian", "impulse"]
 Schedule = Literal["scaled_linear", "linear", "squared_cosine", "sigmoid"]
@@ -82,7 +82,8 @@ def times(*, seed: int, stream: str, ids: Sequence[str] | np.ndarray, modality: 
     time : np.ndarray [shape=(N,), dtype=float64]
         Uniform in [0, 1). Of T steps, it is step floor(time * T), so that a sample is early or late at every intensity.
     """
-    return np.array([generator(seed, stream, "noise time", modality, name).random() for name in ids], np.float64)
+    drawn = generators(seed, stream, "noise time", modality, names=ids)
+    return np.array([random.random() for random in drawn], np.float64)
 
 
 def draw(kind: str, *, seed: int, stream: str, name: str, modality: str, shape: tuple[int, ...]) -> np.ndarray:

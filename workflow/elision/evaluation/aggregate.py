@@ -71,7 +71,7 @@ def _matrix(table: pd.DataFrame, name: str, family: Family) -> Run:
     if table.empty:
         raise ElisionError(f"predictions of {name} are empty; delete these predictions and run evaluate again")
     known = set(family.checkpoints)
-    if (has := set(table["checkpoint"])) != {VALID} and (lacks := known - has):
+    if (has := set(table["checkpoint"].unique())) != {VALID} and (lacks := known - has):
         raise ElisionError(
             f"predictions of {name}: the checkpoints are {', '.join(sorted(has))}, but {', '.join(sorted(lacks))} is "
             "missing; delete these predictions and run evaluate again"
@@ -187,12 +187,24 @@ def aggregate(tables: Iterable[Predictions], *, protocols: Mapping[str, str] | N
         If a prediction is missing, doubled, not finite or no class, runs of a dataset have different test conditions,
         or folds share test samples.
     """
-    rows = []
+    return both(tables, protocols=protocols)[0]
+
+
+def both(
+    tables: Iterable[Predictions],
+    *,
+    protocols: Mapping[str, str] | None = None,
+    rates: Sequence[float] = CONFUSION_RATES,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compute the metrics of ``aggregate`` and the counts of ``confusions`` while the predictions are read once."""
+    rows: list[tuple] = []
+    counts: list[tuple] = []
     folds: dict[str, set[str]] = {}
     parts: dict[tuple, dict[str, Run]] = {}
-    protocols = protocols or {}
+    protocols, wanted = protocols or {}, {round(rate, 6) for rate in rates}
     for names, run in checked(tables):
         rows += _scores(names, run, protocols.get(names[0], "elision"))
+        counts += _counts(names, run, wanted)
         dataset, family, method, _, seed, fold = names
         if fold:
             folds.setdefault(dataset, set()).add(fold)
@@ -202,8 +214,14 @@ def aggregate(tables: Iterable[Predictions], *, protocols: Mapping[str, str] | N
             pooled = pool(runs, f"{dataset}/{method}/seed-{seed}")
             names = (dataset, family, method, f"seed-{seed}", seed, POOLED)
             rows += _scores(names, pooled, protocols.get(dataset, "elision"))
-    columns = [*_RUN, "protocol", *CONDITION, "checkpoint", "metric"]
-    return pd.DataFrame(rows, columns=[*columns, "value"]).sort_values(columns, ignore_index=True)
+    return (
+        _sorted(rows, [*_RUN, "protocol", *CONDITION, "checkpoint", "metric"], "value"),
+        _sorted(counts, [*_RUN, "level", "checkpoint", "classes", "truth", "predicted"], "count"),
+    )
+
+
+def _sorted(rows: list[tuple], columns: list[str], value: str) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=[*columns, value]).sort_values(columns, ignore_index=True)
 
 
 def confusions(tables: Iterable[Predictions], *, rates: Sequence[float] = CONFUSION_RATES) -> pd.DataFrame:
@@ -224,28 +242,28 @@ def confusions(tables: Iterable[Predictions], *, rates: Sequence[float] = CONFUS
         ``classes`` (how many), ``truth``, ``predicted`` (class numbers from 0) and ``count``, sorted; every pair of
         classes has a row.
     """
-    wanted = {round(rate, 6) for rate in rates}
+    return both(tables, rates=rates)[1]
+
+
+def _counts(names: tuple, run: Run, wanted: set[float]) -> Iterator[tuple]:
+    """Give rows of the table of ``confusions``."""
     alike = [name for kind in kinds().values() if kind.level and not kind.sets for name in kind.corruptions]
-    rows = []
-    for names, run in checked(tables):
-        family = family_of(names[1])
-        shown = next((name for name in alike if (run.keys["corruption"] == name).any()), None)
-        on_test = (run.keys["checkpoint"] != VALID).any()
-        for key, prediction in zip(run.keys.itertuples(index=False), run.prediction, strict=True):
-            if key.corruption != shown or key.level not in wanted:
+    family = family_of(names[1])
+    shown = next((name for name in alike if (run.keys["corruption"] == name).any()), None)
+    on_test = (run.keys["checkpoint"] != VALID).any()
+    for key, prediction in zip(run.keys.itertuples(index=False), run.prediction, strict=True):
+        if key.corruption != shown or key.level not in wanted:
+            continue
+        for share, labels in family.confusions.items():
+            if key.checkpoint != (family.selected_by[share] if on_test else VALID):
                 continue
-            for share, labels in family.confusions.items():
-                if key.checkpoint != (family.selected_by[share] if on_test else VALID):
-                    continue
-                classes = len(labels)
-                truth, predicted = (
-                    classify(values, family=names[1], classes=classes) for values in (run.label, prediction)
-                )
-                counts = confusion_matrix(truth, predicted, classes=classes)
-                here = (*names, key.level, key.checkpoint, classes)
-                rows += [(*here, i, j, int(count)) for (i, j), count in np.ndenumerate(counts)]
-    columns = [*_RUN, "level", "checkpoint", "classes", "truth", "predicted"]
-    return pd.DataFrame(rows, columns=[*columns, "count"]).sort_values(columns, ignore_index=True)
+            classes = len(labels)
+            truth, predicted = (
+                classify(values, family=names[1], classes=classes) for values in (run.label, prediction)
+            )
+            counts = confusion_matrix(truth, predicted, classes=classes)
+            here = (*names, key.level, key.checkpoint, classes)
+            yield from ((*here, i, j, int(count)) for (i, j), count in np.ndenumerate(counts))
 
 
 def reported(metrics: pd.DataFrame) -> pd.DataFrame:

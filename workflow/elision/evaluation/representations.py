@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from elision.corruption.missing import generator
+from elision.corruption.missing import generators
 from elision.errors import ElisionError
 from elision.evaluation.aggregate import CONFUSION_RATES
 from elision.store import read_tensors, write_tensors
@@ -24,7 +24,7 @@ def choose(ids: Sequence[str], *, seed: int, most: int = MOST) -> np.ndarray:
     """
     if len(ids) <= most:
         return np.arange(len(ids))
-    drawn = np.array([generator(seed, "representations", name).random() for name in ids])
+    drawn = np.array([random.random() for random in generators(seed, "representations", names=ids)])
     return np.sort(np.lexsort((np.asarray(ids, str), drawn))[:most])
 
 

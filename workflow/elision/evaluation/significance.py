@@ -9,7 +9,7 @@ Every metric is a function of sums over utterances (``metrics.Weights``), so tha
 products of matrices.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 
@@ -29,8 +29,10 @@ from elision.training.selection import VALID
 
 VIDEO = "$_$"
 
-# Numbers in a factor of a product of matrices: 16 MiB, which stay in the cache.
-_BLOCK = 2**21
+# Numbers in a factor of a product of matrices: 64 MiB. What metrics are made of is computed anew for each block.
+_BLOCK = 2**23
+# Whole numbers up to this have a float32.
+_WHOLE = 2**24
 # Where metrics, which are of the order of 1, count as equal.
 _EQUAL = 1e-12
 
@@ -110,18 +112,29 @@ class Resamples(Weights):
     """
 
     def __init__(self, names: np.ndarray, times: np.ndarray) -> None:
-        self._order = np.argsort(names, kind="stable")
-        self._starts = np.unique(names[self._order], return_index=True)[1]
+        order = np.argsort(names, kind="stable")
+        starts = np.unique(names[order], return_index=True)[1]
+        self._order = None if (order == np.arange(len(order))).all() else order
+        self._starts = None if len(starts) == len(order) else starts
         self._times = times.astype(np.float64)
+        most = (self._times @ np.diff(starts, append=len(order))).max(initial=0)
+        self._counts = self._times.astype(np.float32) if most < _WHOLE else self._times
 
     def total(self, values: np.ndarray) -> np.ndarray:
         """Add up values of utterances; see ``Weights``."""
-        sums = np.add.reduceat(values[:, self._order], self._starts, axis=1, dtype=np.float64)
+        if values.dtype == bool:  # in half of the bits, and as exactly
+            return (self._counts @ self._by_cluster(values, self._counts.dtype).T).astype(np.float64)
+        sums = self._by_cluster(values, np.float64)
         # Sums of multiples of 2^-20 fit into a float64 up to 2^33, and those of what is left, being small, too.
         coarse = np.rint(sums * 2**20) / 2**20
         if (coarse == sums).all():
             return self._times @ coarse.T
         return self._times @ coarse.T + self._times @ (np.rint((sums - coarse) * 2**52) / 2**52).T
+
+    def _by_cluster(self, values: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
+        """Add up the values of the utterances of each cluster."""
+        values = values if self._order is None else values[:, self._order]
+        return values.astype(dtype) if self._starts is None else np.add.reduceat(values, self._starts, 1, dtype=dtype)
 
     def moments(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return variances and covariance; see ``Weights``."""
@@ -429,35 +442,58 @@ def _resample(
     return _Values(dataset, family, seeds, metrics, conditions, values, on_test, made)
 
 
-def _intervals(found: _Values) -> Iterator[pd.DataFrame]:
-    for (i, (method, seeds)), (j, name) in product(enumerate(found.seeds.items()), enumerate(found.metrics)):
-        value, resampled = found.values[i, j, 0], found.values[i, j, 1:]
-        low, high = interval(resampled, found.made["confidence"])
-        here = {"dataset": found.dataset, "family": found.family, "method": method, "metric": name}
-        numbers = {"value": value, "low": low, "high": high, "seeds": seeds}
-        yield found.conditions.assign(**here, **numbers, **found.made, on_test=found.on_test[i, j])
+def _intervals(found: _Values) -> pd.DataFrame:
+    """Make the rows of one dataset: by method, metric and condition."""
+    methods, metrics, _, conditions = found.values.shape
+    low, high = (np.empty((methods, metrics, conditions)) for _ in range(2))
+    for each in np.ndindex(methods, metrics):
+        low[each], high[each] = interval(found.values[each][1:], found.made["confidence"])
+    numbers = {"value": found.values[:, :, 0], "low": low, "high": high, "on_test": found.on_test[..., None]}
+    labels: dict[str, tuple[int, list]] = {"method": (0, list(found.seeds)), "metric": (1, found.metrics)}
+    labels["seeds"] = 0, list(found.seeds.values())
+    return _rows(found, (methods, metrics), labels, numbers).assign(family=found.family)
 
 
-def _comparisons(found: _Values) -> Iterator[pd.DataFrame]:
-    family, count = family_of(found.family), found.made["clusters"]
-    pairs = list(combinations(enumerate(found.seeds), 2))
-    for name in family.compared if pairs else ():
-        of = found.metrics.index(name)
-        tests = []
-        for (i, _), (j, _) in pairs:
-            differences = found.values[i, of] - found.values[j, of]
-            low, high = interval(differences[1:], found.made["confidence"])
-            p = np.where(np.isnan(low), np.nan, p_value(differences[0], differences[1:], count))
-            tests.append({"difference": differences[0], "low": low, "high": high, "p": p})
-        corrected = np.apply_along_axis(holm, 0, np.stack([test["p"] for test in tests]))
-        for ((i, method), (j, other)), test, p_holm in zip(pairs, tests, corrected, strict=True):
-            here = {"dataset": found.dataset, "metric": name, "method": method, "other": other}
-            on_test = found.on_test[i, of] or found.on_test[j, of]
-            yield found.conditions.assign(**here, **test, p_holm=p_holm, **found.made, on_test=on_test)
+def _comparisons(found: _Values) -> pd.DataFrame:
+    """Make the rows of one dataset: by metric, pair of methods and condition."""
+    names, compared = list(found.seeds), list(family_of(found.family).compared)
+    first, second = np.array(list(combinations(range(len(names)), 2)), int).reshape(-1, 2).T
+    of = [found.metrics.index(name) for name in compared]
+    shape = len(compared), len(first), len(found.conditions)
+    difference, low, high, p, p_holm = (np.empty(shape) for _ in range(5))
+    for k, (metric, number) in enumerate(product(of, range(len(first)))):
+        each = divmod(k, len(first))
+        differences = found.values[first[number], metric] - found.values[second[number], metric]
+        difference[each] = differences[0]
+        low[each], high[each] = interval(differences[1:], found.made["confidence"])
+        tested = p_value(differences[0], differences[1:], found.made["clusters"])
+        p[each] = np.where(np.isnan(low[each]), np.nan, tested)
+    for at in np.ndindex(shape[0], shape[2]):
+        p_holm[at[0], :, at[1]] = holm(p[at[0], :, at[1]])
+    on_test = (found.on_test[first] | found.on_test[second])[:, of].T[..., None]
+    numbers = {"difference": difference, "low": low, "high": high, "p": p, "p_holm": p_holm, "on_test": on_test}
+    labels: dict[str, tuple[int, list]] = {
+        "metric": (0, compared),
+        "method": (1, [names[i] for i in first]),
+        "other": (1, [names[j] for j in second]),
+    }
+    return _rows(found, shape[:2], labels, numbers)
 
 
-def _table(found: list[_Values], rows: Callable[[_Values], Iterator[pd.DataFrame]], columns: list[str]) -> pd.DataFrame:
-    parts = [part for resamples in found for part in rows(resamples)]
+def _rows(
+    found: _Values, outer: tuple[int, int], labels: dict[str, tuple[int, list]], numbers: dict[str, np.ndarray]
+) -> pd.DataFrame:
+    """Make a row for each of ``outer`` and each condition; labels are along one of its axes."""
+    count = len(found.conditions)
+    places = np.indices((*outer, count)).reshape(3, -1)
+    columns = found.conditions.iloc[places[2]].reset_index(drop=True)
+    named = {name: pd.Series(values).take(places[axis]).to_numpy() for name, (axis, values) in labels.items()}
+    shaped = {name: np.broadcast_to(values, (*outer, count)).ravel() for name, values in numbers.items()}
+    return columns.assign(dataset=found.dataset, **named, **shaped, **found.made)
+
+
+def _table(found: list[_Values], rows: Callable[[_Values], pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    parts = [part for part in map(rows, found) if len(part)]
     if not parts:
         return pd.DataFrame(columns=columns)
     keys = [name for name in columns if name in ("dataset", *CONDITION, "metric", "method", "other")]

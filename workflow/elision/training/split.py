@@ -149,19 +149,21 @@ class SplitData:
 
     def _load(self, sequences: Sequences, name: str, rows: np.ndarray, scale: Scale | None) -> None:
         lengths = sequences.lengths[rows]
-        values = np.concatenate([sequences[row] for row in rows]) if len(rows) else sequences.values[:0]
-        if values.ndim == 1:
-            unk, observed, values = (
-                sequences.header.settings["unk"],
-                np.ones(len(values), bool),
-                values.astype(np.int64),
-            )
-        else:
-            unk, observed = None, ~np.isnan(values).any(1)
-            values = values.astype(np.float32)
+        of_ids = sequences.values.ndim == 1
+        values = np.empty((lengths.sum(), *sequences.values.shape[1:]), np.int64 if of_ids else np.float32)
+        observed = np.ones(len(values), bool)
+        end = 0
+        for block in sequences.blocks(rows):
+            here = slice(end, end := end + len(block))
+            if of_ids:
+                values[here] = block
+                continue
+            observed[here] = ~np.isnan(block).any(1)
+            block = block.astype(np.float32, copy=False)
             if scale:
-                values = (values - scale.mean) / scale.std
-            values = np.where(observed[:, None], values, np.float32(0))
+                block = (block - scale.mean) / scale.std
+            values[here] = np.where(observed[here, None], block, np.float32(0))
+        unk = sequences.header.settings["unk"] if of_ids else None
         self._put(name, values, observed, lengths, sequences.header.length, unk)
 
     def _load_absent(self, name: str, count: int, length: int, *, tokens: bool) -> None:

@@ -64,14 +64,23 @@ class Scale:
         A dimension that does not vary, or is never observed, is only centred.
         """
         sequences = store.modalities[modality]
-        rows = range(len(store.samples)) if everyone else store.rows("train", fold)
-        frames = [sequences[row] for row in rows]
-        values = np.concatenate(frames).astype(np.float64)
-        values = values[~np.isnan(values).any(1)]
-        if not len(values):
+        rows = np.arange(len(store.samples)) if everyone else store.rows("train", fold)
+        count, mean = _mean(sequences, rows, np.zeros(sequences.width), power=1)
+        if not count:
             return cls(np.zeros(sequences.width, np.float32), np.ones(sequences.width, np.float32))
-        std = values.std(0)
-        return cls(values.mean(0).astype(np.float32), np.where(std < 1e-6, 1.0, std).astype(np.float32))
+        std = np.sqrt(_mean(sequences, rows, mean, power=2)[1])
+        return cls(mean.astype(np.float32), np.where(std < 1e-6, 1.0, std).astype(np.float32))
+
+
+def _mean(sequences: Sequences, rows: np.ndarray, centre: np.ndarray, *, power: int) -> tuple[int, np.ndarray]:
+    """Count the observed frames, and average their differences from a centre [d], to a power; a block at a time."""
+    count, total = 0, np.zeros((1, sequences.width))
+    for block in sequences.blocks(rows):
+        values = block[~np.isnan(block).any(1)].astype(np.float64)
+        count += len(values)
+        # The total goes before the frames: the sum is that of all frames in their order, wherever blocks end.
+        total = np.concatenate([total, (values - centre) ** power]).sum(0, keepdims=True)
+    return count, total[0] / max(count, 1)
 
 
 def scales(store: Store, *, standardise: Collection[str], fold: int = 0, everyone: bool = False) -> dict[str, Scale]:

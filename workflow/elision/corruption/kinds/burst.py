@@ -4,7 +4,7 @@ import numpy as np
 from pydantic import Field
 
 from elision.corruption.kind import Condition, Draw, Drawn, Kind, Samples
-from elision.corruption.missing import generator, level_rates
+from elision.corruption.missing import generators, level_rates
 from elision.settings.fields import Length, Rates, Section
 
 
@@ -40,8 +40,10 @@ class Burst(Kind):
         drawn = {}
         for name, lengths in samples.lengths.items():
             parts = [
-                _spans(generator(draw.seed, draw.stream, "burst", name, sample), int(length), setting.length)
-                for sample, length in zip(samples.ids, lengths, strict=True)
+                _spans(random, int(length), setting.length)
+                for random, length in zip(
+                    generators(draw.seed, draw.stream, "burst", name, names=samples.ids), lengths, strict=True
+                )
             ]
             drawn[name] = np.concatenate(parts) if parts else np.zeros(0, np.float32)
         return samples.with_ends(drawn)
