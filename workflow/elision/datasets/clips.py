@@ -145,7 +145,7 @@ def prepare(settings: Settings, folder: Path, read: Reader | None = None) -> "pd
     required = [name for name in _REQUIRED if not (settings.folds and name == "split")]
     problems += _check_columns(columns, required)
     for row in rows:
-        problems += [f"{row}: {problem}" for problem in _check_cells(row.cells)]
+        problems += [f"{row}: {problem}" for problem in (*_tables.overfull(row), *_check_cells(row.cells))]
     problems += _check_splits(columns, rows)
     labels, rows, wrong = _read_labels(columns, rows, settings)
     problems += [*wrong, *_check_whole(columns, rows, folds=settings.folds is not None)]
@@ -210,7 +210,7 @@ def unlabelled(table: Path) -> "tuple[pd.DataFrame, list[tuple[int, str]]]":
     read, problems = read_table(table, None)
     problems += _check_columns(read.columns, ["id"])
     for row in read.rows:
-        problems += [f"{row}: {problem}" for problem in _check_cells(row.cells)]
+        problems += [f"{row}: {problem}" for problem in (*_tables.overfull(row), *_check_cells(row.cells))]
     refuse(table, problems + list(_check_ids(read.rows)))
     return _open(read.rows, table.parent, otherwise="give the file itself in place of a table")
 
@@ -386,8 +386,6 @@ def _check_columns(columns: list[str], required: Iterable[str]) -> Iterator[str]
 
 def _check_cells(cells: dict[str, str]) -> Iterator[str]:
     """Find what is wrong within a row, apart from its labels, its split, and the files that it names."""
-    if cells[""]:
-        yield f"there are more cells than columns ({cells['']!r}); put quotes around a text that holds the separator"
     name = cells.get("id", "id")
     if not (_FILE_NAME.fullmatch(name) and len(name.encode()) <= _LONGEST and name.isprintable()):
         what = f'write 1 to {_LONGEST} bytes that can be printed, without / \\ : * ? " < > | and without a dot in front'
