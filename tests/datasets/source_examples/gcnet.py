@@ -19,3 +19,9 @@ def make(folder: Path) -> dict:
         np.save(folder / "features" / "voices" / f"{name}.npy", vector)
     entry = {"source": "gcnet", "labels": str(folder / "labels.pkl"), "features": str(folder / "features")}
     return entry | {"corpus": "mosi", "text": None, "vision": None, "audio": "voices"}
+
+
+def unlabel(folder: Path) -> None:
+    content = pickle.loads((folder / "labels.pkl").read_bytes())
+    content[1]["video0"][1] = np.nan
+    (folder / "labels.pkl").write_bytes(pickle.dumps(content, protocol=2))

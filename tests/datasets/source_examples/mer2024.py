@@ -16,3 +16,9 @@ def make(folder: Path) -> dict:
         np.save(folder / "features" / "voices" / f"{name}.npy", vector)
     entry = {"source": "mer2024", "labels": str(folder / "label-6way.npz"), "features": str(folder / "features")}
     return entry | {"text": None, "vision": None, "audio": "voices"}
+
+
+def unlabel(folder: Path) -> None:
+    arrays = {name: array.item() for name, array in np.load(folder / "label-6way.npz", allow_pickle=True).items()}
+    arrays["train_corpus"]["sample_000"]["emo"] = None
+    np.savez_compressed(folder / "label-6way.npz", **arrays)

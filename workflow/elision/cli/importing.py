@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel
 
 from elision.datasets._paths import ALLOW
-from elision.datasets._prepare import finish
+from elision.datasets._prepare import finish, read
 from elision.datasets._problems import refuse, some
 from elision.errors import ElisionError, of_disk, plural
 from elision.progress import Reporter
@@ -127,14 +127,9 @@ def check(settings: DatasetSettings, name: str) -> str:
     ElisionError
         Lists everything that is wrong.
     """
-    where, source = f"dataset {name!r}", parameters.dataset_source(settings.source)
-    nowhere = Path()  # no source makes media of the user's own files
-    if source.MAKES == "clips":
-        samples = source.prepare(settings, nowhere)
-        finish(samples, settings, where)
-    else:
-        samples, _ = source.prepare(settings, nowhere)
-        samples, _ = finish(samples, settings, where)
+    where = f"dataset {name!r}"
+    samples, *_ = read(settings, Path(), where)  # no source makes media of the user's own files
+    finish(samples, settings, where)
     counts = dict(samples["split"].value_counts()) if "split" in samples and not settings.folds else {}
     return ", ".join([plural(len(samples), "sample"), *(f"{counts[split]} {split}" for split in counts)])
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from elision.datasets._labels import GIVE_LABELS, LABELS_OF_ONE, TOLERANCE, in_a_split, range_of
+from elision.datasets._labels import LABELS_OF_ONE, TOLERANCE, range_of
 from elision.datasets._problems import odd_ids, refuse, some
 from elision.errors import plural
 from elision.task import TaskKind
@@ -132,7 +132,7 @@ COLUMNS = (
     Column(
         "label",
         "a score (a number in the range of the corpus, or in `settings.scale`), or the name of a class (no comma, no "
-        "colon). Samples outside train, valid and test, or with `settings.skip_unlabelled`, can have None or NaN",
+        "colon). None or NaN where there is none: the workflow leaves such samples out, or refuses them",
         lambda cell: _absent(cell) or _number(cell) or (_text(cell) and not set(cell) & set(",:")),
     ),
     Column(
@@ -377,14 +377,11 @@ def _check_splits(table: "pd.DataFrame", settings: "DatasetSettings", kind: str)
 
 
 def _check_labels(table: "pd.DataFrame", settings: "DatasetSettings") -> Iterator[str]:
-    """Find labels that do not fit the task, and samples in a split that have none."""
+    """Find labels that do not fit the task."""
     import pandas as pd
 
     labels, ids = table["label"], table["id"]
     low, high = settings.label_limits
-    used = in_a_split(table)
-    if not settings.skip_unlabelled and (without := ids[used & labels.isna()].tolist()):
-        yield f"column label is empty for {plural(len(without), 'sample')} in a split ({some(without)}); {GIVE_LABELS}"
     scores = pd.api.types.is_numeric_dtype(labels)
     if not scores and not all(isinstance(label, str) for label in labels.dropna()):
         yield "column label holds scores and names; give numbers (float64), or names of classes (text)"

@@ -153,10 +153,10 @@ def _read(example: Any, name: str, number: int, settings: Settings) -> tuple[tup
     if None in words:
         raise ElisionError("numbers of words without the words; save the words as text in their place")
     vision, audio = (_frames(part, len(words)) for part in content[1:3])
-    try:
-        score = float(np.asarray(label, dtype=np.float64).reshape(-1)[0])
-    except (TypeError, ValueError, IndexError):
-        raise ElisionError("a label that is not a number") from None
+    scores = np.asarray(label, dtype=object).reshape(-1)  # of MOSEI, six emotions follow
+    score = _labels.number(scores[0]) if len(scores) else np.nan
+    if np.isinf(score):
+        raise ElisionError("a label that is not a number")
     if _labels.outside(np.array(score), settings):
         raise ElisionError(
             f"a label outside {_labels.interval(settings)}, as {score:g}; is corpus right in params.yaml?"

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from elision.datasets import _labels
 from elision.datasets._emotion import FeatureFolders, inputs, read_corpora, read_folders, share, shuffled
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import plural
@@ -99,7 +100,8 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
 
     corpora = read_corpora(settings.labels)
     refuse(settings.labels, list(_check(corpora)))
-    emotions = {text_of(name): text_of(label["emo"]) for name, label in corpora.pop(_LABELLED).items()}
+    labels = {text_of(name): label["emo"] for name, label in corpora.pop(_LABELLED).items()}
+    emotions = {name: None if _labels.is_none(emotion) else text_of(emotion) for name, emotion in labels.items()}
 
     names = shuffled(emotions, settings.seed)
     tested = share(len(names), 0.2)
@@ -172,6 +174,7 @@ def _check(corpora: dict[str, object]) -> Iterator[str]:
     if wrong := [name for name, label in labelled.items() if not isinstance(label, dict) or "emo" not in label]:
         yield f'{plural(len(wrong), "clip")} of {_LABELLED} without {{"emo": ...}}: {some(wrong)}'
         return
-    if wrong := [name for name, label in labelled.items() if text_of(label["emo"]) not in CLASSES]:
-        emotions = sorted({str(labelled[name]["emo"]) for name in wrong})
-        yield f"{plural(len(wrong), 'clip')} ({some(wrong)}) labelled {some(emotions)}, none of {', '.join(CLASSES)}"
+    emotions = {name: label["emo"] for name, label in labelled.items() if not _labels.is_none(label["emo"])}
+    if wrong := [name for name, emotion in emotions.items() if text_of(emotion) not in CLASSES]:
+        found = sorted({str(emotions[name]) for name in wrong})
+        yield f"{plural(len(wrong), 'clip')} ({some(wrong)}) labelled {some(found)}, none of {', '.join(CLASSES)}"

@@ -187,10 +187,7 @@ def _scores(rows: list[tuple], settings: Settings) -> tuple[list[float], list[st
     """Return the scores, and what is wrong with them."""
     values, wrong = [], []
     for name, _, label in rows:
-        try:
-            values.append(float(np.asarray(label.get("val")).reshape(())))
-        except (TypeError, ValueError):
-            values.append(np.nan)
+        values.append(_labels.number(label.get("val")))
         if values[-1] == _NO_SCORE:
             values[-1] = np.nan
         if _labels.outside(np.array(values[-1]), settings):
@@ -207,25 +204,30 @@ def _classes(rows: list[tuple], settings: Settings) -> tuple[list[str | None], l
     """Return the names of the classes, and what is wrong with them."""
     cells = [label.get("emo") for _, _, label in rows]
     cells = [cell.item() if isinstance(cell, np.generic | np.ndarray) and cell.size == 1 else cell for cell in cells]
-    numbers = [isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells]
-    if not all(numbers):
+    cells = [None if _labels.is_none(cell, settings.classes or ()) else cell for cell in cells]
+    numbers = [isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells if cell is not None]
+    if not numbers or not all(numbers):
         names = list(map(text_of, cells))
-        wrong = [rows[row][0] for row, name in enumerate(names) if name is None or numbers[row]]
+        wrong = [
+            rows[row][0]
+            for row, cell in enumerate(cells)
+            if cell is not None and (names[row] is None or isinstance(cell, int | float))
+        ]
         told = f"emo of {plural(len(wrong), 'clip')} ({some(wrong)}) is no name, unlike that of others"
         return names, [told] if wrong else []
     if not settings.classes:
-        count = len(set(cells))
+        count = len(set(cells) - {None})
         return [None] * len(cells), [
             f"emo is a number for each of {count} classes, whose names the file does not say; name them in the order "
             "of the numbers, classes: [...] in params.yaml"
         ]
     known = range(len(settings.classes))
-    if wrong := [f"{rows[row][0]} {cell}" for row, cell in enumerate(cells) if cell not in known]:
+    if wrong := [f"{rows[row][0]} {cell}" for row, cell in enumerate(cells) if cell not in (None, *known)]:
         return [None] * len(cells), [
             f"emo of {plural(len(wrong), 'clip')} ({some(wrong)}) is not 0 to {len(known) - 1}; name as many classes "
             "as there are numbers"
         ]
-    return [settings.classes[int(cell)] for cell in cells], []
+    return _labels.placed(map(_labels.number, cells), settings.classes), []
 
 
 def _people(samples: "pd.DataFrame") -> list[str]:

@@ -290,6 +290,9 @@ def _numbers(value: object) -> np.ndarray | None:
     """Return labels or lengths as float64; None: they are no numbers."""
     try:
         array = np.asarray(value)
+        if array.dtype.kind in "SUO":
+            cells = [np.nan if _labels.is_none(cell) else cell for cell in array.flat]
+            array = np.array(cells, dtype=object).reshape(array.shape)
         return array.astype(np.float64) if array.dtype.kind in "biufSUO" else None
     except (TypeError, ValueError, OverflowError, MemoryError):
         return None
