@@ -520,7 +520,8 @@ def workbook_of_far_cells(folder: Path) -> dict:
         book.active.cell(row, 1, "id")
     book.save(folder / "whole.xlsx")
     rows = "".join(f'<row r="{k}"><c r="XFD{k}"><v>1</v></c></row>' for k in range(1, 30_000))
-    with zipfile.ZipFile(folder / "whole.xlsx") as whole, zipfile.ZipFile(folder / "table.csv", "w") as made:
+    made = zipfile.ZipFile(folder / "table.csv", "w", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(folder / "whole.xlsx") as whole, made:
         for name in whole.namelist():
             content = whole.read(name)
             if name == "xl/worksheets/sheet1.xml":
@@ -626,7 +627,6 @@ def test_a_hostile_file_is_refused_at_once(outcome, name):
         ("npz_of_objects_that_is_a_bomb", "are stored; is it whole? If it is, save it again without compression"),
         ("npz_of_objects_that_are_shared", "larger than the file"),
         ("csv_of_short_rows", "50001 rows like the first one"),
-        ("wide_rows", "table.csv: 50000 rows like the first one"),
         ("wide_clips", "clips.csv: 50000 rows like the first one"),
         ("json_of_other_names", "table.csv: 60000 rows like the first one"),
         ("workbook_of_far_cells", "rows, "),

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -139,9 +140,10 @@ def _table(path: Path, names: list[str], lines: Iterable[tuple[int, list[str]]],
     if not any(names):
         raise ElisionError(f"{path} is empty")
     unnamed = [k for k, name in enumerate(names) if not name or _UNNAMED.fullmatch(name)]
-    if filled := [k for k in unnamed if any(k < len(cells) and cells[k] for _, cells in lines)]:
+    places = {k for _, cells in lines for k, cell in enumerate(cells) if cell}
+    if filled := [k for k in unnamed if k in places]:
         notes.append(f"{plural(len(filled), 'column')} without a name")
-    kept = [k for k in range(len(names)) if k not in unnamed]
+    kept = sorted(set(range(len(names))).difference(unnamed))
     rows = []
     for number, cells in lines:
         found = dict(zip_longest(range(len(names)), cells[: len(names)], fillvalue=""))
@@ -183,9 +185,8 @@ def _csv(text: str, path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]
         raise ElisionError(f"{path}: line {line} is not valid CSV ({error}); is a quote not closed?") from None
     if names is None:
         raise ElisionError(f"{path} is empty")
-    while names and not names[-1].strip() and not any(len(c) >= len(names) and c[len(names) - 1] for _, c in lines):
-        names.pop()
-    return names, lines
+    filled = max((len(_trimmed(cells[: len(names)])) for _, cells in lines), default=0)
+    return names[: max(len(_trimmed(names)), filled)], lines
 
 
 def _json(text: str, path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -230,13 +231,13 @@ def _parquet(path: Path) -> tuple[list[str], list[tuple[int, list[str]]], list[s
     try:
         schema = pq.ParquetFile(path).schema_arrow
         names = [name for name in schema.names if not name.startswith("__index_level_")]
-        lists = [name for name in names if names.count(name) == 1 and pa.types.is_nested(schema.field(name).type)]
+        lists = [name for name in names if pa.types.is_nested(schema.types[schema.names.index(name)])]
         table = read_parquet(path, [name for name in names if name not in lists])
         columns = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
     except ElisionError:
         raise
     except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
-        raise ElisionError(f"{path} cannot be read as a table ({error or type(error).__name__})") from None
+        raise ElisionError(f"{path} cannot be read as a table ({str(error) or type(error).__name__})") from None
     notes = [f"{plural(len(lists), 'column')} of lists ({', '.join(map(repr, lists))})"] if lists else []
     rows = [(k, list(cells)) for k, cells in enumerate(zip(*columns, strict=True), 1)]
     return list(table.column_names), rows, notes
@@ -271,7 +272,7 @@ def _excel(path: Path, data: bytes) -> tuple[list[str], list[tuple[int, list[str
         raise
     except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
         raise ElisionError(
-            f"{path} cannot be read as an Excel workbook ({error or type(error).__name__}); {what}"
+            f"{path} cannot be read as an Excel workbook ({str(error) or type(error).__name__}); {what}"
         ) from None
     first = next((k for k, cells in enumerate(lines) if any(cells)), None)
     if first is None:
@@ -291,14 +292,14 @@ def _cell(value: object) -> str:
 
 def kept(names: Iterable[str], ours: Collection[str]) -> list[str]:
     """Return the columns of a table that are none of ours, and whose names are free: folds may name them."""
-    names = list(names)
-    free = (name for name in names if name and names.count(name) == 1 and not _UNNAMED.fullmatch(name))
+    free = (name for name, count in Counter(names).items() if name and count == 1 and not _UNNAMED.fullmatch(name))
     return [name for name in free if name not in ours and not _RESERVED.fullmatch(name)]
 
 
 def told(names: Iterable[str], kept: Collection[str]) -> list[str]:
     """Say what becomes of the columns that are not ours."""
-    unused = [repr(name) for name in names if name not in kept]
+    used = set(kept)
+    unused = [repr(name) for name in names if name not in used]
     notes = [f"not used: {', '.join(unused)}"] if unused else []
     return [*notes, *([f"columns that only folds and statistics.cluster can use: {', '.join(kept)}"] if kept else [])]
 

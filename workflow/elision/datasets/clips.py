@@ -342,13 +342,13 @@ def read_table(
             told = suggestion(theirs, read.columns)
             problems.append(f"there is no column {theirs!r}, which columns: says is {name}; {told}")
     others = [name for name in dict.fromkeys(read.columns) if name not in ours]
-    kept = [name for name in _tables.kept(read.columns, [*_COLUMNS, *renamed]) if name in others]
+    kept = [name for name in _tables.kept(read.columns, [*_COLUMNS, *renamed]) if name not in ours]
     notes = [*(f"not used: {note}" for note in read.notes), *_tables.told(others, kept)]
     for name in kept:
         absent = [column for column in _COLUMNS if column not in ours.values() and column not in renamed]
         if near := get_close_matches(name.lower(), absent, 1, 0.75):
             notes.append(f"column {name!r} is not read; if it is {near[0]}, write columns: {{{near[0]}: {name}}}")
-    twice = [name for name in dict.fromkeys(read.columns) if read.columns.count(name) > 1]
+    twice = [name for name, count in Counter(read.columns).items() if count > 1]
     problems += [f"column {name!r} is there more than once; rename one" for name in twice]
     called = {"": "", **ours, **{name: name for name in kept}}
     rows = []
