@@ -22,7 +22,7 @@ import yaml
 from pydantic import BaseModel
 
 from elision import cli
-from elision.cli import steps
+from elision.cli import importing, steps
 from elision.features.media import probe
 from elision.provenance.layout import Layout
 from elision.provenance.recipe import Recipes
@@ -324,6 +324,18 @@ def test_a_sample_without_a_label_is_refused_or_left_out_and_counted(name, examp
     count, _ = made(prepared)
     assert f"skip_unlabelled: left out 1 of {count} samples without a label" in caplog.text
     assert made(example) == (count - 1, 1)
+
+
+@pytest.mark.parametrize("name", source_names())
+def test_the_source_of_a_folder_is_recognised_by_this_source_alone(name, prepared):
+    if hasattr(dataset_source(name), "found"):
+        entry = importing.entry(
+            prepared.data, {key: prepared.entry[key] for key in ("audio",) if key in prepared.entry}
+        )
+        assert entry["source"] == name
+        for key, value in entry.items():
+            if key not in ("source", "audio"):
+                assert Path(prepared.entry[key]).resolve() == (prepared.data / value).resolve()
 
 
 @pytest.mark.parametrize("name", source_names())

@@ -39,6 +39,7 @@ import numpy as np
 from pydantic import Field
 
 from elision.datasets import _labels, _tables
+from elision.datasets._found import Folder
 from elision.datasets._layouts import Array, Sample, existing_files, read_sequences
 from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 
 MAKES = "sequences"
 
-__all__ = ["MAKES", "Settings", "encoder", "inputs", "prepare", "text_vectors"]
+__all__ = ["MAKES", "Settings", "encoder", "found", "inputs", "prepare", "text_vectors"]
 
 _REQUIRED = ("id", "label", "split")
 _LABELS = ("label", "label_text", "label_audio", "label_vision")
@@ -131,6 +132,11 @@ def inputs(settings: Settings) -> list[Path]:
     arrays = settings.arrays.values()
     files = {path for array in arrays for path in existing_files(array, samples, outside=settings.outside)}
     return [settings.table, *sorted(files)]
+
+
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise one table (.csv, .tsv, .parquet, .xlsx, .jsonl)."""
+    return {"table": folder.tables[0]} if len(folder.tables) == 1 else None
 
 
 def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":

@@ -32,6 +32,7 @@ import numpy as np
 from pydantic import Field
 
 from elision.datasets import _labels, _tables, _transcripts
+from elision.datasets._found import Folder
 from elision.datasets._paths import ALLOW, below, nearest
 from elision.datasets._problems import refuse, some, warn_of_shared_speakers
 from elision.datasets._tables import Row, lines_of
@@ -97,6 +98,11 @@ def inputs(settings: Settings, read: Reader | None = None) -> list[Path]:
     named = {path for paths in files for path in paths.values()}
     named |= {path for row in found.rows if (path := _of_openface(settings, row.cells.get("id", "")))}
     return [table, *sorted(path for path in named if is_file(path))]
+
+
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise ``clips.csv`` in the folder."""
+    return {"folder": "."} if "clips.csv" in folder.names else None
 
 
 def training_size(settings: Settings, read: Reader | None = None) -> int | None:

@@ -35,6 +35,7 @@ from pydantic import Field, model_validator
 from elision import pickles
 from elision.datasets import _labels
 from elision.datasets._emotion import SCORES, FeatureFolders, LabelledSettings, inputs, read_folders, share, shuffled
+from elision.datasets._found import Folder
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import plural
 from elision.settings.params import AS_CORPUS, PublishedCorpus
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 MAKES = "sequences"
 
-__all__ = ["MAKES", "Settings", "inputs", "prepare"]
+__all__ = ["MAKES", "Settings", "found", "inputs", "prepare"]
 
 _PARTS = ("videoIDs", "videoLabels", "videoSpeakers", "videoSentences")
 _SETS = {
@@ -89,6 +90,13 @@ class Settings(LabelledSettings, FeatureFolders):
     def fold_count(self) -> int:
         """Return the number of folds; 0 without folds."""
         return super().fold_count() or self.sessions
+
+
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise one ``.pkl`` file and feature sets named ``...UTT``."""
+    if len(folder.pickles) != 1 or folder.features is None:
+        return None
+    return {"labels": folder.pickles[0], "features": folder.features}
 
 
 def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":

@@ -27,6 +27,7 @@ from pydantic import Field
 
 from elision import pickles
 from elision.datasets import _labels
+from elision.datasets._found import Folder
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import ElisionError, plural
 from elision.features import text as tokenizer
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 MAKES = "sequences"
 
-__all__ = ["MAKES", "Settings", "encoder", "inputs", "prepare", "text_vectors"]
+__all__ = ["MAKES", "Settings", "encoder", "found", "inputs", "prepare", "text_vectors"]
 
 _SETS = {"train": "train", "dev": "valid", "test": "test"}
 
@@ -63,6 +64,15 @@ class Settings(DatasetSettings):
 def inputs(settings: Settings) -> list[Path]:
     """Return the files that ``prepare`` reads, as far as they exist."""
     return [path for path in _files(settings).values() if path.is_file()] or [settings.file]
+
+
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise one ``.pkl`` file with lists ``train``, ``dev`` and ``test``, or a file for each of these."""
+    if set(folder.pickles) == {f"{name}.pkl" for name in _SETS}:
+        return {"file": "."}
+    data = folder.content(folder.pickles[0]) if len(folder.pickles) == 1 else None
+    is_ours = isinstance(data, dict) and all(isinstance(data.get(name), list | tuple) for name in _SETS)
+    return {"file": folder.pickles[0]} if is_ours else None
 
 
 def encoder(settings: Settings) -> str:

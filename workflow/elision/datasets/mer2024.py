@@ -30,6 +30,7 @@ from pydantic import Field, model_validator
 
 from elision.datasets import _labels
 from elision.datasets._emotion import FeatureFolders, inputs, read_corpora, read_folders, share, shuffled
+from elision.datasets._found import Folder
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import plural
 from elision.settings.params import AS_CORPUS, Folds, PublishedCorpus
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 MAKES = "sequences"
 
-__all__ = ["MAKES", "Settings", "inputs", "prepare"]
+__all__ = ["MAKES", "Settings", "found", "inputs", "prepare"]
 
 CLASSES = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 _LABELLED = "train_corpus"
@@ -69,6 +70,17 @@ class Settings(FeatureFolders):
         if self.task is TaskKind.REGRESSION or self.cuts is not None:
             raise ValueError("labels of mer2024 are classes; leave out task: regression and cuts")
         return self
+
+
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise ``label-6way.npz`` with one labelled array, and feature sets named ``...UTT``."""
+    if folder.labels != ["label-6way.npz"] or folder.features is None:
+        return None
+    arrays = folder.content(folder.labels[0]) or {}
+    others = [array.item() for name, array in arrays.items() if name != _LABELLED and not array.shape]
+    if any(_is_labelled(label) for clips in others if isinstance(clips, dict) for label in clips.values()):
+        return None
+    return {"labels": folder.labels[0], "features": folder.features}
 
 
 def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":

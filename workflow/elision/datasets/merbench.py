@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from elision.datasets import _labels
+from elision.datasets import _labels, mer2024
 from elision.datasets._emotion import FeatureFolders, inputs, read_corpora, read_folders, share, shuffled
+from elision.datasets._found import Folder
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import plural
 from elision.settings.params import AS_CORPUS, PublishedCorpus
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 MAKES = "sequences"
 
-__all__ = ["MAKES", "Settings", "inputs", "prepare"]
+__all__ = ["MAKES", "Settings", "found", "inputs", "prepare"]
 
 _WHOLE = "whole_corpus"
 _NO_SCORE = -10
@@ -86,6 +87,14 @@ class Settings(FeatureFolders):
     def fold_count(self) -> int:
         """Return the number of folds; 0 without folds."""
         return super().fold_count() or (_SESSIONS if self.of_sessions else 0)
+
+
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise a file of labels (``label_4way.npz``, ``label.npz``, ...) and feature sets named ``...UTT``."""
+    if len(folder.labels) != 1 or folder.features is None:
+        return None
+    is_of_mer2024 = mer2024.found(folder) is not None
+    return None if is_of_mer2024 else {"labels": folder.labels[0], "features": folder.features}
 
 
 def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":

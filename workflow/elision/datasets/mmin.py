@@ -37,6 +37,7 @@ from pydantic import Field
 from elision.arrayfiles import check_size, find_hdf5, load_npy
 from elision.datasets import _labels
 from elision.datasets._emotion import SCORES, LabelledSettings
+from elision.datasets._found import Folder
 from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
 from elision.filekinds import mistaken, start_of
@@ -122,6 +123,11 @@ def inputs(settings: Settings) -> list[Path]:
     """Return the files of features and targets that exist."""
     arrays = [folder / f"{part}_{what}.npy" for folder in _folds(settings).values() for part, what in _ARRAYS]
     return [path for path in (*settings.files.values(), *arrays) if path.is_file()]
+
+
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise the folders ``A``, ``V`` and ``L``."""
+    return {"root": "."} if set(_FOLDERS.values()) <= set(folder.names) else None
 
 
 def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":

@@ -32,6 +32,7 @@ from pydantic import Field
 
 from elision import pickles
 from elision.datasets import _labels
+from elision.datasets._found import Folder
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import ElisionError, plural
 from elision.features.frozen import text_vectors
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 MAKES = "sequences"
 
-__all__ = ["MAKES", "Settings", "encoder", "export", "inputs", "prepare", "text_vectors"]
+__all__ = ["MAKES", "Settings", "encoder", "export", "found", "inputs", "prepare", "text_vectors"]
 
 # SHA-256 of the published files (README of MMSA): corpus and name. None is published for CH-SIMS v2.
 OFFICIAL = {
@@ -95,6 +96,13 @@ class Settings(DatasetSettings):
 def inputs(settings: Settings) -> list[Path]:
     """Return the files that ``prepare`` reads."""
     return [settings.file]
+
+
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise one ``.pkl`` file that is of no other source."""
+    if len(folder.pickles) != 1 or folder.features is not None or _of_others(folder.content(folder.pickles[0])):
+        return None
+    return {"file": folder.pickles[0]}
 
 
 def encoder(settings: Settings) -> str:
