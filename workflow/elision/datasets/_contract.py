@@ -201,6 +201,18 @@ def _offsets_right(name: str, sequences: "Sequences") -> bool:
     return bool(offsets[0] == 0 and offsets[-1] == len(sequences.values) and (np.diff(offsets) >= 0).all())
 
 
+def _times_right(name: str, sequences: "Sequences") -> bool:
+    times = sequences.times
+    if times is None:
+        return True
+    if name == "text" or times.dtype != np.float64 or times.shape != (len(sequences.values),):
+        return False
+    rising = np.diff(times) >= 0
+    starts = sequences.offsets[1:-1]
+    rising[starts[(starts > 0) & (starts < len(times))] - 1] = True  # from one sequence to the next
+    return bool(np.isfinite(times).all() and rising.all())
+
+
 def _settings_right(name: str, sequences: "Sequences") -> bool:
     try:
         json.dumps(sequences.header.settings, allow_nan=False)
@@ -221,6 +233,12 @@ PARTS = (
         "int64 (N + 1,), from 0 to the sum of lengths: sequence i is `values[offsets[i]:offsets[i + 1]]`, in the order "
         "of the table. A sequence of length 0 is a modality that the sample does not have",
         _offsets_right,
+    ),
+    Part(
+        "times",
+        "seconds of the sample at which each frame is, float64 (sum of lengths,), which never fall within a sequence; "
+        "None where they are unknown, and for token ids",
+        _times_right,
     ),
     Part("header.modality", "the key of the modality", lambda name, s: s.header.modality == name),
     Part(

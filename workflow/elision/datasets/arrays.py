@@ -9,6 +9,7 @@ The table (CSV, JSON, .xlsx or Parquet) has a row per sample; ``columns`` and ``
 ``text``                                     optional: the transcript, which is tokenised for the text encoder
 ``speaker``, ``duration``                    optional; seconds
 ``label_text, label_audio, label_vision``    optional: labels of a modality alone
+``words``                                    optional: path of a file with the time of each word, beside the table
 ``video``, ``start``, ``end``                optional: where the sample lies in a file of whole videos; seconds
 ============================================ =======================================================================
 
@@ -29,6 +30,7 @@ What ids, splits and videos of the table put into the path of a file may not lea
 unless the settings say ``outside: true``. Nothing in a pickle is ever called.
 """
 
+import json
 import logging
 import re
 from collections.abc import Iterator
@@ -38,10 +40,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from elision.datasets import _labels, _tables
+from elision.datasets import _labels, _tables, _transcripts
 from elision.datasets._found import Folder
 from elision.datasets._layouts import Array, Sample, existing_files, read_sequences
+from elision.datasets._paths import below
 from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_speakers
+from elision.datasets._word_times import outside
 from elision.errors import ElisionError, plural
 from elision.features import text as tokenizer
 from elision.features.frozen import text_vectors
@@ -61,7 +65,7 @@ __all__ = ["MAKES", "Settings", "encoder", "found", "inputs", "prepare", "text_v
 _REQUIRED = ("id", "label", "split")
 _LABELS = ("label", "label_text", "label_audio", "label_vision")
 _PLACE = ("video", "start", "end")  # of a sample, in a file of whole videos
-_COLUMNS = (*_REQUIRED, "text", "speaker", "duration", *_LABELS[1:], *_PLACE)
+_COLUMNS = (*_REQUIRED, "text", "words", "speaker", "duration", *_LABELS[1:], *_PLACE)
 _IN_BRACES = re.compile(r"\{([^{}]+)\}")
 
 log = logging.getLogger(__name__)
@@ -127,11 +131,12 @@ def inputs(settings: Settings) -> list[Path]:
     try:
         _, cells = _read_table(settings)
         samples, _ = _of_files(cells)
+        words = [_words_path(name, settings) for name in cells.get("words", ()) if name]
     except (ElisionError, KeyError):
         return [settings.table]
     arrays = settings.arrays.values()
     files = {path for array in arrays for path in existing_files(array, samples, outside=settings.outside)}
-    return [settings.table, *sorted(files)]
+    return [settings.table, *sorted(files.union(filter(is_file, words)))]
 
 
 def found(folder: Folder) -> dict[str, str] | None:
@@ -337,6 +342,9 @@ def _samples(cells: dict[str, list[str]], settings: Settings) -> "tuple[pd.DataF
     wrong = ids[(duration != "") & ~(table["duration"] >= 0)].tolist()
     if wrong:
         problems.append(f"duration of {plural(len(wrong), 'sample')} is not a number of seconds: {some(wrong)}")
+    if "words" in cells:
+        table["words"], wrong = _words(table, _given("words", cells), settings)
+        problems += wrong
     others = [name for name in cells if name not in _COLUMNS]
     table |= {name: _given(name, cells) for name in others}
     return pd.DataFrame(table), problems
@@ -355,6 +363,31 @@ def _given(name: str, cells: dict[str, list[str]]) -> "pd.Series":
             some(lost),
         )
     return pd.Series([None if cell in _tables.MISSING else cell or None for cell in column], dtype=object)
+
+
+def _words_path(name: str, settings: Settings) -> Path:
+    folder = settings.table.parent
+    return folder / name if settings.outside else below(folder, name)
+
+
+def _words(table: dict, names: "pd.Series", settings: Settings) -> "tuple[pd.Series, list[str]]":
+    """Read the times of words, and find what is wrong with their files."""
+    import pandas as pd
+
+    found, problems = [], []
+    for name, sample, duration in zip(names, table["id"], table["duration"], strict=True):
+        words = None
+        try:
+            if name is not None:
+                words, left_out = _transcripts.words_of(_words_path(name, settings))
+                if left_out:
+                    log.info("words of %r: left out: %s", sample, left_out)
+                if not np.isnan(duration) and (problem := outside(words, duration)):
+                    raise ElisionError(f"{name}: {problem}")
+        except ElisionError as error:
+            problems.append(f"words of {sample!r}: {error}")
+        found.append(None if words is None else json.dumps(words, ensure_ascii=False))
+    return pd.Series(found, dtype=object), problems
 
 
 def _check_content(samples: "pd.DataFrame", modalities: dict[str, Sequences]) -> Iterator[str]:

@@ -201,6 +201,8 @@ def _scores(rows: list[tuple], settings: Settings) -> tuple[list[float], list[st
             values[-1] = np.nan
         if _labels.outside(np.array(values[-1]), settings):
             wrong.append(f"{name} {label.get('val')}")
+    if np.isnan(values).all():
+        return values, ["no clip has a score (val); for emotions, set task: classification"]
     if not wrong:
         return values, []
     return values, [
