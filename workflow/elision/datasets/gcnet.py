@@ -227,9 +227,8 @@ def _check_samples(samples: "pd.DataFrame", settings: Settings) -> Iterator[str]
         bad = _labels.beyond(labels.to_numpy(), settings.classes)
         what = f"not 0 to {count - 1}, the numbers of the {count} classes; name as many classes as there are labels"
     if bad.any():
-        shown = ", ".join(
-            f"{ids[row]!r} {labels[row]:g}".replace(" inf", " no number") for row in np.flatnonzero(bad)[:3]
-        )
+        told = [f"{label:g}" if np.isfinite(label) else "no number" for label in labels]
+        shown = ", ".join(f"{ids[row]!r} {told[row]}" for row in np.flatnonzero(bad)[:3])
         yield f"label of {plural(int(bad.sum()), 'utterance')} ({shown}) is {what}"
     if settings.corpus == "iemocap":
         if wrong := ids[~samples["speaker"].str.fullmatch(r"Ses0\d_[FM]")].tolist():
