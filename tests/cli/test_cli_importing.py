@@ -1,5 +1,6 @@
 import errno
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -355,6 +356,54 @@ def test_the_source_is_found_by_the_names_of_the_files(tmp_path, names, expected
         (tmp_path / name).touch()
     assert importing.entry(tmp_path, {}) == expected
     assert importing.entry(tmp_path, {"corpus": "mosi"}) == {**expected, "corpus": "mosi"}
+
+
+FEATURES = "features/voices-UTT/a.npy"
+LABELLED = {"train_corpus": {"a": {"emo": "happy"}}, "test1_corpus": {"b": {"emo": "neutral"}}}
+
+
+@pytest.mark.parametrize(
+    ("names", "content", "expected"),
+    [
+        (["a.pkl"], {"train": {"text": 1, "labels": 2}, "valid": {}, "test": {}}, {"source": "mult", "file": "a.pkl"}),
+        (["a.pkl"], {"train": [], "dev": [], "test": []}, {"source": "magbert", "file": "a.pkl"}),
+        (["a.pkl"], {"train": {"regression_labels": 1}}, {"source": "mmsa", "file": "a.pkl"}),
+        (["train.pkl", "dev.pkl", "test.pkl"], None, {"source": "magbert", "file": "."}),
+        ([FEATURES], LABELLED, "mer2024"),
+        ([FEATURES], LABELLED | {"test1_corpus": {"b": {"emo": "sad"}}}, "merbench"),
+        (
+            [FEATURES, "label_4way.npz"],
+            None,
+            {"source": "merbench", "labels": "label_4way.npz", "features": "features"},
+        ),
+    ],
+)
+def test_the_source_is_found_by_the_content_where_names_do_not_tell(tmp_path, names, content, expected):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    if isinstance(expected, str):
+        np.savez(tmp_path / "label-6way.npz", **content)
+        expected = {"source": expected, "labels": "label-6way.npz", "features": "features"}
+    elif content:
+        (tmp_path / names[0]).write_bytes(pickle.dumps(content))
+    assert importing.entry(tmp_path, {}) == expected
+    assert importing.entry(tmp_path, {"source": expected["source"]}) == expected
+
+
+def test_a_folder_that_several_sources_take_for_theirs_is_asked_about(tmp_path):
+    for name in ("clips.csv", "A", "V", "L"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(ElisionError, match=r"can be those of the sources clips, mmin\. Choose one of them"):
+        importing.entry(tmp_path, {})
+    assert importing.entry(tmp_path, {"source": "mmin"}) == {"source": "mmin", "root": "."}
+
+
+def test_what_is_not_known_is_told_with_all_that_is(tmp_path):
+    with pytest.raises(ElisionError) as caught:
+        importing.entry(tmp_path, {})
+    for name in params.source_names():
+        assert (f" {name}: " in str(caught.value)) == hasattr(params.dataset_source(name), "found")
 
 
 def test_of_arrays_it_must_be_said_what_they_hold(tmp_path):

@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from elision.datasets import arrays
+from elision.datasets import arrays, clips
 from elision.datasets._prepare import prepare as prepare_dataset
 from elision.errors import ElisionError
 from elision.features import text
@@ -270,9 +270,10 @@ def test_a_column_that_stands_there_twice_is_a_problem(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"table\.csv cannot be read as a table"),
-        (b"id,label\na,1,2\n", r"table\.csv cannot be read as a table .*line 2"),
-        (b'id,label\na,"1\n', r"table\.csv cannot be read as a table"),
+        (b"", r"table\.csv is empty"),
+        (b'id,label\na,"1\n', r"table\.csv: line 2 is not valid CSV .*is a quote not closed"),
+        (b"<html>", r"table\.csv .*web page"),
+        (b"\xd0\xcf\x11\xe0", r"table\.csv is in the old format of Excel"),
         ("id,label\nä,1".encode("latin1"), r"table\.csv is not UTF-8 .*save it as UTF-8"),
         (b"PAR1 and no more", r"table\.csv cannot be read as a table"),
     ],
@@ -282,6 +283,57 @@ def test_a_table_that_cannot_be_read_is_named(tmp_path, content, message):
     with pytest.raises(ElisionError, match=message):
         arrays.prepare(settings(tmp_path), tmp_path)
     assert arrays.inputs(settings(tmp_path)) == [tmp_path / "table.csv"]
+
+
+def test_a_cell_beyond_the_columns_is_a_problem(tmp_path):
+    (tmp_path / "table.csv").write_text("id,label,split,text\na,1,train,well, no\nb,1,valid,x\nc,1,test,x\n")
+    (found,) = problems(lambda folder: arrays.prepare(settings(folder), folder), tmp_path)
+    assert found.startswith("line 2, id 'a': there are more cells than columns ('no'); put quotes")
+
+
+def _with_index(frame, path):
+    frame.to_csv(path)
+
+
+def _of_excel(frame, path):
+    path.write_text("sep=;\n" + frame.to_csv(index=False, sep=";"))
+
+
+def _of_r(frame, path):
+    lines = frame.to_csv(index=False).splitlines()
+    path.write_text("\n".join([lines[0], *(f"{k},{line}" for k, line in enumerate(lines[1:], 1))]))
+
+
+def _whole_json(frame, path):
+    frame.to_json(path, orient="records", indent=1)
+
+
+def _json_lines(frame, path):
+    frame.to_json(path, orient="records", lines=True)
+
+
+def _workbook(frame, path):
+    frame.to_excel(path.with_suffix(".xlsx"), index=False)
+    path.with_suffix(".xlsx").rename(path)
+
+
+def _parquet_with_index(frame, path):
+    frame.set_index(pd.Index([3, 1, 2, 0])).to_parquet(path)
+
+
+@pytest.mark.parametrize(
+    "write", [_with_index, _of_excel, _of_r, _whole_json, _json_lines, _workbook, _parquet_with_index]
+)
+def test_tables_are_read_as_those_of_clips(tmp_path, write):
+    """The same table, as different programs write it, is the same dataset, of arrays and of clips."""
+    frame = pd.DataFrame(TABLE | {"text": ["so", "good", "a", "movie"], "session": [1, 2, 1, 2]})
+    write(frame, tmp_path / "table.csv")
+    samples, _ = arrays.prepare(settings(tmp_path), tmp_path)
+    of_clips = clips.prepare(clips.Settings(source="clips", folder=tmp_path, table="table.csv"), tmp_path)
+    for name in ("id", "label", "split", "text", "session"):
+        expected = frame[name].astype(str) if name == "session" else frame[name]
+        assert samples[name].tolist() == of_clips[name].tolist() == expected.tolist()
+    assert list(samples) == [*TABLE, "text", "speaker", "duration", "session"]
 
 
 def test_a_missing_table_is_named(tmp_path):

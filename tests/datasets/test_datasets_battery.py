@@ -5,6 +5,7 @@ A source needs one thing for it, an example: `source_examples/NAME.py` beside th
 
 import hashlib
 import importlib.util
+import logging
 import os
 import random
 import subprocess
@@ -21,7 +22,7 @@ import yaml
 from pydantic import BaseModel
 
 from elision import cli
-from elision.cli import steps
+from elision.cli import importing, steps
 from elision.features.media import probe
 from elision.provenance.layout import Layout
 from elision.provenance.recipe import Recipes
@@ -58,6 +59,7 @@ class Example:
     name: str
     folder: Path
     entry: dict
+    unlabel: Callable[[Path], None] | None = None
     touched: bool = False
     drew: bool = False
 
@@ -89,13 +91,14 @@ def example_of(name: str, folder: Path) -> Example:
         pytest.fail(
             f"source {name} has no example; write tests/datasets/source_examples/{name}.py with a function "
             "make(folder: Path) -> dict: it writes a small valid input into the folder, with at least 4 samples and "
-            "nothing that the source does not read, and returns the entry of the dataset in params.yaml"
+            "nothing that the source does not read, and returns the entry of the dataset in params.yaml. Another "
+            "function, unlabel(folder: Path), takes the label of one training sample away"
         )
     spec = importlib.util.spec_from_file_location(f"example_{name}", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     (folder / "data").mkdir(parents=True)
-    made = Example(name, folder, module.make(folder / "data"))
+    made = Example(name, folder, module.make(folder / "data"), getattr(module, "unlabel", None))
     made.write()
     return made
 
@@ -294,6 +297,45 @@ def test_a_file_that_is_gone_or_empty_is_named(name, left, example, prepared, el
             assert code == 2 and path.stem in message and "Traceback" not in message, path
             assert files(place) == {}
         path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", source_names())
+def test_a_sample_without_a_label_is_refused_or_left_out_and_counted(name, example, prepared, elision, caplog):
+    def made(of: Example) -> tuple[int, int]:
+        layout = results(of)
+        of_clips = dataset_source(name).MAKES == "clips"
+        table, provenance = read_table(layout.clips("mine") if of_clips else layout.samples("mine"))
+        return len(table), provenance.get("unlabelled", 0)
+
+    if not user_files(example.load(), "mine"):
+        pytest.skip("the samples are made with labels")
+    if example.unlabel is None:
+        pytest.fail(
+            f"write a function unlabel(folder: Path) into source_examples/{name}.py: it takes the label of one "
+            "training sample away"
+        )
+    example.unlabel(example.data)
+    command = ("prepare", "--dataset", "mine", "--params", example.params)
+    code, message = elision(*command, folder=example.place("first"))
+    assert code == 2 and "skip_unlabelled: true" in message and files(example.place("first")) == {}
+    example.write(skip_unlabelled=True)
+    caplog.set_level(logging.INFO)
+    assert elision(*command, folder=example.place("first"))[0] == 0
+    count, _ = made(prepared)
+    assert f"skip_unlabelled: left out 1 of {count} samples without a label" in caplog.text
+    assert made(example) == (count - 1, 1)
+
+
+@pytest.mark.parametrize("name", source_names())
+def test_the_source_of_a_folder_is_recognised_by_this_source_alone(name, prepared):
+    if hasattr(dataset_source(name), "found"):
+        entry = importing.entry(
+            prepared.data, {key: prepared.entry[key] for key in ("audio",) if key in prepared.entry}
+        )
+        assert entry["source"] == name
+        for key, value in entry.items():
+            if key not in ("source", "audio"):
+                assert Path(prepared.entry[key]).resolve() == (prepared.data / value).resolve()
 
 
 @pytest.mark.parametrize("name", source_names())

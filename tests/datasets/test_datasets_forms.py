@@ -22,6 +22,7 @@ from source_examples import magbert, mer2024, merbench, mmsa, mult
 import python2
 from elision.datasets import arrays
 from elision.errors import ElisionError
+from elision.features.align import spans_of
 from elision.settings.params import Params, dataset_source
 from elision.task import SPLITS
 
@@ -315,6 +316,95 @@ def test_a_csd_that_is_not_aligned_is_cut_and_one_that_is_aligned_is_not(tmp_pat
     assert_sequences(audio(tmp_path, columns, name="a.csd", settings=settings), SEQUENCES)
 
 
+# --- the times of frames
+
+
+def written_times(folder, times):
+    """Write each form of file that has times, of frames at these seconds; returns options that read it."""
+    middle = np.stack([times, np.append(times[1:], times[-1] + 0.1)], axis=1)
+    rows = [f"{k + 1}, 0, {second:.3f}, 0.98, 1, {k}, 0" for k, second in enumerate(times)]
+    for name in IDS:
+        (folder / f"{name}.csv").write_text(HEAD + "\n".join(rows))
+    csd(folder / "a.csd", {name: (np.ones((len(times), 2)), middle + 7) for name in IDS})
+    lines = [f"{name},{second},{k}" for name in IDS for k, second in enumerate(times)]
+    (folder / "smile.csv").write_text("name,frameTime,energy\n" + "\n".join(lines))
+    lines = [f"{name},{pd.Timedelta(a, 's')},{pd.Timedelta(b, 's')},1" for name in IDS for a, b in middle]
+    (folder / "python.csv").write_text("file,start,end,energy\n" + "\n".join(lines))
+    return [{"name": "{id}.csv"}, {"name": "a.csd"}] + [{"name": f, "ids": i} for f, i in FILES_OF_ROWS]
+
+
+FILES_OF_ROWS = [("smile.csv", "name"), ("python.csv", "file")]
+
+
+def test_the_times_that_files_give_their_frames_are_kept(tmp_path):
+    times = np.array([0.5, 0.54, 0.9, 1.5])
+    for options in written_times(tmp_path, times):
+        found = audio(tmp_path, {"text": "x", "speaker": "s"}, **options)
+        first = 0.5 if options["name"] == "a.csd" else 0  # an aligned .csd has the times of the video
+        np.testing.assert_allclose(found.times, np.tile(times - first, 4), atol=1e-9)
+        assert found.header.rate == pytest.approx(1 / np.median(np.diff(times)), abs=1e-3)
+        assert audio(tmp_path, rate=25, **options).times is None
+    placed = {"text": "x", "video": "v", "start": 7.25, "end": 9.0}
+    np.testing.assert_allclose(audio(tmp_path, placed, name="a.csd").times_of(2), times - 0.25, atol=1e-9)
+
+
+def test_the_times_of_a_part_of_a_video_count_from_its_start(tmp_path):
+    csd(tmp_path / "a.csd", {"v0": (np.ones((300, 2)), hundredths(300)), "v1": (np.ones((100, 2)), hundredths(100))})
+    places = {"video": ["v0", "v0", "v1", "v1"], "start": [0, 1.503, 0.25, 0.9], "end": [0.5, 2.0, 0.75, 5.0]}
+    found = audio(tmp_path, {"text": "x", **places}, name="a.csd")
+    np.testing.assert_allclose(found.times_of(1)[:3], [0, 0.007, 0.017], atol=1e-9)
+    np.testing.assert_allclose(found.times_of(2)[[0, -1]], [0, 0.49], atol=1e-9)
+
+
+def test_times_that_fall_or_are_not_there_for_all_are_not_kept_and_said(tmp_path, caplog):
+    for k, name in enumerate(IDS):
+        openface(tmp_path, name, [(0.98, k + 1)] * 3)
+    text = (tmp_path / "a.csv").read_text()
+    (tmp_path / "a.csv").write_text(text.replace("0.040", "0.100"))
+    with caplog.at_level(logging.INFO):
+        assert audio(tmp_path, name="{id}.csv").times is None
+    assert "audio: times of frames are not kept: 0 samples without times, 1 sample with times that fall" in caplog.text
+    (tmp_path / "a.csv").write_text("AU01_r,AU02_r\n1,2\n")
+    with caplog.at_level(logging.INFO):
+        assert audio(tmp_path, name="{id}.csv").times is None
+    assert "1 sample without times, 0 samples with times that fall" in caplog.text
+
+
+def test_words_with_times_get_the_frames_that_are_shown_while_they_are_spoken(tmp_path):
+    for name in IDS:
+        rows = [f"{k}, 0, {second:.3f}, 0.98, 1, {k}, 0" for k, second in enumerate([0.0, 0.04, 1.0, 1.04, 1.08])]
+        (tmp_path / f"{name}.csv").write_text(HEAD + "\n".join(rows))
+    (tmp_path / "said.csv").write_text("word,start,end\nso,0,0.5\ngood,1.0,1.2\n")
+    write_table(tmp_path, text="so good", words=["said.csv", "said.csv", "", "said.csv"], duration=1.2)
+    entry = {"source": "arrays", "table": str(tmp_path / "table.csv"), "vision": {"file": str(tmp_path / "{id}.csv")}}
+    params = Params(datasets={"mine": entry}, methods=["majority"])
+    places = {"clips": tmp_path / "clips.parquet", "media": tmp_path / "media", "store": tmp_path / "store"}
+    prepare_dataset(params, "mine", **places, provenance={"step": "prepare"})
+    spans, aligned = spans_of(Store.open(tmp_path / "store"), where="")
+    assert aligned == {"vision": {"words": 3, "evenly": 1}}
+    assert spans["vision"][:4].tolist() == [[0, 0], [0, 2], [2, 5], [0, 0]]
+    assert tmp_path / "said.csv" in arrays.inputs(params.datasets["mine"])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "late.csv",
+            "words of 'a': late.csv: 'so' (0 to 500) lies outside of the clip of 1.20 s; the times are probably millis",
+        ),
+        ("gone.csv", "gone.csv does not exist"),
+        ("../said.csv", "words of 'a': leads out of "),
+        ("plain.txt", "words of 'a': "),
+    ],
+)
+def test_words_that_cannot_be_are_a_problem(tmp_path, name, expected):
+    np.save(tmp_path / "a.npy", np.ones((4, 2)))
+    (tmp_path / "late.csv").write_text("word,start,end\nso,0,500\ngood,1000,1200\n")
+    (tmp_path / "plain.txt").write_text("so good")
+    assert expected in told(tmp_path, {"text": "so good", "words": name, "duration": 1.2}, name="a.npy")
+
+
 def test_a_csd_is_read_without_other_files_and_within_limits(tmp_path):
     csd(tmp_path / "other.csd", {"a": (SEQUENCES[0], hundredths(2))})
     csd(tmp_path / "a.csd", dict.fromkeys("abcd", (SEQUENCES[0], hundredths(2))))
@@ -479,7 +569,7 @@ def published_merbench(folder):
 def published_mer2024(folder):
     mer2024.make(folder)
     for name in ("Baichuan2-13B-Base-UTT", "chinese-hubert-large-UTT", "clip-vit-large-patch14-UTT"):
-        shutil.copytree(folder / "features" / "voices", folder / "features" / name)
+        shutil.copytree(folder / "features" / "voices-UTT", folder / "features" / name)
 
 
 PUBLISHED = {

@@ -239,7 +239,11 @@ def test_what_is_wrong_with_vectors_names_folder_sample_and_remedy(tmp_path):
             "label of 1 utterance ('Ses02F_impro01_F000' 4) is",
         ),
         (1, lambda labels: labels["Ses02F_impro01"].__setitem__(0, 1.5), "is not 0 to 3, the numbers of the 4 classes"),
-        (1, lambda labels: labels["Ses02F_impro01"].__setitem__(0, "sad"), "('Ses02F_impro01_F000' nan) is not 0 to 3"),
+        (
+            1,
+            lambda labels: labels["Ses02F_impro01"].__setitem__(0, "sad"),
+            "('Ses02F_impro01_F000' no number) is not 0 to 3",
+        ),
         (2, lambda speakers: speakers["Ses02F_impro01"].__setitem__(0, "x"), "speaker is neither F nor M"),
         (0, lambda ids: ids["Ses02F_impro01"].__setitem__(1, "Ses02F_impro01_F000"), "1 utterance more than once"),
     ],
@@ -347,9 +351,12 @@ def test_folds_of_the_user_replace_the_sessions(tmp_path):
             "utterance 1 of dialogue 'video1': its id or words are no text",
         ),
         (lambda p: p[0]["video1"].__setitem__(1, "a\0"), "1 id that cannot be printed"),
-        (lambda p: p[1].update(video1=[1j, 0, 0]), "label of 1 utterance ('video1_1' nan) is outside [-3, 3]"),
+        (lambda p: p[1].update(video1=[1j, 0, 0]), "label of 1 utterance ('video1_1' no number) is outside [-3, 3]"),
         (lambda p: p[1].update(video1=[10**30, 0, 0]), "label of 1 utterance ('video1_1' 1e+30) is outside [-3, 3]"),
-        (lambda p: p[1].update(video1=[[1, 2], 0, 0]), "label of 1 utterance ('video1_1' nan) is outside [-3, 3]"),
+        (
+            lambda p: p[1].update(video1=[[1, 2], 0, 0]),
+            "label of 1 utterance ('video1_1' no number) is outside [-3, 3]",
+        ),
     ],
 )
 def test_what_is_no_text_or_number_is_named(tmp_path, change, told):

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import resource
 import struct
 import subprocess
@@ -497,6 +498,40 @@ def wide_rows(folder: Path) -> dict:
     return entry
 
 
+def wide_clips(folder: Path) -> dict:
+    (folder / "clips.csv").write_text("id,text,label,split" + ",x" * 100_000 + "\n" + "a,b,1,train\n" * 50_000)
+    return {"source": "clips", "folder": str(folder)}
+
+
+def json_of_other_names(folder: Path) -> dict:
+    entry = arrays(folder, "a.npy")
+    lines = (json.dumps({f"x{k}": 1}) for k in range(60_000))
+    (folder / "table.csv").write_text("\n".join(lines))
+    return entry
+
+
+def workbook_of_far_cells(folder: Path) -> dict:
+    """Each row has one cell, in the last column that Excel has."""
+    import openpyxl
+
+    entry = arrays(folder, "a.npy")
+    book = openpyxl.Workbook()
+    for row in range(1, 6):
+        book.active.cell(row, 1, "id")
+    book.save(folder / "whole.xlsx")
+    rows = "".join(f'<row r="{k}"><c r="XFD{k}"><v>1</v></c></row>' for k in range(1, 30_000))
+    made = zipfile.ZipFile(folder / "table.csv", "w", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(folder / "whole.xlsx") as whole, made:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name == "xl/worksheets/sheet1.xml":
+                content = re.sub(
+                    rb"<sheetData>.*</sheetData>", b"<sheetData>" + rows.encode() + b"</sheetData>", content
+                )
+            made.writestr(name, content)
+    return entry
+
+
 FILES = {
     **{f"pickle: {name}": (lambda folder, c=content: mmsa(folder, c)) for name, content in PICKLES.items()},
     **{name: (lambda folder, s=shape, d=descr: _npy(folder, s, d)) for name, (shape, descr) in NPY.items()},
@@ -513,7 +548,8 @@ FILES = {
             mat_bomb, pt_of_a_view_of_one_number, pt_of_shared_tuples, pkl_of_shared_lists,
             npz_of_objects_that_is_a_bomb, npz_of_objects_that_are_shared, csv_of_short_rows, csd_in_other_files,
             h5_of_any_length_that_is_shared,
-            mmin_external_storage, mmin_external_link, mmin_virtual, wide_rows,
+            mmin_external_storage, mmin_external_link, mmin_virtual, wide_rows, wide_clips,
+            json_of_other_names, workbook_of_far_cells,
         )
     },
 }  # fmt: skip
@@ -591,6 +627,9 @@ def test_a_hostile_file_is_refused_at_once(outcome, name):
         ("npz_of_objects_that_is_a_bomb", "are stored; is it whole? If it is, save it again without compression"),
         ("npz_of_objects_that_are_shared", "larger than the file"),
         ("csv_of_short_rows", "50001 rows like the first one"),
+        ("wide_clips", "clips.csv: 50000 rows like the first one"),
+        ("json_of_other_names", "table.csv: 60000 rows like the first one"),
+        ("workbook_of_far_cells", "rows, "),
         ("csd_in_other_files", "features is an external link"),
         ("h5_of_any_length_that_is_shared", "together the samples have, "),
         ("pickle: shared lists", "larger than the file"),
@@ -649,13 +688,14 @@ def test_pages_are_counted_as_the_end_of_the_file_says(tmp_path, version, compre
 
 @pytest.mark.parametrize("compression", ["none", "zstd"])
 def test_long_text_and_categories_of_a_parquet_table_come_back(tmp_path, compression):
-    from elision.datasets.arrays import _read_parquet
+    from elision.datasets._tables import read
 
     text = [f"{k} " * 400 if k % 3 else None for k in range(200)]
     frame = pd.DataFrame({"text": text, "split": pd.Categorical(list(SPLITS[:2]) * 100), "label": np.arange(200) / 7})
     frame.to_parquet(tmp_path / "table.parquet", compression=compression if compression != "none" else None)
-    names, cells = _read_parquet(tmp_path / "table.parquet")
-    assert names == ["text", "split", "label"]
+    table = read(tmp_path / "table.parquet")
+    assert table.columns == ["text", "split", "label"]
+    cells = {name: [row.cells[name] for row in table.rows] for name in table.columns}
     assert cells["text"] == [(words or "").strip() for words in text]
     assert cells["split"] == list(SPLITS[:2]) * 100
     assert [float(cell) for cell in cells["label"]] == (np.arange(200) / 7).tolist()

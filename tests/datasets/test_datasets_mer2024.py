@@ -186,7 +186,7 @@ def test_labels_are_classes(tmp_path):
         ({"a\0b": {"emo": "happy"}}, "1 id that cannot be printed"),
         ({"a": {"emo": ["happy"]}}, "1 clip ('a') labelled"),
         ({"a": {"emo": np.array(["happy", "sad"])}}, "1 clip ('a') labelled"),
-        ({"a": {"emo": None}}, "1 clip ('a') labelled 'None'"),
+        ({"a": {"emo": 3}}, "1 clip ('a') labelled '3'"),
     ],
 )
 def test_clips_that_have_no_name_or_no_emotion_are_named(tmp_path, clips, told):

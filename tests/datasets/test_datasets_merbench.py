@@ -115,7 +115,7 @@ PROBLEMS = {
         {},
         "1 clip in more than one split: 'a'; keep one of each",
     ),
-    "no score": ({"whole_corpus": whole()}, {"corpus": "mosi"}, "val of 60 clips ('Ses01F_impro00_F000 -10'"),
+    "no score": ({"whole_corpus": whole()}, {"corpus": "mosi"}, "no clip has a score (val); for emotions, set task"),
     "no names": (
         {"whole_corpus": whole()},
         {"corpus": "iemocap"},

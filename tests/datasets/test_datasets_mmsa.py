@@ -383,9 +383,9 @@ PROBLEMS = {
         lambda d: d["test"]["regression_labels"].__setitem__(1, -3.5),
         "test: 1 sample with regression_labels outside [-3, 3] ('testvideo0$_$1' -3.5); is corpus right",
     ),
-    "label nan": (
-        lambda d: d["test"]["regression_labels"].__setitem__(1, np.nan),
-        "test: 1 sample with regression_labels outside [-3, 3] ('testvideo0$_$1' nan)",
+    "label inf": (
+        lambda d: d["test"]["regression_labels"].__setitem__(1, np.inf),
+        "test: 1 sample with regression_labels outside [-3, 3] ('testvideo0$_$1' inf)",
     ),
     "duplicate across splits": (
         lambda d: d["test"]["id"].__setitem__(0, d["train"]["id"][2]),

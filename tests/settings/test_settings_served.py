@@ -1,5 +1,9 @@
 """A method that a dataset cannot serve is refused when the params are checked, or at the latest at prepare."""
 
+import importlib.util
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.io import wavfile
@@ -8,7 +12,7 @@ from elision.datasets._prepare import prepare
 from elision.errors import ElisionError
 from elision.methods import check
 from elision.provenance.recipe import Recipes
-from elision.settings.params import Params, lacking, reads_text, requires, training_size
+from elision.settings.params import Params, lacking, reads_text, requires, source_names, training_size
 
 MMIN = {"source": "mmin", "root": "x", "classes": ["angry", "happy", "sad", "neutral"], "corpus": "iemocap"}
 
@@ -56,10 +60,10 @@ def test_a_modality_that_no_clip_has_is_told_at_prepare(folder):
     wavfile.write(folder / "said.wav", 16000, np.ones(8000, np.int16))
     (folder / "clips.csv").write_text(rows.replace("id,text", "id,path").replace(",,", ",said.wav,"))
     with pytest.raises(
-        ElisionError, match="dataset 'mine' has audio, but text_only requires text; leave the method out"
+        ElisionError, match=r"methods.text_only: text_only requires text, but dataset 'mine' has audio; leave the "
     ):
-        prepare(params(entry, ["text_only", "misa"]), "mine", **places, provenance={})
-    prepare(params(entry, ["misa"]), "mine", **places, provenance={})
+        prepare(params(entry, ["text_only", "majority"]), "mine", **places, provenance={})
+    prepare(params(entry, ["majority"]), "mine", **places, provenance={})
 
 
 def test_more_batches_than_an_epoch_has_are_told_when_the_run_is_planned(folder):
@@ -70,6 +74,44 @@ def test_more_batches_than_an_epoch_has_are_told_when_the_run_is_planned(folder)
         check(asked)
     check(params(entry, [{"mine": {"method": "misa", "accumulate": 3, "batch_size": 2}}]))
     assert training_size(params(entry | {"folder": "nowhere"}, ["misa"]), "mine") is None
+
+
+EXAMPLES = Path(__file__).parents[1] / "datasets" / "source_examples"
+
+
+@pytest.mark.parametrize("name", source_names())
+@pytest.mark.parametrize("folds", [None, {"by": "id", "count": 2}])
+def test_more_batches_than_an_epoch_has_are_told_at_prepare_whatever_the_source(tmp_path, name, folds):
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    (tmp_path / "data").mkdir()
+    entry = example.make(tmp_path / "data") | ({"folds": folds} if folds else {})
+    places = {"clips": tmp_path / "c", "media": tmp_path / "m", "store": tmp_path / "s"}
+    classes = Params.model_validate({"datasets": {"mine": entry}, "methods": ["majority"]}).datasets["mine"].task
+    method = {"method": "mult" if classes == "regression" else "mmin_ae", "accumulate": 200, "batch_size": 2}
+    with pytest.raises(ElisionError) as caught:
+        prepare(params(entry, [{"mine": method}]), "mine", **places, provenance={})
+    told = r"methods\.mine: accumulate is 200, but an epoch of dataset 'mine' has only \d+ of batch_size 2 \(\d+ train"
+    assert re.match(told + (r"ing samples? in fold-\d\)" if folds else "ing sample"), str(caught.value))
+    assert not any(place.is_file() for place in places.values())
+
+
+def test_a_default_that_a_small_dataset_with_folds_cannot_serve_is_told_at_prepare(folder):
+    places = {"clips": folder / "c", "media": folder / "m", "store": folder / "s"}
+    entry = {"source": "clips", "folder": str(folder), "folds": {"by": "id", "count": 5}}
+    check(params(entry, ["mult"]))  # the folds are dealt at prepare
+    with pytest.raises(ElisionError, match=r"methods.mult: accumulate is 8, but .* has only 1 of batch_size \d+ "):
+        prepare(params(entry, ["mult"]), "mine", **places, provenance={})
+
+
+def test_teachers_are_named_by_their_section(folder):
+    places = {"clips": folder / "c", "media": folder / "m", "store": folder / "s"}
+    entry = {"source": "clips", "folder": str(folder)}
+    asked = params(entry, ["mmin"], teachers={"mmin_teacher": {"accumulate": 9}})
+    for refusing in (lambda: check(asked), lambda: prepare(asked, "mine", **places, provenance={})):
+        with pytest.raises(ElisionError, match=r"teachers.mmin_teacher: accumulate is 9, but .*\(6 training samples\)"):
+            refusing()
 
 
 def test_classes_are_part_of_what_is_prepared_only_where_they_say_which_labels_are_none(folder):

@@ -1,9 +1,9 @@
 """How a dataset lies on disk: one table of utterances and one file of concatenated sequences per modality.
 
 ``samples.parquet`` has a row per utterance; ``{modality}.safetensors`` has ``values`` (all sequences end to end) and
-``offsets``, for clips also ``times`` of video frames, and is memory-mapped. A row of NaN is a frame that the extractor
-could not observe (no face); a sequence of length 0 is a modality that the sample does not have. No pickle is ever
-written.
+``offsets``, also ``times`` of frames where they are known, and is memory-mapped. A row of NaN is a frame that the
+extractor could not observe (no face); a sequence of length 0 is a modality that the sample does not have. No pickle is
+ever written.
 """
 
 import json

@@ -20,3 +20,8 @@ def make(folder: Path) -> dict:
     rows.append("clip 3,,only_said.txt,,0.5,train,")
     (folder / "clips.csv").write_text("\n".join(rows) + "\n")
     return {"source": "clips", "folder": str(folder)}
+
+
+def unlabel(folder: Path) -> None:
+    table = (folder / "clips.csv").read_text()
+    (folder / "clips.csv").write_text(table.replace(",0.5,train,", ",N/A,train,"))

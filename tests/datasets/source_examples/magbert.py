@@ -16,3 +16,9 @@ def make(folder: Path) -> dict:
             examples.append(((np.arange(len(said)), vision, audio, said), label, f"{name}video[{row}]"))
         (folder / f"{name}.pkl").write_bytes(pickle.dumps(examples))
     return {"source": "magbert", "file": str(folder), "encoder": "minilm"}
+
+
+def unlabel(folder: Path) -> None:
+    examples = pickle.loads((folder / "train.pkl").read_bytes())
+    examples[0][1][:] = np.nan
+    (folder / "train.pkl").write_bytes(pickle.dumps(examples))

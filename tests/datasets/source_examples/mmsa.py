@@ -25,3 +25,9 @@ def make(folder: Path, protocol: int = 4) -> dict:
         }
     (folder / "features.pkl").write_bytes(pickle.dumps(content, protocol=protocol))
     return {"source": "mmsa", "file": str(folder / "features.pkl")}
+
+
+def unlabel(folder: Path) -> None:
+    content = pickle.loads((folder / "features.pkl").read_bytes())
+    content["train"]["regression_labels"][0] = np.nan
+    (folder / "features.pkl").write_bytes(pickle.dumps(content))

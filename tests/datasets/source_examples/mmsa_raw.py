@@ -22,3 +22,8 @@ def make(folder: Path) -> dict:
         rows.append(f"{video},{clip},some words,{k / 2 - 1},0.5,0,-0.5,Neutral,{split}")
     (folder / "label.csv").write_text("\n".join(rows) + "\n")
     return {"source": "mmsa_raw", "folder": str(folder), "corpus": "sims"}
+
+
+def unlabel(folder: Path) -> None:
+    table = (folder / "label.csv").read_text()
+    (folder / "label.csv").write_text(table.replace("words,0.5,0.5,", "words,,0.5,"))

@@ -23,3 +23,10 @@ def make(folder: Path) -> dict:
         content[split] = part
     (folder / "mosei_senti_data_noalign.pkl").write_bytes(pickle.dumps(content, protocol=2))
     return {"source": "mult", "file": str(folder / "mosei_senti_data_noalign.pkl"), "corpus": "mosei"}
+
+
+def unlabel(folder: Path) -> None:
+    file = folder / "mosei_senti_data_noalign.pkl"
+    content = pickle.loads(file.read_bytes())
+    content["train"]["labels"][0] = np.nan
+    file.write_bytes(pickle.dumps(content, protocol=2))

@@ -4,12 +4,13 @@ What is imported is copied first, and the copy is read and checked by the source
 is tracked is what was checked.
 """
 
+import inspect
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,16 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from elision.datasets._found import Folder
 from elision.datasets._paths import ALLOW
-from elision.datasets._prepare import finish
+from elision.datasets._prepare import finish, read
 from elision.datasets._problems import refuse, some
 from elision.errors import ElisionError, of_disk, plural
 from elision.progress import Reporter
 from elision.settings import params as parameters
 from elision.settings.params import DatasetSettings
 
-_TABLES = (".csv", ".tsv", ".parquet")
 _ARRAYS = (".npz", ".npy", ".h5", ".hdf5", ".csd", ".mat", ".pt", ".safetensors")
-_LABELS_OF_MER2024 = "label-6way.npz"
 _GB = 1 << 30
 _ELSEWHERE = "leave the file there, and write the entry into params.yaml yourself, with outside: true"
 
@@ -40,54 +40,52 @@ def entry(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     path : Path
         A folder, or one feature file.
     settings : dict
-        What the user says of it; ``source`` is found by the names of the files, if it is not among them.
+        What the user says of it; if ``source`` is not among them, sources tell whether the folder is theirs.
 
     Raises
     ------
     ElisionError
-        If there is nothing that a source reads, or arrays of which nothing is said.
+        If no source, or several, take the folder for theirs, or there are arrays of which nothing is said.
     """
     if not path.exists():
         raise ElisionError(f"{path} does not exist; give a folder or a feature file")
-    names = [path.name] if path.is_file() else sorted(child.name for child in path.iterdir())
-    found = _found(path if path.is_dir() else path.parent, names)
-    source = settings.get("source", next(iter(found), None))
-    if source is None:
-        raise ElisionError(
-            f"{path}: no known data found. Elision reads a folder of clips (clips.csv), one .pkl file of MMSA, or "
-            "label.csv and Raw of MMSA. Elision also reads one table (.csv, .tsv, .parquet) with arrays. Elision reads "
-            "the folders of MMIN (A, V, L, target), GCNet and MER2024 (labels and *UTT). See docs/own-data.md"
-        )
-    arrays = [name for name in names if name.endswith(_ARRAYS)]
-    if source == "arrays" and arrays and not {"audio", "vision"} & set(settings):
+    folder = Folder(path)
+    found = _found(folder, settings.get("source"))
+    arrays = [name for name in folder.names if name.endswith(_ARRAYS)]
+    if found["source"] == "arrays" and arrays and not {"audio", "vision"} & set(settings):
         raise ElisionError(
             f"{path}: the modality of {some(arrays)} is unknown. Describe the arrays, for example: --settings "
             f"'audio: {{file: {arrays[0]}, values: audio, ids: id}}'. docs/own-data.md lists the layouts"
         )
-    return {"source": source, **found.get(source, {}), **settings}
+    return {**found, **settings}
 
 
-def _found(folder: Path, names: list[str]) -> dict[str, dict[str, str]]:
-    """Return each source that could read a folder, the likeliest first, and where in it its files are."""
-    pickles = [name for name in names if name.endswith((".pkl", ".pickle"))]
-    tables = [name for name in names if name.endswith(_TABLES)]
-    sets = [name for name in (".", *names) if any((folder / name).glob("*[-_]UTT"))]
-    found = {}
-    if "clips.csv" in names:
-        found["clips"] = {"folder": "."}
-    if {"label.csv", "Raw"} <= set(names):
-        found["mmsa_raw"] = {"folder": "."}
-    if {"A", "V", "L"} <= set(names):
-        found["mmin"] = {"root": "."}
-    if sets and _LABELS_OF_MER2024 in names:
-        found["mer2024"] = {"labels": _LABELS_OF_MER2024, "features": sets[0]}
-    if sets and pickles:
-        found["gcnet"] = {"labels": pickles[0], "features": sets[0]}
-    if len(pickles) == 1 and not sets:
-        found["mmsa"] = {"file": pickles[0]}
-    if len(tables) == 1:
-        found["arrays"] = {"table": tables[0]}
-    return found
+def _found(folder: Folder, named: str | None) -> dict[str, str]:
+    """Return the source that reads a folder, and where in it its files are, as each source says.
+
+    A source that takes the whole folder goes before one that takes a file in it, such as any table.
+    """
+    say = {name: getattr(parameters.dataset_source(name), "found", None) for name in parameters.source_names()}
+    if named is not None:
+        return {"source": named, **((say.get(named) or (lambda _: None))(folder) or {})}
+    found = {name: where for name, function in say.items() if function and (where := function(folder))}
+    found = {name: where for name, where in found.items() if "." in where.values()} or found
+    if not found:
+        known = [f"{name}: {_recognised(function)}" for name, function in say.items() if function]
+        raise ElisionError(f"{folder.path}: no known data found. {'. '.join(known)}. See docs/own-data.md")
+    if len(found) > 1:
+        first = next(iter(found))
+        raise ElisionError(
+            f"{folder.path}: the data can be those of the sources {', '.join(found)}. Choose one of them, for example: "
+            f"--settings 'source: {first}'"
+        )
+    return {"source": next(iter(found)), **found[next(iter(found))]}
+
+
+def _recognised(function: Callable) -> str:
+    """Return what a source recognises, as the first line of its function says."""
+    line = inspect.getdoc(function).partition("\n")[0]
+    return line.removeprefix("Recognise ").removesuffix(".").replace("``", "")
 
 
 def settings_of(name: str, given: dict[str, Any], folder: Path) -> DatasetSettings:
@@ -127,14 +125,9 @@ def check(settings: DatasetSettings, name: str) -> str:
     ElisionError
         Lists everything that is wrong.
     """
-    where, source = f"dataset {name!r}", parameters.dataset_source(settings.source)
-    nowhere = Path()  # no source makes media of the user's own files
-    if source.MAKES == "clips":
-        samples = source.prepare(settings, nowhere)
-        finish(samples, settings, where)
-    else:
-        samples, _ = source.prepare(settings, nowhere)
-        samples, _ = finish(samples, settings, where)
+    where = f"dataset {name!r}"
+    samples, *_ = read(settings, Path(), where)  # no source makes media of the user's own files
+    finish(samples, settings, where)
     counts = dict(samples["split"].value_counts()) if "split" in samples and not settings.folds else {}
     return ", ".join([plural(len(samples), "sample"), *(f"{counts[split]} {split}" for split in counts)])
 

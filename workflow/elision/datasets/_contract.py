@@ -9,6 +9,8 @@ A source is a file ``datasets/NAME.py`` with these names:
 ``prepare``         function of the settings and a folder; clips: it returns a table (`COLUMNS`); sequences: it returns
                     a table and a dict of `Sequences` (`PARTS`)
 ``encoder``         only where ``prepare`` returns token ids: function of the settings, names the text encoder
+``found``           optional: function of a `Folder`, tells `elision import-data` whether the folder is of the source:
+                    settings with paths relative to the folder, or None
 ``training_size``   optional: function of the settings, number of training samples where it is known before ``prepare``
 =================== ===============================================================================================
 
@@ -26,7 +28,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from elision.datasets._labels import GIVE_LABELS, LABELS_OF_ONE, TOLERANCE, in_a_split, range_of
+from elision.datasets._labels import LABELS_OF_ONE, TOLERANCE, range_of
 from elision.datasets._problems import odd_ids, refuse, some
 from elision.errors import plural
 from elision.task import TaskKind
@@ -132,7 +134,7 @@ COLUMNS = (
     Column(
         "label",
         "a score (a number in the range of the corpus, or in `settings.scale`), or the name of a class (no comma, no "
-        "colon). Samples outside train, valid and test, or with `settings.skip_unlabelled`, can have None or NaN",
+        "colon). None or NaN where there is none: the workflow leaves such samples out, or refuses them",
         lambda cell: _absent(cell) or _number(cell) or (_text(cell) and not set(cell) & set(",:")),
     ),
     Column(
@@ -199,6 +201,18 @@ def _offsets_right(name: str, sequences: "Sequences") -> bool:
     return bool(offsets[0] == 0 and offsets[-1] == len(sequences.values) and (np.diff(offsets) >= 0).all())
 
 
+def _times_right(name: str, sequences: "Sequences") -> bool:
+    times = sequences.times
+    if times is None:
+        return True
+    if name == "text" or times.dtype != np.float64 or times.shape != (len(sequences.values),):
+        return False
+    rising = np.diff(times) >= 0
+    starts = sequences.offsets[1:-1]
+    rising[starts[(starts > 0) & (starts < len(times))] - 1] = True  # from one sequence to the next
+    return bool(np.isfinite(times).all() and rising.all())
+
+
 def _settings_right(name: str, sequences: "Sequences") -> bool:
     try:
         json.dumps(sequences.header.settings, allow_nan=False)
@@ -219,6 +233,12 @@ PARTS = (
         "int64 (N + 1,), from 0 to the sum of lengths: sequence i is `values[offsets[i]:offsets[i + 1]]`, in the order "
         "of the table. A sequence of length 0 is a modality that the sample does not have",
         _offsets_right,
+    ),
+    Part(
+        "times",
+        "seconds of the sample at which each frame is, float64 (sum of lengths,), which never fall within a sequence; "
+        "None where they are unknown, and for token ids",
+        _times_right,
     ),
     Part("header.modality", "the key of the modality", lambda name, s: s.header.modality == name),
     Part(
@@ -377,14 +397,11 @@ def _check_splits(table: "pd.DataFrame", settings: "DatasetSettings", kind: str)
 
 
 def _check_labels(table: "pd.DataFrame", settings: "DatasetSettings") -> Iterator[str]:
-    """Find labels that do not fit the task, and samples in a split that have none."""
+    """Find labels that do not fit the task."""
     import pandas as pd
 
     labels, ids = table["label"], table["id"]
     low, high = settings.label_limits
-    used = in_a_split(table)
-    if not settings.skip_unlabelled and (without := ids[used & labels.isna()].tolist()):
-        yield f"column label is empty for {plural(len(without), 'sample')} in a split ({some(without)}); {GIVE_LABELS}"
     scores = pd.api.types.is_numeric_dtype(labels)
     if not scores and not all(isinstance(label, str) for label in labels.dropna()):
         yield "column label holds scores and names; give numbers (float64), or names of classes (text)"

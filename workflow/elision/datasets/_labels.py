@@ -42,6 +42,25 @@ def is_empty(cell: str, classes: Collection[str] = ()) -> bool:
     return cell.strip().lower() in _NOTHING and cell not in classes
 
 
+def is_none(cell: object, classes: Collection[str] = ()) -> bool:
+    """Tell whether what a file holds for a label is none: None, NaN, or an empty cell."""
+    if isinstance(cell, bytes | str):
+        return is_empty(cell.decode(errors="replace") if isinstance(cell, bytes) else cell, classes)
+    return cell is None or (isinstance(cell, float | np.floating) and math.isnan(cell))
+
+
+def number(cell: object) -> float:
+    """Return the number that a file holds for a label, which may be an array of one; NaN: none; inf: no number."""
+    if isinstance(cell, np.ndarray) and cell.size == 1:
+        cell = cell.item()
+    if is_none(cell):
+        return math.nan
+    try:
+        return float(cell)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.inf
+
+
 def unlabelled(cells: Sequence[str], settings: "DatasetSettings") -> list[Problem]:
     """Return the rows without a label, a problem for each way of writing that."""
     or_class = ", or name the class under classes" if settings.labels_are_names else ""
@@ -103,10 +122,19 @@ def scores(
 
 
 def outside(values: np.ndarray, settings: "DatasetSettings") -> np.ndarray:
-    """Tell which scores [any shape] are not allowed: beyond the limits, or NaN, unless ``skip_unlabelled`` is set."""
+    """Tell which scores [any shape] are beyond the limits; NaN, no label, is not."""
     low, high = settings.label_limits
-    within = (values >= low - TOLERANCE) & (values <= high + TOLERANCE)
-    return ~(within | (np.isnan(values) & settings.skip_unlabelled))
+    return (values < low - TOLERANCE) | (values > high + TOLERANCE)
+
+
+def beyond(numbers: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Tell which numbers [shape=(N,)] are no places in a list of classes, from 0; NaN, no label, is not."""
+    return ~(np.isin(numbers, range(len(classes))) | np.isnan(numbers))
+
+
+def placed(numbers: Iterable[float], classes: Sequence[str]) -> list[str | None]:
+    """Return the names of classes by their places; None for NaN."""
+    return [None if math.isnan(number) else classes[int(number)] for number in numbers]
 
 
 def interval(settings: "DatasetSettings") -> str:

@@ -260,7 +260,8 @@ def read_sequences(
         settings=array.model_dump(mode="json", exclude={"rate", "extractor"}),
     )
     nothing = np.zeros((0, width), np.float32)
-    made = Sequences.of([nothing if frames is None else frames.values for frames in found], header)
+    values = [nothing if frames is None else frames.values for frames in found]
+    made = Sequences.of(values, header, _times(modality, array, found))
     if absent := [sample for sample in ids if sample not in there]:
         log.info("%s: absent from %s: %s", modality, plural(len(absent), "sample"), some(absent))
     if cut:
@@ -272,6 +273,24 @@ def read_sequences(
 
 def _places_in(path: str) -> Iterator[str]:
     return (place for place in ("{id}", "{video}", "{split}") if place in path)
+
+
+def _times(modality: str, array: Array, found: list[Frames | None]) -> list[np.ndarray] | None:
+    """Return the seconds at which the frames of each sample begin; None: ``rate`` is set, or files do not say."""
+    there = [frames for frames in found if frames is not None]
+    timed = [frames for frames in there if frames.times is not None]
+    if not timed or array.rate is not None:
+        return None
+    wrong = sum(bool((np.diff(frames.times[:, 0]) < 0).any()) for frames in timed)
+    if wrong or len(timed) < len(there):
+        log.info(
+            "%s: times of frames are not kept: %s without times, %s with times that fall",
+            modality,
+            plural(len(there) - len(timed), "sample"),
+            plural(wrong, "sample"),
+        )
+        return None
+    return [np.zeros(0) if frames is None else frames.times[:, 0] for frames in found]
 
 
 def _rate(modality: str, found: list[Frames]) -> float | None:
@@ -395,8 +414,10 @@ def _own(file: File, part: Array, samples: list[Sample], array: Array) -> Callab
 
 def _entry(entries: Any, sample: Sample) -> Frames | None:
     """Return the frames of a sample out of a file of sequences, which names samples, or videos that hold them."""
-    if sample.id in entries:
-        return entries[sample.id]
+    if sample.id in entries:  # whose times are those of the video
+        frames = entries[sample.id]
+        first = float(frames.times[0, 0]) if len(frames.times) else 0.0
+        return _from(frames, first if np.isnan(sample.start) else sample.start)
     return _cut(entries[sample.video], sample) if sample.video and sample.video in entries else None
 
 
@@ -421,13 +442,19 @@ def _cut(frames: Frames | None, sample: Sample) -> Frames | None:
         return None
     first, stop = inside[0], inside[-1] + 1
     kept = inside - first
-    return replace(
+    found = replace(
         frames,
         values=frames.values[first:stop][kept],
         times=frames.times[inside],
         lost=None if frames.lost is None else frames.lost[inside],
         confidence=None if frames.confidence is None else frames.confidence[inside],
     )
+    return _from(found, sample.start)
+
+
+def _from(frames: Frames, second: float) -> Frames:
+    """Return frames whose times count from a second of theirs; what begins before begins at 0."""
+    return replace(frames, times=(frames.times - second).clip(0))
 
 
 def _rows(

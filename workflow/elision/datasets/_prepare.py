@@ -9,7 +9,16 @@ import numpy as np
 import pandas as pd
 
 from elision.datasets import _contract
-from elision.datasets._labels import LABELS_OF_ONE, TOLERANCE, as_classes, in_a_split, moved, range_of, told
+from elision.datasets._labels import (
+    GIVE_LABELS,
+    LABELS_OF_ONE,
+    TOLERANCE,
+    as_classes,
+    in_a_split,
+    moved,
+    range_of,
+    told,
+)
 from elision.datasets._problems import some
 from elision.errors import ElisionError, plural
 from elision.files import sha256
@@ -20,9 +29,8 @@ from elision.settings.params import (
     Params,
     check_cluster,
     dataset_source,
-    reads_text,
-    requires,
 )
+from elision.settings.served import check_methods, check_splits
 from elision.store import Sequences, write_sequences, write_table
 from elision.task import CORPORA, SPLITS, TaskKind, split_columns
 
@@ -44,16 +52,13 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
         If the source finds its files wanting, what it returns is against the contract, or a split is empty.
     """
     settings = params.datasets[dataset]
-    source = dataset_source(settings.source)
-    made = source.prepare(settings, media if source.MAKES == "clips" else store)
-    _contract.check(source, settings, made)
-    samples, modalities = made if source.MAKES == "sequences" else (made, {})
-    samples, modalities, unlabelled = labelled(samples, modalities, settings)
+    source, where = dataset_source(settings.source), f"dataset {dataset!r}"
+    samples, modalities, unlabelled = read(settings, media if source.MAKES == "clips" else store, where)
     if unlabelled:
         provenance = {**provenance, "unlabelled": unlabelled}
-    table, classes = finish(samples, settings, f"dataset {dataset!r}")
+    table, classes = finish(samples, settings, where)
     check_cluster(params.statistics.cluster, samples.columns)
-    _check_methods(params, dataset, _present(samples, modalities))
+    check_methods(params, dataset, table, _present(samples, modalities))
     if source.MAKES == "clips":
         table = samples  # clips that fail are in no split, so the step assemble finishes it again
         _forget_other_media(media, table)
@@ -79,20 +84,6 @@ def _present(samples: pd.DataFrame, modalities: dict[str, Sequences]) -> set[str
     return found | {name for name in ("audio", "vision") if samples[f"has_{name}"].any()}
 
 
-def _check_methods(params: Params, dataset: str, present: set[str]) -> None:
-    """Refuse a dataset that lacks a modality which a method requires: its training would end in that error."""
-    lost = []
-    for name, variant in params.trained.items():
-        vectors = {"text"} if reads_text(variant.method) == "vectors" and "text_features" in present else set()
-        lost += [f"{name} requires {m}" for m in requires(variant.method) if m not in present | vectors]
-    if lost:
-        has = ", ".join(sorted(present)) or "nothing"
-        raise ElisionError(
-            f"dataset {dataset!r} has {has}, but {'; '.join(lost)}; leave the method out of params.yaml, or give the "
-            "dataset that modality"
-        )
-
-
 def write_samples(path: Path, samples: pd.DataFrame, modalities: dict[str, Sequences], provenance: dict) -> None:
     """Write the table of samples, with the length of each modality and a digest of all data."""
     digests = []
@@ -109,19 +100,51 @@ def data_digest(table: pd.DataFrame) -> str:
     return hashlib.sha256(table.to_json(orient="split", double_precision=15).encode()).hexdigest()[:16]
 
 
-def labelled(
-    samples: pd.DataFrame, modalities: dict[str, Sequences], settings: DatasetSettings
-) -> tuple[pd.DataFrame, dict[str, Sequences], int]:
-    """Leave out the samples of a split that have no label, where the settings say so; returns how many there were."""
+def read(settings: DatasetSettings, folder: Path, where: str) -> tuple[pd.DataFrame, dict[str, Sequences], int]:
+    """Read and check what a source has, without the samples of a split that have no label.
+
+    Parameters
+    ----------
+    settings : DatasetSettings
+    folder : Path
+        For what the source writes.
+    where : str
+        For messages.
+
+    Returns
+    -------
+    samples, modalities
+        As the source gives them; no modality of clips.
+    unlabelled : int
+        How many samples were left out, because the settings say so.
+
+    Raises
+    ------
+    ElisionError
+        If the source finds its files wanting, what it returns is against the contract, or samples lack labels.
+    """
+    source = dataset_source(settings.source)
+    made = source.prepare(settings, folder)
+    _contract.check(source, settings, made)
+    samples, modalities = made if source.MAKES == "sequences" else (made, {})
     without = (in_a_split(samples) & samples["label"].isna()).to_numpy()
     before = samples.attrs.get("unlabelled", 0)  # a source may have left them out before it read their files
-    if not settings.skip_unlabelled or not without.any():
+    if not without.any():
         return samples, modalities, before
+    lost = samples["id"][without].tolist()
+    if not settings.skip_unlabelled:
+        raise ElisionError(f"{where}: {plural(len(lost), 'sample')} without a label ({some(lost)}); {GIVE_LABELS}")
     if without.all():
-        raise ElisionError("no sample has a label; write labels")
-    count, kept = before + told(int(without.sum()), len(samples)), np.flatnonzero(~without)
-    parts = {name: Sequences.of([part[row] for row in kept], part.header) for name, part in modalities.items()}
+        raise ElisionError(f"{where}: no sample has a label; write labels")
+    count, kept = before + told(len(lost), len(samples)), np.flatnonzero(~without)
+    parts = {name: _kept(part, kept) for name, part in modalities.items()}
     return samples.iloc[kept].reset_index(drop=True), parts, count
+
+
+def _kept(part: Sequences, rows: np.ndarray) -> Sequences:
+    """Return some of the sequences."""
+    times = None if part.times is None else [part.times_of(row) for row in rows]
+    return Sequences.of([part[row] for row in rows], part.header, times)
 
 
 def finish(samples: pd.DataFrame, settings: DatasetSettings, where: str) -> tuple[pd.DataFrame, list[str]]:
@@ -320,15 +343,6 @@ def _warn_of_classes(samples: pd.DataFrame, classes: Sequence[str], where: str) 
             if lost := [name for name in classes if name not in found]:
                 of = "" if column == "split" else f" of {column}"
                 log.warning("%s: split %s%s has no sample of class %s", where, split, of, ", ".join(lost))
-
-
-def check_splits(table: pd.DataFrame, where: Path | str) -> None:
-    """Refuse a table that leaves a split, of a fold or of all, empty."""
-    for column in split_columns(table):
-        found = table[column].value_counts()
-        if empty := [split for split in SPLITS if not found.get(split)]:
-            of = "" if column == "split" else f" of {column}"
-            raise ElisionError(f"{where}: no sample in split {', '.join(empty)}{of}; every split needs some")
 
 
 def _forget_other_media(folder: Path, table: pd.DataFrame) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -72,11 +73,13 @@ def read(path: Path) -> Table:
     ElisionError
         If the file is missing, in no format that can be read, or holds no table.
     """
+    data = read_bytes(path, 4)
+    noun, notes = "row", []
+    if data == b"PAR1":  # which may hold features besides, and is not read as a whole
+        names, lines, notes = _parquet(path)
+        return _table(path, names, lines, noun, notes)
     data = read_bytes(path)
-    noun = "row"
-    if data.startswith(b"PAR1"):
-        names, lines = _parquet(path)
-    elif data.startswith(b"PK"):
+    if data.startswith(b"PK"):
         names, lines = _excel(path, data)
     else:
         if what := mistaken(data[:1024]):
@@ -86,11 +89,11 @@ def read(path: Path) -> Table:
                 raise ElisionError(f"{path} is {what}; save the table as CSV UTF-8")
         text, noun = decode(data, path), "line"
         names, lines = _json(text, path) if text.lstrip()[:1] in ("{", "[") else _csv(text, path)
-    return _table(path, names, lines, noun)
+    return _table(path, names, lines, noun, notes)
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a file that a user named.
+def read_bytes(path: Path, most: int = -1) -> bytes:
+    """Read a file that a user named, or its first bytes.
 
     Raises
     ------
@@ -100,7 +103,8 @@ def read_bytes(path: Path) -> bytes:
     try:
         if path.exists() and not path.is_file():
             raise ElisionError(f"{path} is not a file")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(most)
     except FileNotFoundError:
         raise ElisionError(f"{path} does not exist") from None
     except OSError as error:
@@ -121,18 +125,25 @@ def decode(data: bytes, path: Path) -> str:
         raise ElisionError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
 
 
-def _table(path: Path, names: list[str], lines: Iterable[tuple[int, list[str]]], noun: str) -> Table:
+def _check_width(path: Path, lines: int, names: int) -> None:
+    """Refuse a table of short rows, which are filled up to the length of the first one."""
+    check_size(8 * lines * names, path.stat().st_size, f"{path}: {lines} rows like the first one")
+
+
+def _table(path: Path, names: list[str], lines: Iterable[tuple[int, list[str]]], noun: str, notes: list[str]) -> Table:
     """Make a table of a header and lines of cells."""
     lines = [(number, cells) for number, cells in ((n, _trimmed(cells)) for n, cells in lines) if cells]
-    names, notes = [name.strip() for name in names], []
+    names = [name.strip() for name in names]
+    _check_width(path, len(lines), len(names))
     if lines and all(len(cells) == len(names) + 1 for _, cells in lines) and _counts(cells[0] for _, cells in lines):
         names = ["", *names]  # R writes the numbers of rows without a name for their column
     if not any(names):
         raise ElisionError(f"{path} is empty")
     unnamed = [k for k, name in enumerate(names) if not name or _UNNAMED.fullmatch(name)]
-    if filled := [k for k in unnamed if any(k < len(cells) and cells[k] for _, cells in lines)]:
+    places = {k for _, cells in lines for k, cell in enumerate(cells) if cell}
+    if filled := [k for k in unnamed if k in places]:
         notes.append(f"{plural(len(filled), 'column')} without a name")
-    kept = [k for k in range(len(names)) if k not in unnamed]
+    kept = sorted(set(range(len(names))).difference(unnamed))
     rows = []
     for number, cells in lines:
         found = dict(zip_longest(range(len(names)), cells[: len(names)], fillvalue=""))
@@ -174,9 +185,8 @@ def _csv(text: str, path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]
         raise ElisionError(f"{path}: line {line} is not valid CSV ({error}); is a quote not closed?") from None
     if names is None:
         raise ElisionError(f"{path} is empty")
-    while names and not names[-1].strip() and not any(len(c) >= len(names) and c[len(names) - 1] for _, c in lines):
-        names.pop()
-    return names, lines
+    filled = max((len(_trimmed(cells[: len(names)])) for _, cells in lines), default=0)
+    return names[: max(len(_trimmed(names)), filled)], lines
 
 
 def _json(text: str, path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -209,21 +219,28 @@ def _json(text: str, path: Path) -> tuple[list[str], list[tuple[int, list[str]]]
                     f"{path}: line {number}: {name!r} holds {type(value).__name__}; write text or a number"
                 )
             names[name] = None
+    _check_width(path, len(objects), len(names))
     return list(names), [(number, [_cell(found.get(name)) for name in names]) for number, found in objects]
 
 
-def _parquet(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _parquet(path: Path) -> tuple[list[str], list[tuple[int, list[str]]], list[str]]:
+    """Read the columns of text and numbers; also returns what the others are."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        names = [name for name in pq.ParquetFile(path).schema_arrow.names if not name.startswith("__index_level_")]
-        table = read_parquet(path, names)
+        schema = pq.ParquetFile(path).schema_arrow
+        names = [name for name in schema.names if not name.startswith("__index_level_")]
+        lists = [name for name in names if pa.types.is_nested(schema.types[schema.names.index(name)])]
+        table = read_parquet(path, [name for name in names if name not in lists])
         columns = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
     except ElisionError:
         raise
     except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
-        raise ElisionError(f"{path} cannot be read as a table ({error or type(error).__name__})") from None
-    return list(table.column_names), [(k, list(cells)) for k, cells in enumerate(zip(*columns, strict=True), 1)]
+        raise ElisionError(f"{path} cannot be read as a table ({str(error) or type(error).__name__})") from None
+    notes = [f"{plural(len(lists), 'column')} of lists ({', '.join(map(repr, lists))})"] if lists else []
+    rows = [(k, list(cells)) for k, cells in enumerate(zip(*columns, strict=True), 1)]
+    return list(table.column_names), rows, notes
 
 
 def _excel(path: Path, data: bytes) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -247,10 +264,15 @@ def _excel(path: Path, data: bytes) -> tuple[list[str], list[tuple[int, list[str
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         sheet = book.worksheets[0]
         sheet.reset_dimensions()  # what a file says of its size may be wrong
-        lines = [[_cell(value) for value in row] for row in sheet.iter_rows(values_only=True)]
+        lines, size = [], 0
+        for row in sheet.iter_rows(values_only=True):
+            check_size(size := size + 8 * len(row), len(data), f"{path}: {len(lines) + 1} rows")
+            lines.append([_cell(value) for value in row])
+    except ElisionError:
+        raise
     except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
         raise ElisionError(
-            f"{path} cannot be read as an Excel workbook ({error or type(error).__name__}); {what}"
+            f"{path} cannot be read as an Excel workbook ({str(error) or type(error).__name__}); {what}"
         ) from None
     first = next((k for k, cells in enumerate(lines) if any(cells)), None)
     if first is None:
@@ -270,16 +292,22 @@ def _cell(value: object) -> str:
 
 def kept(names: Iterable[str], ours: Collection[str]) -> list[str]:
     """Return the columns of a table that are none of ours, and whose names are free: folds may name them."""
-    names = list(names)
-    free = (name for name in names if name and names.count(name) == 1 and not _UNNAMED.fullmatch(name))
+    free = (name for name, count in Counter(names).items() if name and count == 1 and not _UNNAMED.fullmatch(name))
     return [name for name in free if name not in ours and not _RESERVED.fullmatch(name)]
 
 
 def told(names: Iterable[str], kept: Collection[str]) -> list[str]:
     """Say what becomes of the columns that are not ours."""
-    unused = [repr(name) for name in names if name not in kept]
+    used = set(kept)
+    unused = [repr(name) for name in names if name not in used]
     notes = [f"not used: {', '.join(unused)}"] if unused else []
     return [*notes, *([f"columns that only folds and statistics.cluster can use: {', '.join(kept)}"] if kept else [])]
+
+
+def overfull(row: Row) -> Iterator[str]:
+    """Find cells beyond the columns."""
+    if beyond := row.cells[""]:
+        yield f"there are more cells than columns ({beyond!r}); put quotes around a text that holds the separator"
 
 
 def emptied(rows: Iterable[Row], columns: Iterable[str]) -> tuple[list[Row], Iterator[str]]:

@@ -1,6 +1,6 @@
 """Features that the user extracted with tools of their own, and a table that says what they belong to.
 
-The table (CSV, TSV or Parquet) has a row per sample; ``columns`` and ``splits`` translate its names to these:
+The table (CSV, JSON, .xlsx or Parquet) has a row per sample; ``columns`` and ``splits`` translate its names to these:
 
 ============================================ =======================================================================
 ``id``                                       unique; or made of several columns, ``"{video_id}_{clip_id}"``
@@ -9,6 +9,7 @@ The table (CSV, TSV or Parquet) has a row per sample; ``columns`` and ``splits``
 ``text``                                     optional: the transcript, which is tokenised for the text encoder
 ``speaker``, ``duration``                    optional; seconds
 ``label_text, label_audio, label_vision``    optional: labels of a modality alone
+``words``                                    optional: path of a file with the time of each word, beside the table
 ``video``, ``start``, ``end``                optional: where the sample lies in a file of whole videos; seconds
 ============================================ =======================================================================
 
@@ -29,7 +30,7 @@ What ids, splits and videos of the table put into the path of a file may not lea
 unless the settings say ``outside: true``. Nothing in a pickle is ever called.
 """
 
-import csv
+import json
 import logging
 import re
 from collections.abc import Iterator
@@ -39,12 +40,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from elision.arrayfiles import check_size, read_parquet
-from elision.datasets import _labels, _tables
+from elision.datasets import _labels, _tables, _transcripts
+from elision.datasets._found import Folder
 from elision.datasets._layouts import Array, Sample, existing_files, read_sequences
+from elision.datasets._paths import below
 from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_speakers
+from elision.datasets._word_times import outside
 from elision.errors import ElisionError, plural
 from elision.features import text as tokenizer
+from elision.files import is_file
 from elision.progress import track
 from elision.settings.params import DatasetSettings, suggestion
 from elision.store import Header, Sequences
@@ -55,12 +59,12 @@ if TYPE_CHECKING:
 
 MAKES = "sequences"
 
-__all__ = ["MAKES", "Settings", "encoder", "inputs", "prepare"]
+__all__ = ["MAKES", "Settings", "encoder", "found", "inputs", "prepare"]
 
 _REQUIRED = ("id", "label", "split")
 _LABELS = ("label", "label_text", "label_audio", "label_vision")
 _PLACE = ("video", "start", "end")  # of a sample, in a file of whole videos
-_COLUMNS = (*_REQUIRED, "text", "speaker", "duration", *_LABELS[1:], *_PLACE)
+_COLUMNS = (*_REQUIRED, "text", "words", "speaker", "duration", *_LABELS[1:], *_PLACE)
 _IN_BRACES = re.compile(r"\{([^{}]+)\}")
 
 log = logging.getLogger(__name__)
@@ -70,7 +74,7 @@ class Settings(DatasetSettings):
     """Feature arrays of the user's own, with a table."""
 
     source: Literal["arrays"] = Field(description="feature arrays of your own, with a table")
-    table: Path = Field(description="CSV, TSV or Parquet file with a row per sample")
+    table: Path = Field(description="file with a row per sample: CSV, JSON lines, .xlsx or Parquet")
     columns: dict[Literal[_COLUMNS], str | None] = Field(
         {},
         description="our name of a column: the table's name of it, several names in braces, or null: not to be used",
@@ -126,11 +130,17 @@ def inputs(settings: Settings) -> list[Path]:
     try:
         _, cells = _read_table(settings)
         samples, _ = _of_files(cells)
+        words = [_words_path(name, settings) for name in cells.get("words", ()) if name]
     except (ElisionError, KeyError):
         return [settings.table]
     arrays = settings.arrays.values()
     files = {path for array in arrays for path in existing_files(array, samples, outside=settings.outside)}
-    return [settings.table, *sorted(files)]
+    return [settings.table, *sorted(files.union(filter(is_file, words)))]
+
+
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise one table (.csv, .tsv, .parquet, .xlsx, .jsonl)."""
+    return {"table": folder.tables[0]} if len(folder.tables) == 1 else None
 
 
 def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
@@ -160,13 +170,14 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
     ElisionError
         Lists everything that is wrong: with the columns of the table first, then with all else.
     """
-    names, cells = _read_table(settings)
-    refuse(settings.table, list(_check_columns(names, settings)))
+    table, cells = _read_table(settings)
+    refuse(settings.table, list(_check_columns(table.columns, settings)))
     refuse(settings.table, list(odd_ids([name for name in cells["id"] if name])))  # before they become names of files
-    others = [name for name in names if name not in settings.used_columns]
-    for note in _tables.told(others, _tables.kept(names, [*_COLUMNS, *settings.used_columns])):
+    others = [name for name in table.columns if name not in settings.used_columns]
+    for note in [*(f"not used: {note}" for note in table.notes), *_tables.told(others, _others(table, settings))]:
         log.info("%s: %s", settings.table, note)
     samples, problems = _samples(cells, settings)
+    problems = [f"{row}: {problem}" for row in table.rows for problem in _tables.overfull(row)] + problems
     of_files, wrong = _of_files(cells)
     if any(array.by_video or array.file.suffix == ".csd" for array in settings.arrays.values()):
         problems += wrong  # only files of whole videos are cut by start and end
@@ -240,28 +251,22 @@ def _of_files(cells: dict[str, list[str]]) -> tuple[list[Sample], list[str]]:
     return list(map(Sample, cells["id"], _splits(cells), videos, start.tolist(), end.tolist())), problems
 
 
-def _read_table(settings: Settings) -> tuple[list[str], dict[str, list[str]]]:
-    """Return the names of all columns, and the cells, as text, by our names, or by those of other columns."""
+def _read_table(settings: Settings) -> tuple[_tables.Table, dict[str, list[str]]]:
+    """Return the table, and its cells by our names of the columns, or by those of other columns."""
     path = settings.table
-    try:
-        with path.open("rb") as file:
-            header = file.readline()
-        if header.startswith(b"PAR1"):
-            names, columns = _read_parquet(path)
-        else:
-            names, columns = _read_csv(path, header.decode("utf-8-sig"))
-    except FileNotFoundError:
-        raise ElisionError(f"{path}: no such file; check the path in params.yaml") from None
-    except UnicodeDecodeError as error:
-        raise ElisionError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    except Exception as error:  # a damaged file fails in whatever way its bytes happen to say
-        why = str(error).strip() or type(error).__name__
-        raise ElisionError(f"{path} cannot be read as a table ({why})") from None
-    others = _tables.kept(names, [*_COLUMNS, *settings.used_columns])
-    return names, {
-        **{name: columns[name] for name in others if name in columns},
+    if not is_file(path):
+        raise ElisionError(f"{path}: no such file; check the path in params.yaml")
+    table = _tables.read(path)
+    columns = {name: [row.cells[name] for row in table.rows] for name in table.columns}
+    return table, {
+        **{name: columns[name] for name in _others(table, settings)},
         **{ours: _cells(columns, name) for ours, name in settings.their_columns.items() if _of(name) <= set(columns)},
     }
+
+
+def _others(table: _tables.Table, settings: Settings) -> list[str]:
+    """Return the columns that are kept for folds and ``statistics.cluster``."""
+    return _tables.kept(table.columns, [*_COLUMNS, *settings.used_columns])
 
 
 def _of(name: str) -> set[str]:
@@ -276,39 +281,6 @@ def _cells(columns: dict[str, list[str]], name: str) -> list[str]:
     pieces = _IN_BRACES.split(name)[::2]
     # A row without any of these is one without an id.
     return ["".join(p + c for p, c in zip(pieces, (*row, ""), strict=True)) if all(row) else "" for row in rows]
-
-
-def _read_parquet(path: Path) -> tuple[list[str], dict[str, list[str]]]:
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
-
-    schema = ParquetFile(path).schema_arrow
-    names = schema.names
-    table = read_parquet(path, [name for name in names if not pa.types.is_nested(schema.field(name).type)])
-    cells = {
-        name: ["" if cell is None else str(cell).strip() for cell in column.to_pylist()]
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    }
-    return names, cells
-
-
-def _read_csv(path: Path, header: str) -> tuple[list[str], dict[str, list[str]]]:
-    import pandas as pd
-
-    separator = max(",;\t", key=header.count)
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        width = len(next(csv.reader(file, delimiter=separator)))
-    with path.open("rb") as file:
-        lines = sum(1 for _ in file)
-    # Short rows are filled up to the length of the first one.
-    check_size(8 * lines * width, path.stat().st_size, f"{lines} rows like the first one")
-    options = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "compression": None}
-    table = pd.read_csv(path, sep=separator, header=None, **options)
-    table = table.fillna("").apply(lambda column: column.str.strip())
-    names = table.iloc[0].tolist()
-    rows = table.iloc[1:]
-    rows = rows[(rows != "").any(axis=1)]
-    return names, {name: rows[k].tolist() for k, name in enumerate(names)}
 
 
 def _check_columns(names: list[str], settings: Settings) -> Iterator[str]:
@@ -369,6 +341,9 @@ def _samples(cells: dict[str, list[str]], settings: Settings) -> "tuple[pd.DataF
     wrong = ids[(duration != "") & ~(table["duration"] >= 0)].tolist()
     if wrong:
         problems.append(f"duration of {plural(len(wrong), 'sample')} is not a number of seconds: {some(wrong)}")
+    if "words" in cells:
+        table["words"], wrong = _words(table, _given("words", cells), settings)
+        problems += wrong
     others = [name for name in cells if name not in _COLUMNS]
     table |= {name: _given(name, cells) for name in others}
     return pd.DataFrame(table), problems
@@ -387,6 +362,31 @@ def _given(name: str, cells: dict[str, list[str]]) -> "pd.Series":
             some(lost),
         )
     return pd.Series([None if cell in _tables.MISSING else cell or None for cell in column], dtype=object)
+
+
+def _words_path(name: str, settings: Settings) -> Path:
+    folder = settings.table.parent
+    return folder / name if settings.outside else below(folder, name)
+
+
+def _words(table: dict, names: "pd.Series", settings: Settings) -> "tuple[pd.Series, list[str]]":
+    """Read the times of words, and find what is wrong with their files."""
+    import pandas as pd
+
+    found, problems = [], []
+    for name, sample, duration in zip(names, table["id"], table["duration"], strict=True):
+        words = None
+        try:
+            if name is not None:
+                words, left_out = _transcripts.words_of(_words_path(name, settings))
+                if left_out:
+                    log.info("words of %r: left out: %s", sample, left_out)
+                if not np.isnan(duration) and (problem := outside(words, duration)):
+                    raise ElisionError(f"{name}: {problem}")
+        except ElisionError as error:
+            problems.append(f"words of {sample!r}: {error}")
+        found.append(None if words is None else json.dumps(words, ensure_ascii=False))
+    return pd.Series(found, dtype=object), problems
 
 
 def _check_content(samples: "pd.DataFrame", modalities: dict[str, Sequences]) -> Iterator[str]:

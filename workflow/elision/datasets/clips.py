@@ -32,6 +32,7 @@ import numpy as np
 from pydantic import Field
 
 from elision.datasets import _labels, _tables, _transcripts
+from elision.datasets._found import Folder
 from elision.datasets._paths import ALLOW, below, nearest
 from elision.datasets._problems import refuse, some, warn_of_shared_speakers
 from elision.datasets._tables import Row, lines_of
@@ -99,6 +100,11 @@ def inputs(settings: Settings, read: Reader | None = None) -> list[Path]:
     return [table, *sorted(path for path in named if is_file(path))]
 
 
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise ``clips.csv`` in the folder."""
+    return {"folder": "."} if "clips.csv" in folder.names else None
+
+
 def training_size(settings: Settings, read: Reader | None = None) -> int | None:
     """Return how many rows of the table are of the split train; None, where it cannot be read."""
     try:
@@ -145,7 +151,7 @@ def prepare(settings: Settings, folder: Path, read: Reader | None = None) -> "pd
     required = [name for name in _REQUIRED if not (settings.folds and name == "split")]
     problems += _check_columns(columns, required)
     for row in rows:
-        problems += [f"{row}: {problem}" for problem in _check_cells(row.cells)]
+        problems += [f"{row}: {problem}" for problem in (*_tables.overfull(row), *_check_cells(row.cells))]
     problems += _check_splits(columns, rows)
     labels, rows, wrong = _read_labels(columns, rows, settings)
     problems += [*wrong, *_check_whole(columns, rows, folds=settings.folds is not None)]
@@ -210,7 +216,7 @@ def unlabelled(table: Path) -> "tuple[pd.DataFrame, list[tuple[int, str]]]":
     read, problems = read_table(table, None)
     problems += _check_columns(read.columns, ["id"])
     for row in read.rows:
-        problems += [f"{row}: {problem}" for problem in _check_cells(row.cells)]
+        problems += [f"{row}: {problem}" for problem in (*_tables.overfull(row), *_check_cells(row.cells))]
     refuse(table, problems + list(_check_ids(read.rows)))
     return _open(read.rows, table.parent, otherwise="give the file itself in place of a table")
 
@@ -342,13 +348,13 @@ def read_table(
             told = suggestion(theirs, read.columns)
             problems.append(f"there is no column {theirs!r}, which columns: says is {name}; {told}")
     others = [name for name in dict.fromkeys(read.columns) if name not in ours]
-    kept = [name for name in _tables.kept(read.columns, [*_COLUMNS, *renamed]) if name in others]
+    kept = [name for name in _tables.kept(read.columns, [*_COLUMNS, *renamed]) if name not in ours]
     notes = [*(f"not used: {note}" for note in read.notes), *_tables.told(others, kept)]
     for name in kept:
         absent = [column for column in _COLUMNS if column not in ours.values() and column not in renamed]
         if near := get_close_matches(name.lower(), absent, 1, 0.75):
             notes.append(f"column {name!r} is not read; if it is {near[0]}, write columns: {{{near[0]}: {name}}}")
-    twice = [name for name in dict.fromkeys(read.columns) if read.columns.count(name) > 1]
+    twice = [name for name, count in Counter(read.columns).items() if count > 1]
     problems += [f"column {name!r} is there more than once; rename one" for name in twice]
     called = {"": "", **ours, **{name: name for name in kept}}
     rows = []
@@ -386,8 +392,6 @@ def _check_columns(columns: list[str], required: Iterable[str]) -> Iterator[str]
 
 def _check_cells(cells: dict[str, str]) -> Iterator[str]:
     """Find what is wrong within a row, apart from its labels, its split, and the files that it names."""
-    if cells[""]:
-        yield f"there are more cells than columns ({cells['']!r}); put quotes around a text that holds the separator"
     name = cells.get("id", "id")
     if not (_FILE_NAME.fullmatch(name) and len(name.encode()) <= _LONGEST and name.isprintable()):
         what = f'write 1 to {_LONGEST} bytes that can be printed, without / \\ : * ? " < > | and without a dot in front'

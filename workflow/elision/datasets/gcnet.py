@@ -33,19 +33,20 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from elision import pickles
+from elision.datasets import _labels
 from elision.datasets._emotion import SCORES, FeatureFolders, LabelledSettings, inputs, read_folders, share, shuffled
+from elision.datasets._found import Folder
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import plural
 from elision.settings.params import AS_CORPUS, PublishedCorpus
 from elision.store import Sequences
-from elision.task import CORPORA
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MAKES = "sequences"
 
-__all__ = ["MAKES", "Settings", "inputs", "prepare"]
+__all__ = ["MAKES", "Settings", "found", "inputs", "prepare"]
 
 _PARTS = ("videoIDs", "videoLabels", "videoSpeakers", "videoSentences")
 _SETS = {
@@ -91,6 +92,13 @@ class Settings(LabelledSettings, FeatureFolders):
         return super().fold_count() or self.sessions
 
 
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise one ``.pkl`` file and feature sets named ``...UTT``."""
+    if len(folder.pickles) != 1 or folder.features is None:
+        return None
+    return {"labels": folder.pickles[0], "features": folder.features}
+
+
 def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
     """Read and check labels, dialogues and vectors.
 
@@ -116,6 +124,8 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
         Lists everything that is wrong: with the structure of the pickle first, then with its content, then with the
         vectors.
     """
+    import pandas as pd
+
     content = pickles.load(settings.labels)
     names = [*_PARTS, *_SETS[settings.corpus]]
     if not isinstance(content, tuple | list) or len(content) != len(names):
@@ -127,7 +137,7 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
     samples = _samples(parts, settings)
     refuse(settings.labels, list(_check_samples(samples, settings)))
     if settings.corpus not in SCORES:
-        samples["label"] = [settings.classes[int(number)] for number in samples["label"]]
+        samples["label"] = pd.Series(_labels.placed(samples["label"], settings.classes), dtype=object)
         samples.attrs["classes"] = list(settings.classes)
     if settings.sessions and not settings.folds:
         samples = _leave_sessions_out(samples, settings)
@@ -192,7 +202,7 @@ def _samples(parts: dict, settings: Settings) -> "pd.DataFrame":
             name, said = text_of(utterance), text_of(sentence)
             if name is None or said is None:
                 refuse(settings.labels, [f"utterance {position} of dialogue {dialogue!r}: its id or words are no text"])
-            row = (name, sets[dialogue], _number(label), said, person, dialogue, position)
+            row = (name, sets[dialogue], _labels.number(label), said, person, dialogue, position)
             rows.append(row)
     names = ["id", "split", "label", "text", "speaker", "dialogue", "position"]
     samples = pd.DataFrame(rows, columns=names).assign(duration=np.nan)
@@ -204,28 +214,21 @@ def _samples(parts: dict, settings: Settings) -> "pd.DataFrame":
     return samples
 
 
-def _number(label: object) -> float:
-    """Return a label, which may be an array of one number; NaN: it is not a number."""
-    try:
-        return float(np.asarray(label).reshape(()))
-    except (TypeError, ValueError):
-        return np.nan
-
-
 def _check_samples(samples: "pd.DataFrame", settings: Settings) -> Iterator[str]:
     ids, labels = samples["id"], samples["label"]
     yield from odd_ids(ids.tolist())
     if twice := ids[ids.duplicated()].unique().tolist():
         yield f"{plural(len(twice), 'utterance')} more than once: {some(twice)}; ids must differ"
     if settings.corpus in SCORES:
-        largest = CORPORA[settings.corpus].label_range
-        bad, what = ~(labels.abs() <= largest + 1e-6), f"outside [-{largest:g}, {largest:g}]; is corpus right?"
+        bad = _labels.outside(labels.to_numpy(), settings)
+        what = f"outside {_labels.interval(settings)}; is corpus right?"
     else:
         count = len(settings.classes)
-        bad = ~labels.isin(range(count))
+        bad = _labels.beyond(labels.to_numpy(), settings.classes)
         what = f"not 0 to {count - 1}, the numbers of the {count} classes; name as many classes as there are labels"
     if bad.any():
-        shown = ", ".join(f"{ids[row]!r} {labels[row]:g}" for row in np.flatnonzero(bad)[:3])
+        told = [f"{label:g}" if np.isfinite(label) else "no number" for label in labels]
+        shown = ", ".join(f"{ids[row]!r} {told[row]}" for row in np.flatnonzero(bad)[:3])
         yield f"label of {plural(int(bad.sum()), 'utterance')} ({shown}) is {what}"
     if settings.corpus == "iemocap":
         if wrong := ids[~samples["speaker"].str.fullmatch(r"Ses0\d_[FM]")].tolist():

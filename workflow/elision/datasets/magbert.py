@@ -27,6 +27,7 @@ from pydantic import Field
 
 from elision import pickles
 from elision.datasets import _labels
+from elision.datasets._found import Folder
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import ElisionError, plural
 from elision.features import text as tokenizer
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 MAKES = "sequences"
 
-__all__ = ["MAKES", "Settings", "encoder", "inputs", "prepare"]
+__all__ = ["MAKES", "Settings", "encoder", "found", "inputs", "prepare"]
 
 _SETS = {"train": "train", "dev": "valid", "test": "test"}
 
@@ -62,6 +63,15 @@ class Settings(DatasetSettings):
 def inputs(settings: Settings) -> list[Path]:
     """Return the files that ``prepare`` reads, as far as they exist."""
     return [path for path in _files(settings).values() if path.is_file()] or [settings.file]
+
+
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise one ``.pkl`` file with lists ``train``, ``dev`` and ``test``, or a file for each of these."""
+    if set(folder.pickles) == {f"{name}.pkl" for name in _SETS}:
+        return {"file": "."}
+    data = folder.content(folder.pickles[0]) if len(folder.pickles) == 1 else None
+    is_ours = isinstance(data, dict) and all(isinstance(data.get(name), list | tuple) for name in _SETS)
+    return {"file": folder.pickles[0]} if is_ours else None
 
 
 def encoder(settings: Settings) -> str:
@@ -152,10 +162,10 @@ def _read(example: Any, name: str, number: int, settings: Settings) -> tuple[tup
     if None in words:
         raise ElisionError("numbers of words without the words; save the words as text in their place")
     vision, audio = (_frames(part, len(words)) for part in content[1:3])
-    try:
-        score = float(np.asarray(label, dtype=np.float64).reshape(-1)[0])
-    except (TypeError, ValueError, IndexError):
-        raise ElisionError("a label that is not a number") from None
+    scores = np.asarray(label, dtype=object).reshape(-1)  # of MOSEI, six emotions follow
+    score = _labels.number(scores[0]) if len(scores) else np.nan
+    if np.isinf(score):
+        raise ElisionError("a label that is not a number")
     if _labels.outside(np.array(score), settings):
         raise ElisionError(
             f"a label outside {_labels.interval(settings)}, as {score:g}; is corpus right in params.yaml?"

@@ -28,7 +28,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from elision.datasets import _labels
 from elision.datasets._emotion import FeatureFolders, inputs, read_corpora, read_folders, share, shuffled
+from elision.datasets._found import Folder
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import plural
 from elision.settings.params import AS_CORPUS, Folds, PublishedCorpus
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 MAKES = "sequences"
 
-__all__ = ["MAKES", "Settings", "inputs", "prepare"]
+__all__ = ["MAKES", "Settings", "found", "inputs", "prepare"]
 
 CLASSES = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 _LABELLED = "train_corpus"
@@ -68,6 +70,17 @@ class Settings(FeatureFolders):
         if self.task is TaskKind.REGRESSION or self.cuts is not None:
             raise ValueError("labels of mer2024 are classes; leave out task: regression and cuts")
         return self
+
+
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise ``label-6way.npz`` with one labelled array, and feature sets named ``...UTT``."""
+    if folder.labels != ["label-6way.npz"] or folder.features is None:
+        return None
+    arrays = folder.content(folder.labels[0]) or {}
+    others = [array.item() for name, array in arrays.items() if name != _LABELLED and not array.shape]
+    if any(_is_labelled(label) for clips in others if isinstance(clips, dict) for label in clips.values()):
+        return None
+    return {"labels": folder.labels[0], "features": folder.features}
 
 
 def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
@@ -99,7 +112,8 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
 
     corpora = read_corpora(settings.labels)
     refuse(settings.labels, list(_check(corpora)))
-    emotions = {text_of(name): text_of(label["emo"]) for name, label in corpora.pop(_LABELLED).items()}
+    labels = {text_of(name): label["emo"] for name, label in corpora.pop(_LABELLED).items()}
+    emotions = {name: None if _labels.is_none(emotion) else text_of(emotion) for name, emotion in labels.items()}
 
     names = shuffled(emotions, settings.seed)
     tested = share(len(names), 0.2)
@@ -172,6 +186,7 @@ def _check(corpora: dict[str, object]) -> Iterator[str]:
     if wrong := [name for name, label in labelled.items() if not isinstance(label, dict) or "emo" not in label]:
         yield f'{plural(len(wrong), "clip")} of {_LABELLED} without {{"emo": ...}}: {some(wrong)}'
         return
-    if wrong := [name for name, label in labelled.items() if text_of(label["emo"]) not in CLASSES]:
-        emotions = sorted({str(labelled[name]["emo"]) for name in wrong})
-        yield f"{plural(len(wrong), 'clip')} ({some(wrong)}) labelled {some(emotions)}, none of {', '.join(CLASSES)}"
+    emotions = {name: label["emo"] for name, label in labelled.items() if not _labels.is_none(label["emo"])}
+    if wrong := [name for name, emotion in emotions.items() if text_of(emotion) not in CLASSES]:
+        found = sorted({str(emotions[name]) for name in wrong})
+        yield f"{plural(len(wrong), 'clip')} ({some(wrong)}) labelled {some(found)}, none of {', '.join(CLASSES)}"

@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from elision.datasets import _labels
+from elision.datasets import _labels, mer2024
 from elision.datasets._emotion import FeatureFolders, inputs, read_corpora, read_folders, share, shuffled
+from elision.datasets._found import Folder
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import plural
 from elision.settings.params import AS_CORPUS, PublishedCorpus
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 MAKES = "sequences"
 
-__all__ = ["MAKES", "Settings", "inputs", "prepare"]
+__all__ = ["MAKES", "Settings", "found", "inputs", "prepare"]
 
 _WHOLE = "whole_corpus"
 _NO_SCORE = -10
@@ -86,6 +87,14 @@ class Settings(FeatureFolders):
     def fold_count(self) -> int:
         """Return the number of folds; 0 without folds."""
         return super().fold_count() or (_SESSIONS if self.of_sessions else 0)
+
+
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise a file of labels (``label_4way.npz``, ``label.npz``, ...) and feature sets named ``...UTT``."""
+    if len(folder.labels) != 1 or folder.features is None:
+        return None
+    is_of_mer2024 = mer2024.found(folder) is not None
+    return None if is_of_mer2024 else {"labels": folder.labels[0], "features": folder.features}
 
 
 def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
@@ -187,14 +196,13 @@ def _scores(rows: list[tuple], settings: Settings) -> tuple[list[float], list[st
     """Return the scores, and what is wrong with them."""
     values, wrong = [], []
     for name, _, label in rows:
-        try:
-            values.append(float(np.asarray(label.get("val")).reshape(())))
-        except (TypeError, ValueError):
-            values.append(np.nan)
+        values.append(_labels.number(label.get("val")))
         if values[-1] == _NO_SCORE:
             values[-1] = np.nan
         if _labels.outside(np.array(values[-1]), settings):
             wrong.append(f"{name} {label.get('val')}")
+    if np.isnan(values).all():
+        return values, ["no clip has a score (val); for emotions, set task: classification"]
     if not wrong:
         return values, []
     return values, [
@@ -207,25 +215,30 @@ def _classes(rows: list[tuple], settings: Settings) -> tuple[list[str | None], l
     """Return the names of the classes, and what is wrong with them."""
     cells = [label.get("emo") for _, _, label in rows]
     cells = [cell.item() if isinstance(cell, np.generic | np.ndarray) and cell.size == 1 else cell for cell in cells]
-    numbers = [isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells]
-    if not all(numbers):
+    cells = [None if _labels.is_none(cell, settings.classes or ()) else cell for cell in cells]
+    numbers = [isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells if cell is not None]
+    if not numbers or not all(numbers):
         names = list(map(text_of, cells))
-        wrong = [rows[row][0] for row, name in enumerate(names) if name is None or numbers[row]]
+        wrong = [
+            rows[row][0]
+            for row, cell in enumerate(cells)
+            if cell is not None and (names[row] is None or isinstance(cell, int | float))
+        ]
         told = f"emo of {plural(len(wrong), 'clip')} ({some(wrong)}) is no name, unlike that of others"
         return names, [told] if wrong else []
     if not settings.classes:
-        count = len(set(cells))
+        count = len(set(cells) - {None})
         return [None] * len(cells), [
             f"emo is a number for each of {count} classes, whose names the file does not say; name them in the order "
             "of the numbers, classes: [...] in params.yaml"
         ]
     known = range(len(settings.classes))
-    if wrong := [f"{rows[row][0]} {cell}" for row, cell in enumerate(cells) if cell not in known]:
+    if wrong := [f"{rows[row][0]} {cell}" for row, cell in enumerate(cells) if cell not in (None, *known)]:
         return [None] * len(cells), [
             f"emo of {plural(len(wrong), 'clip')} ({some(wrong)}) is not 0 to {len(known) - 1}; name as many classes "
             "as there are numbers"
         ]
-    return [settings.classes[int(cell)] for cell in cells], []
+    return _labels.placed(map(_labels.number, cells), settings.classes), []
 
 
 def _people(samples: "pd.DataFrame") -> list[str]:

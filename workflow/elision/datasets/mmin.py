@@ -35,7 +35,9 @@ import numpy as np
 from pydantic import Field
 
 from elision.arrayfiles import check_size, find_hdf5, load_npy
+from elision.datasets import _labels
 from elision.datasets._emotion import SCORES, LabelledSettings
+from elision.datasets._found import Folder
 from elision.datasets._problems import odd_ids, refuse, some, warn_of_shared_speakers
 from elision.errors import ElisionError, plural
 from elision.filekinds import mistaken, start_of
@@ -43,7 +45,7 @@ from elision.progress import track
 from elision.settings.fields import Scaled
 from elision.settings.params import AS_CORPUS, PublishedCorpus
 from elision.store import Header, Sequences
-from elision.task import CORPORA, MODALITIES, split_columns
+from elision.task import MODALITIES, split_columns
 
 if TYPE_CHECKING:
     import h5py
@@ -123,6 +125,11 @@ def inputs(settings: Settings) -> list[Path]:
     return [path for path in (*settings.files.values(), *arrays) if path.is_file()]
 
 
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise the folders ``A``, ``V`` and ``L``."""
+    return {"root": "."} if set(_FOLDERS.values()) <= set(folder.names) else None
+
+
 def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
     """Read and check folds, labels and sequences.
 
@@ -156,7 +163,7 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
     folds = _read_folds(settings)
     refuse(settings.targets, list(_check_names(folds, one_split=settings.published_folds == 0)))
     refuse(settings.targets, list(_check_labels(folds, settings)))
-    labels = _labels(folds[1])
+    labels = _by_id(folds[1])
 
     samples = pd.DataFrame({"id": list(labels)})
     if not settings.folds:
@@ -166,7 +173,7 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
             samples[column] = samples["id"].map(split)
     samples["label"] = list(labels.values())
     if settings.corpus not in SCORES:
-        samples["label"] = [settings.classes[int(number)] for number in samples["label"]]
+        samples["label"] = pd.Series(_labels.placed(labels.values(), settings.classes), dtype=object)
         samples.attrs["classes"] = list(settings.classes)
     samples["text"] = pd.Series([None] * len(samples), dtype=object)
     people = [_person(name, settings.corpus) for name in labels]
@@ -199,7 +206,7 @@ class _Part:
     ----------
     names : list of str
     labels : np.ndarray [shape=(N,), dtype=float64]
-        Scores, or numbers of classes; NaN for a row that is not one-hot.
+        Scores, or numbers of classes; NaN: no label; inf: a row that is not one-hot.
     classes : int or None
         Width of one-hot labels.
     """
@@ -265,7 +272,9 @@ def _read_part(folder: Path, part: str) -> _Part:
     if labels.ndim == 1 or labels.shape[1] == 1:
         return _Part(ids, labels.reshape(-1).astype(np.float64), None)
     one_hot = (np.sort(labels, axis=1) == [0] * (labels.shape[1] - 1) + [1]).all(1)
-    return _Part(ids, np.where(one_hot, labels.argmax(1), np.nan), labels.shape[1])
+    numbers = np.where(one_hot, labels.argmax(1), np.inf)
+    nothing = np.isnan(labels).all(1) | ~labels.any(1)
+    return _Part(ids, np.where(nothing, np.nan, numbers), labels.shape[1])
 
 
 def _check_names(folds: dict[int, dict[str, _Part]], *, one_split: bool) -> Iterator[str]:
@@ -291,29 +300,31 @@ def _check_names(folds: dict[int, dict[str, _Part]], *, one_split: bool) -> Iter
             yield f"fold {number} is not split as fold 1, so that there is no one split; leave out cross_validation: 0"
 
 
-def _labels(parts: dict[str, _Part]) -> dict[str, float]:
+def _by_id(parts: dict[str, _Part]) -> dict[str, float]:
     """Return the label of each id of a fold."""
     return {name: label for part in parts.values() for name, label in zip(part.names, part.labels, strict=True)}
 
 
 def _check_labels(folds: dict[int, dict[str, _Part]], settings: Settings) -> Iterator[str]:
     """Find out whether labels are the same in all folds, and scores in the range or numbers of the classes."""
-    labels = _labels(folds[1])
+    labels = _by_id(folds[1])
     for number, parts in folds.items():
-        pairs = [(name, label, labels[name]) for name, label in _labels(parts).items()]
+        pairs = [(name, label, labels[name]) for name, label in _by_id(parts).items()]
         if changed := [name for name, label, first in pairs if not np.array_equal(label, first, equal_nan=True)]:
             yield f"fold {number}: {plural(len(changed), 'label')} other than in fold 1: {some(changed)}; correct them"
 
     values = np.array(list(labels.values()))
     counts = {part.classes for parts in folds.values() for part in parts.values()} - {None}
     if settings.corpus in SCORES:
-        largest = CORPORA[settings.corpus].label_range
-        right, what = np.abs(values) <= largest + 1e-6, f"is no score in [-{largest:g}, {largest:g}]"
+        right, what = ~_labels.outside(values, settings), f"is no score in {_labels.interval(settings)}"
         right &= not counts
     else:
         count = len(settings.classes)
-        right, what = np.isin(values, range(count)), f"is none of 0 to {count - 1}, or its row is not one-hot"
-        counts = counts or {len(set(values))}
+        right, what = (
+            ~_labels.beyond(values, settings.classes),
+            f"is none of 0 to {count - 1}, or its row is not one-hot",
+        )
+        counts = counts or {len(set(values[~np.isnan(values)]))}
         if counts != {count}:
             yield f"labels are of {', '.join(map(str, sorted(counts)))} classes; classes names {count} in params.yaml"
             return

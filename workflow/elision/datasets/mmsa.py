@@ -32,6 +32,7 @@ from pydantic import Field
 
 from elision import pickles
 from elision.datasets import _labels
+from elision.datasets._found import Folder
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import ElisionError, plural
 from elision.features.text import encoder_path
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 MAKES = "sequences"
 
-__all__ = ["MAKES", "Settings", "encoder", "export", "inputs", "prepare"]
+__all__ = ["MAKES", "Settings", "encoder", "export", "found", "inputs", "prepare"]
 
 # SHA-256 of the published files (README of MMSA): corpus and name. None is published for CH-SIMS v2.
 OFFICIAL = {
@@ -94,6 +95,13 @@ class Settings(DatasetSettings):
 def inputs(settings: Settings) -> list[Path]:
     """Return the files that ``prepare`` reads."""
     return [settings.file]
+
+
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise one ``.pkl`` file that is of no other source."""
+    if len(folder.pickles) != 1 or folder.features is not None or _of_others(folder.content(folder.pickles[0])):
+        return None
+    return {"file": folder.pickles[0]}
 
 
 def encoder(settings: Settings) -> str:
@@ -289,6 +297,9 @@ def _numbers(value: object) -> np.ndarray | None:
     """Return labels or lengths as float64; None: they are no numbers."""
     try:
         array = np.asarray(value)
+        if array.dtype.kind in "SUO":
+            cells = [np.nan if _labels.is_none(cell) else cell for cell in array.flat]
+            array = np.array(cells, dtype=object).reshape(array.shape)
         return array.astype(np.float64) if array.dtype.kind in "biufSUO" else None
     except (TypeError, ValueError, OverflowError, MemoryError):
         return None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from elision.datasets import clips
+from elision.datasets._found import Folder
 from elision.datasets._tables import Row, Table
 from elision.errors import plural
 from elision.files import is_file
@@ -40,6 +41,11 @@ class Settings(clips.Settings):
 def inputs(settings: Settings) -> list[Path]:
     """Return the table and the clips that exist."""
     return clips.inputs(settings, _read)
+
+
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise ``label.csv`` and the folder ``Raw``."""
+    return {"folder": "."} if {"label.csv", "Raw"} <= set(folder.names) else None
 
 
 def training_size(settings: Settings) -> int | None:

@@ -30,6 +30,7 @@ from pydantic import Field
 
 from elision import pickles
 from elision.datasets import _labels
+from elision.datasets._found import Folder
 from elision.datasets._problems import odd_ids, refuse, some, text_of
 from elision.errors import plural
 from elision.settings.params import AS_CORPUS, DatasetSettings, PublishedCorpus
@@ -69,6 +70,14 @@ class Settings(DatasetSettings):
 def inputs(settings: Settings) -> list[Path]:
     """Return the files that ``prepare`` reads."""
     return [settings.file]
+
+
+def found(folder: Folder) -> dict[str, str] | None:
+    """Recognise one ``.pkl`` file with ``text`` and ``labels`` of each split."""
+    data = folder.content(folder.pickles[0]) if len(folder.pickles) == 1 and folder.features is None else None
+    part = data.get("train") if isinstance(data, dict) else None
+    is_ours = isinstance(part, dict) and {"text", "labels"} <= part.keys() and "regression_labels" not in part
+    return {"file": folder.pickles[0]} if is_ours else None
 
 
 def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":

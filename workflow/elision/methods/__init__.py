@@ -5,7 +5,6 @@ Nothing here imports PyTorch before a method is loaded.
 
 import dataclasses
 import importlib
-import math
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -22,6 +21,7 @@ from elision.settings.params import (
     suggestion,
     training_size,
 )
+from elision.settings.served import steps_never_made
 from elision.task import CORPORA, OFFICIAL_SPECS, DataSpec
 
 if TYPE_CHECKING:
@@ -264,7 +264,16 @@ def check(params: "Params") -> None:
                     f"{where}: {variant.method} requires {', '.join(lost)}, and dataset {dataset!r} (source "
                     f"{settings.source}) has none; leave the method out"
                 )
-    problems = problems or [*_teachers_that_see_otherwise(params), *_steps_that_are_never_made(params)]
+    problems = problems or [
+        *_teachers_that_see_otherwise(params),
+        *(
+            line
+            for dataset in params.datasets
+            if (size := training_size(params, dataset)) is not None
+            for name in params.trained
+            for line in steps_never_made(params, dataset, name, {"split": size})
+        ),
+    ]
     if problems:
         lines = "\n".join(f"  {line}" for line in problems)
         raise ElisionError(f"params: {plural(len(problems), 'wrong setting')}:\n{lines}")
@@ -298,21 +307,3 @@ def _teachers_that_see_otherwise(params: "Params") -> list[str]:
             if seen[teacher] != seen[name]
         ]
     return list(dict.fromkeys(problems))
-
-
-def _steps_that_are_never_made(params: "Params") -> list[str]:
-    """Find methods that sum the gradients of more batches than an epoch has, where the training split is known."""
-    problems = []
-    for dataset in params.datasets:
-        if (size := training_size(params, dataset)) is None:
-            continue
-        for name, variant in params.trained.items():
-            found, _ = resolve_variant(params, variant, dataset)
-            batches = math.ceil(size / found.batch_size)
-            if size and found.epochs and batches < found.accumulate:
-                problems.append(
-                    f"methods.{name}: accumulate is {found.accumulate}, but an epoch of dataset {dataset!r} has "
-                    f"only {batches} of batch_size {found.batch_size} ({plural(size, 'sample')}), so nothing would be "
-                    "learnt; set accumulate or batch_size lower"
-                )
-    return problems

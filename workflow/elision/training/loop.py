@@ -25,11 +25,11 @@ from elision.corruption.plan import Plan
 from elision.errors import ElisionError
 from elision.evaluation.metrics import family, family_name, score_outputs
 from elision.files import replacing, sha256
-from elision.methods import load
 from elision.methods.base import Method
 from elision.progress import Reporter
 from elision.provenance.versions import differing, joined, of_all, of_run, versions
 from elision.settings.params import retrieves
+from elision.settings.served import check_methods, check_splits
 from elision.store import Store
 from elision.task import SPLITS
 from elision.training import checkpoint
@@ -89,7 +89,9 @@ def train(
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.cuda.reset_peak_memory_stats(device)
 
-    _check(run, store)
+    check_splits(store.samples, f"dataset {run.dataset!r}")
+    present = {name for name, sequences in store.modalities.items() if sequences.lengths.any()}
+    check_methods(run.params, run.dataset, store.samples, present, names=[run.name])
     dataset = run.params.datasets[run.dataset]
     provenance = {**recipe, "data": store.provenance["data"]}
     if starts:
@@ -150,28 +152,6 @@ class Starts:
     def teachers(self, run: Run, store: Store) -> dict[str, Method]:
         """Build the teachers of a run with their trained weights, frozen; ``store`` with text vectors, if read."""
         return {name: run.teacher(name).trained(store, path) for name, path in self.weights.items()}
-
-
-def _check(run: Run, store: Store) -> None:
-    dataset, view, name, hyperparameters = run.dataset, run.view, run.name, run.hyperparameters
-    for split in SPLITS:
-        if not len(store.rows(split, view.fold)):
-            raise ElisionError(f"dataset {dataset!r}: split {split!r} is empty; add samples to the split")
-    # Vectors of a text are made of its token ids, but not the other way round.
-    usable = [m for m in store.present if view.reads_text == "vectors" or m in store.modalities]
-    for modality in load(run.method).requires:
-        if modality not in usable:
-            raise ElisionError(
-                f"{name} cannot be trained on {dataset!r}: {run.method} needs {modality}, but the dataset has no "
-                f"{modality}. Leave the method out, or add {modality} to the dataset"
-            )
-    batches = math.ceil(len(store.rows("train", view.fold)) / hyperparameters.batch_size)
-    if hyperparameters.epochs and batches < hyperparameters.accumulate:
-        raise ElisionError(
-            f"{name} on {dataset!r}: one step needs {hyperparameters.accumulate} batches (accumulate), but an epoch "
-            f"has only {batches} of {hyperparameters.batch_size} samples. Nothing would be learnt; set a smaller "
-            f"accumulate or batch_size for {name} in params.yaml"
-        )
 
 
 @contextmanager

@@ -1,0 +1,99 @@
+"""Whether a dataset can be used for what the params ask: told when a run is planned, prepared or trained.
+
+A check changes no value, so this module is no part of the identity of an artifact.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from elision.errors import ElisionError, plural
+from elision.settings.params import Params, reads_text, requires
+from elision.task import SPLITS, split_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def check_splits(table: "pd.DataFrame", where: Path | str) -> None:
+    """Refuse a table that leaves a split, of a fold or of all, empty.
+
+    Raises
+    ------
+    ElisionError
+    """
+    for column in split_columns(table):
+        found = table[column].value_counts()
+        if empty := [split for split in SPLITS if not found.get(split)]:
+            of = "" if column == "split" else f" of {column}"
+            raise ElisionError(f"{where}: no sample in split {', '.join(empty)}{of}; every split needs some")
+
+
+def check_methods(
+    params: Params, dataset: str, table: "pd.DataFrame", present: Collection[str], *, names: Iterable[str] = ()
+) -> None:
+    """Refuse methods that cannot be trained on a dataset.
+
+    Parameters
+    ----------
+    params : Params
+    dataset : str
+    table : pd.DataFrame
+        With ``split``, or a column for each fold.
+    present : collection of str
+        Modalities that some sample has: ``text`` (token ids), ``text_features``, ``audio``, ``vision``.
+    names : iterable of str, optional
+        Methods and teachers that are checked; by default all that the params ask for.
+
+    Raises
+    ------
+    ElisionError
+        Names each method that lacks a modality, or that would never take a step.
+    """
+    sizes = {column: int((table[column] == SPLITS[0]).sum()) for column in split_columns(table)}
+    lines = []
+    for name in names or params.trained:
+        lines += [*_lost(params, dataset, name, present), *steps_never_made(params, dataset, name, sizes)]
+    if lines:
+        raise ElisionError("\n".join(lines))
+
+
+def _lost(params: Params, dataset: str, name: str, present: Collection[str]) -> Iterator[str]:
+    """Find the modalities that a method requires and no sample has; vectors of a text can be made of its token ids."""
+    method = params.trained[name].method
+    vectors = {"text"} if reads_text(method) == "vectors" and "text_features" in present else set()
+    if lost := [modality for modality in requires(method) if modality not in {*present, *vectors}]:
+        yield (
+            f"{_place(params, name)}: {method} requires {' and '.join(lost)}, but dataset {dataset!r} has "
+            f"{', '.join(sorted(present)) or 'nothing'}; leave the method out, or give the dataset {' and '.join(lost)}"
+        )
+
+
+def steps_never_made(params: Params, dataset: str, name: str, sizes: Mapping[str, int]) -> Iterator[str]:
+    """Find out whether a method sums the gradients of more batches than an epoch has, so that nothing is learnt.
+
+    Parameters
+    ----------
+    params : Params
+    dataset, name : str
+    sizes : mapping of str to int
+        Training samples by the column of the split, or of each fold.
+    """
+    from elision.methods import resolve_variant  # which imports PyTorch for the hyperparameters
+
+    found, _ = resolve_variant(params, params.trained[name], dataset)
+    column = min(sizes, key=lambda column: sizes[column])
+    batches = math.ceil(sizes[column] / found.batch_size)
+    if sizes[column] and found.epochs and batches < found.accumulate:
+        of = "" if column == "split" else f" in {column}"
+        yield (
+            f"{_place(params, name)}: accumulate is {found.accumulate}, but an epoch of dataset {dataset!r} has only "
+            f"{batches} of batch_size {found.batch_size} ({plural(sizes[column], 'training sample')}{of}), so nothing "
+            "would be learnt; set accumulate or batch_size lower"
+        )
+
+
+def _place(params: Params, name: str) -> str:
+    """Return where the params set the hyperparameters of a method, or of a teacher."""
+    return f"{'methods' if name in params.variants else 'teachers'}.{name}"
