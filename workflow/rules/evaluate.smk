@@ -46,7 +46,7 @@ use rule evaluate as evaluate_first with:
 
 rule predictions:
     input:
-        RESULTS.stage("predictions", PARAMS),
+        FILES["predictions"],
     output:
         RESULTS.manifest("predictions"),
     log:
@@ -59,7 +59,7 @@ rule predictions:
 
 rule representations:
     input:
-        RESULTS.stage("representations", PARAMS),
+        FILES["representations"],
     output:
         RESULTS.manifest("representations"),
     log:
@@ -72,7 +72,7 @@ rule representations:
 
 rule aggregate:
     input:
-        RESULTS.stage("predictions", PARAMS),
+        FILES["predictions"],
     output:
         RESULTS.root / "metrics.parquet",
         RESULTS.root / "confusions.parquet",
@@ -94,7 +94,7 @@ rule aggregate:
 
 rule significance:
     input:
-        RESULTS.stage("predictions", PARAMS),
+        FILES["predictions"],
         samples=[RESULTS.samples(dataset) for dataset in PARAMS.datasets],
     output:
         RESULTS.root / "intervals.parquet",
