@@ -9,7 +9,7 @@ from pathlib import Path
 # Planning makes objects that stay. By default Python looks through them again and again for some that could go, which
 # is a quarter of the time that planning takes.
 gc.freeze()
-gc.set_threshold(100_000, 50, 100)
+gc.set_threshold(100_000)
 
 PACKAGE = str(Path(workflow.basedir) / "workflow")
 sys.path.insert(0, PACKAGE)
