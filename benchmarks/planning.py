@@ -256,7 +256,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"{'jobs':>6}  {'':13} {'seconds':>8} {'MiB':>6} {'bare: seconds':>14} {'MiB':>6} {'ratio':>6}")
     with tempfile.TemporaryDirectory() as scratch:  # what no Snakefile can do without
-        Path(scratch, "Snakefile").write_text("rule all:\n    input: \"Snakefile\"\n")
+        Path(scratch, "Snakefile").write_text('rule all:\n    input: "Snakefile"\n')
         _, seconds, memory = plan(Path(scratch))
         print(f"{1:6}  {'':13} {'':8} {'':6} {seconds:14.1f} {memory:6.0f}", flush=True)
     for size in arguments.sizes:
