@@ -1,4 +1,4 @@
-"""What each verb imports, as its log tells: a job starts fast if it loads no library that it does not use."""
+"""What verbs and plans import, as they tell: they start fast if they load no library that they do not use."""
 
 import pytest
 
@@ -34,13 +34,25 @@ UNUSED = {
 }
 
 
+def listed(text: str) -> set[str]:
+    """Names of the modules that Python says it imports."""
+    # import time: self [us] | cumulative | imported package
+    return {line.split("|")[-1].strip() for line in text.splitlines() if line.startswith("import time:")}
+
+
 @pytest.mark.parametrize("job", UNUSED)
 def test_a_verb_imports_no_library_that_it_does_not_use(small, job):
-    log = (small.folder / "results" / "logs" / f"{job}.log").read_text()
-    # import time: self [us] | cumulative | imported package
-    imported = {line.split("|")[-1].strip() for line in log.splitlines() if line.startswith("import time:")}
+    imported = listed((small.folder / "results" / "logs" / f"{job}.log").read_text())
     assert {"elision.cli", "numpy"} < imported
     assert imported & UNUSED[job] == set()
+
+
+def test_planning_with_nothing_to_do_imports_no_library_that_only_jobs_use(small):
+    said = small.snakemake("-n", "--cores", "1", PYTHONPROFILEIMPORTTIME="1")
+    assert "Nothing to be done" in said
+    imported = listed(said)
+    assert "elision.provenance.recipe" in imported
+    assert imported & (NETWORKS | SIGNALS | DRAWING | {"rich.progress"}) == set()
 
 
 def test_every_job_is_looked_at(small):

@@ -3,9 +3,10 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 T = TypeVar("T")
 _SECONDS_BETWEEN_LINES = 10.0
@@ -27,8 +28,11 @@ class Reporter:
         self._start = self._last = time.monotonic()
         self._bar: Progress | None = None
         if sys.stderr.isatty():
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-            self._bar = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+            from rich import progress  # most processes write a log, and need not import it
+
+            columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.MofNCompleteColumn())
+            times = (progress.TimeElapsedColumn(), progress.TimeRemainingColumn())
+            self._bar = progress.Progress(*columns, *times, progress.TextColumn("{task.fields[note]}"))
             self._task = self._bar.add_task(description, total=total, note="")
 
     def __enter__(self) -> "Reporter":

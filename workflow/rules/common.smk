@@ -1,9 +1,15 @@
 """What all rules share: the params, the paths and recipes of files, and the environment of jobs."""
 
+import gc
 import os
 import re
 import sys
 from pathlib import Path
+
+# Planning makes objects that stay. By default Python looks through them again and again for some that could go, which
+# is a quarter of the time that planning takes.
+gc.freeze()
+gc.set_threshold(100_000)
 
 PACKAGE = str(Path(workflow.basedir) / "workflow")
 sys.path.insert(0, PACKAGE)
@@ -12,7 +18,7 @@ from elision import devices
 from elision.errors import ElisionError, stop
 from elision.methods import check
 from elision.provenance import adopt, kept
-from elision.provenance.layout import Layout
+from elision.provenance.layout import STAGES, Layout
 from elision.provenance.recipe import Recipes
 from elision.settings import params as parameters
 
@@ -22,6 +28,7 @@ try:
     PARAMS = parameters.load(PARAMS_FILE)
     RESULTS = Layout(Path(config.get("results") or PARAMS.results))
     RECIPES = Recipes(PARAMS, RESULTS)
+    FILES = {stage: RESULTS.stage(stage, PARAMS) for stage in STAGES}
     if workflow.is_main_process:
         if not adopt.is_checked(PARAMS, RESULTS):
             check(PARAMS)

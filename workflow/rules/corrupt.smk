@@ -23,7 +23,7 @@ rule corrupt:
 
 rule corruptions:
     input:
-        RESULTS.stage("corruptions", PARAMS),
+        FILES["corruptions"],
     output:
         RESULTS.manifest("corruptions"),
     log:

@@ -51,7 +51,7 @@ rule prepare_sequences:
 
 rule datasets:
     input:
-        RESULTS.stage("datasets", PARAMS),
+        FILES["datasets"],
     output:
         RESULTS.manifest("datasets"),
     log:

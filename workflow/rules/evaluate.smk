@@ -47,7 +47,7 @@ use rule evaluate as evaluate_first with:
 
 rule predictions:
     input:
-        RESULTS.stage("predictions", PARAMS),
+        FILES["predictions"],
     output:
         RESULTS.manifest("predictions"),
     log:
@@ -60,7 +60,7 @@ rule predictions:
 
 rule representations:
     input:
-        RESULTS.stage("representations", PARAMS),
+        FILES["representations"],
     output:
         RESULTS.manifest("representations"),
     log:
@@ -73,7 +73,7 @@ rule representations:
 
 rule aggregate:
     input:
-        RESULTS.stage("predictions", PARAMS),
+        FILES["predictions"],
     output:
         RESULTS.root / "metrics.parquet",
         RESULTS.root / "confusions.parquet",
@@ -95,7 +95,7 @@ rule aggregate:
 
 rule significance:
     input:
-        RESULTS.stage("predictions", PARAMS),
+        FILES["predictions"],
         samples=[RESULTS.samples(dataset) for dataset in PARAMS.datasets],
     output:
         RESULTS.root / "intervals.parquet",

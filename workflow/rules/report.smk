@@ -12,12 +12,8 @@ rule report:
         RESULTS.root / "confusions.parquet",
         RESULTS.root / "intervals.parquet",
         RESULTS.root / "comparisons.parquet",
-        records=[
-            p
-            for p in RESULTS.stage("models", PARAMS)
-            if p.name in ("run.json", "history.csv")
-        ],
-        representations=RESULTS.stage("representations", PARAMS),
+        records=[p for p in FILES["models"] if p.name in ("run.json", "history.csv")],
+        representations=FILES["representations"],
     output:
         page=report(
             RESULTS.root / "report.html",

@@ -60,7 +60,7 @@ rule index:
 
 rule models:
     input:
-        RESULTS.stage("models", PARAMS),
+        FILES["models"],
     output:
         RESULTS.manifest("models"),
     log:
