@@ -56,6 +56,8 @@ DOWNSTREAM = {"evaluate", "aggregate", "significance", "report"}
         ({"train": {"redraw": "never"}}, {"train"} | DOWNSTREAM),
         ({"train": {"device": "cpu"}}, set()),
         ({"train": {"jobs_per_gpu": 2}}, set()),
+        ({"train": {"precision": "float32"}}, set()),
+        ({"train": {"precision": "bfloat16"}}, {"train"} | DOWNSTREAM),
         ({"seeds": [1, 2, 3]}, {"aggregate", "significance", "report"}),
         ({"methods": [BASE["methods"][1]]}, {"aggregate", "significance", "report"}),
         ({"statistics": {"cluster": "video"}}, {"significance", "report"}),

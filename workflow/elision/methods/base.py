@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.corruption import noise as noises
+from elision.methods.layers.precision import in_float32
 from elision.settings.params import TrainingCorruption
 from elision.task import MODALITIES, DataSpec, TaskKind
 
@@ -81,6 +82,8 @@ class Method(nn.Module):
 
     Attributes
     ----------
+    precision : str
+        As ``train.precision``; see `autocast`.
     task : tuple of str
         What the method can be trained for: values of ``TaskKind``, written as a literal.
     paper : str
@@ -121,6 +124,8 @@ class Method(nn.Module):
     small : dict
         Hyperparameters with which the tests train it in a moment; they change nothing else.
     """
+
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     name: ClassVar[str]
     paper: ClassVar[str] = ""
@@ -170,6 +175,14 @@ class Method(nn.Module):
         if not hyperparameters.finetune_text_encoder:
             self.encoder.requires_grad_(False)
 
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Compute in ``precision`` inside the block, which holds one `update`, `predict` or the like.
+
+        Casts of weights are not kept: an `update` may change weights and then read them again.
+        """
+        bfloat16 = self.precision == "bfloat16"
+        return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False)
+
     def train(self, mode: bool = True) -> "Method":
         """Switch between training and evaluation; a frozen text encoder stays without dropout."""
         super().train(mode)
@@ -196,6 +209,7 @@ class Method(nn.Module):
 
     def error(self, output: Tensor, label: Tensor) -> Tensor:
         """Return the mean ``error_of_scores`` of scores [B], or the cross-entropy of class logits [B, C]."""
+        output = output.float()
         if self.spec.task is TaskKind.CLASSIFICATION:
             return F.cross_entropy(output, label)
         return F.mse_loss(output, label) if self.error_of_scores == "squared" else F.l1_loss(output, label)
@@ -299,11 +313,17 @@ class Method(nn.Module):
         if step % accumulate == 0:
             for optimizer in optimizers:
                 optimizer.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
-        self.after_backward()
+        self.backward(terms)
         if (step + 1) % accumulate == 0:
             for optimizer in optimizers:
                 optimizer.step()
+
+    def backward(self, terms: dict[str, Tensor]) -> None:
+        """Add the gradient of the summed terms to those of the weights; each product is as precise as its forward."""
+        total = torch.stack(list(terms.values())).sum()
+        with in_float32(total):
+            total.backward()
+            self.after_backward()
 
     def after_backward(self) -> None:
         """Change the gradients, summed so far, after each batch; limits their norm."""

@@ -341,6 +341,11 @@ class Train(Section):
         description="number of epochs of every method (null: as the protocol says, or as each method says)",
     )
     device: str = Field("auto", pattern=DEVICE, description="auto, cpu, mps, cuda or cuda:N")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="number format of matrix products and what follows them. bfloat16 is faster on hardware that "
+        "computes with it; weights, losses, metrics and files are float32 in both. TF32 is never used",
+    )
     jobs_per_gpu: int = Field(1, ge=1, le=100, description="jobs that share one GPU at the same time")
     threads: int = Field(
         1,

@@ -36,6 +36,20 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def compute_in_float32() -> None:
+    """Keep products of float32 numbers from being computed in TF32 or bfloat16, as PyTorch or an environment may ask.
+
+    PyTorch has two interfaces for this, which must agree.
+    """
+    backends = torch.backends
+    torch.set_float32_matmul_precision("highest")
+    backends.cudnn.allow_tf32 = False
+    for library in (backends.cuda, backends.mkldnn):
+        library.matmul.fp32_precision = "ieee"
+    for library in (backends.cudnn, backends.mkldnn):
+        library.conv.fp32_precision = library.rnn.fp32_precision = "ieee"
+
+
 class Assembled:
     """A method with its hyperparameters, on a device.
 
@@ -48,6 +62,8 @@ class Assembled:
         As ``train.device``.
     threads : int
         CPU threads, which decide last bits.
+    precision : str
+        As ``train.precision``.
     fold : int
         0 without folds.
 
@@ -58,9 +74,16 @@ class Assembled:
     """
 
     def __init__(
-        self, method: str, hyperparameters: TrainingHyperparameters, *, device: str, threads: int, fold: int = 0
+        self,
+        method: str,
+        hyperparameters: TrainingHyperparameters,
+        *,
+        device: str,
+        threads: int,
+        precision: str = "float32",
+        fold: int = 0,
     ) -> None:
-        self.method, self.hyperparameters, self.fold = method, hyperparameters, fold
+        self.method, self.hyperparameters, self.fold, self.precision = method, hyperparameters, fold, precision
         self.view = View.of(load(method), hyperparameters, fold)
         self._device, self._threads = device, threads
 
@@ -68,14 +91,18 @@ class Assembled:
     def device(self) -> torch.device:
         """The device, chosen when it is first asked for: a job leases its GPU before.
 
-        The process has the CPU threads of the run from then on.
+        The process has the CPU threads of the run from then on, and computes products of float32 numbers in float32.
         """
         torch.set_num_threads(self._threads)
+        compute_in_float32()
         return choose_device(self._device)
 
     def build(self, sizes: DataSpec) -> Method:
         """Return the method, untrained, on the device; PyTorch's global generator decides its weights."""
-        return build(self.method, self.hyperparameters, sizes).to(self.device)
+        device = self.device  # which decides how numbers are computed, from the first on
+        model = build(self.method, self.hyperparameters, sizes).to(device)
+        model.precision = self.precision
+        return model
 
     def split(
         self, store: Store, name: str, *, scales: dict[str, Scale], spans: dict[str, np.ndarray] | None = None
@@ -114,7 +141,14 @@ class Run(Assembled):
         self.seed, fold = parse_run(run)
         hyperparameters, _ = resolve_variant(params, self.variant, dataset)
         threads = params.train.threads
-        super().__init__(self.variant.method, hyperparameters, device=params.train.device, threads=threads, fold=fold)
+        super().__init__(
+            self.variant.method,
+            hyperparameters,
+            device=params.train.device,
+            threads=threads,
+            precision=self.settings.precision,
+            fold=fold,
+        )
 
     def __str__(self) -> str:
         return f"{self.dataset} {self.name} {self.run}"
@@ -176,5 +210,6 @@ def predict(model: Method, data: SplitData, corrupted: Corrupted | None) -> tupl
     model.eval()
     size = model.hyperparameters.batch_size
     order = torch.arange(math.ceil(len(data) / size) * size).clamp(max=len(data) - 1)
-    outputs = [model.predict(data.batch(index, corrupted)).output.float().cpu() for index in order.split(size)]
+    with model.autocast(data.device):
+        outputs = [model.predict(data.batch(index, corrupted)).output.float().cpu() for index in order.split(size)]
     return torch.cat(outputs)[: len(data)].numpy(), data.labels.cpu().numpy()
