@@ -106,6 +106,8 @@ class Method(nn.Module):
         Modalities without which it is not the method.
     uses_pooler : bool
         Whether the text encoder keeps its pooler (``encoder.pool``).
+    compiled : tuple of str
+        Functions of the method that ``train.compile`` compiles: those that `update` and the trainer call.
     optimizer : type of torch.optim.Optimizer
         What `optimizers` makes of ``parameter_groups``.
     corpus_defaults : dict of str to dict
@@ -137,6 +139,7 @@ class Method(nn.Module):
     reads_text: ClassVar[Literal["tokens", "vectors", "nothing"]] = "tokens"
     requires: ClassVar[tuple[str, ...]] = ()
     uses_pooler: ClassVar[bool] = False
+    compiled: ClassVar[tuple[str, ...]] = ("loss", "predict")
     optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.AdamW
     corpus_defaults: ClassVar[dict[str, dict]] = {}
     sees_padding: ClassVar[str] = ""

@@ -102,6 +102,7 @@ class HRLF(HRLFTeacher):
     name = "hrlf"
     corruption = "combined"
     needs = ("hrlf_teacher",)
+    compiled = ("loss", "represent", "predict")
     sums_gradients = False
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 680_882}
     compared = "no code was released; 162,947 are statistics networks and 57,091 discriminators"

@@ -110,6 +110,7 @@ class MMIM(Method):
     """
 
     name = "mmim"
+    compiled = ("represent", "predict")
     task = ("regression",)
     paper = (
         "Han, Chen, Poria: Improving Multimodal Fusion with Hierarchical Mutual Information Maximization for "

@@ -49,8 +49,8 @@ _CONTENT = {
 }
 
 # Settings of training that change no result, and those that change none where they have their default.
-_OF_MACHINE = {"device", "jobs_per_gpu"}
-_UNLESS_SET = {"precision"}
+_OF_MACHINE = {"device", "jobs_per_gpu", "seeds_per_job"}
+_UNLESS_SET = {"precision", "compile"}
 
 # What the step `assemble` makes of the labels and splits of clips.
 _LATE = {"task", "classes", "cuts", "folds", "scale"}

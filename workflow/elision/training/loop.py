@@ -457,6 +457,7 @@ class _Loop:
             "training_corruption": self.mixture.kind,
             "redraw": self.run.settings.redraw,
             "precision": self.run.precision,
+            "compiled": self.run.compiled,
             "seed": self.run.seed,
             "selection": "test_oracle" if self.oracle else "valid",
             "watch": self.run.settings.watch,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from elision import compilers
 from elision.errors import ElisionError
 from elision.methods import build, load, resolve_variant
 from elision.methods.base import Method, TrainingHyperparameters
@@ -50,6 +51,20 @@ def compute_in_float32() -> None:
         library.conv.fp32_precision = library.rnn.fp32_precision = "ieee"
 
 
+def compile_functions(model: Method, device: torch.device) -> None:
+    """Compile the functions that a method names in ``compiled``; random numbers are drawn as if they were not.
+
+    Raises
+    ------
+    ElisionError
+        If the machine lacks what is needed.
+    """
+    compilers.require(on_gpu=device.type == "cuda")
+    torch.compiler.reset()  # a run must not depend on what an earlier one of the same job compiled
+    for name in model.compiled:
+        setattr(model, name, torch.compile(getattr(model, name), options={"fallback_random": True}))
+
+
 class Assembled:
     """A method with its hyperparameters, on a device.
 
@@ -64,6 +79,8 @@ class Assembled:
         CPU threads, which decide last bits.
     precision : str
         As ``train.precision``.
+    compiled : bool
+        As ``train.compile``.
     fold : int
         0 without folds.
 
@@ -81,9 +98,11 @@ class Assembled:
         device: str,
         threads: int,
         precision: str = "float32",
+        compiled: bool = False,
         fold: int = 0,
     ) -> None:
-        self.method, self.hyperparameters, self.fold, self.precision = method, hyperparameters, fold, precision
+        self.method, self.hyperparameters, self.fold = method, hyperparameters, fold
+        self.precision, self.compiled = precision, compiled
         self.view = View.of(load(method), hyperparameters, fold)
         self._device, self._threads = device, threads
 
@@ -102,6 +121,8 @@ class Assembled:
         device = self.device  # which decides how numbers are computed, from the first on
         model = build(self.method, self.hyperparameters, sizes).to(device)
         model.precision = self.precision
+        if self.compiled:
+            compile_functions(model, device)
         return model
 
     def split(
@@ -147,6 +168,7 @@ class Run(Assembled):
             device=params.train.device,
             threads=threads,
             precision=self.settings.precision,
+            compiled=self.settings.compile,
             fold=fold,
         )
 

@@ -127,6 +127,7 @@ class LabelGeneratingMethod(Method):
     Subclasses make ``heads`` and ``label_generator``, and say what the heads read.
     """
 
+    compiled = ("forward_heads", "predict")
     optimizer = torch.optim.Adam
     heads: nn.ModuleDict
     label_generator: LabelGenerator
