@@ -348,8 +348,8 @@ class Train(Section):
     )
     compile: bool = Field(
         False,
-        description="true compiles the computations of each method with torch.compile, which takes minutes per job and "
-        "needs a C++ compiler (on a GPU also Triton); it can change results in the last digits",
+        description="true compiles the computations of each method with torch.compile. Compilation takes minutes per "
+        "job, needs a C++ compiler (on a GPU also Triton), and can change results in the last digits",
     )
     jobs_per_gpu: int = Field(1, ge=1, le=100, description="jobs that share one GPU at the same time")
     seeds_per_job: Annotated[int, Field(ge=1, le=MOST_ENTRIES)] | Literal["all"] = Field(
