@@ -35,10 +35,10 @@ def test_a_method_learns_in_bfloat16_nearly_what_it_does_in_float32(name, spec):
     for key, term in terms.items():
         assert term.dtype == torch.float32, key
         torch.testing.assert_close(term, exact[key], rtol=0.05, atol=0.01)
-    for key, value in method.state_dict().items():
-        assert value.dtype != torch.bfloat16, key
-        assert value.isfinite().all(), key
-    assert all(p.grad is None or p.grad.dtype == torch.float32 for p in method.parameters())
+    assert torch.bfloat16 not in {value.dtype for value in method.state_dict().values()}
+    for key, weight in method.named_parameters():
+        assert weight.isfinite().all(), key
+        assert weight.grad is None or weight.grad.dtype == torch.float32, key
 
 
 def test_a_loss_that_is_marked_is_computed_in_float32():
