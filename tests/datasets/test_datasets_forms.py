@@ -21,9 +21,11 @@ from source_examples import magbert, mer2024, merbench, mmsa, mult
 
 import python2
 from elision.datasets import arrays
+from elision.datasets._prepare import prepare as prepare_dataset
 from elision.errors import ElisionError
 from elision.features.align import spans_of
 from elision.settings.params import Params, dataset_source
+from elision.store import Store
 from elision.task import SPLITS
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")

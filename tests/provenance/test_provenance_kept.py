@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from elision.errors import ElisionError
 from elision.files import sha256
 from elision.provenance import kept
 from elision.provenance.layout import Layout
@@ -170,3 +171,74 @@ def test_what_is_kept_is_counted_and_removed_on_request(layout):
     assert "elision clean --unused" in kept.notice(layout)
     kept.clean(layout)
     assert kept.notice(layout) == ""
+
+
+RUNS = [f"seed-{number}" for number in (1, 2, 3)]
+
+
+def turns_of(layout, runs=RUNS, **made_from) -> kept.Turns:
+    turns = kept.Turns(layout, runs)
+    for run in runs:
+        turns.ask(run, layout.model("mine", "lnln", run)[-1], f"of {run}", **made_from)
+    return turns
+
+
+def take(turns, layout, *, until: int = 3) -> list[str]:
+    """Train the missing runs; from number ``until`` on they fail."""
+    made = []
+    for run, (record,) in turns:
+        if len(made) == until:
+            raise KeyboardInterrupt
+        assert record == train(layout, f"of {run}", run=("mine", "lnln", run))
+        made.append(run)
+    return made
+
+
+def test_the_runs_of_a_job_are_in_their_places_when_all_are_finished(layout):
+    assert take(turns_of(layout), layout) == RUNS
+    assert {name.split("/")[3] for name in files(layout)} == set(RUNS)
+    assert kept.notice(layout) == ""
+    assert not turns_of(layout).missing
+
+
+def test_finished_runs_of_a_job_that_fails_are_out_of_its_reach_and_are_not_made_again(layout):
+    with pytest.raises(KeyboardInterrupt):
+        take(turns_of(layout), layout, until=2)
+    assert all(name.startswith("unused/") for name in files(layout))
+    turns = turns_of(layout)
+    assert list(turns.missing) == ["seed-3"]
+    assert take(turns, layout) == ["seed-3"]
+    assert len(files(layout)) == 9
+
+
+def test_only_missing_runs_of_a_job_are_made_and_the_others_stay_where_they_are(layout):
+    assert take(turns_of(layout), layout) == RUNS
+    layout.model("mine", "lnln", "seed-2")[1].unlink()
+    layout.model("mine", "lnln", "seed-3")[0].write_text("zeros")
+    before = layout.model("mine", "lnln", "seed-1")[0].stat().st_mtime_ns
+    assert take(turns_of(layout), layout) == ["seed-2", "seed-3"]
+    assert layout.model("mine", "lnln", "seed-1")[0].stat().st_mtime_ns == before
+
+
+def test_runs_of_other_data_or_other_teachers_are_made_again(layout):
+    take(turns_of(layout), layout)
+    assert not turns_of(layout, data="abc").missing
+    assert list(turns_of(layout, data="other").missing) == RUNS
+    assert list(turns_of(layout, starts={"lnln_teacher": "weights"}).missing) == RUNS
+
+
+def test_a_run_that_is_deleted_while_it_waits_is_told(layout):
+    turns = iter(turns_of(layout))
+    for _ in RUNS:
+        run, _ = next(turns)
+        train(layout, f"of {run}", run=("mine", "lnln", run))
+        kept.clean(layout) if layout.unused.exists() else None
+    with pytest.raises(ElisionError, match=r"run\.json was deleted while the job was running"):
+        next(turns)
+
+
+def test_a_single_run_does_not_wait(layout):
+    (run,) = RUNS[:1]
+    for name, (record,) in turns_of(layout, [run]):
+        assert record == train(layout, f"of {name}", run=("mine", "lnln", name))
+    assert not layout.unused.exists()

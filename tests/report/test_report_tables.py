@@ -411,7 +411,7 @@ def record(**values):
 def test_costs_are_means_over_runs_with_teachers_after_the_methods_that_start_from_them(metrics):
     records = {
         ("demo", FLOOR, "seed-1"): record(epochs=0, seconds_per_epoch=0.0),
-        ("demo", "mmin_teacher", "seed-1"): record(device="A GPU"),
+        ("demo", "mmin_teacher", "seed-1"): record(device="A GPU", precision="bfloat16"),
         ("demo", "steady", "seed-1"): record(),
         ("demo", "steady", "seed-2"): record(seconds_per_epoch=3.0, epochs=20),
         ("demo", "not_shown", "seed-1"): record(),
@@ -426,7 +426,7 @@ def test_costs_are_means_over_runs_with_teachers_after_the_methods_that_start_fr
     text = markdown(table, "cost")
     assert "| 2.50 ± 0.71 | 15.0 ± 7.1 | 40.0 ± 28.3 |" in text
     assert "1,234,567 |" in text
-    assert "Devices: A GPU; cpu, 1 thread(s)." in text
+    assert "Devices: A GPU, bfloat16; cpu, 1 thread(s), float32." in text
     assert "differ between runs and between machines" in text
     assert r"mmin\_teacher & 2.00 & 10.0 & 20.0 & 900 &" in latex(table, "cost")
 

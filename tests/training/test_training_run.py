@@ -1,6 +1,9 @@
 """A run is what the params say of it, and the same wherever it is assembled."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from elision.methods import resolve
 from elision.settings.params import Params
 from elision.task import MODALITIES
 from elision.training.loop import train
-from elision.training.run import Run
+from elision.training.run import Run, predict
 from elision.training.view import View, recorded_scales
 
 FOLDS = {"by": "speaker", "count": 3, "validation": 0.2}
@@ -90,3 +93,51 @@ def test_a_trained_run_is_frozen_and_has_the_weights_and_splits_of_its_training(
     first = np.concatenate([store.modalities["audio"][row] for row in range(3)])
     seen = batch.audio.values[batch.audio.valid]
     assert torch.equal(seen, torch.from_numpy((first - measured["audio"].mean) / measured["audio"].std))
+
+
+SILENT = "import torch"
+EARLIER = f'{SILENT}; torch.set_float32_matmul_precision("medium"); torch.backends.cudnn.allow_tf32 = True'
+LATER = f'{SILENT}; torch.backends.fp32_precision = "tf32"; torch.backends.mkldnn.matmul.fp32_precision = "bf16"'
+LOOK = """
+from elision.methods import resolve
+from elision.training.run import Assembled
+assert Assembled("majority", resolve("majority", "demo")[0], device="cpu", threads=1).device.type == "cpu"
+b = torch.backends
+libraries = (b.cuda.matmul, b.cudnn.conv, b.cudnn.rnn, b.mkldnn.matmul, b.mkldnn.conv, b.mkldnn.rnn)
+assert [library.fp32_precision for library in libraries] == ["ieee"] * 6
+assert (b.cudnn.allow_tf32, b.cuda.matmul.allow_tf32, torch.get_float32_matmul_precision()) == (False, False, "highest")
+"""
+
+
+@pytest.mark.parametrize("asked", [SILENT, EARLIER, LATER], ids=["silent", "earlier", "later"])
+def test_float32_is_never_computed_in_tf32(asked):
+    environment = {**os.environ, "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", asked + LOOK],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_bfloat16_is_recorded_and_predicts_as_it_trained(store, tmp_path):
+    records = {}
+    for precision in ("float32", "bfloat16"):
+        settings = params({"mine": {"method": "ae", "epochs": 2, "batch_size": 4}}, precision=precision)
+        run = Run(settings, "demo", "mine", "seed-1")
+        folder = tmp_path / precision
+        train(run, store=store, plan=None, folder=folder, recipe={"step": "train", "identity": precision})
+        records[precision] = json.loads((folder / "run.json").read_text())
+        assert records[precision]["precision"] == precision
+        seen = run.seen(store)
+        data = run.split(seen, "valid", scales=recorded_scales(records[precision]))
+        model = run.trained(seen, folder / "model.safetensors")
+        validation = data.validation_corruptions(run.mixture, seed=settings.corruption.seed)
+        parts = [predict(model, data, corrupted) for corrupted in validation]
+        score = records[precision]["checkpoints"]["valid"]["score"]
+        assert np.mean([abs(output - labels) for output, labels in parts]) == pytest.approx(score, abs=1e-6)
+    weights = {name: load_file(tmp_path / name / "model.safetensors") for name in records}
+    assert {tensor.dtype for tensor in weights["bfloat16"].values()} <= {torch.float32, torch.int64}
+    assert any(not torch.equal(tensor, weights["bfloat16"][name]) for name, tensor in weights["float32"].items())

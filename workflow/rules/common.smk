@@ -14,7 +14,7 @@ gc.set_threshold(100_000)
 PACKAGE = str(Path(workflow.basedir) / "workflow")
 sys.path.insert(0, PACKAGE)
 
-from elision import devices
+from elision import compilers, devices
 from elision.errors import ElisionError, stop
 from elision.methods import check
 from elision.provenance import adopt, kept
@@ -29,7 +29,13 @@ try:
     RESULTS = Layout(Path(config.get("results") or PARAMS.results))
     RECIPES = Recipes(PARAMS, RESULTS)
     FILES = {stage: RESULTS.stage(stage, PARAMS) for stage in STAGES}
+    # A job that reads this file on another machine must come to the GPUs of the one that plans.
+    GPUS = int(os.environ.get("ELISION_GPUS") or devices.count())
+    DEVICE = PARAMS.train.device
+    TRAINING_GPUS = int(devices.takes_gpu(DEVICE, GPUS))
     if workflow.is_main_process:
+        if PARAMS.train.compile:
+            compilers.require(on_gpu=bool(TRAINING_GPUS))
         if not adopt.is_checked(PARAMS, RESULTS):
             check(PARAMS)
             for problem in parameters.unreadable_methods().values():
@@ -48,8 +54,6 @@ except ElisionError as error:
 # Jobs run this package with this Python (or that of their conda environment), wherever they start. Snakemake takes
 # PYTHONPATH from the surroundings of a conda environment, so it is set inside.
 shell.prefix("set -euo pipefail; export PYTHONPATH={PACKAGE:q}; ")
-# A job that reads this file on another machine must come to the GPUs of the one that plans.
-GPUS = int(os.environ.get("ELISION_GPUS") or devices.count())
 os.environ.update(
     PATH=os.pathsep.join(
         [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
@@ -59,8 +63,6 @@ os.environ.update(
     ELISION_GPUS=str(GPUS),
 )
 
-DEVICE = PARAMS.train.device
-TRAINING_GPUS = int(devices.takes_gpu(DEVICE, GPUS))
 TRAINING_ENVIRONMENT = f"../../envs/train-{'gpu' if TRAINING_GPUS else 'cpu'}.yaml"
 # `--resources gpu=N` or a profile says otherwise. Snakemake has no other way to set a limit in a Snakefile; this one is
 # not of its public interface, but tests hold it.
@@ -75,6 +77,85 @@ def any_of(names):
     return "|".join(sorted(map(re.escape, names))) or "(?!)"
 
 
+SHARED = adopt.share_jobs(PARAMS, RESULTS)
+
+
+class Job:
+    """Runs that one job computes: one, which is a wildcard, or several (train.seeds_per_job)."""
+
+    def __init__(self, runs, datasets):
+        self.several = PARAMS.train.seeds_per_job != 1
+        self.runs = runs if self.several else ["{run}"]
+        self.name = f"{self.runs[0]}-to-{runs[-1]}" if len(runs) > 1 else self.runs[0]
+        self.datasets, self.pattern = any_of(datasets), any_of(runs)
+
+    def output(self, path, runs=None):
+        """Return the files of the runs; what a run has already is not deleted to make what another lacks."""
+        paths = [path("{dataset}", "{method}", run) for run in runs or self.runs]
+        return update(paths) if SHARED else paths
+
+    def of(self, wildcards):
+        """Return the names of the runs of a job with these wildcards."""
+        return self.runs if self.several else [wildcards.run]
+
+    def each(self, function):
+        """Return an input function with what another one returns for each run."""
+        return lambda w: [path for run in self.of(w) for path in function(w, run)]
+
+    def told(self, recipe):
+        """Return a function that tells a verb the runs and their identities.
+
+        Snakemake does not record a param that depends on the output: an identity must not depend on other runs of the
+        job. What all runs have in common is a param of its own (see `common`).
+        """
+        return lambda w, output: " ".join(
+            f"--run {run} --recipe {recipe(w.dataset, w.method, run)['identity']}"
+            for run in self.of(w)
+        )
+
+
+def common(recipe):
+    """Return a function of wildcards with the identity of what all runs of a method have in common."""
+    return lambda w: recipe(w.dataset, w.method, "")["identity"]
+
+
+def jobs(name, runs_of):
+    """Return the jobs of a rule by names of rules: `name`, and where jobs have several runs, also `name_2`, ...
+
+    Parameters
+    ----------
+    name : str
+    runs_of : function
+        Returns the runs of each job on a dataset.
+    """
+    datasets = {}
+    for dataset in PARAMS.datasets:
+        for runs in runs_of(dataset):
+            datasets.setdefault(tuple(runs), []).append(dataset)
+    if PARAMS.train.seeds_per_job == 1:
+        found = [
+            Job(sorted({run for runs in datasets for run in runs}), PARAMS.datasets)
+        ]
+    else:
+        found = [Job(list(runs), those) for runs, those in datasets.items()]
+    return {
+        name if number == 1 else f"{name}_{number}": job
+        for number, job in enumerate(found, start=1)
+    }
+
+
+TRAINING = jobs("train", PARAMS.jobs)
+# The first run of each method is represented, too.
+EVALUATION = jobs("evaluate", lambda dataset: PARAMS.jobs(dataset)[1:])
+EVALUATION_OF_FIRST = jobs("evaluate_first", lambda dataset: PARAMS.jobs(dataset)[:1])
+# What a profile sets for a rule holds for all rules that were made of it.
+for key in ("overwrite_resources", "overwrite_threads"):
+    given = dict(getattr(workflow.resource_settings, key))
+    for first, *others in filter(None, (TRAINING, EVALUATION, EVALUATION_OF_FIRST)):
+        given |= {other: given[first] for other in others if first in given}
+    setattr(workflow.resource_settings, key, given)
+
+
 def user_files(wildcards):
     """Return the user's own files that a dataset reads; their content counts, which recipes know, not their times.
 
@@ -84,15 +165,15 @@ def user_files(wildcards):
     return [ancient(path) for path in files if not set(str(path)) & set("{}")]
 
 
-def starts(wildcards):
+def starts(wildcards, run):
     """Return the weights of the teachers that a run starts from, and the database that it searches."""
     method = PARAMS.trained[wildcards.method].method
     files = [
         path
         for teacher in parameters.needs(method)
-        for path in RESULTS.model(wildcards.dataset, teacher, wildcards.run)
+        for path in RESULTS.model(wildcards.dataset, teacher, run)
     ]
-    return files + database(wildcards)
+    return files + database(wildcards, run)
 
 
 def text_vectors(wildcards):
@@ -101,11 +182,12 @@ def text_vectors(wildcards):
     return [RESULTS.text_vectors(wildcards.dataset)] if needed else []
 
 
-def database(wildcards):
+def database(wildcards, run):
     """Return the files of the database that a method searches."""
     teacher = parameters.retrieves(PARAMS.trained[wildcards.method].method)
-    return (
-        RESULTS.database_files(wildcards.dataset, teacher, wildcards.run)
-        if teacher
-        else []
-    )
+    return RESULTS.database_files(wildcards.dataset, teacher, run) if teacher else []
+
+
+def trained(wildcards, run):
+    """Return the weights, the history and the record of a run."""
+    return RESULTS.model(wildcards.dataset, wildcards.method, run)

@@ -1,48 +1,44 @@
 """Evaluation: predictions of every run under every test condition, metrics, intervals and comparisons."""
 
-FIRST_RUNS = {PARAMS.runs(dataset)[0] for dataset in PARAMS.datasets}
-LATER_RUNS = {
-    run for dataset in PARAMS.datasets for run in PARAMS.runs(dataset)
-} - FIRST_RUNS
+for name, job in {**EVALUATION, **EVALUATION_OF_FIRST}.items():
 
-
-rule evaluate:
-    input:
-        RESULTS.model("{dataset}", "{method}", "{run}"),
-        RESULTS.corruptions("{dataset}"),
-        database,
-        samples=RESULTS.samples("{dataset}"),
-        alignment=RESULTS.alignment("{dataset}"),
-        vectors=text_vectors,
-    output:
-        RESULTS.predictions("{dataset}", "{method}", "{run}"),
-    log:
-        RESULTS.log("evaluate", "{dataset}", "{method}", "{run}"),
-    benchmark:
-        RESULTS.benchmark("evaluate", "{dataset}", "{method}", "{run}")
-    wildcard_constraints:
-        run=any_of(LATER_RUNS),
-    conda:
-        TRAINING_ENVIRONMENT
-    threads: PARAMS.train.threads
-    resources:
-        mem_mb=lambda w, attempt: 8000 * attempt,
-        runtime=240,
-        gpu=TRAINING_GPUS,
-    params:
-        recipe=lambda w: RECIPES.evaluate(w.dataset, w.method, w.run)["identity"],
-    shell:
-        "python -m elision evaluate --dataset {wildcards.dataset} --method {wildcards.method} --run {wildcards.run}"
-        " --recipe {params.recipe} > {log} 2>&1"
-
-
-# The first run of each method is represented, too: two files of one job.
-use rule evaluate as evaluate_first with:
-    output:
-        RESULTS.predictions("{dataset}", "{method}", "{run}"),
-        RESULTS.representations("{dataset}", "{method}", "{run}"),
-    wildcard_constraints:
-        run=any_of(FIRST_RUNS),
+    rule:
+        name:
+            name
+        input:
+            job.each(trained),
+            RESULTS.corruptions("{dataset}"),
+            job.each(database),
+            samples=RESULTS.samples("{dataset}"),
+            alignment=RESULTS.alignment("{dataset}"),
+            vectors=text_vectors,
+        output:
+            job.output(RESULTS.predictions),
+            (
+                job.output(RESULTS.representations, job.runs[:1])
+                if name in EVALUATION_OF_FIRST
+                else []
+            ),
+        log:
+            RESULTS.log("evaluate", "{dataset}", "{method}", job.name),
+        benchmark:
+            RESULTS.benchmark("evaluate", "{dataset}", "{method}", job.name)
+        wildcard_constraints:
+            dataset=job.datasets,
+            run=job.pattern,
+        conda:
+            TRAINING_ENVIRONMENT
+        threads: PARAMS.train.threads
+        resources:
+            mem_mb=lambda w, attempt: 8000 * attempt,
+            runtime=240,
+            gpu=TRAINING_GPUS,
+        params:
+            recipe=common(RECIPES.evaluate),
+            runs=job.told(RECIPES.evaluate),
+        shell:
+            "python -m elision evaluate --dataset {wildcards.dataset} --method {wildcards.method} {params.runs}"
+            " > {log} 2>&1"
 
 
 rule predictions:

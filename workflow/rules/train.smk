@@ -1,36 +1,43 @@
-"""Training: one job per dataset, method and run, after the teachers that a method starts from."""
+"""Training: one job per dataset, method and run (or several runs), after the teachers that a method starts from."""
 
+for name, job in TRAINING.items():
 
-rule train:
-    input:
-        samples=RESULTS.samples("{dataset}"),
-        alignment=RESULTS.alignment("{dataset}"),
-        vectors=text_vectors,
-        starts=starts,
-        corruptions=lambda w: (
-            RESULTS.corruptions(w.dataset)
-            if PARAMS.train_for(w.dataset).selection == "test_oracle"
-            and w.method in PARAMS.variants
-            else []
-        ),
-    output:
-        RESULTS.model("{dataset}", "{method}", "{run}"),
-    log:
-        RESULTS.log("train", "{dataset}", "{method}", "{run}"),
-    benchmark:
-        RESULTS.benchmark("train", "{dataset}", "{method}", "{run}")
-    conda:
-        TRAINING_ENVIRONMENT
-    threads: PARAMS.train.threads
-    resources:
-        mem_mb=lambda w, attempt: 8000 * attempt,
-        runtime=1440,
-        gpu=TRAINING_GPUS,
-    params:
-        recipe=lambda w: RECIPES.train(w.dataset, w.method, w.run)["identity"],
-    shell:
-        "python -m elision train --dataset {wildcards.dataset} --method {wildcards.method} --run {wildcards.run}"
-        " --recipe {params.recipe} > {log} 2>&1"
+    rule:
+        name:
+            name
+        input:
+            samples=RESULTS.samples("{dataset}"),
+            alignment=RESULTS.alignment("{dataset}"),
+            vectors=text_vectors,
+            starts=job.each(starts),
+            corruptions=lambda w: (
+                RESULTS.corruptions(w.dataset)
+                if PARAMS.train_for(w.dataset).selection == "test_oracle"
+                and w.method in PARAMS.variants
+                else []
+            ),
+        output:
+            job.output(RESULTS.model),
+        log:
+            RESULTS.log("train", "{dataset}", "{method}", job.name),
+        benchmark:
+            RESULTS.benchmark("train", "{dataset}", "{method}", job.name)
+        wildcard_constraints:
+            dataset=job.datasets,
+            run=job.pattern,
+        conda:
+            TRAINING_ENVIRONMENT
+        threads: PARAMS.train.threads
+        resources:
+            mem_mb=lambda w, attempt: 8000 * attempt,
+            runtime=1440,
+            gpu=TRAINING_GPUS,
+        params:
+            recipe=common(RECIPES.train),
+            runs=job.told(RECIPES.train),
+        shell:
+            "python -m elision train --dataset {wildcards.dataset} --method {wildcards.method} {params.runs}"
+            " > {log} 2>&1"
 
 
 rule index:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from elision import devices
+from elision import compilers, devices
 from elision.errors import ElisionError, plural
 
 
@@ -62,6 +62,14 @@ def _gpu_jobs(device: str, jobs_per_gpu: int) -> Callable[[], str]:
         gpus = devices.count()
         settings = f"{plural(gpus, 'GPU')}, train.device: {device}, train.jobs_per_gpu: {jobs_per_gpu}"
         return f"{devices.places(device, gpus, jobs_per_gpu)} (resources: gpu; {settings})" if gpus else ""
+
+    return look
+
+
+def _compiler(device: str) -> Callable[[], str]:
+    def look() -> str:
+        on_gpu = devices.takes_gpu(device, devices.count())
+        return "" if compilers.missing(on_gpu=on_gpu) else compilers.compiler() + (" and triton" if on_gpu else "")
 
     return look
 
@@ -127,7 +135,7 @@ def _command(*command: str) -> Callable[[], str]:
     return look
 
 
-def examine(encoder: str, *, device: str = "auto", jobs_per_gpu: int = 1) -> list[Finding]:
+def examine(encoder: str, *, device: str = "auto", jobs_per_gpu: int = 1, compiled: bool = False) -> list[Finding]:
     """Look at this machine.
 
     Parameters
@@ -138,6 +146,8 @@ def examine(encoder: str, *, device: str = "auto", jobs_per_gpu: int = 1) -> lis
         As ``train.device``.
     jobs_per_gpu : int
         As ``train.jobs_per_gpu``.
+    compiled : bool
+        As ``train.compile``.
     """
     looks: list[tuple[str, Callable[[], str], str, bool]] = [
         ("Python 3.11 or 3.12", _python, "the whole package", True),
@@ -149,6 +159,7 @@ def examine(encoder: str, *, device: str = "auto", jobs_per_gpu: int = 1) -> lis
             "jobs on GPUs (Snakemake counts GPUs with nvidia-smi)",
             False,
         ),
+        ("C++ compiler", _compiler(device), "train.compile: true", compiled),
         ("video and audio decoding", _codecs, "datasets of clips", True),
         ("H.264 encoding", _encoder, "the demo dataset", False),
         ("speech synthesis (espeakng-loader)", lambda: _package("espeakng-loader"), "the demo dataset", False),

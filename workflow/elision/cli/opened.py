@@ -1,7 +1,8 @@
 """What verbs begin with: the options that several verbs have, and every artifact, opened and checked."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elision.errors import ElisionError
+from elision.errors import ElisionError, plural
 from elision.provenance import kept
 from elision.provenance.layout import Layout
 from elision.provenance.recipe import Recipes, check, check_data
@@ -36,10 +37,15 @@ Results = Annotated[
 Dataset = Annotated[str, typer.Option(help="name of a dataset in params.yaml")]
 MethodName = Annotated[str, typer.Option("--method", help="name of a method in params.yaml")]
 RunName = Annotated[str, typer.Option("--run", help="run id, for example seed-1111 or seed-1111.fold-3")]
-Recipe = Annotated[
-    str,
-    typer.Option(help="internal (set by Snakemake): refuse to run if settings or code changed since planning"),
+RunNames = Annotated[
+    list[str],
+    typer.Option(
+        "--run", help="run id, for example seed-1111 or seed-1111.fold-3; give --run again for each further run"
+    ),
 ]
+_PLANNED = "internal (set by Snakemake): refuse to run if settings or code changed since planning"
+Recipe = Annotated[str, typer.Option(help=_PLANNED)]
+RecipesOfRuns = Annotated[list[str] | None, typer.Option("--recipe", help=f"{_PLANNED}; one for each --run")]
 Shard = Annotated[int, typer.Option(help="number of the shard: 0 to features.shards - 1")]
 
 PARAMS, RESULTS = Path("params.yaml"), None
@@ -137,6 +143,32 @@ class Workspace:
         from elision.devices import lease
 
         return lease(device, jobs_per_gpu=self.params.train.jobs_per_gpu)
+
+    def planned(self, runs: list[str], identities: list[str] | None) -> dict[str, str]:
+        """Return the identity that the caller expects of each run; empty, where the caller expects none.
+
+        Raises
+        ------
+        ElisionError
+            If a run is given twice, or the numbers differ.
+        """
+        if twice := [run for run in runs if runs.count(run) > 1]:
+            raise ElisionError(f"--run: {twice[0]} is given twice; give each run once")
+        if identities and len(identities) != len(runs):
+            raise ElisionError(
+                f"--recipe is given {plural(len(identities), 'time')}, and --run {plural(len(runs), 'time')}; give one "
+                "--recipe for each --run, or none"
+            )
+        return dict(zip(runs, identities or [""] * len(runs), strict=True))
+
+    def weights(self, dataset: str, methods: Iterable[str], run: str) -> dict[str, str]:
+        """Return the digests of the weights of some methods, as far as they are trained and can be read."""
+        found = {}
+        for method in methods:
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                *_, path = self.layout.model(dataset, method, run)
+                found[method] = json.loads(path.read_text(encoding="utf-8"))["weights"]
+        return found
 
     def make_room(self, path: Path, provenance: dict, **made_from: str | None) -> bool:
         """Give an artifact back, if it was made earlier, or make room for it (see ``kept.make_room``)."""
@@ -237,10 +269,9 @@ class Workspace:
             )
         return database
 
-    def trained(self, run: "Run", store: "Store") -> dict:
+    def trained(self, run: "Run", store: "Store", record: dict) -> dict:
         """Open a trained run and what it is tested on: the arguments of `evaluation.predict.Evaluation`."""
         weights, *_ = self.layout.model(run.dataset, run.name, run.run)
-        record = self.record(run.dataset, run.name, run.run, store)
         return {
             "run": run,
             "store": self.seen(run, store),

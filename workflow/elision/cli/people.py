@@ -196,7 +196,9 @@ def doctor(params: ParamsFile = PARAMS) -> None:
     if params != PARAMS or params.exists():
         settings = parameters.load(params)
         train = settings.train
-        findings = examine(settings.features.text.encoder, device=train.device, jobs_per_gpu=train.jobs_per_gpu)
+        findings = examine(
+            settings.features.text.encoder, device=train.device, jobs_per_gpu=train.jobs_per_gpu, compiled=train.compile
+        )
     else:
         findings = examine("minilm")
     table = Table("", "item", "found, or what does not work")

@@ -1,6 +1,7 @@
 """The verbs that rules call. Each verb is one step of the workflow."""
 
 import json
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -12,8 +13,10 @@ from elision.cli.opened import (
     MethodName,
     ParamsFile,
     Recipe,
+    RecipesOfRuns,
     Results,
     RunName,
+    RunNames,
     Shard,
     Workspace,
     by_row,
@@ -24,7 +27,7 @@ from elision.errors import ElisionError
 from elision.provenance import kept
 from elision.provenance import layout as layouts
 from elision.provenance.recipe import digest
-from elision.provenance.versions import of_all, of_run, versions
+from elision.provenance.versions import of_all, of_run, stamped, versions
 from elision.settings import params as parameters
 
 app = typer.Typer()
@@ -193,37 +196,42 @@ def corrupt(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, 
 def train(
     dataset: Dataset,
     method: MethodName,
-    run: RunName,
-    recipe: Recipe = "",
+    run: RunNames,
+    recipe: RecipesOfRuns = None,
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Train one run of a method.
+    """Train runs of a method.
 
     An interrupted run continues after the last epoch that was saved.
     """
-    from elision.training.loop import train as run_train
-    from elision.training.run import Run
-
     opened = Workspace(params, results)
     settings, layout = opened.params, opened.layout
-    opened.check_run(dataset, method, run, among=list(settings.trained))
+    planned = opened.planned(run, recipe)
+    for name in planned:
+        opened.check_run(dataset, method, name, among=list(settings.trained))
     store = opened.store(dataset)
-    provenance = expect(opened.recipes.train(dataset, method, run), recipe)
-    *_, record = layout.model(dataset, method, run)
-    if opened.make_room(record, provenance, data=store.provenance["data"]):
-        return
-    this = Run(settings, dataset, method, run)
-    with opened.gpu(settings.train.device):
-        run_train(
-            this,
-            store=opened.seen(this, store),
-            plan=opened.plan(dataset, store) if this.oracle else None,
-            folder=layout.run(dataset, method, run),
-            recipe=provenance,
-            spans=opened.spans(this, store),
-            starts=opened.starts(this, store),
-        )
+    turns = kept.Turns(layout, run)
+    for name, identity in planned.items():
+        provenance = expect(opened.recipes.train(dataset, method, name), identity)
+        teachers = opened.weights(dataset, parameters.needs(settings.trained[method].method), name)
+        *_, record = layout.model(dataset, method, name)
+        turns.ask(name, record, provenance["identity"], data=store.provenance["data"], starts=teachers)
+    with opened.gpu(settings.train.device) if turns.missing else nullcontext():
+        for name, _ in turns:
+            from elision.training.loop import train as run_train
+            from elision.training.run import Run
+
+            this = Run(settings, dataset, method, name)
+            run_train(
+                this,
+                store=opened.seen(this, store),
+                plan=opened.plan(dataset, store) if this.oracle else None,
+                folder=layout.run(dataset, method, name),
+                recipe=opened.recipes.train(dataset, method, name),
+                spans=opened.spans(this, store),
+                starts=opened.starts(this, store),
+            )
 
 
 @app.command()
@@ -266,12 +274,12 @@ def index(
 def evaluate(
     dataset: Dataset,
     method: MethodName,
-    run: RunName,
-    recipe: Recipe = "",
+    run: RunNames,
+    recipe: RecipesOfRuns = None,
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Predict the test split under every test condition.
+    """Predict the test split with runs of a method, under every test condition.
 
     The first run of a method also writes the fused representations of some test samples.
     """
@@ -283,28 +291,35 @@ def evaluate(
 
     opened = Workspace(params, results)
     settings, layout = opened.params, opened.layout
-    opened.check_run(dataset, method, run, among=list(settings.variants))
+    planned = opened.planned(run, recipe)
+    for name in planned:
+        opened.check_run(dataset, method, name, among=list(settings.variants))
     store = opened.store(dataset)
-    found = opened.trained(Run(settings, dataset, method, run), store)
-    made_from = {"data": store.provenance["data"], "weights": found["record"]["weights"]}
-    provenance = {
-        **stamp(opened.recipes.evaluate(dataset, method, run), recipe, *(["search"] if found["database"] else [])),
-        "made_with": {**of_all(found["plan"].provenance), **of_run(found["record"])},
-        **made_from,
-    }
-    predicted, represented = layout.predictions(dataset, method, run), layout.representations(dataset, method, run)
-    asked = [predicted, represented] if run == settings.runs(dataset)[0] else [predicted]
-    missing = [path for path in asked if not opened.make_room(path, provenance, **made_from)]
-    if not missing:
-        return
-    with opened.gpu(settings.train.device):
-        evaluation = Evaluation(**found)
-        if predicted in missing:
-            family = family_name(settings.datasets[dataset].corpus, store.classes)
-            about = {**provenance, "selection": found["record"]["selection"], "family": family}
-            write_table(predicted, evaluation.predictions(), about)
-        if represented in missing:
-            representations.write(represented, evaluation.representations(), provenance)
+    records = {name: opened.record(dataset, method, name, store) for name in planned}
+    family = family_name(settings.datasets[dataset].corpus, store.classes)
+    turns = kept.Turns(layout, run)
+    for name, identity in planned.items():
+        made_from = {"data": store.provenance["data"], "weights": records[name]["weights"]}
+        expected = expect(opened.recipes.evaluate(dataset, method, name), identity)["identity"]
+        turns.ask(name, layout.predictions(dataset, method, name), expected, **made_from)
+        if name == settings.runs(dataset)[0]:
+            turns.ask(name, layout.representations(dataset, method, name), expected, **made_from)
+    with opened.gpu(settings.train.device) if turns.missing else nullcontext():
+        for name, missing in turns:
+            found = opened.trained(Run(settings, dataset, method, name), store, records[name])
+            provenance = {
+                **stamped(opened.recipes.evaluate(dataset, method, name), *(["search"] if found["database"] else [])),
+                "made_with": {**of_all(found["plan"].provenance), **of_run(records[name])},
+                "data": store.provenance["data"],
+                "weights": records[name]["weights"],
+            }
+            evaluation = Evaluation(**found)
+            for path in missing:
+                if path == layout.predictions(dataset, method, name):
+                    about = {**provenance, "selection": records[name]["selection"], "family": family}
+                    write_table(path, evaluation.predictions(), about)
+                else:
+                    representations.write(path, evaluation.representations(), provenance)
 
 
 @app.command()

@@ -113,7 +113,9 @@ class Trained:
             hyperparameters = method.Hyperparameters(**record.hyperparameters)
         except ValidationError as error:
             raise ElisionError(f"{folder / 'run.json'}: {record.method}: {error}; train the run again") from None
-        assembled = Assembled(record.method, hyperparameters, device=device, threads=record.threads)
+        assembled = Assembled(
+            record.method, hyperparameters, device=device, threads=record.threads, precision=record.precision
+        )
         model = assembled.build(record.spec)
         if not model.one_by_one:
             raise ElisionError(

@@ -215,4 +215,6 @@ def _representation(model: Method, data: SplitData, rows: np.ndarray, corrupted:
     """Representations of the samples ``rows`` [N, D] float32."""
     model.eval()
     batches = torch.from_numpy(rows).split(model.hyperparameters.batch_size)
-    return torch.cat([model.predict(data.batch(b, corrupted)).representation.float().cpu() for b in batches]).numpy()
+    with model.autocast(data.device):
+        parts = [model.predict(data.batch(b, corrupted)).representation.float().cpu() for b in batches]
+    return torch.cat(parts).numpy()

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.corruption import noise as noises
+from elision.methods.layers.precision import in_float32
 from elision.methods.layers.text_encoder import TextEncoder
 from elision.settings.params import TrainingCorruption
 from elision.task import MODALITIES, DataSpec, TaskKind
@@ -82,6 +83,8 @@ class Method(nn.Module):
 
     Attributes
     ----------
+    precision : str
+        As ``train.precision``; see `autocast`.
     task : tuple of str
         What the method can be trained for: values of ``TaskKind``, written as a literal.
     paper : str
@@ -104,6 +107,8 @@ class Method(nn.Module):
         Modalities without which it is not the method.
     uses_pooler : bool
         Whether the text encoder keeps its pooler (``encoder.pool``).
+    compiled : tuple of str
+        Functions of the method that ``train.compile`` compiles: those that `update` and the trainer call.
     optimizer : type of torch.optim.Optimizer
         What `optimizers` makes of ``parameter_groups``.
     corpus_defaults : dict of str to dict
@@ -123,6 +128,8 @@ class Method(nn.Module):
         Hyperparameters with which the tests train it in a moment; they change nothing else.
     """
 
+    precision: Literal["float32", "bfloat16"] = "float32"
+
     name: ClassVar[str]
     paper: ClassVar[str] = ""
     task: ClassVar[tuple[str, ...]] = ("regression", "classification")
@@ -133,6 +140,7 @@ class Method(nn.Module):
     reads_text: ClassVar[Literal["tokens", "vectors", "nothing"]] = "tokens"
     requires: ClassVar[tuple[str, ...]] = ()
     uses_pooler: ClassVar[bool] = False
+    compiled: ClassVar[tuple[str, ...]] = ("loss", "predict")
     optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.AdamW
     corpus_defaults: ClassVar[dict[str, dict]] = {}
     sees_padding: ClassVar[str] = ""
@@ -173,6 +181,14 @@ class Method(nn.Module):
         if not hyperparameters.finetune_text_encoder:
             self.encoder.requires_grad_(False)
 
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Compute in ``precision`` inside the block, which holds one `update`, `predict` or the like.
+
+        Casts of weights are not kept: an `update` may change weights and then read them again.
+        """
+        bfloat16 = self.precision == "bfloat16"
+        return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False)
+
     def train(self, mode: bool = True) -> "Method":
         """Switch between training and evaluation; a frozen text encoder stays without dropout."""
         super().train(mode)
@@ -199,6 +215,7 @@ class Method(nn.Module):
 
     def error(self, output: Tensor, label: Tensor) -> Tensor:
         """Return the mean ``error_of_scores`` of scores [B], or the cross-entropy of class logits [B, C]."""
+        output = output.float()
         if self.spec.task is TaskKind.CLASSIFICATION:
             return F.cross_entropy(output, label)
         return F.mse_loss(output, label) if self.error_of_scores == "squared" else F.l1_loss(output, label)
@@ -302,11 +319,17 @@ class Method(nn.Module):
         if step % accumulate == 0:
             for optimizer in optimizers:
                 optimizer.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
-        self.after_backward()
+        self.backward(terms)
         if (step + 1) % accumulate == 0:
             for optimizer in optimizers:
                 optimizer.step()
+
+    def backward(self, terms: dict[str, Tensor]) -> None:
+        """Add the gradient of the summed terms to those of the weights; each product is as precise as its forward."""
+        total = torch.stack(list(terms.values())).sum()
+        with in_float32(total):
+            total.backward()
+            self.after_backward()
 
     def after_backward(self) -> None:
         """Change the gradients, summed so far, after each batch; limits their norm."""

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from elision.batch import Batch
 from elision.methods.base import Prediction
 from elision.methods.layers.mmin_family import ORDER, WIDTH, Encoders, FamilyMethod, TeacherHyperparameters
+from elision.methods.layers.precision import float32
 from elision.methods.layers.utterance import Classifier, LSTMEncoder
 from elision.task import DataSpec
 
@@ -87,6 +88,7 @@ def projection() -> nn.Sequential:
     )
 
 
+@float32
 def contrastive_loss(p: Tensor, q: Tensor) -> Tensor:
     """How much more alike two vectors of one utterance are than those of two utterances; smaller is better.
 

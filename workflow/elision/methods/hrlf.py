@@ -45,6 +45,7 @@ from elision.batch import Batch
 from elision.errors import ElisionError
 from elision.methods.base import Method
 from elision.methods.hrlf_teacher import HRLFTeacher, Representations, perceptron
+from elision.methods.layers.precision import float32
 from elision.task import DataSpec, TaskKind
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class HRLF(HRLFTeacher):
     name = "hrlf"
     corruption = "combined"
     needs = ("hrlf_teacher",)
+    compiled = ("loss", "represent", "predict")
     sums_gradients = False
     reads_text = "vectors"
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 680_882}
@@ -234,8 +236,8 @@ class HRLF(HRLFTeacher):
             return self.judge([_reverse_gradient(e) for e in student], teacher)
         judged = starmap(_judge_frozen, zip(self.discriminators, student, strict=True))
         if kind == "non_saturating":
-            return -sum(F.logsigmoid(logits).mean() for logits in judged)
-        return sum(F.logsigmoid(-logits).mean() for logits in judged)
+            return -sum(F.logsigmoid(logits.float()).mean() for logits in judged)
+        return sum(F.logsigmoid(-logits.float()).mean() for logits in judged)
 
     def student_terms(self, student: Representations, teacher: Representations, label: Tensor) -> dict[str, Tensor]:
         """Return L_total: the loss of the student and of the statistics networks."""
@@ -281,6 +283,7 @@ class HRLF(HRLFTeacher):
         return [part for part in parts if part]
 
 
+@float32
 def information_bound(joint: Tensor, marginal: Tensor) -> Tensor:
     """Jensen-Shannon bound (equation 7): E[-softplus(-T)] of pairs of one sample, minus E[softplus(T)] of others.
 
@@ -297,6 +300,7 @@ def information_bound(joint: Tensor, marginal: Tensor) -> Tensor:
     return -F.softplus(-joint).mean() - F.softplus(marginal).mean()
 
 
+@float32
 def adversarial_value(student: Tensor, teacher: Tensor) -> Tensor:
     """L_HAL of one scale (equation 9), E[log(1 - De(E_s)) + log De(E_t)], from logits [B, 1].
 

@@ -163,7 +163,7 @@ class Factorisation(nn.Module):
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the squared distance of vectors, which lie along the last dimension."""
-        squares = (x - y).square()
+        squares = (x.float() - y.float()).square()
         return squares.mean(-1) if self.error == "mean" else squares.sum(-1)
 
 

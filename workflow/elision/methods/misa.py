@@ -36,6 +36,7 @@ from torch.nn import functional as F
 from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction
 from elision.methods.layers.packing import pack
+from elision.methods.layers.precision import float32
 from elision.task import MODALITIES, DataSpec
 
 _MOMENTS = 5
@@ -207,6 +208,7 @@ class MISA(Method):
         nn.utils.clip_grad_value_(self.parameters(), self.hyperparameters.gradient_clip)
 
 
+@float32
 def overlap(x: Tensor, z: Tensor) -> Tensor:
     """Mean squared entry of X^T Z, whose rows are centred over the batch and then of length 1.
 
@@ -221,6 +223,7 @@ def overlap(x: Tensor, z: Tensor) -> Tensor:
     return (x.T @ z).square().mean()
 
 
+@float32
 def moment_distance(x: Tensor, z: Tensor) -> Tensor:
     """Central moment discrepancy: distances of the means and of the second to fifth central moments, added up.
 

@@ -36,6 +36,7 @@ from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction
 from elision.methods.layers.packing import pack
 from elision.methods.layers.plateau import Plateau
+from elision.methods.layers.precision import float32
 from elision.task import DataSpec
 
 _JITTER = 1e-6
@@ -77,8 +78,8 @@ class Bound(nn.Module):
 
     def likelihood(self, text: Tensor, other: Tensor) -> Tensor:
         """Mean log-likelihood of ``other`` [B, width] under a Gaussian that follows from ``text`` [B, inputs]."""
-        log_variance = self.log_variance(text)
-        exponent = -((self.mean(text) - other) ** 2) / (2 * log_variance.exp())
+        log_variance = self.log_variance(text).float()
+        exponent = -((self.mean(text).float() - other) ** 2) / (2 * log_variance.exp())
         return (exponent - log_variance / 2 if self.log_variance_term else exponent).sum(1).mean()
 
 
@@ -109,6 +110,7 @@ class MMIM(Method):
     """
 
     name = "mmim"
+    compiled = ("represent", "predict")
     task = ("regression",)
     paper = (
         "Han, Chen, Poria: Improving Multimodal Fusion with Hierarchical Mutual Information Maximization for "
@@ -280,6 +282,7 @@ class MMIM(Method):
         return [torch.optim.Adam([first]), torch.optim.Adam(main)]
 
 
+@float32
 def contrastive_loss(x: Tensor, predicted: Tensor) -> Tensor:
     """Cross-entropy of finding each vector's own prediction among those of the batch, by their cosine.
 

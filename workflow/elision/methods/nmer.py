@@ -45,6 +45,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Prediction
+from elision.methods.layers.precision import float32
 from elision.methods.layers.utterance import Classifier
 from elision.methods.nmer_teacher import FUSED, NoiseHyperparameters, TwoSpaces
 from elision.task import DataSpec
@@ -218,6 +219,7 @@ class NMER(TwoSpaces):
         }
 
 
+@float32
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """Kullback-Leibler divergence of Gaussians from the standard one, summed over dimensions.
 

@@ -176,7 +176,7 @@ class Ramer(RamerMethod):
         retrieved = {}
         for name, vectors in self._database.vectors.items():
             retrieved[name] = torch.zeros_like(hidden[name])
-            retrieved[name][incomplete] = F.normalize(vectors[positions].sum(1), dim=1).to(hidden[name].device)
+            retrieved[name][incomplete] = F.normalize(vectors[positions].sum(1), dim=1).to(hidden[name])
         return retrieved
 
     def fill(self, batch: Batch) -> dict[str, Tensor]:

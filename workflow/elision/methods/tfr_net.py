@@ -356,8 +356,7 @@ class TFRNet(Method):
         if step % accumulate == 0:
             for optimizer in optimizers:
                 optimizer.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
-        self.after_backward()
+        self.backward(terms)
         for _ in range(2 if (step + 1) % accumulate == 0 else 1):
             for optimizer in optimizers:
                 optimizer.step()

@@ -110,6 +110,21 @@ def begin(params: Params, layout: Layout) -> None:
     _put_aside(layout, {path: stale[path] for path in stale if path not in quick and kept.identity(path)})
     with replacing(_notes(layout.root) / "params") as temporary:
         temporary.write_text(_of_methods(params), encoding="utf-8")
+    if params.train.seeds_per_job != 1:
+        _shared(layout).touch()
+
+
+def _shared(layout: Layout) -> Path:
+    return _notes(layout.root) / "shared"
+
+
+def share_jobs(params: Params, layout: Layout) -> bool:
+    """Tell whether runs share jobs, or have done so here.
+
+    Snakemake then makes runs of other jobs again when their number per job changes. Their outputs must not be deleted
+    before, so that the jobs find them up to date.
+    """
+    return params.train.seeds_per_job != 1 or _shared(layout).exists()
 
 
 def is_checked(params: Params, layout: Layout) -> bool:

@@ -7,7 +7,7 @@ What was never finished, such as the state of an interrupted training, moves to 
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def find(layout: Layout, path: Path, expected: str) -> Path | None:
     return there if there.exists() else None
 
 
-def make_room(layout: Layout, path: Path, expected: str, **made_from: str | None) -> bool:
+def make_room(layout: Layout, path: Path, expected: str, **made_from: object) -> bool:
     """Make room for an artifact that is asked for, or give it back, if it is among the unused work.
 
     What stands in its place, and was made otherwise, becomes unused work.
@@ -93,7 +93,7 @@ def make_room(layout: Layout, path: Path, expected: str, **made_from: str | None
         The file that says how the artifact was made.
     expected : str
         Identity of its recipe.
-    **made_from : str or None
+    **made_from : str, dict of str to str, or None
         Digests of data or weights that the artifact must name, if they are known.
 
     Returns
@@ -101,24 +101,99 @@ def make_room(layout: Layout, path: Path, expected: str, **made_from: str | None
     is_there : bool
         Whether the artifact was given back, and need not be made.
     """
+    if not _waits(layout, path, expected, made_from):
+        return False
+    _give_back(layout, path, expected)
+    print(f"{path}: taken from {layout.unused}; the same settings, code and data made it earlier", flush=True)
+    return True
+
+
+class Turns:
+    """Artifacts of several runs, which one job makes one after the other.
+
+    Snakemake deletes the outputs of a job that fails. So what is finished waits among the unused work for the last run,
+    and a job that is started again makes only what is missing. What is in its place already stays there. The artifacts
+    of a single run do not wait.
+
+    Parameters
+    ----------
+    layout : Layout
+    runs : list of str
+
+    Attributes
+    ----------
+    missing : dict of str to dict of Path to str
+        The identities of the artifacts that must be made, by run and by the file that says how each was made.
+    """
+
+    def __init__(self, layout: Layout, runs: list[str]) -> None:
+        self.missing: dict[str, dict[Path, str]] = {}
+        self._layout, self._several = layout, len(runs) > 1
+        self._waiting: dict[Path, str] = {}
+
+    def ask(self, run: str, path: Path, expected: str, **made_from: object) -> None:
+        """Ask for an artifact of a run (parameters as of `make_room`)."""
+        if is_there := _is(path, expected, made_from):
+            print(f"{path}: is up to date", flush=True)
+        elif not self._several:
+            is_there = make_room(self._layout, path, expected, **made_from)
+        elif is_there := _waits(self._layout, path, expected, made_from):
+            self._waiting[path] = expected
+        if not is_there:
+            self.missing.setdefault(run, {})[path] = expected
+
+    def __iter__(self) -> Iterator[tuple[str, list[Path]]]:
+        """Yield each run with the artifacts that must be made; after the last one, put all in their places."""
+        for number, (run, paths) in enumerate(self.missing.items(), start=1):
+            if self._several:
+                print(f"{run}: run {number} of the {len(self.missing)} that this job makes", flush=True)
+            yield run, list(paths)
+            if self._several:
+                put_aside(self._layout, (file for path in paths for file in together(self._layout.root, path)))
+                self._waiting |= paths
+        for path, expected in self._waiting.items():
+            _give_back(self._layout, path, expected)
+
+
+def _is(path: Path, expected: str, made_from: dict[str, object]) -> bool:
+    """Tell whether a file is an artifact of this identity, made from all that is known, and whole."""
+    if not path.exists():
+        return False
+    provenance = made_by(path)
+    if path.name == "run.json":
+        weights, history = (path.with_name(name) for name in ("model.safetensors", "history.csv"))
+        if not (history.exists() and weights.exists() and sha256(weights) == provenance.get("weights")):
+            return False  # damaged
+    return provenance.get("identity") == expected and all(
+        provenance.get(name) == value for name, value in made_from.items() if value
+    )
+
+
+def _waits(layout: Layout, path: Path, expected: str, made_from: dict[str, object]) -> bool:
+    """Make the place of an artifact free of other work; tells whether the artifact is among the unused work."""
     if (found := identity(path)) and found != expected:
         put_aside(layout, together(layout.root, path))
     there = find(layout, path, expected)
-    if there is None:
-        if path.name == "run.json":
-            _go_on(layout, path.parent)
-        return False
-    provenance = made_by(there)
-    if path.name == "run.json" and sha256(there.with_name("model.safetensors")) != provenance.get("weights"):
-        return False  # damaged
-    if any(value and provenance.get(name) != value for name, value in made_from.items()):
-        return False
+    if there is None and path.name == "run.json":
+        _go_on(layout, path.parent)
+    return there is not None and _is(there, expected, made_from)
+
+
+def _give_back(layout: Layout, path: Path, expected: str) -> None:
+    """Move an artifact from the unused work to its place.
+
+    Raises
+    ------
+    ElisionError
+        If it is gone.
+    """
     inside = layout.unused / expected
+    there = find(layout, path, expected)
+    if there is None:
+        raise ElisionError(f"{inside}: {path.name} was deleted while the job was running; start the workflow again")
     for file in together(inside, there):
         _move(file, layout.root / file.relative_to(inside))
     forget_empty(inside)
-    print(f"{path}: taken from {layout.unused}; the same settings, code and data made it earlier", flush=True)
-    return True
 
 
 def _go_on(layout: Layout, folder: Path) -> None:

@@ -57,6 +57,10 @@ _CONTENT = {
     "weights": "the content of the weights of py-feat",
 }
 
+# Settings of training that change no result, and those that change none where they have their default.
+_OF_MACHINE = {"device", "jobs_per_gpu", "seeds_per_job"}
+_UNLESS_SET = {"precision", "compile"}
+
 # What the step `assemble` makes of the labels and splits of clips.
 _LATE = {"task", "classes", "cuts", "folds", "scale"}
 
@@ -345,8 +349,9 @@ class Recipes:
         corruption = self.params.corruption_for(dataset)
         report = self.params.protocol_of(dataset).report
         kind = trained_on(self.params, dataset, variant)
+        usual = {name for name in _UNLESS_SET if getattr(train, name) == type(train).model_fields[name].default}
         settings = {
-            **train.model_dump(mode="json", exclude={"device", "jobs_per_gpu"}),
+            **train.model_dump(mode="json", exclude=_OF_MACHINE | usual),
             "corruption": kind,
             "corruption_reads": kinds()[kind].trained_with(getattr(corruption, kind, None)),
             "corruption_seed": corruption.seed,

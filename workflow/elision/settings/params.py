@@ -344,7 +344,22 @@ class Train(Section):
         description="number of epochs of every method (null: as the protocol says, or as each method says)",
     )
     device: str = Field("auto", pattern=DEVICE, description="auto, cpu, mps, cuda or cuda:N")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="number format of matrix products and what follows them. bfloat16 is faster on hardware that "
+        "computes with it; weights, losses, metrics and files are float32 in both. TF32 is never used",
+    )
+    compile: bool = Field(
+        False,
+        description="true compiles the computations of each method with torch.compile. Compilation takes minutes per "
+        "job, needs a C++ compiler (on a GPU also Triton), and can change results in the last digits",
+    )
     jobs_per_gpu: int = Field(1, ge=1, le=100, description="jobs that share one GPU at the same time")
+    seeds_per_job: Annotated[int, Field(ge=1, le=MOST_ENTRIES)] | Literal["all"] = Field(
+        1,
+        description="runs of a method (seeds, and folds of a seed) that one job trains or evaluates, one after the "
+        "other; all: every run of the method on a dataset",
+    )
     threads: int = Field(
         1,
         ge=1,
@@ -676,6 +691,12 @@ class Params(Section):
     def teacher(self, name: str) -> Variant:
         """Return a teacher with what ``teachers`` sets."""
         return Variant.model_validate({name: self.teachers.get(name, {})})
+
+    def jobs(self, dataset: str) -> list[list[str]]:
+        """Return the runs of every method on a dataset, by the job that computes them (``train.seeds_per_job``)."""
+        runs = self.runs(dataset)
+        size = len(runs) if self.train.seeds_per_job == "all" else self.train.seeds_per_job
+        return [runs[first : first + size] for first in range(0, len(runs), size)]
 
     def runs(self, dataset: str) -> list[str]:
         """Return the names of the runs of every method on a dataset: ``seed-S``, or ``seed-S.fold-F``."""

@@ -37,12 +37,12 @@ def index(run: Run, *, store: Store, weights: Path, record: dict, folder: Path, 
     parts, rows, labelled = [], [], []
     for split in ("train", UNLABELLED):
         data = run.split(store, split, scales=measured)
-        with torch.inference_mode():
+        with torch.inference_mode(), method.autocast(data.device):
             batches = torch.arange(len(data)).split(run.hyperparameters.batch_size)
             parts += [method.hidden(data.batch(batch, None)) for batch in batches if len(batch)]
         rows.append(data.rows.cpu())
         labelled.append(torch.full((len(data),), split == "train"))
-    vectors = {name: torch.cat([part[name].cpu() for part in parts]) for name in MODALITIES}
+    vectors = {name: torch.cat([part[name].float().cpu() for part in parts]) for name in MODALITIES}
     database = Database(vectors, rows=torch.cat(rows), labelled=torch.cat(labelled))
     ids = store.samples["id"].to_numpy()[database.rows.numpy()].tolist()
     made_from = {"data": store.provenance["data"], "weights": record["weights"]}

@@ -373,7 +373,8 @@ class _Loop:
         """Learn from the samples ``index``; returns the terms of the loss."""
         batch = data.batch(index, self.fixed, with_clean=True)
         try:
-            return self.model.update(batch, self.optimizers, step)
+            with self.model.autocast(data.device):
+                return self.model.update(batch, self.optimizers, step)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise ElisionError(self._out_of_memory(epoch)) from error
         except RuntimeError as error:
@@ -440,6 +441,8 @@ class _Loop:
             "protocol": self.run.params.protocol_text(self.run.dataset),
             "training_corruption": self.mixture.kind,
             "redraw": self.run.settings.redraw,
+            "precision": self.run.precision,
+            "compiled": self.run.compiled,
             "seed": self.run.seed,
             "selection": "test_oracle" if self.oracle else "valid",
             "watch": self.run.settings.watch,

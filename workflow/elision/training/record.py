@@ -56,6 +56,8 @@ class Record(BaseModel):
         SHA-256 of ``model.safetensors``.
     threads : int
         CPU threads of the training: they decide last bits.
+    precision : str
+        As ``train.precision``.
     versions : dict of str to str
         Of the libraries that change numbers; two of one library, where the training was interrupted by an upgrade.
     provenance : dict
@@ -78,6 +80,7 @@ class Record(BaseModel):
     code: dict[str, str]
     weights: str
     threads: int
+    precision: str = "float32"
     versions: dict[str, str]
     provenance: dict
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from elision import compilers
 from elision.errors import ElisionError
 from elision.methods import build, load, resolve_variant
 from elision.methods.base import Method, TrainingHyperparameters
@@ -51,6 +52,34 @@ def keep_memory() -> None:
         mallopt(trim_threshold, 2**31 - 1)
 
 
+def compute_in_float32() -> None:
+    """Keep products of float32 numbers from being computed in TF32 or bfloat16, as PyTorch or an environment may ask.
+
+    PyTorch has two interfaces for this, which must agree.
+    """
+    backends = torch.backends
+    torch.set_float32_matmul_precision("highest")
+    backends.cudnn.allow_tf32 = False
+    for library in (backends.cuda, backends.mkldnn):
+        library.matmul.fp32_precision = "ieee"
+    for library in (backends.cudnn, backends.mkldnn):
+        library.conv.fp32_precision = library.rnn.fp32_precision = "ieee"
+
+
+def compile_functions(model: Method, device: torch.device) -> None:
+    """Compile the functions that a method names in ``compiled``; random numbers are drawn as if they were not.
+
+    Raises
+    ------
+    ElisionError
+        If the machine lacks what is needed.
+    """
+    compilers.require(on_gpu=device.type == "cuda")
+    torch.compiler.reset()  # a run must not depend on what an earlier one of the same job compiled
+    for name in model.compiled:
+        setattr(model, name, torch.compile(getattr(model, name), options={"fallback_random": True}))
+
+
 class Assembled:
     """A method with its hyperparameters, on a device.
 
@@ -63,6 +92,10 @@ class Assembled:
         As ``train.device``.
     threads : int
         CPU threads, which decide last bits.
+    precision : str
+        As ``train.precision``.
+    compiled : bool
+        As ``train.compile``.
     fold : int
         0 without folds.
 
@@ -73,9 +106,18 @@ class Assembled:
     """
 
     def __init__(
-        self, method: str, hyperparameters: TrainingHyperparameters, *, device: str, threads: int, fold: int = 0
+        self,
+        method: str,
+        hyperparameters: TrainingHyperparameters,
+        *,
+        device: str,
+        threads: int,
+        precision: str = "float32",
+        compiled: bool = False,
+        fold: int = 0,
     ) -> None:
         self.method, self.hyperparameters, self.fold = method, hyperparameters, fold
+        self.precision, self.compiled = precision, compiled
         self.view = View.of(load(method), hyperparameters, fold)
         self._device, self._threads = device, threads
 
@@ -83,15 +125,22 @@ class Assembled:
     def device(self) -> torch.device:
         """The device, chosen when it is first asked for: a job leases its GPU before.
 
-        The process has the CPU threads of the run from then on, and keeps its memory.
+        The process has the CPU threads of the run from then on, keeps its memory, and computes products of float32
+        numbers in float32.
         """
         keep_memory()
         torch.set_num_threads(self._threads)
+        compute_in_float32()
         return choose_device(self._device)
 
     def build(self, sizes: DataSpec) -> Method:
         """Return the method, untrained, on the device; PyTorch's global generator decides its weights."""
-        return build(self.method, self.hyperparameters, sizes).to(self.device)
+        device = self.device  # which decides how numbers are computed, from the first on
+        model = build(self.method, self.hyperparameters, sizes).to(device)
+        model.precision = self.precision
+        if self.compiled:
+            compile_functions(model, device)
+        return model
 
     def split(
         self, store: Store, name: str, *, scales: dict[str, Scale], spans: dict[str, np.ndarray] | None = None
@@ -130,7 +179,15 @@ class Run(Assembled):
         self.seed, fold = parse_run(run)
         hyperparameters, _ = resolve_variant(params, self.variant, dataset)
         threads = params.train.threads
-        super().__init__(self.variant.method, hyperparameters, device=params.train.device, threads=threads, fold=fold)
+        super().__init__(
+            self.variant.method,
+            hyperparameters,
+            device=params.train.device,
+            threads=threads,
+            precision=self.settings.precision,
+            compiled=self.settings.compile,
+            fold=fold,
+        )
 
     def __str__(self) -> str:
         return f"{self.dataset} {self.name} {self.run}"
@@ -193,7 +250,8 @@ def predict(model: Method, data: SplitData, corrupted: Corrupted | None) -> tupl
     if alone and isinstance(model.encoder, TextEncoder) and model.encoder.trims:
         order = torch.from_numpy(data.lengths["text"].argsort(kind="stable"))
     filled = order[torch.arange(math.ceil(len(data) / size) * size).clamp(max=len(data) - 1)]
-    outputs = [model.predict(data.batch(index, corrupted)).output.float().cpu() for index in filled.split(size)]
+    with model.autocast(data.device):
+        outputs = [model.predict(data.batch(index, corrupted)).output.float().cpu() for index in filled.split(size)]
     return torch.cat(outputs)[: len(data)][order.argsort()].numpy(), data.labels.cpu().numpy()
 
 

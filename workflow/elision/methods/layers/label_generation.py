@@ -99,6 +99,7 @@ class LabelGenerator(nn.Module):
     def remember(self, features: dict[str, Tensor], batch: Batch) -> None:
         """Generate unimodal labels from features and centres, store the features, and recompute the centres."""
         index = batch.index
+        features = {head: feature.float() for head, feature in features.items()}
         if self.later:
             nearness = {}
             for head in HEADS:
@@ -126,6 +127,7 @@ class LabelGeneratingMethod(Method):
     Subclasses make ``heads`` and ``label_generator``, and say what the heads read.
     """
 
+    compiled = ("forward_heads", "predict")
     optimizer = torch.optim.Adam
     heads: nn.ModuleDict
     label_generator: LabelGenerator

@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor
 
+from elision.methods.layers.precision import float32
 
+
+@float32
 def central_moment_discrepancy(p: Tensor, q: Tensor, moments: int = 5) -> Tensor:
     """Distance of the means plus distances of the second to fifth central moments (Zellinger et al., ICLR 2017).
 

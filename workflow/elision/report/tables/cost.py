@@ -36,10 +36,10 @@ class Cost(Table):
         Returns
         -------
         frame : pd.DataFrame
-            Columns ``dataset``, ``method``, ``checkpoints``, ``runs``, ``devices``, and mean and sample standard
-            deviation (ddof = 1) over runs of ``seconds_per_epoch`` (wall-clock, with validation), ``epochs``,
-            ``seconds`` (of all epochs), ``peak_memory_mb`` (of the process, or of the GPU), ``parameters`` (without
-            those of the text encoder) and ``text_encoder_parameters``.
+            Columns ``dataset``, ``method``, ``checkpoints``, ``runs``, ``devices`` (with precision), and mean and
+            sample standard deviation (ddof = 1) over runs of ``seconds_per_epoch`` (wall-clock, with validation),
+            ``epochs``, ``seconds`` (of all epochs), ``peak_memory_mb`` (of the process, or of the GPU), ``parameters``
+            (without those of the text encoder) and ``text_encoder_parameters``.
         """
         import numpy as np
         import pandas as pd
@@ -53,7 +53,8 @@ class Cost(Table):
                 "dataset": dataset,
                 "method": method,
                 "on_test": set(record["checkpoints"]) != {VALID},
-                "device": record["device"],
+                "device": f"{record['device']}, {record.get('precision', 'float32')}"
+                + (", compiled" if record.get("compiled") else ""),
                 "seconds": record["seconds_per_epoch"] * record["epochs"],
                 **{name: record[name] for name in _COSTS if name != "seconds"},
             }

@@ -1,0 +1,36 @@
+"""What is computed in float32 whatever ``train.precision`` is."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def in_float32(on: Tensor) -> torch.autocast:
+    """Make a block in which nothing is computed in less than float32; ``on`` is a tensor of the device."""
+    return torch.autocast(on.device.type, enabled=False)
+
+
+def float32(function: Function) -> Function:
+    """Compute a function of tensors in float32, such as a loss: its tensors become float32, and so does the result.
+
+    Examples
+    --------
+    >>> @float32
+    ... def distance(x, y):
+    ...     return (x - y).square().sum()
+    >>> distance(torch.ones(2, dtype=torch.bfloat16), torch.zeros(2)).dtype
+    torch.float32
+    """
+
+    @wraps(function)
+    def run(*arguments: Any, **options: Any) -> Any:
+        with in_float32(next(a for a in arguments if isinstance(a, Tensor))):
+            raised = (a.float() if isinstance(a, Tensor) and a.is_floating_point() else a for a in arguments)
+            return function(*raised, **options)
+
+    return run  # type: ignore[return-value]
