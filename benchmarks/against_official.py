@@ -22,11 +22,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from operations import Operations
+from released import TEXT_WIDTH, Given, Released, found
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -34,7 +36,6 @@ from elision.batch import Batch
 from elision.methods import load
 from elision.methods.base import Method
 from elision.task import MODALITIES, OFFICIAL_SPECS, DataSpec
-from released import TEXT_WIDTH, Given, Released, found
 from training import synthetic_batch
 
 TOLERANCE = 1e-5
@@ -47,13 +48,14 @@ COLUMNS += ("MiB: theirs", "ours", "of matrix rate", "operations of our step")
 class Side:
     """One of the two that are compared: a model, and functions that take a training step and predict.
 
-    ``within`` is what surrounds every use of it.
+    ``within`` surrounds every use of it, ``without_gradients`` its predictions.
     """
 
     model: nn.Module
     step: Callable[[], Any]
     predict: Callable[[], Tensor]
     within: Callable[[], Any] = nullcontext
+    without_gradients: Callable[[], Any] = torch.inference_mode
 
 
 def own(name: str, corpus: str, overrides: dict[str, Any], spec: DataSpec, states: Tensor) -> Method:
@@ -91,7 +93,8 @@ def their_side(released: Released, model: nn.Module, batch: Batch, ours: Method)
     return Side(
         model,
         lambda: released.step(model, inputs, batch, optimizer),
-        lambda: released.predict(model, inputs).reshape_as(batch.label[:, None].expand(len(batch), ours.spec.outputs)),
+        lambda: released.predict(model, inputs),
+        without_gradients=torch.no_grad,
     )
 
 
@@ -116,7 +119,7 @@ def transplant(theirs: nn.Module, ours: Method, released: Released) -> None:
     ValueError
         If a module of the two has other shapes, or a weight of either is in no module.
     """
-    named = {n: p for n, p in theirs.named_parameters() if not n.startswith(tuple(f"{u}" for u in released.unread))}
+    named = {n: p for n, p in theirs.named_parameters() if not n.startswith(released.unread)}
     own = dict(ours.named_parameters())
     left, missing = set(named), {name for name in own if not name.startswith("encoder.")}
     for source, target in released.modules.items():
@@ -266,7 +269,7 @@ def compare(name: str, arguments: argparse.Namespace, device: torch.device) -> N
     corpus, size, theirs, ours = sides(name, arguments, device)
 
     def predict(side: Side) -> Tensor:
-        with side.within(), torch.inference_mode():
+        with side.within(), side.without_gradients():
             return side.predict()
 
     def step(side: Side) -> None:
@@ -287,11 +290,11 @@ def compare(name: str, arguments: argparse.Namespace, device: torch.device) -> N
             # Without inference mode, in which nothing can be counted.
             ours.step() if what == "training" else ours.predict()
         function(theirs)
-        memory = [peak(lambda side=side: function(side), device) for side in (theirs, ours)]
+        memory = [peak(partial(function, side), device) for side in (theirs, ours)]
         rate, times = matrix_rate(device), ([], [])
         while len(times[0]) < arguments.repeats or sum(map(sum, times)) < arguments.seconds:
             for side, taken in zip((theirs, ours), times, strict=True):
-                taken.append(seconds(lambda side=side: function(side), device))
+                taken.append(seconds(partial(function, side), device))
         rate = max(rate, matrix_rate(device))
         theirs_median, ours_median = map(statistics.median, times)
         operations = ""

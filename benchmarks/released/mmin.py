@@ -4,6 +4,7 @@ Their classes hold networks, inputs, losses and optimizer together; a step is th
 of a teacher are random, as all are.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
@@ -62,7 +63,13 @@ class Family(Released):
         place = tempfile.TemporaryDirectory()  # the classes make folders
         options = {
             **{"gpu_ids": [], "isTrain": True, "checkpoints_dir": place.name, "name": "", "cvNo": 1, "run_idx": 1},
-            **{"cuda_benchmark": False, "image_dir": place.name, "modality": "AVL", "corpus_name": "IEMOCAP"},
+            **{
+                "cuda_benchmark": False,
+                "image_dir": place.name,
+                "shared_dir": place.name,
+                "modality": "AVL",
+                "corpus_name": "IEMOCAP",
+            },
             **{"embd_size_a": 128, "embd_size_l": 128, "embd_size_v": 128, "bn": False, "cls_layers": "128,128"},
             **{"embd_method_a": "maxpool", "embd_method_v": "maxpool", "output_dim": spec.outputs, "lr": 2e-4},
             **{"input_dim_a": spec.audio, "input_dim_l": spec.text, "input_dim_v": spec.vision, "beta1": 0.5},
@@ -73,7 +80,8 @@ class Family(Released):
         module = imported(folder / self.inner, self.module, stubs=self.stubs)
         cls = getattr(module, self.kind)
         cls.load_pretrained_encoder = lambda *_: None
-        model = cls(SimpleNamespace(**options))
+        with contextlib.redirect_stdout(None):  # the classes print their folder
+            model = cls(SimpleNamespace(**options))
         place.cleanup()
         return Networks(model, model.model_names)
 
@@ -185,10 +193,7 @@ class CIFMMIN(Family):
     hyperparameters = {"mask_padding": False, "text_pool": "last"}
     stubs = {"models.utt_AVL_model": stub("utt_AVL_model", UttAVLModel=None)}
     modules = (
-        encoders()
-        | encoders("Con{}", "contrastive")
-        | classifier("C", "classifier")
-        | cascade("AE", "imagination")
+        encoders() | encoders("Con{}", "contrastive") | classifier("C", "classifier") | cascade("AE", "imagination")
     )
 
 

@@ -15,7 +15,10 @@ from released import Given, Released, Settings, Through, imported, stub
 
 SHORT = {"l": "text", "a": "audio", "v": "vision"}
 PAIRS = [("l", "a"), ("l", "v"), ("a", "l"), ("a", "v"), ("v", "l"), ("v", "a")]
-BARE = ("MMSA", *(f"MMSA.{part}.{kind}Task" for part in ("models", "trains") for kind in ("single", "multi", "missing")))
+BARE = (
+    "MMSA",
+    *(f"MMSA.{part}.{kind}Task" for part in ("models", "trains") for kind in ("single", "multi", "missing")),
+)
 
 
 class MMSA(Released):
@@ -52,9 +55,7 @@ class MMSA(Released):
         )
         modeling = stub("modeling_utils", PreTrainedModel=PreTrainedModel, prune_linear_layer=None)
         stubs = {"pytorch_transformers": transformers, "pytorch_transformers.modeling_utils": modeling}
-        return imported(
-            folder / "src", f"MMSA.{part}.{self.path}", bare=BARE, stubs=stubs | {"pynvml": stub("pynvml")}
-        )
+        return imported(folder / "src", f"MMSA.{part}.{self.path}", bare=BARE, stubs=stubs | {"pynvml": stub("pynvml")})
 
     def make(self, folder: Path, spec: DataSpec, corpus: str) -> nn.Module:
         """Build the class."""
@@ -405,9 +406,11 @@ class MAGBERT(MMSA):
     def build(self, module: Any, folder: Path) -> nn.Module:
         """Build MAG-BERT around given hidden states."""
         config = BertConfig(num_hidden_layers=1, vocab_size=8, intermediate_size=8, num_labels=1)
+        for cls in (module.MAG_BertModel, module.MAG_BertForSequenceClassification):
+            cls.init_weights = lambda _: None  # that of transformers 5 needs what these classes do not call
         inner = module.MAG_BertForSequenceClassification(config, args=self.args)
         inner.bert.embeddings, inner.bert.encoder = Given(), Through()
-        inner.bert.get_head_mask = lambda *_: None  # transformers 5 has none
+        inner.bert.get_head_mask = inner.bert.get_extended_attention_mask = lambda *_: None  # no layer reads them
         model = module.BERT_MAG.__new__(module.BERT_MAG)
         nn.Module.__init__(model)
         model.model = inner
