@@ -1,7 +1,7 @@
 """Speed of methods beside the classes that their authors released, at the sizes of a corpus and without text encoder.
 
 Both get the same weights and inputs; their predictions must agree within 1e-5. Then a training step and a prediction of
-each are timed in turn, in one process. The table has medians, the peak memory of each beyond what was in use, and the
+each are timed in turn, in one process. Utterances are between an eighth and all of the padded length. The table has medians, the peak memory of each beyond what was in use, and the
 share of the measured rate of matrix products that we reach (recurrent layers are not counted).
 
 ``--sources`` names a folder of checkouts of the released repositories, each under its own name (MMSA, LNLN, ALMT, MMIN,
@@ -39,6 +39,7 @@ from elision.task import MODALITIES, OFFICIAL_SPECS, DataSpec
 from training import synthetic_batch
 
 TOLERANCE = 1e-5
+SHORTEST = 0.125  # utterance, in padded lengths
 PRESENT = torch.tensor([[c in which for c in "tav"] for which in ("t", "a", "v", "ta", "tv", "av")])
 COLUMNS = ("method", "corpus", "batch", "differ by", "what", "times as fast", "samples/s: theirs", "ours")
 COLUMNS += ("MiB: theirs", "ours", "of matrix rate", "operations of our step")
@@ -100,7 +101,7 @@ def their_side(released: Released, model: nn.Module, batch: Batch, ours: Method)
 
 def inputs_for(cls: type[Method], spec: DataSpec, size: int) -> Batch:
     """Return a batch; of a method that learns from vectors without some modality, one with modalities left out."""
-    batch = synthetic_batch(spec, size, torch.Generator().manual_seed(1))
+    batch = synthetic_batch(spec, size, torch.Generator().manual_seed(1), shortest=SHORTEST)
     if cls.corruption not in ("absent", "noise"):
         return batch
     present = PRESENT[torch.arange(size) % len(PRESENT)]
