@@ -1,8 +1,9 @@
 """Speed of methods beside the classes that their authors released, at the sizes of a corpus and without text encoder.
 
 Both get the same weights and inputs; their predictions must agree within 1e-5. Then a training step and a prediction of
-each are timed in turn, in one process. Utterances are between an eighth and all of the padded length. The table has medians, the peak memory of each beyond what was in use, and the
-share of the measured rate of matrix products that we reach (recurrent layers are not counted).
+each are timed in turn, in one process. Utterances are between an eighth and all of the padded length. The table has
+medians, the peak memory of each beyond what was in use, and the share of the measured rate of matrix products that we
+reach (recurrent layers are not counted).
 
 ``--sources`` names a folder of checkouts of the released repositories, each under its own name (MMSA, LNLN, ALMT, MMIN,
 IF-MMIN, CIF-MMIN, Noise-robust_MER, GCNet); MMIN is its branch ``master``. Their code imports einops, which is no
