@@ -1,195 +1,119 @@
 """Speed of methods beside the classes that their authors released, at the sizes of a corpus and without text encoder.
 
 Both get the same weights and inputs; their predictions must agree within 1e-5. Then a training step and a prediction of
-each are timed in turn, in one process, and the best of several is kept.
+each are timed in turn, in one process. Utterances are between an eighth and all of the padded length. The table has
+medians, the peak memory of each beyond what was in use, and the share of the measured rate of matrix products that we
+reach (recurrent layers are not counted).
 
-``--sources`` names a folder of checkouts of the released repositories, each under its own name (LNLN, ALMT, ...). Their
-code imports einops, which is no dependency of this project: pip install einops.
-Run: python benchmarks/against_official.py --sources FOLDER [METHOD ...] [--corpus mosi] [--batch 32] [--repeats 3]
+``--sources`` names a folder of checkouts of the released repositories, each under its own name (MMSA, LNLN, ALMT, MMIN,
+IF-MMIN, CIF-MMIN, Noise-robust_MER, GCNet); MMIN is its branch ``master``. Their code imports einops, which is no
+dependency of this project: pip install einops. Without the folder, methods are compared with those of the last release,
+or of the commit that ``--release`` names.
+Run: python benchmarks/against_official.py [METHOD ...] [--sources FOLDER] [--release COMMIT] [--corpus mosi]
 """
 
 import argparse
 import ctypes
+import dataclasses
 import importlib
+import statistics
+import subprocess
 import sys
+import tempfile
 import time
-import types
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from operations import Operations
+from released import TEXT_WIDTH, Given, Released, found
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from elision.batch import Batch
-from elision.methods import build, resolve
+from elision.methods import load
 from elision.methods.base import Method
-from elision.task import OFFICIAL_SPECS
-from elision.training.loop import fused_optimizers
+from elision.task import MODALITIES, OFFICIAL_SPECS, DataSpec
 from training import synthetic_batch
 
 TOLERANCE = 1e-5
-_TEXT_WIDTH = 768
+SHORTEST = 0.125  # utterance, in padded lengths
+PRESENT = torch.tensor([[c in which for c in "tav"] for which in ("t", "a", "v", "ta", "tv", "av")])
+COLUMNS = ("method", "corpus", "batch", "differ by", "what", "times as fast", "samples/s: theirs", "ours")
+COLUMNS += ("MiB: theirs", "ours", "of matrix rate", "operations of our step")
 
 
-class Given(nn.Module):
-    """A text encoder that returns the hidden states [B, T, 768] that it is given, whatever the text is."""
+@dataclasses.dataclass
+class Side:
+    """One of the two that are compared: a model, and functions that take a training step and predict.
 
-    width = _TEXT_WIDTH
-
-    def __init__(self, states: Tensor | None = None) -> None:
-        super().__init__()
-        self.states = states
-
-    def forward(self, *_: Any) -> Tensor:
-        """Return the states."""
-        return self.states
-
-
-@dataclass(frozen=True)
-class Released:
-    """A class that was released.
-
-    Attributes
-    ----------
-    repository : str
-        Folder of the checkout.
-    make : function of (repository, corpus)
-        Returns the class's instance.
-    modules : dict of str to str
-        Our module or parameter for each of theirs; paths with dots.
-    predict, loss : function of (instance, batch)
-        The output [B], and the loss that is minimised.
+    ``within`` surrounds every use of it, ``without_gradients`` its predictions.
     """
 
-    repository: str
-    make: Callable[[Path, str], nn.Module]
-    modules: dict[str, str]
-    predict: Callable[[nn.Module, Batch], Tensor]
-    loss: Callable[[nn.Module, Batch], Tensor]
+    model: nn.Module
+    step: Callable[[], Any]
+    predict: Callable[[], Tensor]
+    within: Callable[[], Any] = nullcontext
+    without_gradients: Callable[[], Any] = torch.inference_mode
 
 
-def released_module(folder: Path, name: str) -> types.ModuleType:
-    """Import a module of a released folder of models, with `Given` as its text encoder."""
-    package = f"released_{folder.parent.name}".lower().replace("-", "_")
-    if package not in sys.modules:
-        sys.modules[package] = types.ModuleType(package)
-        sys.modules[package].__path__ = [str(folder)]
-    module = importlib.import_module(f"{package}.{name}")
-    module.BertTextEncoder = lambda *_, **__: Given()
-    return module
+def own(name: str, corpus: str, overrides: dict[str, Any], spec: DataSpec, states: Tensor) -> Method:
+    """Build our method with its teachers, of whichever package is active."""
+    methods = importlib.import_module("elision.methods")
+    cls = methods.load(name)
+    # Teachers learn from the same data: what differs is known by both.
+    common = {key: value for key, value in overrides.items() if key in cls.Hyperparameters.model_fields}
+    encoder = Given(states, pooler=cls.uses_pooler)
+    method = methods.build(name, methods.resolve(name, corpus, common)[0], spec, encoder)
+    teachers = {need: own(need, corpus, overrides, spec, states).eval().requires_grad_(False) for need in cls.needs}
+    if teachers:
+        method.start(teachers, None)
+    return method
 
 
-def make_lnln(repository: Path, corpus: str) -> nn.Module:
-    """Build LNLN as its configuration for a corpus says."""
-    settings = yaml.safe_load((repository / "configs" / f"train_{corpus}.yaml").read_text(encoding="utf-8"))
-    return released_module(repository / "models", "lnln").LNLN(settings)
+def our_side(method: Method, batch: Batch, within: Callable[[], Any] = nullcontext) -> Side:
+    """Prepare a method of ours for steps in its second epoch."""
+    spec = method.spec
+    method.begin_training(torch.zeros(spec.samples, device=batch.label.device))
+    method.on_epoch_start(2)
+    optimizers = importlib.import_module("elision.training.loop").fused_optimizers(method)
+    return Side(method, lambda: method.update(batch, optimizers, 0), lambda: method.predict(batch).output, within)
 
 
-def make_almt(repository: Path, corpus: str) -> nn.Module:
-    """Build ALMT as its configuration for a corpus says."""
-    settings = yaml.safe_load((repository / "configs" / f"{corpus}.yaml").read_text(encoding="utf-8"))
-    model = types.SimpleNamespace(**settings["model"])
-    return released_module(repository / "models", "almt").ALMT(types.SimpleNamespace(model=model))
-
-
-def _inputs(batch: Batch) -> tuple[Tensor, Tensor, None]:
-    return batch.vision.values, batch.audio.values, None
-
-
-def predict_lnln(model: nn.Module, batch: Batch) -> Tensor:
-    """Return scores [B]: without a complete input, nothing but the prediction is computed."""
-    return model((None, None, None), _inputs(batch))["sentiment_preds"].squeeze(1)
-
-
-def loss_lnln(model: nn.Module, batch: Batch) -> Tensor:
-    """Return the sum of the four terms of LNLN, equation 14."""
-    vision, audio, _ = _inputs(batch.clean)
-    found = model((vision, audio, 0), _inputs(batch))
-    real = torch.zeros(len(found["effectiveness_discriminator_out"]), dtype=torch.long, device=vision.device)
-    real[: len(real) // 2] = 1
-    return (
-        0.9 * F.mse_loss(found["w"], 1 - batch.rate[:, :1])
-        + 0.8 * F.cross_entropy(found["effectiveness_discriminator_out"], real)
-        + 0.1 * F.mse_loss(found["rec_feats"], found["complete_feats"])
-        + F.mse_loss(found["sentiment_preds"].squeeze(1), batch.label)
+def their_side(released: Released, model: nn.Module, batch: Batch, ours: Method) -> Side:
+    """Prepare a released class, with the optimizer that we have, not fused."""
+    inputs = released.inputs(model, batch)
+    (first, *_) = ours.optimizers()
+    optimizer = type(first)(
+        [p for p in model.parameters() if p.requires_grad],
+        lr=first.defaults["lr"],
+        weight_decay=first.defaults["weight_decay"],
+    )
+    return Side(
+        model,
+        lambda: released.step(model, inputs, batch, optimizer),
+        lambda: released.predict(model, inputs),
+        without_gradients=torch.no_grad,
     )
 
 
-def predict_almt(model: nn.Module, batch: Batch) -> Tensor:
-    """Return scores [B]."""
-    return model(*_inputs(batch)).squeeze(1)
+def inputs_for(cls: type[Method], spec: DataSpec, size: int) -> Batch:
+    """Return a batch; of a method that learns from vectors without some modality, one with modalities left out."""
+    batch = synthetic_batch(spec, size, torch.Generator().manual_seed(1), shortest=SHORTEST)
+    if cls.corruption not in ("absent", "noise"):
+        return batch
+    present = PRESENT[torch.arange(size) % len(PRESENT)]
+    kept = {}
+    for column, name in enumerate(MODALITIES):
+        sequence = getattr(batch, name)
+        kept[name] = dataclasses.replace(sequence, values=sequence.values * present[:, column, None, None])
+    return dataclasses.replace(batch, rate=1 - present.float(), **kept)
 
 
-def loss_almt(model: nn.Module, batch: Batch) -> Tensor:
-    """Return the squared error."""
-    return F.mse_loss(predict_almt(model, batch), batch.label)
-
-
-def hyper_modality(path: str, layers: int = 3) -> dict[str, str]:
-    """Return the modules of hyper-modality layers, whose projections we keep in another order."""
-    norms = {
-        f"norm{number}": f"norm_{of}" for number, of in enumerate(("language", "audio", "vision", "hyper"), start=1)
-    }
-    projections = {"to_q": "query", "to_k_ta": "audio_key", "to_k_tv": "vision_key", "to_out": "out"}
-    projections |= {"to_v_ta": "audio_value", "to_v_tv": "vision_value"}
-    names = norms | {f"fn.{name}": its for name, its in projections.items()}
-    return {
-        f"{path}.layers.{layer}.0.{name}": f"hyper_modality.{layer}.{its}"
-        for layer in range(layers)
-        for name, its in names.items()
-    }
-
-
-RELEASED = {
-    "lnln": Released(
-        "LNLN",
-        make_lnln,
-        {
-            "h_hyper": "hyper",
-            "h_p": "proxy",
-            "proj_l": "embedding.text",
-            "proj_a": "embedding.audio",
-            "proj_v": "embedding.vision",
-            "proxy_dominate_modality_generator": "proxy_generator",
-            "effective_discriminator": "discriminator",
-            "completeness_check": "completeness_check",
-            "reconstructor.0": "reconstructor.audio",
-            "reconstructor.1": "reconstructor.vision",
-            "reconstructor.2": "reconstructor.text",
-            "dmml.0": "language_encoder",
-            **hyper_modality("dmml.1"),
-            "dmml.2": "fusion",
-            "dmml.3": "head",
-        },
-        predict_lnln,
-        loss_lnln,
-    ),
-    "almt": Released(
-        "ALMT",
-        make_almt,
-        {
-            "h_hyper": "hyper",
-            "proj_l": "embedding.text",
-            "proj_a": "embedding.audio",
-            "proj_v": "embedding.vision",
-            "l_encoder": "language_encoder",
-            **hyper_modality("h_hyper_layer"),
-            "fusion_layer": "fusion",
-            "regression_layer": "head",
-        },
-        predict_almt,
-        loss_almt,
-    ),
-}
-
-
-def transplant(theirs: nn.Module, ours: Method, modules: dict[str, str]) -> None:
+def transplant(theirs: nn.Module, ours: Method, released: Released) -> None:
     """Give our method their weights: within a module, those of a shape follow each other in both.
 
     Raises
@@ -197,46 +121,88 @@ def transplant(theirs: nn.Module, ours: Method, modules: dict[str, str]) -> None
     ValueError
         If a module of the two has other shapes, or a weight of either is in no module.
     """
-    named, own = dict(theirs.named_parameters()), dict(ours.named_parameters())
+    named = {n: p for n, p in theirs.named_parameters() if not n.startswith(released.unread)}
+    own = dict(ours.named_parameters())
     left, missing = set(named), {name for name in own if not name.startswith("encoder.")}
-    for source, target in modules.items():
+    for source, target in released.modules.items():
         pairs = [_by_shape(weights, path) for weights, path in ((named, source), (own, target))]
         if {shape: len(names) for shape, names in pairs[0].items()} != {s: len(names) for s, names in pairs[1].items()}:
             raise ValueError(f"{source} and {target} have weights of other shapes")
         for shape, names in pairs[0].items():
             for name, its in zip(names, pairs[1][shape], strict=True):
-                own[its].data.copy_(named[name].data)
+                own[its].data.copy_(_flat(named[name].data))
                 left.discard(name)
                 missing.discard(its)
     if left or missing:
         raise ValueError(f"weights without a counterpart: {sorted(left | missing)}")
+    released.arrange(ours)
+
+
+def _flat(weight: Tensor) -> Tensor:
+    """Turn a convolution over an image of one channel into one over a sequence of its rows."""
+    return weight.squeeze(1).mT if weight.ndim == 4 else weight
 
 
 def _by_shape(weights: dict[str, nn.Parameter], path: str) -> dict[torch.Size, list[str]]:
-    found: dict[torch.Size, list[str]] = {}
+    named: dict[torch.Size, list[str]] = {}
     for name, weight in weights.items():
         if name == path or name.startswith(f"{path}."):
-            found.setdefault(weight.shape, []).append(name)
-    return found
+            named.setdefault(_flat(weight).shape, []).append(name)
+    return named
 
 
-def seconds(function: Callable[[], Any], device: torch.device) -> tuple[float, float]:
-    """Return the time that a function takes, and its peak memory in MiB beyond what was in use."""
+class Former:
+    """The package of an earlier commit, beside that of today."""
+
+    def __init__(self, commit: str) -> None:
+        self.commit = commit
+        self.modules: dict[str, Any] = {}
+        self.folder = tempfile.TemporaryDirectory()
+        archive = subprocess.run(["git", "archive", commit, "workflow"], check=True, capture_output=True).stdout
+        subprocess.run(["tar", "-x", "-C", self.folder.name], input=archive, check=True)
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Let ``elision`` be the earlier one."""
+        today = self._take()
+        sys.modules.update(self.modules)
+        sys.path.insert(0, f"{self.folder.name}/workflow")
+        try:
+            yield
+        finally:
+            sys.path.pop(0)
+            self.modules = self._take()
+            sys.modules.update(today)
+
+    def _take(self) -> dict[str, Any]:
+        names = [name for name in sys.modules if name.partition(".")[0] == "elision"]
+        return {name: sys.modules.pop(name) for name in names}
+
+
+def seconds(function: Callable[[], Any], device: torch.device) -> float:
+    """Return the time that a function takes."""
     if device.type == "cuda":
         torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-    else:
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed before would not be taken anew
-        before = _memory("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     start = time.perf_counter()
     function()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    taken = time.perf_counter() - start
-    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else _memory("VmHWM")
-    return taken, (peak - before) / 2**20
+    return time.perf_counter() - start
+
+
+def peak(function: Callable[[], Any], device: torch.device) -> float:
+    """Return the peak memory of a function in MiB, beyond what was in use."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        function()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed before would not be taken anew
+    before = _memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    function()
+    return (_memory("VmHWM") - before) / 2**20
 
 
 def _memory(key: str) -> int:
@@ -247,93 +213,134 @@ def _memory(key: str) -> int:
 def matrix_rate(device: torch.device) -> float:
     """Return the best rate of several products of float32 matrices of 2048 rows and columns, in FLOP/s."""
     a = torch.randn(2048, 2048, device=device)
-    return 2 * 2048**3 / min(seconds(lambda: a @ a, device)[0] for _ in range(8))
+    return 2 * 2048**3 / min(seconds(lambda: a @ a, device) for _ in range(8))
 
 
-def compare(name: str, sources: Path, corpus: str, size: int, repeats: int, device: torch.device) -> None:
-    """Print what `main` says about one method."""
-    released, spec = RELEASED[name], OFFICIAL_SPECS[corpus]
+def sides(name: str, arguments: argparse.Namespace, device: torch.device) -> tuple[str, int, Side, Side]:
+    """Return corpus, size of the batch, and what is compared: theirs, or ours of an earlier commit, and ours."""
+    released = found()[name] if arguments.sources else None
+    cls = load(name)
+    usual = released.corpora[0] if released else "iemocap" if cls.reads_text == "vectors" else "mosi"
+    corpus = arguments.corpus or usual
+    overrides = released.hyperparameters if released else {}
+    hyperparameters = importlib.import_module("elision.methods").resolve(name, corpus, dict(overrides))[0]
+    size = (released and released.batch) or arguments.batch or hyperparameters.batch_size
+
+    def sized() -> DataSpec:
+        spec = importlib.import_module("elision.task").OFFICIAL_SPECS[corpus]
+        if hyperparameters.alignment != "none":
+            spec = dataclasses.replace(spec, length=dict.fromkeys(MODALITIES, spec.length["text"]))
+        return released.sizes(spec) if released else spec
+
+    spec = sized()
     torch.manual_seed(0)
-    states = torch.randn(size, spec.length["text"], _TEXT_WIDTH, device=device)
-    theirs = released.make(sources / released.repository, corpus).to(device)
-    for weight in theirs.parameters():
-        weight.data += 0.02 * torch.randn_like(weight)
-    for module in theirs.modules():
-        if isinstance(module, Given):
-            module.states = states
-    ours = build(name, resolve(name, corpus)[0], spec, Given(states)).to(device)
-    transplant(theirs, ours, released.modules)
-    batch = synthetic_batch(spec, size, torch.Generator().manual_seed(1)).to(device)
-    ours.begin_training(torch.zeros(spec.samples, device=device))
-    ours.on_epoch_start(2)
+    states = torch.randn(size, spec.length["text"], TEXT_WIDTH, device=device)
+    batch = inputs_for(cls, spec, size).to(device)
+    ours = own(name, corpus, overrides, spec, states).to(device)
+    if not released:
+        former = arguments.former
+        with former.active():
+            before = own(name, corpus, {}, sized(), states).to(device)
+            its = our_side(before, batch, former.active)
+        ours.load_state_dict(before.state_dict())
+        for mine, other in zip(getattr(ours, "_teacher", []), getattr(before, "_teacher", []), strict=True):
+            mine.load_state_dict(other.state_dict())
+        return corpus, size, its, our_side(ours, batch)
 
-    with torch.inference_mode():
-        apart = float((released.predict(theirs.eval(), batch) - ours.eval().predict(batch).output).abs().max())
+    def built(which: str) -> nn.Module:
+        model = found()[which].make(arguments.sources / found()[which].repository, spec, corpus).to(device)
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.data += 0.02 * torch.randn_like(weight)
+        for module in model.modules():
+            if isinstance(module, Given):
+                module.states = states
+        return model
+
+    theirs = built(name)
+    transplant(theirs, ours, released)
+    for need, teacher in zip(cls.needs, getattr(ours, "_teacher", []), strict=True):
+        model = built(need)
+        transplant(model, teacher, found()[need])
+        released.start(theirs, model)
+    return corpus, size, their_side(released, theirs, batch, ours), our_side(ours, batch)
+
+
+def compare(name: str, arguments: argparse.Namespace, device: torch.device) -> None:
+    """Print the rows of one method."""
+    corpus, size, theirs, ours = sides(name, arguments, device)
+
+    def predict(side: Side) -> Tensor:
+        with side.within(), side.without_gradients():
+            return side.predict()
+
+    def step(side: Side) -> None:
+        with side.within():
+            side.step()
+
+    theirs.model.eval()
+    ours.model.eval()
+    outputs = [predict(side).flatten() for side in (theirs, ours)]
+    apart = float((outputs[0] - outputs[1]).abs().max())
     if not apart < TOLERANCE:
-        raise SystemExit(f"{name}: predictions differ by {apart:.1e}")
+        raise SystemExit(f"{name}: predictions differ by {apart:.1e}, of {float(outputs[0].std()):.1e}")
 
-    optimizers = fused_optimizers(ours)
-    (first, *_) = optimizers
-    optimizer = type(first)(theirs.parameters(), lr=first.defaults["lr"], weight_decay=first.defaults["weight_decay"])
-
-    def their_step() -> None:
-        optimizer.zero_grad()
-        released.loss(theirs, batch).backward()
-        optimizer.step()
-
-    def their_prediction() -> None:
-        with torch.inference_mode():
-            released.predict(theirs, batch)
-
-    def our_prediction() -> None:
-        with torch.inference_mode():
-            ours.predict(batch)
-
-    pairs = {
-        "training": (their_step, lambda: ours.update(batch, optimizers, 0)),
-        "prediction": (their_prediction, our_prediction),
-    }
-    print(f"{name} at the sizes of {corpus}, batches of {size}: predictions differ by at most {apart:.1e}")
-    for what, functions in pairs.items():
-        for model in (theirs, ours):
-            model.train(what == "training")
+    for what, function in {"training": step, "prediction": predict}.items():
+        for side in (theirs, ours):
+            side.model.train(what == "training")
         with FlopCounterMode(display=False) as counted:
             # Without inference mode, in which nothing can be counted.
-            functions[1]() if what == "training" else ours.predict(batch)
-        times: tuple[list, list] = ([], [])
-        rates = []
-        for _ in range(repeats):
-            rates.append(matrix_rate(device))
-            for function, taken in zip(functions, times, strict=True):
-                taken.append(seconds(function, device))
-        theirs_best, ours_best = (min(taken)[0] for taken in times)
-        memory = [max(peak for _, peak in taken) for taken in times]
-        share = counted.get_total_flops() / ours_best / max(rates)
-        print(
-            f"  {what}: {theirs_best / ours_best:.1f} times as fast ({size / ours_best:.1f} against "
-            f"{size / theirs_best:.1f} samples/s), peak {memory[0]:.0f} against {memory[1]:.0f} MiB (theirs, ours), "
-            f"{share:.0%} of a matrix rate of {max(rates) / 1e9:.0f} GFLOP/s",
-            flush=True,
-        )
-    with Operations() as operations:
-        ours.update(batch, optimizers, 0)
-    print(f"  operations of our training step: {operations.counts.total()}", flush=True)
+            ours.step() if what == "training" else ours.predict()
+        function(theirs)
+        memory = [peak(partial(function, side), device) for side in (theirs, ours)]
+        rate, times = matrix_rate(device), ([], [])
+        while len(times[0]) < arguments.repeats or sum(map(sum, times)) < arguments.seconds:
+            for side, taken in zip((theirs, ours), times, strict=True):
+                taken.append(seconds(partial(function, side), device))
+        rate = max(rate, matrix_rate(device))
+        theirs_median, ours_median = map(statistics.median, times)
+        operations = ""
+        if what == "training":
+            with Operations() as dispatched:
+                ours.step()
+            operations = str(dispatched.counts.total())
+        row = (name, corpus, size, f"{apart:.0e}", what, f"{theirs_median / ours_median:.2f}")
+        row += (f"{size / theirs_median:.0f}", f"{size / ours_median:.0f}", *(f"{mib:.0f}" for mib in memory))
+        row += (f"{counted.get_total_flops() / ours_median / rate:.0%} of {rate / 1e9:.0f} GFLOP/s", operations)
+        print(f"| {' | '.join(map(str, row))} |", flush=True)
 
 
 def main() -> None:
     """Compare each method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("methods", nargs="*", default=list(RELEASED), help=f"of {', '.join(RELEASED)}")
-    parser.add_argument("--sources", type=Path, required=True, help="folder of checkouts of the released repositories")
-    parser.add_argument("--corpus", default="mosi", choices=["mosi", "mosei", "sims"])
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("methods", nargs="*", help="default: all that can be compared")
+    parser.add_argument("--sources", type=Path, help="folder of checkouts of the released repositories")
+    parser.add_argument("--release", help="commit to compare with, without --sources (default: the last tag)")
+    parser.add_argument("--corpus", choices=list(OFFICIAL_SPECS), help="default: mosi, or iemocap for vectors of text")
+    parser.add_argument("--batch", type=int, help="default: that of the method")
+    parser.add_argument("--repeats", type=int, default=3, help="least number of steps of each that are timed")
+    parser.add_argument("--seconds", type=float, default=4.0, help="least time in all for steps, and for predictions")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
+    names = arguments.methods or list(found())
+    if arguments.sources:
+        if unknown := [name for name in names if name not in found()]:
+            parser.error(f"no released class of {', '.join(unknown)}; choose of {', '.join(found())}")
+        if arguments.corpus:
+            for name in [name for name in names if arguments.corpus not in found()[name].corpora]:
+                print(f"left out: {name} has no released configuration for {arguments.corpus}", flush=True)
+                names.remove(name)
+    else:
+        tag = ["git", "describe", "--tags", "--abbrev=0"]
+        commit = arguments.release or subprocess.run(tag, capture_output=True, text=True).stdout.strip()
+        if not commit:
+            parser.error("there is no tag to compare with; give --sources FOLDER, or --release COMMIT")
+        arguments.former = Former(commit)
     device = torch.device(arguments.device)
-    print(f"device {device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    for name in arguments.methods:
-        compare(name, arguments.sources, arguments.corpus, arguments.batch, arguments.repeats, device)
+    print(f"device {device}, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
+    for name in names:
+        compare(name, arguments, device)
 
 
 if __name__ == "__main__":

@@ -20,18 +20,27 @@ from elision.task import MODALITIES, OFFICIAL_SPECS, DataSpec
 from elision.training.loop import fused_optimizers
 
 
-def synthetic_batch(spec: DataSpec, size: int, generator: torch.Generator) -> Batch:
-    """Return a complete batch of random values with itself as its clean version."""
+def synthetic_batch(spec: DataSpec, size: int, generator: torch.Generator, *, shortest: float = 1.0) -> Batch:
+    """Return a complete batch of random values with itself as its clean version; text is ids, if it has no width.
+
+    Each utterance is between ``shortest`` and 1 times as long as the padded length, in all its modalities.
+    """
+    share = shortest + (1 - shortest) * torch.rand(size, generator=generator) if shortest < 1 else torch.ones(size)
 
     def sequence(modality: str, width: int) -> Sequence:
         shape = (size, spec.length[modality])
-        valid = torch.ones(shape, dtype=torch.bool)
-        if modality == "text":
-            return Sequence(torch.randint(1000, 30000, shape, generator=generator), valid, valid)
-        return Sequence(torch.randn(*shape, width, generator=generator), valid, valid)
+        lengths = (share * shape[1]).ceil().long()
+        valid = torch.arange(shape[1]) < lengths[:, None]
+        if width:
+            values = torch.randn(*shape, width, generator=generator) * valid[..., None]
+        else:
+            values = torch.randint(1000, 30000, shape, generator=generator) * valid
+        return Sequence(values, valid, valid, lengths)
 
-    text, audio, vision = sequence("text", 1), sequence("audio", spec.audio), sequence("vision", spec.vision)
+    text, audio, vision = sequence("text", spec.text), sequence("audio", spec.audio), sequence("vision", spec.vision)
     label = torch.rand(size, generator=generator) * 6 - 3
+    if spec.classes:
+        label = torch.randint(len(spec.classes), (size,), generator=generator)
     batch = Batch(text, audio, vision, label, torch.arange(size), torch.arange(size), torch.zeros(size, 3))
     batch.clean = copy.copy(batch)
     return batch

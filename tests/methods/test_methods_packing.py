@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from elision.methods.layers.packing import pack, unpack
+from elision.methods.layers.packing import pack, read, unpack
 
 
 @pytest.mark.parametrize("lengths", [[3, 7, 1, 5], [1], [7, 7], [1, 2, 2, 9, 3]])
@@ -17,3 +17,25 @@ def test_packing_equals_that_of_pytorch_to_the_bit(lengths, layer):
     expected = pad_packed_sequence(theirs, batch_first=True, total_length=9)[0]
     assert torch.equal(unpack(ours, 9), expected)
     assert all(map(torch.equal, last, same)) if layer is nn.LSTM else torch.equal(last, same)
+
+
+@pytest.mark.parametrize("lengths", [[3, 7, 1, 5], [1], [7, 7], [1, 2, 2, 9, 3]])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_reading_padded_sequences_equals_reading_packed_ones(lengths, bidirectional):
+    torch.manual_seed(0)
+    values, lengths = torch.randn(len(lengths), 9, 4, requires_grad=True), torch.tensor(lengths)
+    lstm = nn.LSTM(4, 3, batch_first=True, bidirectional=bidirectional)
+    packed, (expected_last, _) = lstm(pack(values, lengths))
+    expected = unpack(packed, 9)
+    outputs, last = read(lstm, values, lengths)
+    valid = (torch.arange(9) < lengths[:, None])[..., None]
+    torch.testing.assert_close(outputs * valid, expected)
+    torch.testing.assert_close(last, expected_last)
+    watched = [values, *lstm.parameters()]
+    weights = torch.randn_like(expected)
+    theirs, ours = (
+        torch.autograd.grad((states * weights * valid).sum() + final.square().sum(), watched)
+        for states, final in ((expected, expected_last), (outputs, last))
+    )
+    for gradient, same in zip(theirs, ours, strict=True):
+        torch.testing.assert_close(gradient, same)

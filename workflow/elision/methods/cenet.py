@@ -53,11 +53,16 @@ class FrameAttention(nn.Module):
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
 
     def forward(self, tokens: Tensor, frames: Tensor) -> Tensor:
-        """Let tokens [B, T, width] attend to frames [B, S, inputs]; returns [B, T, width]."""
-        frames = self.embedding(frames)
-        return F.scaled_dot_product_attention(
-            self.query(tokens), self.key(frames), self.value(frames), scale=self.scale
-        )
+        """Let tokens [B, T, width] attend to frames [B, S, inputs]; returns [B, T, width].
+
+        Frames are far more than tokens. So what is linear in a frame, the second layer of the embedding and the
+        projections, is taken of queries and answers instead: q (K E f) = (E' K' q) f, and V E (a f) = a (V E f). What
+        the biases of E and K add to the scores is the same for all frames, and a softmax does not see it.
+        """
+        first, relu, second = self.embedding
+        frames = relu(first(frames))
+        asked = self.query(tokens) @ self.key.weight @ second.weight
+        return self.value(second(F.scaled_dot_product_attention(asked, frames, frames, scale=self.scale)))
 
 
 class Enhancement(nn.Module):

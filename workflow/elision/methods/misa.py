@@ -35,7 +35,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction
-from elision.methods.layers.packing import pack
+from elision.methods.layers.packing import read
 from elision.methods.layers.precision import float32
 from elision.task import MODALITIES, DataSpec
 
@@ -67,9 +67,8 @@ class RecurrentSummary(nn.Module):
         Tensor [B, 4 * width]
             Both LSTMs forwards, then both backwards.
         """
-        packed = pack(values, lengths)
-        outputs, (first, _) = self.first(packed)
-        _, (second, _) = self.second(outputs._replace(data=self.norm(outputs.data)))
+        outputs, first = read(self.first, values, lengths)
+        _, second = read(self.second, self.norm(outputs), lengths)
         return torch.cat([first, second], 2).transpose(0, 1).flatten(1)
 
 
@@ -157,10 +156,11 @@ class MISA(Method):
     def summarise(self, name: str, batch: Batch) -> Tensor:
         """Summarise audio or vision in one vector per utterance; without a frame to read, a frame of zeros is read."""
         sequence: Sequence = getattr(batch, name)
-        lengths = sequence.lengths_on_cpu
+        values, lengths = sequence.values, sequence.lengths_on_cpu
         if self.hyperparameters.av_lengths == "text":
-            lengths = batch.text.lengths_on_cpu.clamp(max=sequence.values.shape[1])
-        return self.recurrent[name](sequence.values, lengths.clamp(min=1))
+            values = values[:, : batch.text.values.shape[1]]
+            lengths = batch.text.lengths_on_cpu.clamp(max=values.shape[1])
+        return self.recurrent[name](values, lengths.clamp(min=1))
 
     def project_utterances(self, batch: Batch) -> dict[str, Tensor]:
         """Return a vector [B, width] of each modality; that of text is the mean of its tokens, projected."""

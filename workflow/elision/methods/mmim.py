@@ -34,7 +34,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction
-from elision.methods.layers.packing import pack
+from elision.methods.layers.packing import read
 from elision.methods.layers.plateau import Plateau
 from elision.methods.layers.precision import float32
 from elision.task import DataSpec
@@ -52,9 +52,8 @@ class RecurrentEncoder(nn.Module):
 
     def forward(self, sequence: Sequence) -> Tensor:
         """Summarise a modality in one vector [B, outputs]; a sample without frames is read as one frame of zeros."""
-        packed = pack(sequence.values, sequence.lengths_on_cpu.clamp(min=1))
-        _, (hidden, _) = self.lstm(packed)
-        return self.out(hidden.transpose(0, 1).flatten(1))
+        _, last = read(self.lstm, sequence.values, sequence.lengths_on_cpu.clamp(min=1))
+        return self.out(last.transpose(0, 1).flatten(1))
 
 
 class Bound(nn.Module):

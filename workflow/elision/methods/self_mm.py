@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from elision.batch import Batch, Sequence
 from elision.methods.layers.label_generation import Head, LabelGeneratingMethod, LabelGenerator
-from elision.methods.layers.packing import pack
+from elision.methods.layers.packing import read
 from elision.task import CORPORA, DataSpec
 
 
@@ -32,9 +32,8 @@ class RecurrentSubnet(nn.Module):
 
     def forward(self, sequence: Sequence) -> Tensor:
         """Summarise a modality in one vector [B, outputs]; a sample without frames is read as one frame of zeros."""
-        packed = pack(sequence.values, sequence.lengths_on_cpu.clamp(min=1))
-        _, (hidden, _) = self.lstm(packed)
-        return self.out(hidden[-1])
+        _, last = read(self.lstm, sequence.values, sequence.lengths_on_cpu.clamp(min=1))
+        return self.out(last[0])
 
 
 class SelfMM(LabelGeneratingMethod):
