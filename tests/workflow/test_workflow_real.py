@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from workflow_project import SMALL, Project, browse
+from workflow_project import SMALL, Warm, browse
 
 from elision.store import Store
 
@@ -29,7 +29,7 @@ def table(real_data):
 
 
 def test_a_strangers_folder_goes_from_files_to_a_report(real_data, tmp_path):
-    project = Project(tmp_path / "project", {})
+    project = Warm(tmp_path / "project", {})
     folder = project.folder / "data" / "mine"
     folder.mkdir(parents=True)
     clips = table(real_data)
@@ -76,7 +76,7 @@ def test_mosi_stands_beside_the_published_numbers_under_two_protocols(real_data,
             "ids": "id",
         },
     }
-    project = Project(
+    project = Warm(
         tmp_path / "project",
         {
             "datasets": {"ours": mosi, "theirs": {**mosi, "protocol": "lnln"}},
@@ -109,7 +109,7 @@ def test_mosi_stands_beside_the_published_numbers_under_two_protocols(real_data,
 
 
 def test_a_folder_with_mistakes_stops_before_extraction_with_all_of_them(real_data, tmp_path):
-    project = Project(tmp_path / "project", {})
+    project = Warm(tmp_path / "project", {})
     folder = project.folder / "data" / "mine"
     folder.mkdir(parents=True)
     (folder / "broken.mp4").write_bytes(b"not a video")
