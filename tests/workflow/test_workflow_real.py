@@ -17,7 +17,8 @@ SENTIMENT = {"W": -2.5, "L": -1.0, "E": -2.0, "A": -2.0, "F": 2.5, "T": -1.5, "N
 
 def table(real_data):
     rows = []
-    for number, path in enumerate(sorted(real_data.glob("emodb_two_speakers/*/*.wav"))):
+    # A third of the files of both speakers shows all that the tests ask for.
+    for number, path in enumerate(sorted(real_data.glob("emodb_two_speakers/*/*.wav"))[::3]):
         split = ("train", "train", "train", "valid", "test")[number % 5]
         label = SENTIMENT[path.stem[5]]
         rows.append({"id": path.stem, "path": path.resolve(), "label": label, "split": split, "text": ""})
@@ -39,7 +40,7 @@ def test_a_strangers_folder_goes_from_files_to_a_report(real_data, tmp_path):
 
     store = Store.open(project.folder / "results" / "datasets" / "mine")
     samples = store.samples.set_index("id")
-    assert len(samples) == len(clips) == 95
+    assert len(samples) == len(clips) == 34
     speech = samples.loc[[name for name in samples.index if name[0].isdigit()]]
     assert (speech["length_audio"] > 40).all()
     assert not speech[["length_text", "length_vision"]].any(axis=None)
@@ -57,8 +58,8 @@ def test_a_strangers_folder_goes_from_files_to_a_report(real_data, tmp_path):
 
 
 def test_mosi_stands_beside_the_published_numbers_under_two_protocols(real_data, tmp_path):
-    # A third of the utterances shows all that the test asks for.
-    table = pd.read_csv(real_data / "mosi" / "mosi_index.csv")[::3]
+    # A tenth of the utterances shows all that the test asks for.
+    table = pd.read_csv(real_data / "mosi" / "mosi_index.csv")[::10]
     table.to_csv(tmp_path / "samples.csv", index=False)
     with np.load(real_data / "mosi" / "mosi_utterance_features.npz") as features:
         kept = np.isin(features["id"], table["id"].to_numpy(str))
