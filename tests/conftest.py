@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +21,19 @@ settings.load_profile("elision")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, kills, clusters and whole workflows, so that none is left at the end."""
+    """Begin with what takes longest, so that none is left at the end.
+
+    That is kills and clusters, then whole workflows, a file of few tests before one of many, because those are long;
+    and then the files of other tests, those of most tests first.
+    """
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: ("orchestration" not in item.keywords, "workflow" not in item.keywords))
+        tests = Counter(item.path for item in items)
+
+        def place(item: pytest.Item) -> tuple[bool, bool, int, Path]:
+            other = item.path.parent.name != "workflow"
+            return "orchestration" not in item.keywords, other, (-1 if other else 1) * tests[item.path], item.path
+
+        items.sort(key=place)
 
 
 @pytest.fixture

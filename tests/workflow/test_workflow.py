@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from workflow_project import CLASSES, FOLDS, REPOSITORY, SMALL, Project, browse, changed
+from workflow_project import CLASSES, FOLDS, REPOSITORY, SMALL, Project, Warm, browse, changed
 
 pytestmark = pytest.mark.workflow
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.workflow
 @pytest.fixture
 def edited(small):
     """The finished project, whose params.yaml is put back at the end."""
-    yield small
+    yield Warm(small.folder, SMALL)
     small.write(SMALL)
 
 
@@ -36,14 +36,14 @@ def test_everything_that_was_asked_for_is_there(small):
     assert json.loads((results / "metrics.json").read_text())
 
 
-def test_a_clip_that_is_asked_about_gets_the_predictions_of_the_evaluation(small):
-    results = small.folder / "results"
+def test_a_clip_that_is_asked_about_gets_the_predictions_of_the_evaluation(edited):
+    results = edited.folder / "results"
     stored = pd.read_parquet(results / "predictions" / "demo" / "self_mm-short" / "seed-1.parquet")
     stored = stored[stored["id"] == stored["id"].iloc[-1]]
     clips = pd.read_parquet(results / "datasets" / "demo" / "clips.parquet").set_index("id")
     clip, model = clips.loc[stored["id"].iloc[0]], "results/models/demo/self_mm-short/seed-1"
     options = ["--text", clip["text"], "--rates", "0,0.5,0.9", "--json"]
-    done = small.elision("predict", clip["path"], *options, "--model", model)
+    done = edited.elision("predict", clip["path"], *options, "--model", model)
     assert done.returncode == 0, done.stderr
     (answer,) = json.loads(done.stdout)["clips"]
     found = {(p["corruption"], p["level"], "+".join(p["modalities"])): p["prediction"] for p in answer["predictions"]}
@@ -177,7 +177,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_weights_on_one_core(small, tm
 
 
 def test_what_the_params_no_longer_ask_for_is_not_counted(small, tmp_path):
-    project = Project(tmp_path / "copy", SMALL)
+    project = Warm(tmp_path / "copy", SMALL)
     shutil.copytree(small.folder, project.folder, dirs_exist_ok=True)
     project.write(changed(methods=SMALL["methods"][:1]))
     project.snakemake("--cores", "2", "results/metrics.parquet", "results/models/MANIFEST")
@@ -186,8 +186,8 @@ def test_what_the_params_no_longer_ask_for_is_not_counted(small, tmp_path):
     assert not (results / "models" / "demo" / "self_mm-short").exists()
 
 
-def test_the_snakemake_report_holds_the_tables_and_figures(small, tmp_path):
-    small.snakemake("--report", str(tmp_path / "report.html"))
+def test_the_snakemake_report_holds_the_tables_and_figures(edited, tmp_path):
+    edited.snakemake("--report", str(tmp_path / "report.html"))
     page = (tmp_path / "report.html").read_text()
     assert "random_missing.csv" in page
     assert "curve_f1_demo.svg" in page

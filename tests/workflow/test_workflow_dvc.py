@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from workflow_project import METRICS, TINY, Project, Repository, changed, write_arrays
+from workflow_project import METRICS, TINY, Repository, Warm, WarmRepository, changed, write_arrays
 
 from elision.store import read_table, write_table
 
@@ -82,8 +82,8 @@ def adopted(origin, tmp_path_factory) -> Repository:
 
 
 @pytest.fixture
-def edited(adopted) -> Iterator[Repository]:
-    yield adopted
+def edited(adopted) -> Iterator[WarmRepository]:
+    yield WarmRepository(adopted.folder, TINY)
     adopted.git("checkout", "-q", "--", ".")
 
 
@@ -95,7 +95,7 @@ def forced(tmp_path_factory):
     def run(sections: dict, names: tuple[str, ...] = METRICS) -> dict[str, bytes]:
         key = json.dumps([sections, names], sort_keys=True)
         if key not in made:
-            project = Project(tmp_path_factory.mktemp("forced") / "project", changed(TINY, **sections))
+            project = Warm(tmp_path_factory.mktemp("forced") / "project", changed(TINY, **sections))
             write_arrays(project.folder / "data" / "first")
             project.snakemake("--cores", "2", *(f"results/{name}" for name in names))
             made[key] = {name: (project.folder / "results" / name).read_bytes() for name in names}
@@ -138,7 +138,7 @@ def test_after_adoption_a_change_reruns_exactly_the_jobs_that_depend_on_it(edite
 @pytest.mark.parametrize("change", ["a method dropped", "a dataset added"])
 def test_after_a_change_the_metrics_are_those_of_a_full_run(edited, forced, tmp_path, change):
     """The other changes are made as experiments, below."""
-    copy = Repository(tmp_path / "copy", TINY)
+    copy = WarmRepository(tmp_path / "copy", TINY)
     shutil.copytree(edited.folder, copy.folder, dirs_exist_ok=True)
     before, sections, measured = copy.metrics(), CHANGES[change][0], METRICS[:3]
     copy.write(changed(TINY, **sections))
@@ -151,7 +151,7 @@ def test_after_a_change_the_metrics_are_those_of_a_full_run(edited, forced, tmp_
 def test_a_change_before_adoption_is_seen_too(edited, tmp_path, change):
     """Hazard: without Snakemake's records, only times count, and a changed parameter is not seen."""
     sections, jobs = CHANGES[change]
-    copy = Repository(tmp_path / "copy", TINY)
+    copy = WarmRepository(tmp_path / "copy", TINY)
     shutil.copytree(edited.folder, copy.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".snakemake"))
     copy.write(changed(TINY, **sections))
     assert copy.jobs("--config", "adopt=1") == {}, "the naive set-up sees it: this test is of no use"
@@ -201,7 +201,7 @@ def look_newer(results: Path) -> None:
 
 def test_final_files_that_other_settings_made_are_seen_though_snakemake_knows_their_names(edited, tmp_path):
     """Hazard: `dvc checkout` of files that differ in nothing but how they are made from the same predictions."""
-    copy = Repository(tmp_path / "copy", TINY)
+    copy = WarmRepository(tmp_path / "copy", TINY)
     shutil.copytree(edited.folder, copy.folder, dirs_exist_ok=True)
     path = copy.folder / "results" / "intervals.parquet"
     table, provenance = read_table(path)
@@ -215,7 +215,7 @@ def test_final_files_that_other_settings_made_are_seen_though_snakemake_knows_th
 
 def test_changed_data_are_seen_even_if_all_results_look_newer(edited, tmp_path):
     """Hazard: with linked caches DVC copies outs before a stage, and they become newer than what they are made from."""
-    copy = Repository(tmp_path / "copy", TINY)
+    copy = WarmRepository(tmp_path / "copy", TINY)
     shutil.copytree(edited.folder, copy.folder, dirs_exist_ok=True)
     write_arrays(copy.folder / "data" / "first", seed=8)
     look_newer(copy.folder / "results")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workflow_project import TINY, Project, changed, write_arrays
+from workflow_project import TINY, Warm, changed, write_arrays
 
 pytestmark = [pytest.mark.workflow, pytest.mark.orchestration]
 
@@ -23,18 +23,18 @@ MODEL = "models/first/ae/seed-1"
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Project:
+def finished(tmp_path_factory) -> Warm:
     """A project whose models and predictions are made; nobody changes what is in it for good."""
-    project = Project(tmp_path_factory.mktemp("kept") / "project", PARAMS)
+    project = Warm(tmp_path_factory.mktemp("kept") / "project", PARAMS)
     write_arrays(project.folder / "data" / "first")
     project.snakemake(*TARGETS)
     return project
 
 
 @pytest.fixture
-def project(finished, tmp_path) -> Project:
+def project(finished, tmp_path) -> Warm:
     """A copy of it, which Snakemake knows as its own."""
-    copy = Project(tmp_path / "project", PARAMS)
+    copy = Warm(tmp_path / "project", PARAMS)
     shutil.copytree(finished.folder, copy.folder, dirs_exist_ok=True)
     (copy.folder / "other.yaml").write_text(yaml.safe_dump(OTHER))
     return copy
@@ -102,7 +102,7 @@ def test_two_params_files_with_results_of_their_own_leave_each_other_alone(proje
 
 
 @pytest.fixture
-def edited(finished) -> Iterator[Project]:
+def edited(finished) -> Iterator[Warm]:
     """The finished project, whose data are put back at the end."""
     data = finished.folder / "data" / "first"
     shutil.copytree(data, finished.folder / "backup")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from workflow_project import CLASSES, FOLDS, SMALL, Project, changed
+from workflow_project import CLASSES, FOLDS, SMALL, Warm, changed
 
 from elision.settings.params import needs
 
@@ -28,7 +28,7 @@ def test_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
     )
     # Another number of neighbours, as in RAMER's studies: no teacher is trained again for it.
     studies = [{"ramer-2": {"method": "ramer", "top_k": 2}}]
-    project = Project(tmp_path / "all", {**params, "methods": ["majority", *EMOTION, *studies]})
+    project = Warm(tmp_path / "all", {**params, "methods": ["majority", *EMOTION, *studies]})
     jobs = project.jobs()
     assert not {"prepare_clips", "extract"} & set(jobs)
     assert jobs["encode"] == 1
@@ -59,7 +59,7 @@ def test_a_protocol_without_missing_rates_goes_from_classes_to_the_report(small,
     entry = {**SMALL["datasets"]["demo"], **CLASSES, "folds": FOLDS, "protocol": "nmer"}
     params = {**SMALL, "datasets": {"demo": entry}, "methods": ["majority", "ae"]}
     del params["corruption"]
-    project = Project(tmp_path / "protocol", {**params, "train": {"device": "cpu", "epochs": 1}})
+    project = Warm(tmp_path / "protocol", {**params, "train": {"device": "cpu", "epochs": 1}})
     project.snakemake("--cores", "2")
     metrics = pd.read_parquet(project.folder / "results" / "metrics.parquet")
     assert set(metrics["corruption"]) == {"gaussian", "impulse"}
@@ -78,7 +78,7 @@ def test_a_protocol_of_ones_own_that_trains_and_tests_on_bursts_goes_to_the_repo
     own.write_text(f"source: ours\n{tested}train: {{corruption: burst}}\n")
     params = {**SMALL, "protocol": "mine.yaml", "methods": ["majority", {"text_only": {"epochs": 1, "batch_size": 4}}]}
     del params["corruption"]
-    project = Project(tmp_path / "bursts", params)
+    project = Warm(tmp_path / "bursts", params)
     project.snakemake("--cores", "2")
     results = project.folder / "results"
     assert set(pd.read_parquet(results / "metrics.parquet")["corruption"]) == {"burst"}

@@ -1,9 +1,7 @@
 import csv
-import subprocess
-import sys
 
 import pytest
-from workflow_project import CLASSES, SMALL, Project
+from workflow_project import CLASSES, SMALL, Warm
 
 pytestmark = pytest.mark.workflow
 
@@ -28,7 +26,7 @@ def test_a_thousand_jobs_are_planned_one_for_each_method_dataset_seed_and_fold(t
         "significance",
         "report",
     )
-    assert Project(tmp_path, params).jobs() == {
+    assert Warm(tmp_path, params).jobs() == {
         **dict.fromkeys(once, 1),
         **dict.fromkeys(("prepare_clips", "assemble", "align", "encode", "corrupt"), 2),
         "extract": 2 * 3 * SMALL["features"]["shards"],
@@ -48,9 +46,8 @@ def test_clips_whose_names_hold_braces_quotes_or_new_lines_are_prepared_after_a_
     rows = [[f"c{k}", name, str(k % 3), ("train", "valid", "test")[k % 3]] for k, name in enumerate(names)]
     with (tmp_path / "clips.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["id", "transcript", "label", "split"], *rows])
-    project = Project(tmp_path, {**SMALL, "datasets": {"mine": {"source": "clips", "folder": "."}}})
-    by_hand = [sys.executable, "-m", "elision", "prepare", "--dataset", "mine"]
-    subprocess.run(by_hand, cwd=tmp_path, check=True, capture_output=True, env=project.environment())
+    project = Warm(tmp_path, {**SMALL, "datasets": {"mine": {"source": "clips", "folder": "."}}})
+    assert project.elision("prepare", "--dataset", "mine").returncode == 0
     said = project.snakemake("--cores", "1", "results/datasets/mine/clips.parquet")
     assert "dvc" not in said and (tmp_path / "results/datasets/mine/clips.parquet").exists()
     log = (tmp_path / "results/logs/prepare/mine.log").read_text()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from workflow_project import REPOSITORY, SMALL, TINY, Project, Repository, changed
+from workflow_project import REPOSITORY, SMALL, TINY, Project, Repository, Warm, changed
 
 pytest.importorskip("snakemake_executor_plugin_slurm", reason="needs the executors: pip install -e .[cluster]")
 
@@ -198,7 +198,7 @@ def test_jobs_run_through_the_commands_of_another_batch_system(slurm, small, tmp
 
 def planned(folder: Path, *arguments: str) -> dict[str, set[str]]:
     """What every job of a dry run asks for, by its output."""
-    plan = Project(folder, SMALL).snakemake("-n", *arguments)
+    plan = Warm(folder, SMALL).snakemake("-n", *arguments)
     jobs = [job.split("\n\n")[0] for job in re.split(r"^(?:local)?rule ", plan, flags=re.MULTILINE)[1:]]
     asked = {re.search("output: (.*)", job)[1]: re.search("resources: (.*)", job) for job in jobs if "output: " in job}
     return {output: set(found[1].split(", ")) for output, found in asked.items() if not output.endswith("MANIFEST")}
