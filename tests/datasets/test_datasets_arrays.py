@@ -144,6 +144,19 @@ def test_columns_and_splits_may_have_other_names(tmp_path, caplog):
     assert "not used: 'label'" in caplog.text
 
 
+def test_a_column_that_the_settings_call_otherwise_is_nothing_else(tmp_path):
+    """Transcripts may be in a column ``words``, which else names files."""
+    prepare(tmp_path, {"text": "x"})
+    table = pd.read_csv(tmp_path / "table.csv").rename(columns={"text": "words"})
+    table.to_csv(tmp_path / "table.csv", index=False)
+    samples, _ = arrays.prepare(settings(tmp_path, columns={"text": "words"}), tmp_path)
+    assert set(samples["text"]) == {"x"} and "words" not in samples
+    with pytest.raises(
+        ElisionError, match=r"x does not exist; if the column holds something else, write columns: \{wo"
+    ):
+        arrays.prepare(settings(tmp_path), tmp_path)
+
+
 def test_transcripts_are_tokenised_as_the_clips_source_does(tmp_path):
     words = ["so good", "", "a much longer transcript than the others", "no"]
     np.savez(tmp_path / "audio.npz", x=X)
@@ -333,7 +346,7 @@ def test_tables_are_read_as_those_of_clips(tmp_path, write):
     for name in ("id", "label", "split", "text", "session"):
         expected = frame[name].astype(str) if name == "session" else frame[name]
         assert samples[name].tolist() == of_clips[name].tolist() == expected.tolist()
-    assert list(samples) == [*TABLE, "text", "speaker", "duration", "session"]
+    assert set(samples) == {*TABLE, "text", "speaker", "duration", "session"}
 
 
 def test_a_missing_table_is_named(tmp_path):

@@ -47,7 +47,7 @@ def _gcnet(folder: Path) -> tuple[dict, Path]:
 
 def _gcnet_vector(folder: Path) -> tuple[dict, Path]:
     entry, _ = _gcnet(folder)
-    return entry, folder / "features" / "voices" / "video1_2.npy"
+    return entry, folder / "features" / "voices-UTT" / "video1_2.npy"
 
 
 def _mer2024(folder: Path) -> tuple[dict, Path]:

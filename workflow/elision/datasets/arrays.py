@@ -98,7 +98,8 @@ class Settings(DatasetSettings):
     @property
     def their_columns(self) -> dict[str, str]:
         """The table's name of each column."""
-        names = {ours: self.columns.get(ours, ours) for ours in _COLUMNS}
+        taken = {column for name in self.columns.values() if name for column in _of(name)}
+        names = {ours: self.columns.get(ours, None if ours in taken else ours) for ours in _COLUMNS}
         return {ours: name for ours, name in names.items() if name is not None}
 
     @property
@@ -384,7 +385,8 @@ def _words(table: dict, names: "pd.Series", settings: Settings) -> "tuple[pd.Ser
                 if not np.isnan(duration) and (problem := outside(words, duration)):
                     raise ElisionError(f"{name}: {problem}")
         except ElisionError as error:
-            problems.append(f"words of {sample!r}: {error}")
+            hint = "if the column holds something else, write columns: {words: null} in params.yaml"
+            problems.append(f"words of {sample!r}: {error}; {hint}")
         found.append(None if words is None else json.dumps(words, ensure_ascii=False))
     return pd.Series(found, dtype=object), problems
 
