@@ -236,7 +236,7 @@ PARTS = (
     ),
     Part(
         "times",
-        "seconds of the sample at which each frame is, float64 (sum of lengths,), which never fall within a sequence; "
+        "seconds of the sample at which each frame is, float64 (sum of lengths,). They never fall within a sequence. "
         "None where they are unknown, and for token ids",
         _times_right,
     ),

@@ -98,7 +98,7 @@ class Settings(DatasetSettings):
     @property
     def their_columns(self) -> dict[str, str]:
         """The table's name of each column."""
-        taken = {column for name in self.columns.values() if name for column in _of(name)}
+        taken = set(self.columns.values())  # a column in braces can be a part of several
         names = {ours: self.columns.get(ours, None if ours in taken else ours) for ours in _COLUMNS}
         return {ours: name for ours, name in names.items() if name is not None}
 
