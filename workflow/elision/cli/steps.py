@@ -171,8 +171,9 @@ def encode(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, r
     with opened.gpu(settings.device):
         device = "cpu"
         if "text" in store.modalities:
-            from elision.training.run import choose_device
+            from elision.training.run import choose_device, compute_in_float32
 
+            compute_in_float32()
             device = choose_device(settings.device)
         run_encode(store, output=output, provenance=provenance, device=device, threads=settings.threads)
 

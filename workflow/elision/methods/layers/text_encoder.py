@@ -67,7 +67,8 @@ class TextEncoder(nn.Module):
         rewrite : dict of int to function, optional
             Functions of the hidden states [B, T, width], by depth: 0 rewrites the embeddings, k the output of layer k.
         """
-        if rewrite or self._remembered is None or not torch.is_inference_mode_enabled():
+        usable = torch.is_inference_mode_enabled() and not torch.compiler.is_compiling()
+        if rewrite or self._remembered is None or not usable:
             return self._encode(text, rewrite or {})
         key = sha256(text.values.cpu().numpy().tobytes() + text.valid.cpu().numpy().tobytes()).digest()
         if key not in self._remembered:
@@ -79,7 +80,8 @@ class TextEncoder(nn.Module):
 
     def _encode(self, text: Sequence, rewrite: dict[int, Callable[[Tensor], Tensor]]) -> Tensor:
         padded = length = text.valid.shape[1]
-        if self.trims and not (self.training or rewrite or text.known_lengths is None):
+        plain = not (self.training or rewrite or torch.compiler.is_compiling())  # what is compiled has one length
+        if self.trims and plain and text.known_lengths is not None:
             length = max(1, int(text.known_lengths.max()))
         attended = text.valid[:, :length].clone()
         attended[:, 0] |= ~text.valid.any(1)
