@@ -26,12 +26,14 @@ def synthetic_batch(spec: DataSpec, size: int, generator: torch.Generator) -> Ba
     def sequence(modality: str, width: int) -> Sequence:
         shape = (size, spec.length[modality])
         valid = torch.ones(shape, dtype=torch.bool)
-        if modality == "text":
+        if modality == "text" and not spec.text:
             return Sequence(torch.randint(1000, 30000, shape, generator=generator), valid, valid)
         return Sequence(torch.randn(*shape, width, generator=generator), valid, valid)
 
-    text, audio, vision = sequence("text", 1), sequence("audio", spec.audio), sequence("vision", spec.vision)
+    text, audio, vision = sequence("text", spec.text), sequence("audio", spec.audio), sequence("vision", spec.vision)
     label = torch.rand(size, generator=generator) * 6 - 3
+    if spec.classes:
+        label = torch.randint(len(spec.classes), (size,), generator=generator)
     batch = Batch(text, audio, vision, label, torch.arange(size), torch.arange(size), torch.zeros(size, 3))
     batch.clean = copy.copy(batch)
     return batch
