@@ -10,7 +10,7 @@ from tiny_methods import assert_counts
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from elision.methods.layers.batch_norm import BatchNorm
-from elision.methods.layers.crossmodal import CrossmodalEncoder, CrossmodalLayer, sinusoids
+from elision.methods.layers.crossmodal import CrossmodalEncoder, CrossmodalLayer, Job, encode, sinusoids
 from elision.methods.layers.plateau import Plateau
 
 DROPOUTS = ("attention_dropout", "relu_dropout", "residual_dropout", "embedding_dropout")
@@ -47,16 +47,16 @@ def plain_linear(x: np.ndarray, linear: torch.nn.Linear) -> np.ndarray:
     return x @ array(linear.weight).T + array(linear.bias)
 
 
-def plain_layer(layer: CrossmodalLayer, x: np.ndarray, source: np.ndarray, *, causal: bool) -> np.ndarray:
+def plain_layer(layer: CrossmodalLayer, x: np.ndarray, source: np.ndarray, *, heads: int, causal: bool) -> np.ndarray:
     """One sample, position by position and head by head."""
     width = x.shape[1]
-    part = width // layer.heads
+    part = width // heads
     query = plain_linear(plain_norm(x, layer.norm), layer.project)[:, :width]
     key, value = np.split(plain_linear(plain_norm(source, layer.norm), layer.project)[:, width:], 2, axis=1)
     attended = np.zeros_like(x)
     for i in range(len(x)):
         seen = [j for j in range(len(source)) if not causal or j <= i + abs(len(x) - len(source))]
-        for head in range(layer.heads):
+        for head in range(heads):
             of_head = slice(head * part, (head + 1) * part)
             weights = np.array([math.exp(query[i, of_head] @ key[j, of_head] / math.sqrt(part)) for j in seen])
             weights /= weights.sum()
@@ -89,7 +89,8 @@ def plain_encoder(built: CrossmodalEncoder, x: torch.Tensor, source: torch.Tenso
                 embedded.append(scaled + plain_positions(scaled) if built.positions else scaled)
         state = embedded[0]
         for layer in built.layers:
-            state = plain_layer(layer, state, state if source is None else embedded[1], causal=built.causal)
+            attended = state if source is None else embedded[1]
+            state = plain_layer(layer, state, attended, heads=built.heads, causal=built.causal)
         outputs.append(plain_norm(state, built.norm))
     return np.stack(outputs)
 
@@ -254,7 +255,58 @@ def test_a_single_row_is_normalised_by_the_running_statistics_and_leaves_them():
 def test_keys_and_values_are_dropped_independently():
     built, (x, source) = encoder(layers=1, embedding_dropout=0.5).train(), sequences(4, 6)
     seen = []
-    built.layers[0].register_forward_pre_hook(lambda _layer, inputs: seen.extend(inputs[1]))
+    built.embedding_dropout.register_forward_hook(lambda _dropout, _inputs, output: seen.append(output))
     built(x, source)
-    key, value = ((one == 0).flatten().tolist() for one in seen)
+    key, value = ((one == 0).flatten().tolist() for one in seen if one.shape[1] == 12)
     assert any(key) and any(value) and key != value
+
+
+def several(**settings) -> list[Job]:
+    """Encoders of two widths, with and without a source and positions, over sequences of several lengths."""
+    x, same, short, long = sequences(4, 4, 3, 9)
+    (wide,) = sequences(4, width=8)
+    cases = [(x, short), (x, same), (long, x), (x, long), (short, None), (same, None), (x, x), (long, short)]
+    jobs = [
+        Job(encoder(positions=number % 3 == 0, attention_dropout=0.1 * (number % 2), **settings), *case)
+        for number, case in enumerate(cases)
+    ]
+    return [*jobs, Job(encoder(8, 2, **settings), wide, x @ x.new_ones(6, 8)), Job(encoder(layers=1, **settings), x)]
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("last", [True, False])
+def test_encoders_at_once_equal_one_after_the_other_and_so_do_their_gradients(last, causal):
+    jobs = several(causal=causal)
+    for number, job in enumerate(jobs):
+        torch.manual_seed(number)
+        for p in job.encoder.parameters():
+            p.data += 0.1 * torch.randn_like(p)
+    expected = [job.encoder(job.x, job.source)[:, -1 if last else 0 :] for job in jobs]
+    found = encode(jobs, last=last)
+    weights = [p for job in jobs for p in job.encoder.parameters()]
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
+    gradients = [torch.autograd.grad(sum((y**3).sum() for y in ys), weights) for ys in (found, expected)]
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+
+
+def test_encoders_at_once_draw_every_dropout_apart():
+    torch.manual_seed(0)
+    x, source = (one[:1].expand(2, -1, -1) for one in sequences(4, 6))
+    built = encoder(attention_dropout=0.5).train()
+    first, second = encode([Job(built, x, source)] * 2)
+    outputs = [*first, *second]
+    assert not any(torch.equal(outputs[i], outputs[j]) for i in range(4) for j in range(i))
+
+
+def test_encoders_of_one_length_and_kind_share_their_operations(monkeypatch):
+    multiplied, product = [], torch.baddbmm
+    monkeypatch.setattr(torch, "baddbmm", lambda *arguments: multiplied.append(1) or product(*arguments))
+    x, source = sequences(4, 4)
+    counts = []
+    for number in (1, 5):
+        multiplied.clear()
+        encode([Job(encoder(), x, source) for _ in range(number)])
+        counts.append(len(multiplied))
+    assert counts[0] == counts[1] > 0

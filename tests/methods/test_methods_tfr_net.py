@@ -95,7 +95,7 @@ def test_official_values_are_those_of_mmsa(official_method):
 
 def test_temporal_heads_are_the_most_that_divide_the_length(official_method):
     def heads(method) -> list[int]:
-        return [method.temporal[name].layers[0].heads for name in MODALITIES]
+        return [method.temporal[name].heads for name in MODALITIES]
 
     assert heads(official_method("tfr_net", "mosi")) == [25, 25, 25]
     assert heads(official_method("tfr_net", "sims")) == [1, 1, 1]
@@ -103,7 +103,7 @@ def test_temporal_heads_are_the_most_that_divide_the_length(official_method):
 
 
 def test_heads_are_the_most_that_divide_the_width():
-    assert [make("tfr_net", width=width).within["text"].layers[0].heads for width in (12, 10, 7)] == [6, 5, 1]
+    assert [make("tfr_net", width=width).within["text"].heads for width in (12, 10, 7)] == [6, 5, 1]
 
 
 def test_encoders_within_a_sequence_have_three_layers_at_least():
@@ -117,9 +117,9 @@ def test_attention_to_a_modality_has_the_dropout_of_that_modality():
     method = make("tfr_net", attention_dropout=0.3, attention_dropout_audio=0.2, attention_dropout_vision=0.1)
     rates = {"text": 0.3, "audio": 0.2, "vision": 0.1}
     for key, each in method.between.items():
-        assert {layer.attention_dropout.p for layer in each.layers} == {rates[key.split("_")[-1]]}
+        assert {each.attention_dropout.p} == {rates[key.split("_")[-1]]}
     for each in (*method.within.values(), *method.temporal.values()):
-        assert {layer.attention_dropout.p for layer in each.layers} == {0.3}
+        assert {each.attention_dropout.p} == {0.3}
 
 
 def test_temporal_encoders_know_no_positions_and_are_causal_over_samples_alone():

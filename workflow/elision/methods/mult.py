@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
-from elision.methods.layers.crossmodal import Convolution, CrossmodalEncoder
+from elision.methods.layers.crossmodal import Convolution, CrossmodalEncoder, Job, encode
 from elision.methods.layers.plateau import Plateau
 from elision.task import MODALITIES, DataSpec
 
@@ -205,15 +205,12 @@ class MulT(Method):
     def fuse(self, sequences: dict[str, Tensor]) -> Tensor:
         """Turn the features [B, T, d] of each modality into one vector per utterance [B, 6 width]."""
         projected = {name: self.projections[name](sequences[name]) for name in MODALITIES}
-        last = []
-        for target in MODALITIES:
-            enriched = [
-                self.crossmodal[f"{target}_from_{source}"](projected[target], projected[source])
-                for source in MODALITIES
-                if source != target
-            ]
-            last.append(self.memory[target](torch.cat(enriched, 2))[:, -1])
-        return torch.cat(last, 1)
+        pairs = [name.split("_from_") for name in self.crossmodal]
+        jobs = zip(self.crossmodal.values(), pairs, strict=True)
+        enriched = encode([Job(encoder, projected[x], projected[source]) for encoder, (x, source) in jobs])
+        found = {name: [y for y, (x, _) in zip(enriched, pairs, strict=True) if x == name] for name in MODALITIES}
+        last = encode([Job(self.memory[name], torch.cat(found[name], 2)) for name in MODALITIES], last=True)
+        return torch.cat(last, 2).squeeze(1)
 
     def predict(self, batch: Batch) -> Prediction:
         """Predict from the last steps of the three modalities."""

@@ -28,7 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from elision.batch import Batch
-from elision.methods.layers.crossmodal import Convolution, CrossmodalEncoder
+from elision.methods.layers.crossmodal import Convolution, CrossmodalEncoder, Job, encode
 from elision.methods.layers.label_generation import Head, LabelGeneratingMethod, LabelGenerator
 from elision.task import CORPORA, MODALITIES, DataSpec
 
@@ -61,10 +61,6 @@ class TextEnhancedEncoder(nn.Module):
         super().__init__()
         self.lower = CrossmodalEncoder(width, layers=1, positions=True, **settings)
         self.upper = CrossmodalEncoder(width, layers=layers, positions=True, **settings)
-
-    def forward(self, x: Tensor, other: Tensor, text: Tensor) -> Tensor:
-        """Return the modality ``x`` [B, T, width], having seen ``other`` and ``text`` of the same width."""
-        return self.upper(x, self.lower(other, text))
 
 
 class TETFN(LabelGeneratingMethod):
@@ -253,15 +249,24 @@ class TETFN(LabelGeneratingMethod):
         """Return what each head reads: the memories' last steps side by side, and each modality's maximum over time."""
         text = self.text_projection(self.encoder(batch.text))
         audio, vision = self.audio_subnet(batch.audio.values), self.vision_subnet(batch.vision.values)
-        found = {
-            "text": (self.text_from_audio(text, audio), self.text_from_vision(text, vision)),
-            "audio": (self.audio_from_text(audio, text), self.audio_from_vision(audio, vision, text)),
-            "vision": (self.vision_from_text(vision, text), self.vision_from_audio(vision, audio, text)),
-        }
-        last = [self.memories[name](torch.cat(pair, 2))[:, -1] for name, pair in found.items()]
+        enhanced_vision, enhanced_audio = encode(
+            [Job(self.audio_from_vision.lower, vision, text), Job(self.vision_from_audio.lower, audio, text)]
+        )
+        found = encode(
+            [
+                Job(self.text_from_audio, text, audio),
+                Job(self.text_from_vision, text, vision),
+                Job(self.audio_from_text, audio, text),
+                Job(self.audio_from_vision.upper, audio, enhanced_vision),
+                Job(self.vision_from_text, vision, text),
+                Job(self.vision_from_audio.upper, vision, enhanced_audio),
+            ]
+        )
+        pairs = zip(MODALITIES, found[::2], found[1::2], strict=True)
+        last = encode([Job(self.memories[name], torch.cat(pair, 2)) for name, *pair in pairs], last=True)
         # Not amax, which would share the gradient among equal maxima.
         vectors = {name: x.max(1).values for name, x in (("text", text), ("audio", audio), ("vision", vision))}
-        return {"fusion": torch.cat(last, 1), **vectors}
+        return {"fusion": torch.cat(last, 2).squeeze(1), **vectors}
 
     def parameter_groups(self) -> list[dict]:
         """Text encoder with and without weight decay, audio subnet, vision subnet, and the rest."""

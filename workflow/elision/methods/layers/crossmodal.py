@@ -4,6 +4,9 @@ No padding is masked: padded frames are attended like any other.
 """
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,46 +14,26 @@ from torch.nn import functional as F
 
 
 class CrossmodalLayer(nn.Module):
-    """Attention to keys and values, then a feed-forward layer, each with a residual.
+    """Weights of an attention to keys and values and of a feed-forward layer, each with a residual.
 
-    One layer norm serves query, key and value.
+    One layer norm serves query, key and value. `encode` computes the layer.
 
     Parameters
     ----------
     width, heads : int
         ``heads`` must divide ``width``.
-    attention_dropout, relu_dropout, residual_dropout : float
-        On the attention weights, inside the feed-forward layer, and before each residual.
     """
 
-    def __init__(
-        self, width: int, heads: int, *, attention_dropout: float, relu_dropout: float, residual_dropout: float
-    ) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"{heads} heads do not divide a width of {width}; set heads to a divisor of the width")
-        self.heads = heads
-        self.attention_dropout = nn.Dropout(attention_dropout)
         self.norm, self.norm_feed_forward = nn.LayerNorm(width), nn.LayerNorm(width)
         self.project, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.expand, self.contract = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.relu_dropout, self.residual_dropout = nn.Dropout(relu_dropout), nn.Dropout(residual_dropout)
         for linear in (self.project, self.out, self.expand, self.contract):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
-
-    def forward(self, x: Tensor, source: tuple[Tensor, Tensor] | None, allowed: Tensor | None) -> Tensor:
-        """Let ``x`` [B, T, width] attend to keys and values [B, S, width] (None: its own) where ``allowed`` [T, S]."""
-        normed = self.norm(x)
-        keys, values = (normed, normed) if source is None else map(self.norm, source)
-        parts = zip((normed, keys, values), self.project.weight.chunk(3), self.project.bias.chunk(3), strict=True)
-        query, key, value = (F.linear(part, weight, bias) for part, weight, bias in parts)
-        query, key, value = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (query, key, value))
-        dropout = self.attention_dropout.p if self.training else 0.0
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, dropout_p=dropout)
-        x = x + self.residual_dropout(self.out(attended.transpose(1, 2).flatten(2)))
-        hidden = self.relu_dropout(F.relu(self.expand(self.norm_feed_forward(x))))
-        return x + self.residual_dropout(self.contract(hidden))
 
 
 class CrossmodalEncoder(nn.Module):
@@ -62,6 +45,7 @@ class CrossmodalEncoder(nn.Module):
     ----------
     width, heads, layers : int
     attention_dropout, relu_dropout, residual_dropout, embedding_dropout : float
+        On the attention weights, inside the feed-forward layer, before each residual, and on both sequences.
     causal : bool
         Position i attends to positions j <= i + abs(T - S) only.
     positions : bool
@@ -82,39 +66,198 @@ class CrossmodalEncoder(nn.Module):
         positions: bool = False,
     ) -> None:
         super().__init__()
-        self.causal, self.positions = causal, positions
-        self.embedding_dropout = nn.Dropout(embedding_dropout)
-        self.layers = nn.ModuleList(
-            CrossmodalLayer(
-                width,
-                heads,
-                attention_dropout=attention_dropout,
-                relu_dropout=relu_dropout,
-                residual_dropout=residual_dropout,
-            )
-            for _ in range(layers)
-        )
+        self.width, self.heads, self.causal, self.positions = width, heads, causal, positions
+        self.attention_dropout, self.relu_dropout = nn.Dropout(attention_dropout), nn.Dropout(relu_dropout)
+        self.residual_dropout, self.embedding_dropout = nn.Dropout(residual_dropout), nn.Dropout(embedding_dropout)
+        self.layers = nn.ModuleList(CrossmodalLayer(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
+
+    @property
+    def alike(self) -> tuple:
+        """What two encoders must share to be computed at once."""
+        dropouts = self.relu_dropout, self.residual_dropout, self.embedding_dropout
+        return self.width, self.heads, len(self.layers), self.causal, *map(_rate, dropouts)
 
     def embed(self, x: Tensor) -> Tensor:
         """Scale a sequence [B, T, width] and add its positions."""
         scaled = math.sqrt(x.shape[-1]) * x
-        if self.positions:
-            scaled = scaled + sinusoids(scaled)
-        return self.embedding_dropout(scaled)
+        return scaled + sinusoids(scaled) if self.positions else scaled
 
     def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
         """Let ``x`` [B, T, width] attend to ``source`` [B, S, width], or to itself."""
-        length, others = x.shape[1], (x if source is None else source).shape[1]
-        allowed = None
-        if self.causal:
-            allowed = torch.ones(length, others, dtype=torch.bool, device=x.device).tril(abs(length - others))
-        x = self.embed(x)
-        # Keys and values are the same sequence, embedded twice: dropout is drawn for each.
-        embedded = None if source is None else (self.embed(source), self.embed(source))
-        for layer in self.layers:
-            x = layer(x, embedded, allowed)
-        return self.norm(x)
+        return encode([Job(self, x, source)])[0]
+
+
+class Job(NamedTuple):
+    """An encoder, the sequence [B, T, width] that it encodes, and the one [B, S, width] that it attends to, if any."""
+
+    encoder: CrossmodalEncoder
+    x: Tensor
+    source: Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, float]:
+        """Lengths of both sequences, and the dropout on the attention weights."""
+        others = self.x if self.source is None else self.source
+        return self.x.shape[1], others.shape[1], _rate(self.encoder.attention_dropout)
+
+
+def encode(jobs: Sequence[Job], *, last: bool = False) -> list[Tensor]:
+    """Encode several sequences, each with an encoder of its own, as if one after the other.
+
+    Encoders that are alike share their operations: stacked weights multiply stacked sequences of the same length. A
+    layer norm's own weights go into the projection after it, so that all layers share one norm of the source.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        All with the same number of samples.
+    last : bool
+        Compute nothing but what the last position of each sequence reads.
+
+    Returns
+    -------
+    list of Tensor [B, T, width], or [B, 1, width]
+        In the order of the jobs.
+    """
+    alike: dict[tuple, list[int]] = {}
+    for number, job in enumerate(jobs):
+        alike.setdefault((job.encoder.alike, job.source is None), []).append(number)
+    encoded: dict[int, Tensor] = {}
+    for numbers in alike.values():
+        numbers.sort(key=lambda number: jobs[number].shape)
+        encoded.update(zip(numbers, _encode_alike([jobs[number] for number in numbers], last), strict=True))
+    return [encoded[number] for number in range(len(jobs))]
+
+
+def _encode_alike(jobs: list[Job], last: bool) -> list[Tensor]:
+    """Encode with encoders that are alike, E of them; jobs of the same shape follow each other."""
+    first, batch = jobs[0].encoder, len(jobs[0].x)
+    depth, width, heads = len(first.layers), first.width, first.heads
+    crossed = jobs[0].source is not None
+    embedded: dict[tuple[int, bool], Tensor] = {}
+
+    def embed(encoder: CrossmodalEncoder, x: Tensor) -> Tensor:
+        """Embed a sequence once, however many encoders read it."""
+        key = id(x), encoder.positions
+        if key not in embedded:
+            embedded[key] = encoder.embed(x)
+        return embedded[key]
+
+    def stacked(module: str, kind: str) -> Tensor:
+        """Return a parameter of the first layer of all encoders, then of the second, and so on [depth * E, ...]."""
+        layers = [job.encoder.layers[number] for number in range(depth) for job in jobs]
+        return _stack([getattr(layer.get_submodule(module), kind) for layer in layers])
+
+    def linear(module: str, norm: str = "") -> tuple[Tensor, Tensor]:
+        """Return weight [depth * E, in, out] and bias [depth * E, 1, out], those of the norm before it included."""
+        weight, bias = stacked(module, "weight").mT, stacked(module, "bias")[:, None]
+        if not norm:
+            return weight, bias
+        scale, shift = stacked(norm, "weight")[:, :, None], stacked(norm, "bias")[:, None]
+        return weight * scale, torch.baddbmm(bias, shift, weight)
+
+    def keys_and_values(weight: Tensor, bias: Tensor) -> Iterator[list[tuple[Tensor, ...]]]:
+        """Return the keys and the values of every layer, [E * B, heads, S, e] each, per shape of jobs."""
+        # From [depth * E, ., 2 * width] to keys and values [2, E, ., depth * width].
+        parts = [t.unflatten(0, (depth, -1)).unflatten(3, (2, width)).permute(3, 1, 2, 0, 4) for t in (weight, bias)]
+        counts = _runs(job.shape for job in jobs)
+        parts = [t.flatten(3).split(counts, 1) for t in parts]
+        ahead = iter(jobs)
+        for count, weights, biases in zip(counts, *parts, strict=True):
+            together = _stack([embed(job.encoder, job.source) for job in islice(ahead, count)]).flatten(1, 2)
+            # Keys and values are the same sequence, embedded twice: dropout is drawn for each.
+            drawn = [F.layer_norm(first.embedding_dropout(together), (width,))]
+            drawn += (
+                [F.layer_norm(first.embedding_dropout(together), (width,))] if _rate(first.embedding_dropout) else drawn
+            )
+            yield [
+                _heads(torch.baddbmm(bias, x, weight), batch, heads, depth)
+                for x, weight, bias in zip(drawn, weights.unbind(), biases.unbind(), strict=True)
+            ]
+
+    tensors = [*linear("project", "norm"), *linear("out"), *linear("expand", "norm_feed_forward"), *linear("contract")]
+    sources: Iterator = iter(())
+    if crossed:
+        (query, *weight), (query_bias, *bias) = (t.split([width, 2 * width], 2) for t in tensors[:2])
+        tensors[:2] = query, query_bias
+        sources = keys_and_values(*weight, *bias)
+    counts = _runs(job.shape[:1] if crossed else job.shape for job in jobs)
+    weights = list(zip(*(tensor.split(counts * depth) for tensor in tensors), strict=True))
+
+    ahead, outputs = iter(jobs), []
+    for group, count in enumerate(counts):
+        together = list(islice(ahead, count))
+        shapes = list(dict.fromkeys(job.shape for job in together))
+        sizes = [batch * size for size in _runs(job.shape for job in together)]
+        found = list(islice(sources, len(shapes)))
+        x = first.embedding_dropout(_stack([embed(job.encoder, job.x) for job in together]).flatten(1, 2))
+        seen = [_seen(*shape[:2], x) if first.causal else {} for shape in shapes]
+        for layer in range(depth):
+            project, project_bias, out, out_bias, expand, expand_bias, contract, contract_bias = weights[
+                layer * len(counts) + group
+            ]
+            projected = torch.baddbmm(project_bias, F.layer_norm(x, (width,)), project)
+            query, *own = _heads(projected, batch, heads, 1 if crossed else 3)
+            given = [[part[layer] for part in parts] for parts in found] if crossed else [own]
+            if last and layer == depth - 1:
+                query, x = query[:, :, -1:], x.unflatten(1, (batch, -1))[:, :, -1]
+                seen = [{}] * len(shapes)  # it sees all
+            attended = [
+                F.scaled_dot_product_attention(part, key, value, dropout_p=dropout, **mask).transpose(1, 2)
+                for part, (key, value), (_, _, dropout), mask in zip(
+                    query.split(sizes) if len(sizes) > 1 else [query], given, shapes, seen, strict=True
+                )
+            ]
+            answer = (torch.cat(attended) if len(attended) > 1 else attended[0]).reshape(x.shape)
+            x = x + first.residual_dropout(torch.baddbmm(out_bias, answer, out))
+            hidden = F.relu(torch.baddbmm(expand_bias, F.layer_norm(x, (width,)), expand))
+            x = x + first.residual_dropout(torch.baddbmm(contract_bias, first.relu_dropout(hidden), contract))
+        outputs += [job.encoder.norm(y) for job, y in zip(together, x.unflatten(1, (batch, -1)).unbind(), strict=True)]
+    return outputs
+
+
+def _rate(dropout: nn.Dropout) -> float:
+    """Return the rate at which a dropout acts now."""
+    return dropout.p if dropout.training else 0.0
+
+
+def _runs(items: Iterable) -> list[int]:
+    """Return how many equal items follow each other, again and again."""
+    return [len(list(run)) for _, run in groupby(items)]
+
+
+class _Stack(torch.autograd.Function):
+    """``torch.stack``, whose backward pass takes two operations, not one per tensor."""
+
+    @staticmethod
+    def forward(ctx, *tensors: Tensor) -> Tensor:  # noqa: ANN001
+        """Stack tensors of one shape."""
+        return torch.stack(tensors)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN001
+        """Part the gradient, in the layout of the tensors."""
+        return gradient.contiguous().unbind()
+
+
+def _stack(tensors: list[Tensor]) -> Tensor:
+    return _Stack.apply(*tensors) if len(tensors) > 1 else tensors[0][None]
+
+
+def _heads(x: Tensor, batch: int, heads: int, parts: int) -> tuple[Tensor, ...]:
+    """Part sequences [E, B * T, parts * heads * e] into [E * B, heads, T, e] each."""
+    return x.view(len(x) * batch, -1, parts, heads, x.shape[2] // (parts * heads)).permute(2, 0, 3, 1, 4).unbind()
+
+
+def _seen(length: int, others: int, like: Tensor) -> dict:
+    """Return what of another sequence a position sees, as arguments of the attention."""
+    if length == others:
+        return {"is_causal": True}
+    ahead = abs(length - others)
+    if others <= ahead + 1:
+        return {}
+    return {"attn_mask": like.new_full((length, others), -math.inf).triu(ahead + 1)}
 
 
 class Convolution(nn.Conv1d):
