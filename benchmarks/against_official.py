@@ -42,6 +42,7 @@ from training import synthetic_batch
 TOLERANCE = 1e-5
 SHORTEST = 0.125  # utterance, in padded lengths
 PRESENT = torch.tensor([[c in which for c in "tav"] for which in ("t", "a", "v", "ta", "tv", "av")])
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 COLUMNS = ("method", "corpus", "batch", "differ by", "what", "times as fast", "samples/s: theirs", "ours")
 COLUMNS += ("MiB: theirs", "ours", "of matrix rate", "operations of our step")
 
@@ -179,15 +180,15 @@ class Former:
         return {name: sys.modules.pop(name) for name in names}
 
 
-def seconds(function: Callable[[], Any], device: torch.device) -> float:
+def seconds(function: Callable[[], Any], device: torch.device, clock: Callable[[], float]) -> float:
     """Return the time that a function takes."""
     if device.type == "cuda":
         torch.cuda.synchronize()
-    start = time.perf_counter()
+    start = clock()
     function()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def peak(function: Callable[[], Any], device: torch.device) -> float:
@@ -210,10 +211,10 @@ def _memory(key: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
 
 
-def matrix_rate(device: torch.device) -> float:
+def matrix_rate(device: torch.device, clock: Callable[[], float]) -> float:
     """Return the best rate of several products of float32 matrices of 2048 rows and columns, in FLOP/s."""
     a = torch.randn(2048, 2048, device=device)
-    return 2 * 2048**3 / min(seconds(lambda: a @ a, device) for _ in range(8))
+    return 2 * 2048**3 / min(seconds(lambda: a @ a, device, clock) for _ in range(8))
 
 
 def sides(name: str, arguments: argparse.Namespace, device: torch.device) -> tuple[str, int, Side, Side]:
@@ -268,6 +269,7 @@ def sides(name: str, arguments: argparse.Namespace, device: torch.device) -> tup
 
 def compare(name: str, arguments: argparse.Namespace, device: torch.device) -> None:
     """Print the rows of one method."""
+    clock = CLOCKS[arguments.clock]
     corpus, size, theirs, ours = sides(name, arguments, device)
 
     def predict(side: Side) -> Tensor:
@@ -293,11 +295,11 @@ def compare(name: str, arguments: argparse.Namespace, device: torch.device) -> N
             ours.step() if what == "training" else ours.predict()
         function(theirs)
         memory = [peak(partial(function, side), device) for side in (theirs, ours)]
-        rate, times = matrix_rate(device), ([], [])
+        rate, times = matrix_rate(device, clock), ([], [])
         while len(times[0]) < arguments.repeats or sum(map(sum, times)) < arguments.seconds:
             for side, taken in zip((theirs, ours), times, strict=True):
-                taken.append(seconds(partial(function, side), device))
-        rate = max(rate, matrix_rate(device))
+                taken.append(seconds(partial(function, side), device, clock))
+        rate = max(rate, matrix_rate(device, clock))
         theirs_median, ours_median = map(statistics.median, times)
         operations = ""
         if what == "training":
@@ -320,6 +322,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="default: that of the method")
     parser.add_argument("--repeats", type=int, default=3, help="least number of steps of each that are timed")
     parser.add_argument("--seconds", type=float, default=4.0, help="least time in all for steps, and for predictions")
+    parser.add_argument("--threads", type=int, help="threads of PyTorch")
+    parser.add_argument(
+        "--clock",
+        choices=list(CLOCKS),
+        default="wall",
+        help="cpu: CPU time, which other work on the machine hardly disturbs; with --threads 1",
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     names = arguments.methods or list(found())
@@ -337,7 +346,10 @@ def main() -> None:
             parser.error("there is no tag to compare with; give --sources FOLDER, or --release COMMIT")
         arguments.former = Former(commit)
     device = torch.device(arguments.device)
-    print(f"device {device}, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    threads = f"{torch.get_num_threads()} thread(s)"
+    print(f"device {device}, {threads}, {arguments.clock} time, torch {torch.__version__}\n")
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     for name in names:
         compare(name, arguments, device)
