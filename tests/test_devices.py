@@ -206,7 +206,8 @@ def test_a_driver_that_fails_is_no_gpu(machine):
 
 def test_the_verbs_of_the_rules_that_count_a_gpu_lease_one():
     rules = "".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
-    counted = {rule.split(":")[0] for rule in re.split(r"^rule ", rules, flags=re.M)[1:] if "\n        gpu=" in rule}
+    with_gpu = (rule for rule in re.split(r"^ *rule\b", rules, flags=re.M)[1:] if re.search(r"\n +gpu=", rule))
+    counted = {re.search(r"-m elision (\w+)", rule)[1] for rule in with_gpu}
     verbs = ast.parse((REPOSITORY / "workflow" / "elision" / "cli" / "steps.py").read_text()).body
     leasing = {
         verb.name

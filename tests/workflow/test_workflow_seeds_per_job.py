@@ -1,42 +1,27 @@
 """Runs that share a job end as they do alone: to the bit, after a failure, and when one of them is missing."""
 
 import shutil
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from safetensors.torch import load_file
 from workflow_project import TINY, Project, changed, write_arrays
 
-pytestmark = [pytest.mark.workflow, pytest.mark.orchestration]
+pytestmark = pytest.mark.workflow
 
-SEEDS = [1, 2, 3]
-RUNS = [f"seed-{seed}" for seed in SEEDS]
-ALONE = changed(TINY, methods=[{"ae": {"batch_size": 8, "learning_rate": 0.01}}], seeds=SEEDS, train={"epochs": 2})
+RUNS = ["seed-1", "seed-2", "seed-3"]
+METHODS = [{"ae": {"batch_size": 8, "learning_rate": 0.01}}]
+ALONE = changed(TINY, methods=METHODS, seeds=[1, 2, 3], train={"epochs": 2})
 TOGETHER = changed(ALONE, train={"seeds_per_job": "all"})
-TARGETS = ("--cores", "2", "predictions", "representations", "models")
-
-
-def started(folder: Path, params: dict) -> Project:
-    project = Project(folder, params)
-    write_arrays(project.folder / "data" / "first")
-    return project
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory) -> Project:
-    """A project with a job for each run; nobody changes it."""
-    project = started(tmp_path_factory.mktemp("seeds") / "alone", ALONE)
-    project.snakemake(*TARGETS)
-    return project
+TARGETS = ("--cores", "2", "predictions", "models")
+JOB = "first.ae.seed-1-to-seed-3"
 
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory) -> Project:
     """A project with one job for all runs; nobody changes it."""
-    project = started(tmp_path_factory.mktemp("seeds") / "together", TOGETHER)
-    assert project.jobs("models", "predictions") | {} == project.jobs("models", "predictions")
+    project = Project(tmp_path_factory.mktemp("seeds") / "together", TOGETHER)
+    write_arrays(project.folder / "data" / "first")
     project.snakemake(*TARGETS)
     return project
 
@@ -49,84 +34,116 @@ def project(together, tmp_path) -> Project:
     return copy
 
 
-def weights(project: Project, run: str) -> dict[str, bytes]:
+def trained(project: Project, run: str) -> tuple[bytes, bytes]:
+    """The weights and the history of a run."""
     folder = project.folder / "results" / "models" / "first" / "ae" / run
-    return {name: tensor.numpy().tobytes() for name, tensor in load_file(folder / "model.safetensors").items()}
+    return (folder / "model.safetensors").read_bytes(), (folder / "history.csv").read_bytes()
+
+
+def records(project: Project, *runs: str) -> list[bytes]:
+    """What differs between two trainings of the same weights, too."""
+    return [(project.folder / "results" / "models" / "first" / "ae" / run / "run.json").read_bytes() for run in runs]
 
 
 def predictions(project: Project, run: str) -> pd.DataFrame:
     return pd.read_parquet(project.folder / "results" / "predictions" / "first" / "ae" / f"{run}.parquet")
 
 
-def log(project: Project, job: str) -> str:
-    return (project.folder / "results" / "logs" / f"{job}.log").read_text()
+def log(project: Project, verb: str, job: str = JOB) -> str:
+    return (project.folder / "results" / "logs" / verb / f"{job}.log").read_text()
 
 
-def test_results_are_equal_to_the_bit_to_those_of_separate_jobs(alone, together):
-    for run in RUNS:
-        assert weights(alone, run) == weights(together, run)
-        pd.testing.assert_frame_equal(predictions(alone, run), predictions(together, run), check_exact=True)
-    assert weights(alone, RUNS[0]) != weights(alone, RUNS[1])
-    counts = [len(list((each.folder / "results" / "logs" / "train").iterdir())) for each in (alone, together)]
-    assert counts == [3, 1]
-    assert "Nothing to be done" in together.snakemake("-n", *TARGETS)
+def forget(project: Project) -> None:
+    """Delete what was trained and predicted."""
+    for stage in ("models", "predictions", "representations"):
+        shutil.rmtree(project.folder / "results" / stage)
+
+
+@pytest.mark.orchestration
+def test_results_are_equal_to_the_bit_to_those_of_separate_jobs(together, project):
+    assert len({trained(together, run) for run in RUNS}) == len(RUNS)
+    assert [path.stem for path in (together.folder / "results" / "logs" / "train").iterdir()] == [JOB]
     assert not (together.folder / "results" / "unused").exists()
+    forget(project)
+    project.write(ALONE)
+    project.snakemake("--cores", "2", "results/predictions/first/ae/seed-2.parquet")
+    assert "run 1 of" not in log(project, "train", "first.ae.seed-2")
+    assert trained(project, "seed-2") == trained(together, "seed-2")
+    pd.testing.assert_frame_equal(predictions(project, "seed-2"), predictions(together, "seed-2"), check_exact=True)
 
 
+@pytest.mark.orchestration
 def test_a_missing_run_is_made_alone(project):
-    results = project.folder / "results"
-    shutil.rmtree(results / "models" / "first" / "ae" / "seed-2")
-    (results / "predictions" / "first" / "ae" / "seed-2.parquet").unlink()
-    kept = [results / "models" / "first" / "ae" / run / "run.json" for run in ("seed-1", "seed-3")]
-    before = [path.read_bytes() for path in kept]
-    expected = predictions(Project(project.folder, TOGETHER), "seed-1")
+    others, weights = records(project, "seed-1", "seed-3"), trained(project, "seed-2")
+    shutil.rmtree(project.folder / "results" / "models" / "first" / "ae" / "seed-2")
+    project.elision("adopt")
     project.snakemake(*TARGETS)
-    assert [path.read_bytes() for path in kept] == before
-    for verb in ("train", "evaluate"):
-        said = log(project, f"{verb}/first.ae.seed-1-to-seed-3")
-        assert said.count("is up to date") >= 2
-        assert "seed-2: run 1 of the 1 that this job makes" in said
-    pd.testing.assert_frame_equal(predictions(project, "seed-1"), expected)
+    assert records(project, "seed-1", "seed-3") == others
+    assert trained(project, "seed-2") == weights
+    assert log(project, "train").count("is up to date") == 2
+    assert "seed-2: run 1 of the 1 that this job makes" in log(project, "train")
+    assert log(project, "evaluate").count("is up to date") == 4
     assert "Nothing to be done" in project.snakemake("-n", *TARGETS)
 
 
-def test_a_failing_run_loses_no_finished_one_and_the_log_names_it(tmp_path, alone):
-    project = started(tmp_path / "project", TOGETHER)
-    folder = project.folder / "results" / "models" / "first" / "ae"
-    # Where the weights of the second run should be, there is a folder.
-    (folder / "seed-2" / "model.safetensors" / "in the way").mkdir(parents=True)
+@pytest.mark.orchestration
+def test_a_failing_run_loses_no_finished_one_and_the_log_names_it(together, project):
+    forget(project)
+    in_the_way = project.folder / "results" / "models" / "first" / "ae" / "seed-2" / ".lock"
+    in_the_way.mkdir(parents=True)
     said = project.snakemake("--cores", "2", "models", check=False)
     assert "seed-2: run 2 of the 3 that this job makes" in said
-    assert "train first ae seed-3" not in said
-    shutil.rmtree(folder / "seed-2" / "model.safetensors", ignore_errors=True)
+    assert "seed-3: run" not in said
+    in_the_way.rmdir()
     project.snakemake("--cores", "2", "models")
-    said = log(project, "train/first.ae.seed-1-to-seed-3")
-    assert "seed-2: run 1 of the 2 that this job makes" in said
-    assert "train first ae seed-1" not in said
-    assert all(weights(project, run) == weights(alone, run) for run in RUNS)
+    assert "seed-2: run 1 of the 2 that this job makes" in log(project, "train")
+    assert "train first ae seed-1" not in log(project, "train")
+    assert [trained(project, run) for run in RUNS] == [trained(together, run) for run in RUNS]
 
 
-def test_another_number_of_seeds_per_job_trains_nothing(project):
-    before = {run: (project.folder / f"results/models/first/ae/{run}/run.json").read_bytes() for run in RUNS}
-    for number in (2, 1):
-        project.write(changed(TOGETHER, train={"seeds_per_job": number}))
-        project.snakemake(*TARGETS)
-        for run in RUNS:
-            assert (project.folder / f"results/models/first/ae/{run}/run.json").read_bytes() == before[run]
+@pytest.mark.orchestration
+def test_another_number_of_runs_per_job_trains_nothing(project):
+    before = records(project, *RUNS)
+    project.write(ALONE)
+    project.snakemake(*TARGETS)
+    assert records(project, *RUNS) == before
     assert "Nothing to be done" in project.snakemake("-n", *TARGETS)
 
 
-def test_a_profile_sets_resources_of_all_jobs_of_a_rule(tmp_path):
-    project = started(tmp_path / "project", changed(ALONE, train={"seeds_per_job": 2}))
+def test_a_profile_sets_resources_of_all_rules_that_are_made_of_one(tmp_path):
+    project = Project(tmp_path / "project", changed(ALONE, train={"seeds_per_job": 2}, seeds=[1, 2, 3, 4, 5]))
+    write_arrays(project.folder / "data" / "first")
     (tmp_path / "profile").mkdir()
-    settings = {"set-resources": {"train": {"mem_mb": 1234}, "evaluate": {"mem_mb": 2345}}, "set-threads": {"train": 2}}
+    settings = {"set-resources": {"train": {"mem_mb": 1234}, "evaluate": {"mem_mb": 2345}}}
     (tmp_path / "profile" / "config.yaml").write_text(yaml.safe_dump(settings))
     said = project.snakemake("-n", *TARGETS, "--profile", str(tmp_path / "profile"))
-    jobs = [part for part in said.split("\nrule ") if part.startswith(("train", "evaluate"))]
-    asked = {part.split(":")[0]: part for part in jobs}
-    assert sorted(asked) == ["evaluate", "evaluate_first", "train", "train_2"]
-    for name in ("train", "train_2"):
-        assert "mem_mb=1234" in asked[name]
-        assert "threads: 2" in asked[name]
-    assert "mem_mb=2345" in asked["evaluate"]
-    assert "mem_mb=8000" in asked["evaluate_first"]
+    asked = {}
+    for part in said.split("\nrule ")[1:]:
+        name, _, what = part.partition(":")
+        if name.startswith(("train", "evaluate")):
+            asked[name] = next(word for word in what.replace(",", " ").split() if word.startswith("mem_mb="))
+    assert asked == {
+        "train": "mem_mb=1234",
+        "train_2": "mem_mb=1234",
+        "train_3": "mem_mb=1234",
+        "evaluate": "mem_mb=2345",
+        "evaluate_2": "mem_mb=2345",
+        "evaluate_first": "mem_mb=8000",
+    }
+
+
+def test_folds_count_as_runs(tmp_path):
+    folds = {"by": "speaker", "count": 3, "validation": 0.2}
+    first = {**TINY["datasets"]["first"], "folds": folds}
+    params = {**changed(ALONE, train={"seeds_per_job": 2}, seeds=[1, 2]), "datasets": {"first": first}}
+    project = Project(tmp_path / "project", params)
+    write_arrays(project.folder / "data" / "first")
+    jobs = project.jobs("predictions", "models")
+    assert {name: count for name, count in jobs.items() if name.startswith(("train", "evaluate"))} == {
+        "train": 1,
+        "train_2": 1,
+        "train_3": 1,
+        "evaluate": 1,
+        "evaluate_2": 1,
+        "evaluate_first": 1,
+    }

@@ -280,7 +280,7 @@ def evaluate(
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Predict the test split with runs of a method, under every test condition.
+    """Predict the test split under every test condition.
 
     The first run of a method also writes the fused representations of some test samples.
     """

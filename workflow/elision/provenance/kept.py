@@ -133,10 +133,10 @@ class Turns:
 
     def ask(self, run: str, path: Path, expected: str, **made_from: object) -> None:
         """Ask for an artifact of a run (parameters as of `make_room`)."""
-        if is_there := _is(path, expected, made_from):
-            print(f"{path}: is up to date", flush=True)
-        elif not self._several:
+        if not self._several:
             is_there = make_room(self._layout, path, expected, **made_from)
+        elif is_there := _is(path, expected, made_from):
+            print(f"{path}: is up to date", flush=True)
         elif is_there := _waits(self._layout, path, expected, made_from):
             self._waiting[path] = expected
         if not is_there:
