@@ -1,15 +1,17 @@
 """What all rules share: the params, the paths and recipes of files, and the environment of jobs."""
 
+import atexit
 import gc
 import os
 import re
 import sys
 from pathlib import Path
 
-# Planning makes objects that stay. By default Python looks through them again and again for some that could go, which
-# is a quarter of the time that planning takes.
+# Planning makes objects that stay. By default Python looks through them again and again, and once more at its end, for
+# some that could go, which is a quarter of the time that planning takes.
 gc.freeze()
 gc.set_threshold(100_000)
+atexit.register(gc.freeze)
 
 PACKAGE = str(Path(workflow.basedir) / "workflow")
 sys.path.insert(0, PACKAGE)
