@@ -48,7 +48,7 @@ def test_emotion_methods_go_from_classes_to_the_report(small, tmp_path):
     assert {path.parts[0] for path in logs} >= {"encode", "train", "index", "evaluate"}
 
 
-def _logs(project: Project) -> list[Path]:
+def _logs(project: Warm) -> list[Path]:
     """Logs of the jobs that this project ran itself."""
     found = (project.folder / "results" / "logs").rglob("*.log")
     return [path for path in found if "self_mm" not in path.name]
