@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from workflow_project import Project
+from workflow_project import Project, Warm
 
 from elision.store import Store
 
@@ -47,6 +47,7 @@ def test_a_second_snakemake_is_refused_and_the_first_goes_on(project):
 
 
 def test_results_on_a_full_disk_stop_the_workflow_with_the_reason_and_a_retry_works(project, mount):
+    project = Warm(project.folder, PARAMS)
     results = project.folder / "results"
     mount(results, "64k")
     (results / "filler").write_bytes(bytes(24 << 10))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from workflow_project import METRICS, TINY, Project, Repository, write_arrays
+from workflow_project import METRICS, TINY, Repository, Warm, write_arrays
 
 pytestmark = [pytest.mark.workflow, pytest.mark.orchestration]
 
@@ -90,7 +90,7 @@ def made(folder: Path) -> dict[Path, int]:
 
 
 def test_kills_at_random_moments_change_nothing(tmp_path):
-    undisturbed = Project(tmp_path / "undisturbed", TINY)
+    undisturbed = Warm(tmp_path / "undisturbed", TINY)
     write_arrays(undisturbed.folder / "data" / "first")
     undisturbed.snakemake("--cores", "2")
 

@@ -1,9 +1,9 @@
 """Python programs without the time of their start: forks of a process that has imported the libraries.
 
 A job of a small workflow computes for moments, and imports PyTorch and pandas for seconds. ``serve`` imports once, and
-each program that is handed to it runs in a fork with its own arguments, folder, variables and streams. The libraries
-alone are imported: a fork imports Elision itself, from its own PYTHONPATH. Workflows whose subject is a start, a kill
-or what is imported run without it.
+each program that is handed to it runs in a fork with its own arguments, folder, variables and streams. A fork imports
+Elision itself, from its own PYTHONPATH, and transformers, which tests want to see imported by few jobs. Workflows whose
+subject is a start, a kill or what is imported run without it.
 """
 
 import json
@@ -13,7 +13,7 @@ import sys
 
 LIBRARIES = (
     *("numpy", "pandas", "pyarrow.parquet", "scipy.stats", "sklearn.decomposition", "jinja2", "pydantic", "typer"),
-    *("torch", "torch._dynamo", "safetensors.torch", "transformers.models.bert.modeling_bert", "snakemake.cli"),
+    *("torch", "torch._dynamo", "safetensors.torch", "snakemake.cli"),
     *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_pdf", "matplotlib.backends.backend_svg"),
 )
 
@@ -96,7 +96,7 @@ if __name__ == "__main__":
     import runpy
     import traceback
 
-    code = 0
+    known, code = set(sys.modules), 0
     try:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
@@ -107,6 +107,9 @@ if __name__ == "__main__":
     if isinstance(code, str):
         print(code, file=sys.stderr)
         code = 1
+    if os.environ.get("PYTHONPROFILEIMPORTTIME"):  # it tells of what is not among the libraries, in Python's form
+        for name in sorted(set(sys.modules) - known):
+            print(f"import time: 0 | 0 | {name}", file=sys.stderr)
     # Not the end of an interpreter, which takes every library apart and so copies the memory that forks share.
     atexit._run_exitfuncs()
     sys.stdout.flush()
