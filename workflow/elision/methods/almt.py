@@ -26,7 +26,14 @@ from torch import Tensor, nn
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
 from elision.methods.layers.schedule import warm_up_and_cosine
-from elision.methods.layers.transformer import CrossTransformer, HyperModalityLayer, TokenTransformer
+from elision.methods.layers.transformer import (
+    Block,
+    CrossTransformer,
+    HyperModalityLayer,
+    TokenTransformer,
+    gathered,
+    refine,
+)
 from elision.task import MODALITIES, DataSpec
 
 
@@ -93,8 +100,7 @@ class ALMT(Method):
         language, audio, vision = (self.embedding[name](inputs[name]) for name in MODALITIES)
         scales = self.language_encoder.layers(language)
         hyper = self.hyper.expand(len(language), -1, -1)
-        for layer, scale in zip(self.hyper_modality, scales, strict=True):
-            hyper = layer(scale, audio, vision, hyper)
+        hyper = refine(self.hyper_modality, scales, audio, vision, hyper)
         return self.fusion(hyper, scales[-1], read=slice(1)).squeeze(1)
 
     def predict(self, batch: Batch) -> Prediction:
@@ -104,7 +110,8 @@ class ALMT(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean squared error, or the cross-entropy of classes."""
-        return {"sentiment": self.error(self.predict(batch).output, batch.label)}
+        with gathered([[module] for module in self.modules() if isinstance(module, Block)]):
+            return {"sentiment": self.error(self.predict(batch).output, batch.label)}
 
     def learning_rate_factor(self, epoch: int) -> float:
         """Warm up over a tenth of the epochs, then follow half a cosine."""

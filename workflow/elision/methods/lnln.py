@@ -28,7 +28,15 @@ from torch.nn import functional as F
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
 from elision.methods.layers.schedule import warm_up_and_cosine
-from elision.methods.layers.transformer import CrossTransformer, HyperModalityLayer, TokenTransformer
+from elision.methods.layers.transformer import (
+    Block,
+    CrossTransformer,
+    HyperModalityLayer,
+    TokenTransformer,
+    encode_together,
+    gathered,
+    refine,
+)
 from elision.task import MODALITIES, DataSpec
 
 
@@ -175,12 +183,23 @@ class LNLN(Method):
             return torch.cat([language.mean(1), audio.mean(1), vision.mean(1)], 1)
         scales = self.language_encoder.layers(language)
         hyper = self.hyper.expand(len(language), -1, -1)
-        for layer, scale in zip(self.hyper_modality, scales, strict=True):
-            hyper = layer(scale, audio, vision, hyper)
+        hyper = refine(self.hyper_modality, scales, audio, vision, hyper)
         return self.fusion(hyper, scales[-1], read=slice(1, None)).mean(1)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the four terms of eq. 14, as far as their weights and modules are there."""
+        rebuilding = [list(blocks) for blocks in zip(*(t.blocks for t in self.reconstructors()), strict=True)]
+        others = {block for blocks in rebuilding for block in blocks}
+        alone = [[module] for module in self.modules() if isinstance(module, Block) and module not in others]
+        with gathered([*alone, *rebuilding]):
+            return self.terms(batch)
+
+    def reconstructors(self) -> list[TokenTransformer]:
+        """Return the reconstructor of each modality; none, if the method has none."""
+        return [self.reconstructor[name] for name in MODALITIES] if self.hyperparameters.reconstructor else []
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss."""
         h = self.hyperparameters
         adversarial = h.dominant_modality_correction and h.adversarial_weight > 0
         reconstruct = h.reconstructor and h.reconstruction_weight > 0
@@ -205,8 +224,10 @@ class LNLN(Method):
                 corrected[: len(logits) // 2] = 1
                 terms["adversarial"] = h.adversarial_weight * F.cross_entropy(logits, corrected)
         if reconstruct:
-            errors = [F.mse_loss(self.reconstructor[name](embedded[name]), complete[name]) for name in MODALITIES]
-            terms["reconstruction"] = h.reconstruction_weight * torch.stack(errors).mean()
+            rebuilt = encode_together(self.reconstructors(), [embedded[name] for name in MODALITIES])
+            # All modalities have as many values: the mean over all is that of the three errors.
+            error = F.mse_loss(torch.cat(rebuilt), torch.cat([complete[name] for name in MODALITIES]))
+            terms["reconstruction"] = h.reconstruction_weight * error
         output = self.readout(self.head(self.fuse(language, embedded)))
         terms["sentiment"] = h.sentiment_weight * self.error(output, batch.label)
         return terms

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from elision.methods.layers.stack import stack
+
 
 class CrossmodalLayer(nn.Module):
     """Weights of an attention to keys and values and of a feed-forward layer, each with a residual.
@@ -147,7 +149,7 @@ def _encode_alike(jobs: list[Job], last: bool) -> list[Tensor]:
     def stacked(module: str, kind: str) -> Tensor:
         """Return a parameter of the first layer of all encoders, then of the second, and so on [depth * E, ...]."""
         layers = [job.encoder.layers[number] for number in range(depth) for job in jobs]
-        return _stack([getattr(layer.get_submodule(module), kind) for layer in layers])
+        return stack([getattr(layer.get_submodule(module), kind) for layer in layers])
 
     def linear(module: str, norm: str = "") -> tuple[Tensor, Tensor]:
         """Return weight [depth * E, in, out] and bias [depth * E, 1, out], those of the norm before it included."""
@@ -165,7 +167,7 @@ def _encode_alike(jobs: list[Job], last: bool) -> list[Tensor]:
         parts = [t.flatten(3).split(counts, 1) for t in parts]
         ahead = iter(jobs)
         for count, weights, biases in zip(counts, *parts, strict=True):
-            together = _stack([embed(job.encoder, job.source) for job in islice(ahead, count)]).flatten(1, 2)
+            together = stack([embed(job.encoder, job.source) for job in islice(ahead, count)]).flatten(1, 2)
             # Keys and values are the same sequence, embedded twice: dropout is drawn for each.
             drawn = [F.layer_norm(first.embedding_dropout(together), (width,))]
             drawn += (
@@ -191,7 +193,7 @@ def _encode_alike(jobs: list[Job], last: bool) -> list[Tensor]:
         shapes = list(dict.fromkeys(job.shape for job in together))
         sizes = [batch * size for size in _runs(job.shape for job in together)]
         found = list(islice(sources, len(shapes)))
-        x = first.embedding_dropout(_stack([embed(job.encoder, job.x) for job in together]).flatten(1, 2))
+        x = first.embedding_dropout(stack([embed(job.encoder, job.x) for job in together]).flatten(1, 2))
         seen = [_seen(*shape[:2], x) if first.causal else {} for shape in shapes]
         for layer in range(depth):
             project, project_bias, out, out_bias, expand, expand_bias, contract, contract_bias = weights[
@@ -225,24 +227,6 @@ def _rate(dropout: nn.Dropout) -> float:
 def _runs(items: Iterable) -> list[int]:
     """Return how many equal items follow each other, again and again."""
     return [len(list(run)) for _, run in groupby(items)]
-
-
-class _Stack(torch.autograd.Function):
-    """``torch.stack``, whose backward pass takes two operations, not one per tensor."""
-
-    @staticmethod
-    def forward(ctx, *tensors: Tensor) -> Tensor:  # noqa: ANN001
-        """Stack tensors of one shape."""
-        return torch.stack(tensors)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN001
-        """Part the gradient, in the layout of the tensors."""
-        return gradient.contiguous().unbind()
-
-
-def _stack(tensors: list[Tensor]) -> Tensor:
-    return _Stack.apply(*tensors) if len(tensors) > 1 else tensors[0][None]
 
 
 def _heads(x: Tensor, batch: int, heads: int, parts: int) -> tuple[Tensor, ...]:

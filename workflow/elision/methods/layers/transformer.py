@@ -3,9 +3,14 @@
 No block masks anything: padded frames are ordinary tokens. There is no dropout.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from elision.methods.layers.stack import stack
 
 _ALL = slice(None)
 
@@ -46,6 +51,7 @@ class Block(nn.Module):
     def __init__(self, width: int, *, heads: int = 8, head_width: int = 64) -> None:
         super().__init__()
         self.heads = heads
+        self.ready: Weights | None = None  # see `gathered`
         inner = heads * head_width
         self.norm_query, self.norm_key, self.norm_value = (nn.LayerNorm(width) for _ in range(3))
         self.query, self.key, self.value = (nn.Linear(width, inner, bias=False) for _ in range(3))
@@ -59,42 +65,121 @@ class Block(nn.Module):
 
         Only the positions ``read`` of ``x`` are computed and returned; the source is attended as a whole.
         """
-        source = x if source is None else source
-        x = x[:, read]
-        query, key, value = self.query(self.norm_query(x)), self.norm_key(source), self.norm_value(source)
-        inner, width = self.query.weight.shape
-        few, many, head = x.shape[1], source.shape[1], inner // self.heads
-        if many > few + head and few * width * (many + head) < many * head * (few + width):
-            attended = self._attend_unprojected(query, key, value)
+        return apply([self], x[None], None if source is None else source[None], read=read)[0]
+
+
+Weights = tuple[Tensor, ...]
+
+
+def gather(groups: list[list[Block]]) -> list[Weights]:
+    """Return the weights of equal blocks, stacked per group: projection, output and the two feed-forward layers.
+
+    Each is a weight [G, in, out] and a bias [G, 1, out]. The weights of a layer norm go into the layer after it.
+    """
+    blocks, sizes = [block for group in groups for block in group], [len(group) for group in groups]
+
+    projections = [layer for block in blocks for layer in (block.query, block.key, block.value)]
+    norms = [norm for block in blocks for norm in (block.norm_query, block.norm_key, block.norm_value)]
+    # Query, key and value lie side by side: from [3 G, ., inner] to [G, ., 3 inner].
+    project = [t.unflatten(0, (-1, 3)).transpose(1, 2).flatten(2) for t in _linear(projections, norms)]
+    first_norms, firsts, _, seconds = zip(*(block.feed_forward for block in blocks), strict=True)
+    pairs = (project, _linear([block.out for block in blocks]), _linear(firsts, first_norms), _linear(seconds))
+    return list(zip(*(tensor.split(sizes) for pair in pairs for tensor in pair), strict=True))
+
+
+@contextmanager
+def gathered(groups: list[list[Block]]) -> Iterator[None]:
+    """Gather the weights of all groups at once, for what `apply` computes inside."""
+    for group, weights in zip(groups, gather(groups), strict=True):
+        group[0].ready = weights
+    try:
+        yield
+    finally:
+        for group in groups:
+            group[0].ready = None
+
+
+def apply(blocks: list[Block], x: Tensor, source: Tensor | None = None, *, read: slice = _ALL) -> Tensor:
+    """Let sequences [G, B, T, width] pass a block each; see `Block`."""
+    project, project_bias, *rest = blocks[0].ready or gather([blocks])[0]
+    out, out_bias, expand, expand_bias, contract, contract_bias = rest
+    (groups, batch, _, width), heads, inner = x.shape, blocks[0].heads, out.shape[1]
+    normed = F.layer_norm(x, (width,))
+    whole = source is None and read == _ALL
+    if whole:
+        projected = torch.baddbmm(project_bias, normed.flatten(1, 2), project)
+        answer = F.scaled_dot_product_attention(*_parts(projected, batch, heads, 3))
+    else:
+        normed_source = normed if source is None else F.layer_norm(source, (width,))
+        x, normed = x[:, :, read], normed[:, :, read]
+        weights, biases = project.split([inner, 2 * inner], 2), project_bias.split([inner, 2 * inner], 2)
+        query = torch.baddbmm(biases[0], normed.flatten(1, 2), weights[0])
+        few, many, head = x.shape[2], normed_source.shape[2], inner // heads
+        if groups == 1 and many > few + head and few * width * (many + head) < many * head * (few + width):
+            answer = _attend_unprojected(query[0], normed_source[0], weights[1][0], biases[1][0], heads=heads)
         else:
-            attended = attend(query, self.key(key), self.value(value), heads=self.heads)
-        x = x + self.out(attended)
-        return x + self.feed_forward(x)
+            given = _parts(torch.baddbmm(biases[1], normed_source.flatten(1, 2), weights[1]), batch, heads, 2)
+            answer = F.scaled_dot_product_attention(*_parts(query, batch, heads, 1), *given)
+    answer, y = answer.transpose(1, 2).reshape(groups, -1, inner), x.flatten(1, 2)
+    y = y + torch.baddbmm(out_bias, answer, out)
+    hidden = F.gelu(torch.baddbmm(expand_bias, F.layer_norm(y, (width,)), expand))
+    return (y + torch.baddbmm(contract_bias, hidden, contract)).view(x.shape)
 
-    def _attend_unprojected(self, query: Tensor, source_key: Tensor, source_value: Tensor) -> Tensor:
-        """Return what `attend` does, for few queries of a long source, without a projection of the source.
 
-        A head's scores are q (K s) = (K' q) s, and its answer is V (a s): queries and answers are projected instead.
+def _linear(layers: Sequence[nn.Linear], norms: Sequence[nn.LayerNorm] | None = None) -> tuple[Tensor, Tensor]:
+    """Return weights [n, in, out] and biases [n, 1, out] of linear layers, those of the layer norms before included.
 
-        Parameters
-        ----------
-        query : Tensor [B, T, heads * e]
-        source_key, source_value : Tensor [B, S, width]
-            Not yet projected.
+    Of layers without a norm before them, all must have a bias.
+    """
+    weight = stack([layer.weight for layer in layers]).mT
+    bias = None if layers[0].bias is None else stack([layer.bias for layer in layers])[:, None]
+    if norms is None:
+        return weight, bias
+    scale, shift = stack([norm.weight for norm in norms])[:, :, None], stack([norm.bias for norm in norms])[:, None]
+    shifted = torch.bmm(shift, weight) if bias is None else torch.baddbmm(bias, shift, weight)
+    return weight * scale, shifted
 
-        Returns
-        -------
-        Tensor [B, T, heads * e]
-        """
-        batch, count, _ = query.shape
-        key, value = (layer.weight.unflatten(0, (self.heads, -1)) for layer in (self.key, self.value))
-        # One matrix product per head: [heads, B * T, e] by [heads, e, width].
-        asked = query.flatten(0, 1).unflatten(1, (self.heads, -1)).transpose(0, 1) @ key
-        asked = asked.unflatten(1, (batch, count)).permute(1, 2, 0, 3).flatten(1, 2)
-        scale = key.shape[1] ** -0.5
-        found = F.scaled_dot_product_attention(asked[:, None], source_key[:, None], source_value[:, None], scale=scale)
-        found = found.reshape(batch * count, self.heads, -1).transpose(0, 1) @ value.mT
-        return found.transpose(0, 1).reshape(batch, count, -1)
+
+def _parts(x: Tensor, batch: int, heads: int, parts: int) -> tuple[Tensor, ...]:
+    """Part [G, B * T, parts * heads * e] into [G * B, heads, T, e] each."""
+    return x.view(len(x) * batch, -1, parts, heads, x.shape[2] // (parts * heads)).permute(2, 0, 3, 1, 4).unbind()
+
+
+def _attend_unprojected(query: Tensor, source: Tensor, weight: Tensor, bias: Tensor, *, heads: int) -> Tensor:
+    """Attend with few queries to a long source, without a projection of the source.
+
+    A head's scores are q (K s) = (K' q) s, and its answer is V (a s): queries and answers are projected instead. The
+    bias of the keys adds the same to all scores of a query, and so nothing.
+
+    Parameters
+    ----------
+    query : Tensor [B * T, heads * e]
+    source : Tensor [B, S, width]
+    weight, bias : Tensor [width, 2 * heads * e], [1, 2 * heads * e]
+        Of keys and values.
+
+    Returns
+    -------
+    Tensor [B, heads, T, e]
+    """
+    batch = len(source)
+    key, value = weight.unflatten(1, (2, heads, -1)).permute(1, 2, 0, 3).unbind()  # [heads, width, e]
+    # One matrix product per head: [heads, B * T, e] by [heads, e, width].
+    asked = query.unflatten(1, (heads, -1)).transpose(0, 1) @ key.mT
+    asked = asked.unflatten(1, (batch, -1)).permute(1, 2, 0, 3).flatten(1, 2)
+    scale = key.shape[2] ** -0.5
+    found = F.scaled_dot_product_attention(asked[:, None], source[:, None], source[:, None], scale=scale)
+    found = found.reshape(len(query), heads, -1).transpose(0, 1)
+    answer = torch.baddbmm(bias.unflatten(1, (2, heads, -1))[0, 1][:, None], found, value)
+    return answer.transpose(0, 1).unflatten(0, (batch, -1)).transpose(1, 2)
+
+
+def encode_together(transformers: list["TokenTransformer"], xs: list[Tensor]) -> list[Tensor]:
+    """Return what each transformer makes of its sequence [B, T, width]; all have one shape and no learned tokens."""
+    x = stack([transformer.embed(x) for transformer, x in zip(transformers, xs, strict=True)])
+    for blocks in zip(*(transformer.blocks for transformer in transformers), strict=True):
+        x = apply(list(blocks), x)
+    return list(x.unbind())
 
 
 class TokenTransformer(nn.Module):
@@ -193,9 +278,34 @@ class HyperModalityLayer(nn.Module):
 
     def forward(self, language: Tensor, audio: Tensor, vision: Tensor, hyper: Tensor) -> Tensor:
         """Return the updated hyper-modality [B, T, width]; all arguments have that shape."""
-        audio, vision = self.norm_audio(audio), self.norm_vision(vision)
-        query = self.query(self.norm_language(language))
-        answer = attend(query, self.audio_key(audio), self.audio_value(audio), heads=self.heads) + attend(
-            query, self.vision_key(vision), self.vision_value(vision), heads=self.heads
-        )
-        return self.norm_hyper(hyper) + self.out(answer)
+        return refine([self], [language], audio, vision, hyper)
+
+
+def refine(
+    layers: Sequence[HyperModalityLayer], scales: Sequence[Tensor], audio: Tensor, vision: Tensor, hyper: Tensor
+) -> Tensor:
+    """Pass a hyper-modality [B, T, width] through layers, each with its scale of language [B, T, width].
+
+    No answer depends on the hyper-modality, so that all layers ask audio and vision at once.
+    """
+    depth, heads, (batch, length, width) = len(layers), layers[0].heads, hyper.shape
+    asking = F.layer_norm(stack(list(scales)), (width,)).flatten(1, 2)
+    weight, bias = _linear([layer.query for layer in layers], [layer.norm_language for layer in layers])
+    query = torch.baddbmm(bias, asking, weight).view(depth, 1, batch, length, heads, -1).transpose(3, 4)
+    sources = F.layer_norm(stack([audio, vision]), (width,)).flatten(1, 2)
+    projections = [p for layer in layers for p in (layer.audio_key, layer.audio_value)]
+    projections += [p for layer in layers for p in (layer.vision_key, layer.vision_value)]
+    norms = [layer.norm_audio for layer in layers for _ in range(2)]
+    norms += [layer.norm_vision for layer in layers for _ in range(2)]
+    # From [4 depth, ., width] to [2, ., 2 depth * width]: audio, then vision.
+    weight, bias = (t.unflatten(0, (2, -1)).transpose(1, 2).flatten(2) for t in _linear(projections, norms))
+    found = torch.baddbmm(bias, sources, weight).view(2, batch, -1, depth, 2, heads, width // heads)
+    # Keys and values: [depth * 2 * B, heads, S, e] each.
+    key, value = found.permute(4, 3, 0, 1, 5, 2, 6).flatten(1, 3).unbind()
+    query = query.expand(-1, 2, -1, -1, -1, -1).flatten(0, 2)
+    answer = F.scaled_dot_product_attention(query, key, value).unflatten(0, (depth, 2, batch)).sum(1)
+    weight, bias = _linear([layer.out for layer in layers])
+    answers = torch.baddbmm(bias, answer.transpose(2, 3).reshape(depth, -1, width), weight)
+    for layer, refinement in zip(layers, answers.view(depth, batch, length, width).unbind(), strict=True):
+        hyper = layer.norm_hyper(hyper) + refinement
+    return hyper
