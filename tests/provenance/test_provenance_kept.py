@@ -197,7 +197,7 @@ def take(turns, layout, *, until: int = 3) -> list[str]:
 def test_the_runs_of_a_job_are_in_their_places_when_all_are_finished(layout):
     assert take(turns_of(layout), layout) == RUNS
     assert {name.split("/")[3] for name in files(layout)} == set(RUNS)
-    assert kept.notice(layout) == ""
+    assert not layout.unused.exists()
     assert not turns_of(layout).missing
 
 

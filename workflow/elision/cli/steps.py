@@ -321,6 +321,7 @@ def evaluate(
                     write_table(path, evaluation.predictions(), about)
                 else:
                     representations.write(path, evaluation.representations(), provenance)
+            del evaluation  # one model at a time
 
 
 @app.command()

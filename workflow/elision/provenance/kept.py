@@ -194,6 +194,8 @@ def _give_back(layout: Layout, path: Path, expected: str) -> None:
     for file in together(inside, there):
         _move(file, layout.root / file.relative_to(inside))
     forget_empty(inside)
+    with suppress(OSError):  # it is not empty
+        layout.unused.rmdir()
 
 
 def _go_on(layout: Layout, folder: Path) -> None:
