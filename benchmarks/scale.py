@@ -33,6 +33,7 @@ import yaml
 
 from elision.task import OFFICIAL_SPECS, SPLITS
 
+THIS = Path(__file__).resolve()
 SPLIT_SIZES = {"mosi": (1284, 229, 686), "mosei": (16326, 1871, 4659), "sims": (1368, 456, 457)}
 SEEDS = (1111, 1112, 1113)
 TRAINED = ("tfn", "text_only", "self_mm", "misa")
@@ -165,11 +166,14 @@ class Cost:
     peak: int
 
 
-def cost(*command: object) -> Cost:
-    """Run a command and measure it; this process stays small, because the peak of a child begins with its parent's."""
+def cost(folder: Path, *command: object) -> Cost:
+    """Run a command in a folder and measure it; this process stays small, for the peak of a child begins with its."""
+    (folder / ".snakemake").mkdir(exist_ok=True)  # where checksums of the user's files are kept
     start = time.perf_counter()
     with tempfile.TemporaryFile("w+") as said:
-        started = subprocess.Popen([sys.executable, *map(str, command)], stdout=said, stderr=subprocess.STDOUT)
+        started = subprocess.Popen(
+            [sys.executable, *map(str, command)], cwd=folder, stdout=said, stderr=subprocess.STDOUT
+        )
         _, status, used = os.wait4(started.pid, 0)
         started.returncode = os.waitstatus_to_exitcode(status)
         said.seek(0)
@@ -196,22 +200,22 @@ def stages(folder: Path, trained: list[str], counts: list[int]) -> Iterator[tupl
     """Run all stages on the corpus in a folder; yields name, methods, cost, and bytes of the tensors of each."""
 
     def verb(*words: str, methods: int = 0) -> Cost:
-        return cost("-m", "elision", *words, "--params", write_params(folder, trained, methods))
+        return cost(folder, "-m", "elision", *words, "--params", write_params(folder, trained, methods))
 
     results, of = folder / "results", ("--dataset", "mosei")
     made = verb("prepare", *of)
     store = sum(path.stat().st_size for path in (results / "datasets" / "mosei").glob("*.safetensors"))
-    rows = json.loads(subprocess.check_output([sys.executable, __file__, "--child", "count_bytes", str(folder)]))
+    rows = json.loads(subprocess.check_output([sys.executable, str(THIS), "--child", "count_bytes", str(folder)]))
     yield "prepare", 1, made, (folder / "mosei.pkl").stat().st_size
     yield "align", 1, verb("align", *of), rows["tokens"]
     yield "corrupt", 1, verb("corrupt", *of), rows["draws"]
-    yield "load", 1, cost(__file__, "--child", "load", write_params(folder, trained, 0)), store
+    yield "load", 1, cost(folder, THIS, "--child", "load", write_params(folder, trained, 0)), store
     for method in trained:
         which = (*of, "--method", method, "--run", f"seed-{SEEDS[0]}")
         yield f"train {method}", 1, verb("train", *which), store
         yield f"evaluate {method}", 1, verb("evaluate", *which), rows["test"] + rows["predictions"]
     for count in counts:
-        cost(__file__, "--child", "make_up", write_params(folder, trained, count))
+        cost(folder, THIS, "--child", "make_up", write_params(folder, trained, count))
         for name in ("aggregate", "significance", "report"):
             yield name, count, verb(name, methods=count), rows["predictions"]
 
@@ -242,8 +246,8 @@ def scale(utterances: list[int], trained: list[str], methods: list[int], where: 
     print(f" {'tensors':>7} {'ratio':>6}", flush=True)
     for size in [SMALLEST, *utterances]:
         with tempfile.TemporaryDirectory(dir=where) as scratch:
-            folder = Path(scratch)
-            made = cost(__file__, "--child", "generate", folder, size)
+            folder = Path(scratch).resolve()
+            made = cost(folder, THIS, "--child", "generate", folder, size)
             print(f"{'generate':22} {size:10} {'':7} {made.processor:8.1f} {made.clock:8.1f} {made.peak / 2**20:6.0f}")
             for name, count, used, tensors in stages(folder, trained, methods):
                 found.setdefault((name, count), {})[size] = used, tensors

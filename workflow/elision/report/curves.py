@@ -79,16 +79,16 @@ def training(results: Results, methods: Sequence[str]) -> "pd.DataFrame":
     from elision.settings.params import teacher_names
 
     families = dict(zip(results.metrics["dataset"], results.metrics["family"], strict=True))
+    told = {dataset: _told(results, dataset, methods) for dataset in families}
     parts = []
     for (dataset, method, run), history in results.histories.items():
         if dataset not in families or method not in {*methods, FLOOR, *teacher_names()}:
             continue
         metric = family_of(families[dataset]).selection[0]
-        told = _told(results, dataset, methods)
         named = {"loss": _LOSS, f"valid_{metric}": f"validation {metric_of(metric).name}"}
         for column, name in named.items():
             if column in history:
-                where = {"panel": f"{dataset}: {name}{told}", "dataset": dataset, "method": method, "run": run}
+                where = {"panel": f"{dataset}: {name}{told[dataset]}", "dataset": dataset, "method": method, "run": run}
                 quantity = column.removeprefix("valid_")
                 part = history[["epoch"]].assign(**where, quantity=quantity, value=history[column])
                 parts.append(part[part["value"].notna()])
