@@ -47,8 +47,11 @@ def serve(folder: str) -> None:
     Path(folder, "binding").rename(Path(folder, "socket"))  # only now is there anyone who answers
     waiting = selectors.DefaultSelector()
     waiting.register(listener, selectors.EVENT_READ)
+    waiting.register(sys.stdin, selectors.EVENT_READ)
     while True:
         for key, _ in waiting.select():
+            if key.fileobj is sys.stdin:  # closed, because the tests are over or were killed
+                os._exit(0)
             if key.fileobj is not listener:  # a program is over
                 program, connection = key.data
                 waiting.unregister(key.fileobj)

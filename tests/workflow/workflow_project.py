@@ -121,11 +121,11 @@ class Project:
 def server() -> Path:
     """Start the process whose forks run the programs of `Warm` projects; it ends with the tests. See ``warm.py``."""
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
-    started = subprocess.Popen([sys.executable, warm.__file__, str(folder)], start_new_session=True)
+    command = [sys.executable, warm.__file__, str(folder)]
+    started = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
     def end() -> None:
-        started.kill()
-        started.wait()
+        started.communicate()  # it ends when its stdin does
         shutil.rmtree(folder)
 
     atexit.register(end)
