@@ -16,6 +16,7 @@ SENTENCES = (
     "The plot is as thin as the paper that it was written on, and the music does not help at all",
     "A wonderful film",
     "I was there, and I would go again",
+    "so good",
     None,
 )
 IDS = [extract(text, encoder="minilm", max_length=50) for text in SENTENCES]
@@ -49,8 +50,8 @@ def test_equal_utterances_have_equal_bits_and_are_encoded_once(monkeypatch):
     hook = model.register_forward_hook(lambda _module, _given, output: seen.append(output.last_hidden_state.shape))
     states = hidden_states(IDS * 2, encoder="minilm")
     hook.remove()
-    assert seen == [(4, len(IDS[2]), 384)]
-    assert all(np.array_equal(states[0], states[k]) for k in (3, 6, 9))
+    assert seen == [(1, 3, 384), (2, 5, 384), (1, 11, 384), (1, 24, 384)]
+    assert all(np.array_equal(states[0], states[k]) for k in (3, 7, 10))
     assert all(np.array_equal(a, b) for a, b in zip(states, hidden_states(IDS, encoder="minilm") * 2, strict=True))
 
 

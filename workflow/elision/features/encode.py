@@ -6,6 +6,7 @@ made of: an encoder that is part of a method reads these.
 
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 UNLABELLED = "unlabelled"  # the split of the pool that retrieval databases hold, too
 _BATCH = 64  # utterances
+_ALIKE = 4  # tokens by which lengths in a batch differ, fewer: what is padded is computed, too
 
 
 def encode(
@@ -85,7 +87,8 @@ def hidden_states(
     pad = special_tokens(encoder)["pad"]
     made: dict[tuple[int, ...], np.ndarray] = {(): np.zeros((0, model.config.hidden_size), np.float32)}
     waiting = sorted({tuple(ids.tolist()) for ids in utterances} - made.keys(), key=lambda ids: (len(ids), ids))
-    batches = [waiting[start : start + _BATCH] for start in range(0, len(waiting), _BATCH)]
+    alike = (list(group) for _, group in groupby(waiting, lambda ids: len(ids) // _ALIKE))
+    batches = [group[start : start + _BATCH] for group in alike for start in range(0, len(group), _BATCH)]
     for batch in track(batches, "encode the text"):
         lengths = torch.tensor([len(ids) for ids in batch])
         padded = torch.full((len(batch), len(batch[-1])), pad)
