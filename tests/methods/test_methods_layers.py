@@ -4,7 +4,9 @@ from importlib.util import find_spec
 import pytest
 import torch
 from tiny_methods import UNK, make, make_batch, spec_for, tiny_encoder
+from torch.utils.flop_counter import FlopCounterMode
 
+from elision.methods.layers import transformer
 from elision.methods.layers.text_encoder import StubEncoder, TextEncoder
 from elision.methods.layers.transformer import Block, CrossTransformer, HyperModalityLayer, TokenTransformer, attend
 
@@ -60,14 +62,17 @@ def test_a_block_that_is_read_in_part_equals_one_that_computes_all(length, other
 
 
 def test_few_queries_of_a_long_source_are_answered_without_projecting_the_source():
-    block, projected = Block(8, heads=2, head_width=8), []
-    for layer in (block.key, block.value):
-        layer.register_forward_hook(lambda *_: projected.append(1))
-    x = torch.randn(2, 50, 8)
-    block(x, read=slice(2))
-    assert not projected
-    block(x)
-    assert len(projected) == 2
+    block, x = Block(8, heads=2, head_width=8), torch.randn(2, 50, 8)
+
+    def projected(read: slice) -> int:
+        """How much is multiplied, beside the attention."""
+        with FlopCounterMode(display=False) as counted:
+            block(x, read=read)
+        return sum(n for name, n in counted.get_flop_counts()["Global"].items() if "attention" not in str(name))
+
+    read = projected(slice(2))
+    of_source = 2 * 2 * 50 * 8 * 32  # the multiplications and additions of keys and values
+    assert read < of_source < projected(slice(None))
 
 
 @pytest.mark.parametrize("name", ["lnln", "almt"])
@@ -80,16 +85,17 @@ def test_losses_and_gradients_equal_those_of_blocks_that_compute_all(name, monke
     batch = as_double(make_batch(5, spec=spec))
     counted = []
 
-    def whole(block, x, source=None, *, read=slice(None)):
+    def whole(blocks, x, source=None, *, read=slice(None)):
         counted.append(read)
-        return compute_all(block, x, source, read=read)
+        sources = [None] * len(blocks) if source is None else source
+        return torch.stack([compute_all(*each, read=read) for each in zip(blocks, x, sources, strict=True)])
 
     def run():
         terms = method.loss(batch)
         return terms, gradients([*terms.values()], method), method.predict(batch).output
 
     found = run()
-    monkeypatch.setattr(Block, "forward", whole)
+    monkeypatch.setattr(transformer, "apply", whole)
     expected = run()
     assert len([read for read in counted if read != slice(None)]) >= 4
     assert found[0].keys() == expected[0].keys()

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
 from elision.methods.layers.schedule import warm_up_and_cosine
+from elision.methods.layers.stack import stack
 from elision.methods.layers.transformer import (
     Block,
     CrossTransformer,
@@ -226,7 +227,7 @@ class LNLN(Method):
         if reconstruct:
             rebuilt = encode_together(self.reconstructors(), [embedded[name] for name in MODALITIES])
             # All modalities have as many values: the mean over all is that of the three errors.
-            error = F.mse_loss(torch.cat(rebuilt), torch.cat([complete[name] for name in MODALITIES]))
+            error = F.mse_loss(rebuilt, stack([complete[name] for name in MODALITIES]))
             terms["reconstruction"] = h.reconstruction_weight * error
         output = self.readout(self.head(self.fuse(language, embedded)))
         terms["sentiment"] = h.sentiment_weight * self.error(output, batch.label)
@@ -248,8 +249,7 @@ class LNLN(Method):
 
 def _mix(proxy: Tensor, language: Tensor, weight: Tensor) -> Tensor:
     """Corrected language (eq. 8); ``weight`` [B, 1] is that of the language as it came."""
-    weight = weight.unsqueeze(2)
-    return (1 - weight) * proxy + weight * language
+    return torch.lerp(proxy, language, weight.unsqueeze(2))
 
 
 def _reverse_gradient(x: Tensor) -> Tensor:

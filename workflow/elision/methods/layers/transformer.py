@@ -104,24 +104,27 @@ def apply(blocks: list[Block], x: Tensor, source: Tensor | None = None, *, read:
     project, project_bias, *rest = blocks[0].ready or gather([blocks])[0]
     out, out_bias, expand, expand_bias, contract, contract_bias = rest
     (groups, batch, _, width), heads, inner = x.shape, blocks[0].heads, out.shape[1]
-    normed = F.layer_norm(x, (width,))
-    whole = source is None and read == _ALL
-    if whole:
-        projected = torch.baddbmm(project_bias, normed.flatten(1, 2), project)
-        answer = F.scaled_dot_product_attention(*_parts(projected, batch, heads, 3))
+    few, many, head = len(range(*read.indices(x.shape[2]))), (x if source is None else source).shape[2], inner // heads
+    unprojected = groups == 1 and many > few + head and few * width * (many + head) < many * head * (few + width)
+    y = x.flatten(1, 2)
+    normed = F.layer_norm(y, (width,))
+    if source is None and not unprojected:
+        query, key, value = _parts(torch.baddbmm(project_bias, normed, project), batch, heads, 3)
+        answer = F.scaled_dot_product_attention(query if read == _ALL else query[:, :, read], key, value)
     else:
-        normed_source = normed if source is None else F.layer_norm(source, (width,))
-        x, normed = x[:, :, read], normed[:, :, read]
+        normed_source = normed.view(x.shape) if source is None else F.layer_norm(source, (width,))
         weights, biases = project.split([inner, 2 * inner], 2), project_bias.split([inner, 2 * inner], 2)
-        query = torch.baddbmm(biases[0], normed.flatten(1, 2), weights[0])
-        few, many, head = x.shape[2], normed_source.shape[2], inner // heads
-        if groups == 1 and many > few + head and few * width * (many + head) < many * head * (few + width):
-            answer = _attend_unprojected(query[0], normed_source[0], weights[1][0], biases[1][0], heads=heads)
+        asking = normed if read == _ALL else normed.view(x.shape)[:, :, read].flatten(1, 2)
+        query = torch.baddbmm(biases[0], asking, weights[0])
+        if unprojected:
+            answer = _attend_unprojected(query, normed_source, weights[1], biases[1], heads=heads)
         else:
             given = _parts(torch.baddbmm(biases[1], normed_source.flatten(1, 2), weights[1]), batch, heads, 2)
             answer = F.scaled_dot_product_attention(*_parts(query, batch, heads, 1), *given)
-    answer, y = answer.transpose(1, 2).reshape(groups, -1, inner), x.flatten(1, 2)
-    y = y + torch.baddbmm(out_bias, answer, out)
+    if read != _ALL:
+        x = x[:, :, read]
+        y = x.flatten(1, 2)
+    y = y + torch.baddbmm(out_bias, answer.transpose(1, 2).reshape(groups, -1, inner), out)
     hidden = F.gelu(torch.baddbmm(expand_bias, F.layer_norm(y, (width,)), expand))
     return (y + torch.baddbmm(contract_bias, hidden, contract)).view(x.shape)
 
@@ -142,6 +145,8 @@ def _linear(layers: Sequence[nn.Linear], norms: Sequence[nn.LayerNorm] | None = 
 
 def _parts(x: Tensor, batch: int, heads: int, parts: int) -> tuple[Tensor, ...]:
     """Part [G, B * T, parts * heads * e] into [G * B, heads, T, e] each."""
+    if parts == 1:
+        return (x.view(len(x) * batch, -1, heads, x.shape[2] // heads).transpose(1, 2),)
     return x.view(len(x) * batch, -1, parts, heads, x.shape[2] // (parts * heads)).permute(2, 0, 3, 1, 4).unbind()
 
 
@@ -153,33 +158,37 @@ def _attend_unprojected(query: Tensor, source: Tensor, weight: Tensor, bias: Ten
 
     Parameters
     ----------
-    query : Tensor [B * T, heads * e]
-    source : Tensor [B, S, width]
-    weight, bias : Tensor [width, 2 * heads * e], [1, 2 * heads * e]
+    query : Tensor [1, B * T, heads * e]
+    source : Tensor [1, B, S, width]
+    weight, bias : Tensor [1, width, 2 * heads * e], [1, 1, 2 * heads * e]
         Of keys and values.
 
     Returns
     -------
     Tensor [B, heads, T, e]
     """
-    batch = len(source)
-    key, value = weight.unflatten(1, (2, heads, -1)).permute(1, 2, 0, 3).unbind()  # [heads, width, e]
+    _, batch, _, width = source.shape
+    head = query.shape[2] // heads
+    key, value = weight.view(width, 2, heads, head).permute(1, 2, 0, 3).unbind()  # [heads, width, e]
     # One matrix product per head: [heads, B * T, e] by [heads, e, width].
-    asked = query.unflatten(1, (heads, -1)).transpose(0, 1) @ key.mT
-    asked = asked.unflatten(1, (batch, -1)).permute(1, 2, 0, 3).flatten(1, 2)
-    scale = key.shape[2] ** -0.5
-    found = F.scaled_dot_product_attention(asked[:, None], source[:, None], source[:, None], scale=scale)
-    found = found.reshape(len(query), heads, -1).transpose(0, 1)
-    answer = torch.baddbmm(bias.unflatten(1, (2, heads, -1))[0, 1][:, None], found, value)
-    return answer.transpose(0, 1).unflatten(0, (batch, -1)).transpose(1, 2)
+    asked = torch.bmm(query.view(-1, heads, head).transpose(0, 1), key.mT)
+    asked = asked.view(heads, batch, -1, width).permute(1, 2, 0, 3).reshape(batch, 1, -1, width)
+    source = source.transpose(0, 1)
+    found = F.scaled_dot_product_attention(asked, source, source, scale=head**-0.5)
+    found = found.reshape(-1, heads, width).transpose(0, 1)
+    answer = torch.baddbmm(bias.view(2, heads, 1, head)[1], found, value)
+    return answer.view(heads, batch, -1, head).transpose(0, 1)
 
 
-def encode_together(transformers: list["TokenTransformer"], xs: list[Tensor]) -> list[Tensor]:
-    """Return what each transformer makes of its sequence [B, T, width]; all have one shape and no learned tokens."""
+def encode_together(transformers: list["TokenTransformer"], xs: list[Tensor]) -> Tensor:
+    """Return what each transformer makes of its sequence [B, T, width], stacked [n, B, T, width].
+
+    All transformers have one shape, and none has learned tokens.
+    """
     x = stack([transformer.embed(x) for transformer, x in zip(transformers, xs, strict=True)])
     for blocks in zip(*(transformer.blocks for transformer in transformers), strict=True):
         x = apply(list(blocks), x)
-    return list(x.unbind())
+    return x
 
 
 class TokenTransformer(nn.Module):
@@ -218,11 +227,11 @@ class TokenTransformer(nn.Module):
 
         The last block computes nothing but what is returned.
         """
-        x = self.embed(x)
+        x = self.embed(x)[None]
         *blocks, last = self.blocks
         for block in blocks:
-            x = block(x)
-        return last(x, read=_ALL if self.tokens is None else slice(self.tokens.shape[1]))
+            x = apply([block], x)
+        return apply([last], x, read=_ALL if self.tokens is None else slice(self.tokens.shape[1])).squeeze(0)
 
 
 class CrossTransformer(nn.Module):
@@ -248,12 +257,12 @@ class CrossTransformer(nn.Module):
         The last block computes nothing but what is returned.
         """
         token = self.token.expand(len(target), -1, -1)
-        source = torch.cat([token, source], 1) + self.source_positions
-        target = torch.cat([token, target], 1) + self.target_positions
+        source = (torch.cat([token, source], 1) + self.source_positions)[None]
+        target = (torch.cat([token, target], 1) + self.target_positions)[None]
         *blocks, last = self.blocks
         for block in blocks:
-            target = block(target, source)
-        return last(target, source, read=read)
+            target = apply([block], target, source)
+        return apply([last], target, source, read=read).squeeze(0)
 
 
 class HyperModalityLayer(nn.Module):
