@@ -216,7 +216,7 @@ def test_the_verbs_of_the_rules_that_count_a_gpu_lease_one():
         for node in ast.walk(verb)
         if isinstance(node, ast.With) and ".gpu(" in ast.unparse(node.items[0])
     }
-    assert leasing == counted == {"train", "index", "evaluate", "extract"}
+    assert leasing == counted == {"train", "index", "evaluate", "extract", "encode"}
 
 
 def test_the_doctor_tells_how_many_jobs_share_the_gpus(machine):
