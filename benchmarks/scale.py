@@ -6,8 +6,9 @@ vision frames and 2.6 words in a second. The text encoder has one layer of 32 di
 epoch is soon over. Predictions of further methods and seeds are those of a trained run with noise.
 
 The first table has a row for each stage and size. ``above start`` is the peak memory less that of the same stage on
-200 utterances; ``tensors`` are the bytes that the stage cannot do without: its part of the corpus, or one table of
-predictions. The second table has the growth from each size to the next: seconds, and memory, over those of data.
+200 utterances. ``tensors`` are the bytes that the stage cannot do without: its part of the corpus, or the predictions
+and resampled metrics of all runs; stages that hold one table at a time have none. The second table has the growth of
+the seconds that a stage takes beyond those to start, over the growth of utterances, or of methods: 1 is as fast.
 ``--expect`` measures steps of all methods with MiniLM instead, at the sizes of MOSI, MOSEI and SIMS, and adds them up.
 
 Run: python benchmarks/scale.py [--utterances 1000 5000 22856] [--methods 5 40] [--folder FOLDER], or
@@ -223,7 +224,9 @@ def stages(folder: Path, trained: list[str], counts: list[int]) -> Iterator[tupl
     for count in counts:
         cost(folder, THIS, "--child", "make_up", write_params(folder, trained, count))
         for name in ("aggregate", "significance", "report"):
-            yield name, count, verb(name, methods=count), rows["predictions"]
+            # Intervals hold the predictions of all runs, and the values of 13 metrics in all resamples.
+            held = count * (len(SEEDS) * rows["predictions"] // 2 + 13 * 1001 * 20 * 8)
+            yield name, count, verb(name, methods=count), held if name == "significance" else 0
 
 
 def count_bytes(folder: Path) -> None:
@@ -258,9 +261,10 @@ def scale(utterances: list[int], trained: list[str], methods: list[int], where: 
             for name, count, used, tensors in stages(folder, trained, methods):
                 found.setdefault((name, count), {})[size] = used, tensors
                 above = used.peak - found[name, count][SMALLEST][0].peak
+                ratio = f"{above / tensors:.2f}" if tensors else "-"
                 row = f"{name:22} {size:10} {count:7} {used.processor:8.1f} {used.clock:8.1f} {used.peak / 2**20:6.0f}"
-                print(f"{row} {above / 2**20:11.0f} {tensors / 2**20:7.0f} {above / tensors:6.2f}", flush=True)
-    print("\ngrowth of seconds of the processor, less those to start, over growth of utterances; and with methods")
+                print(f"{row} {above / 2**20:11.0f} {tensors / 2**20:7.0f} {ratio:>6}", flush=True)
+    print("\ngrowth of seconds over growth of data")
     for (name, count), costs in found.items():
         start = costs[SMALLEST][0].processor
         seconds = {size: max(0.05, costs[size][0].processor - start) for size in utterances}
@@ -270,8 +274,9 @@ def scale(utterances: list[int], trained: list[str], methods: list[int], where: 
         ]
         if count > min(methods):
             fewer = found[name, min(methods)]
-            ratio = costs[utterances[-1]][0].processor / fewer[utterances[-1]][0].processor
-            growth.append(f"{min(methods)} to {count} methods: {ratio / (count / min(methods)):.2f}")
+            start = fewer[SMALLEST][0].processor
+            apart = [max(0.05, of[utterances[-1]][0].processor - start) for of in (fewer, costs)]
+            growth.append(f"{min(methods)} to {count} methods: {apart[1] / apart[0] / (count / min(methods)):.2f}")
         print(f"{name:22} {count:3}  {', '.join(growth)}")
 
 
