@@ -6,8 +6,9 @@ vision frames and 2.6 words in a second. The text encoder has one layer of 32 di
 epoch is soon over. Predictions of further methods and seeds are those of a trained run with noise.
 
 The first table has a row for each stage and size. ``above start`` is the peak memory less that of the same stage on
-200 utterances; ``tensors`` are the bytes that the stage cannot do without: its part of the corpus, or one table of
-predictions. The second table has the growth from each size to the next: seconds, and memory, over those of data.
+200 utterances. ``tensors`` are the bytes that the stage cannot do without: its part of the corpus, or the predictions
+and resampled metrics of all runs; stages that hold one table at a time have none. The second table has the growth of
+the seconds that a stage takes beyond those to start, over the growth of utterances, or of methods: 1 is as fast.
 ``--expect`` measures steps of all methods with MiniLM instead, at the sizes of MOSI, MOSEI and SIMS, and adds them up.
 
 Run: python benchmarks/scale.py [--utterances 1000 5000 22856] [--methods 5 40] [--folder FOLDER], or
@@ -15,6 +16,7 @@ python benchmarks/scale.py --expect [METHOD ...] [--device cuda]
 """
 
 import argparse
+import copy
 import json
 import math
 import os
@@ -23,15 +25,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
 
-from elision.task import OFFICIAL_SPECS, SPLITS
+from elision.task import MODALITIES, OFFICIAL_SPECS, SPLITS, DataSpec
+
+if TYPE_CHECKING:
+    from elision.methods.base import TrainingHyperparameters
+    from elision.methods.layers.text_encoder import TextEncoder
 
 THIS = Path(__file__).resolve()
 SPLIT_SIZES = {"mosi": (1284, 229, 686), "mosei": (16326, 1871, 4659), "sims": (1368, 456, 457)}
@@ -217,7 +224,9 @@ def stages(folder: Path, trained: list[str], counts: list[int]) -> Iterator[tupl
     for count in counts:
         cost(folder, THIS, "--child", "make_up", write_params(folder, trained, count))
         for name in ("aggregate", "significance", "report"):
-            yield name, count, verb(name, methods=count), rows["predictions"]
+            # Intervals hold the predictions of all runs, and the values of 13 metrics in all resamples.
+            held = count * (len(SEEDS) * rows["predictions"] // 2 + 13 * 1001 * 20 * 8)
+            yield name, count, verb(name, methods=count), held if name == "significance" else 0
 
 
 def count_bytes(folder: Path) -> None:
@@ -252,9 +261,10 @@ def scale(utterances: list[int], trained: list[str], methods: list[int], where: 
             for name, count, used, tensors in stages(folder, trained, methods):
                 found.setdefault((name, count), {})[size] = used, tensors
                 above = used.peak - found[name, count][SMALLEST][0].peak
+                ratio = f"{above / tensors:.2f}" if tensors else "-"
                 row = f"{name:22} {size:10} {count:7} {used.processor:8.1f} {used.clock:8.1f} {used.peak / 2**20:6.0f}"
-                print(f"{row} {above / 2**20:11.0f} {tensors / 2**20:7.0f} {above / tensors:6.2f}", flush=True)
-    print("\ngrowth of seconds of the processor, less those to start, over growth of utterances; and with methods")
+                print(f"{row} {above / 2**20:11.0f} {tensors / 2**20:7.0f} {ratio:>6}", flush=True)
+    print("\ngrowth of seconds over growth of data")
     for (name, count), costs in found.items():
         start = costs[SMALLEST][0].processor
         seconds = {size: max(0.05, costs[size][0].processor - start) for size in utterances}
@@ -264,8 +274,9 @@ def scale(utterances: list[int], trained: list[str], methods: list[int], where: 
         ]
         if count > min(methods):
             fewer = found[name, min(methods)]
-            ratio = costs[utterances[-1]][0].processor / fewer[utterances[-1]][0].processor
-            growth.append(f"{min(methods)} to {count} methods: {ratio / (count / min(methods)):.2f}")
+            start = fewer[SMALLEST][0].processor
+            apart = [max(0.05, of[utterances[-1]][0].processor - start) for of in (fewer, costs)]
+            growth.append(f"{min(methods)} to {count} methods: {apart[1] / apart[0] / (count / min(methods)):.2f}")
         print(f"{name:22} {count:3}  {', '.join(growth)}")
 
 
@@ -277,47 +288,87 @@ def expect(names: list[str], device: str, epochs: int) -> None:
     import torch
     from transformers import BertConfig, BertModel
 
-    from elision.methods import build, load, method_names, resolve
+    from elision.methods import load, method_names, resolve
     from elision.methods.layers.text_encoder import TextEncoder
+    from elision.settings.params import retrieves
     from elision.task import TaskKind
-    from training import measure, synthetic_batch
 
     torch.set_num_threads(1)
-    minilm = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
+    sizes_of = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
+    minilm = BertModel(BertConfig(**sizes_of))
     names = names or [name for name in method_names() if TaskKind.REGRESSION in load(name).task]
     total: dict[str, float] = {}
     heading = f"{'method':18} {'corpus':6} {'batch':>5} {'steps':>6} {'step ms':>8} {'predict ms':>10}"
     print(f"{heading} {'days':>7} {'days of own epochs':>18}")
     for name in names:
+        if retrieves(name):
+            print(f"{name:18} is not measured: it needs a database of a trained teacher")
+            continue
         for corpus, (train, valid, test) in SPLIT_SIZES.items():
-            spec = OFFICIAL_SPECS[corpus]
             hyperparameters, _ = resolve(name, corpus)
             if not hyperparameters.epochs:
                 continue
             size = hyperparameters.batch_size
-            torch.manual_seed(0)
-            method = build(name, hyperparameters, spec, TextEncoder(BertModel(minilm), pooler=load(name).uses_pooler))
-            batch = synthetic_batch(spec, size, torch.Generator().manual_seed(1)).to(device)
-            speed, _ = measure(method.to(device), batch, spec, 1 if device == "cpu" else 20)
-            method.eval()
-            with torch.inference_mode():
-                start = time.perf_counter()
-                method.predict(batch)
-                if device != "cpu":
-                    torch.cuda.synchronize()
-                predict = time.perf_counter() - start
-            steps = sum(n or 0 for n in method.passes(math.ceil(train / size)))
-            step = size / speed
-            epoch = steps * step + math.ceil(valid / size) * predict
+            encoder = TextEncoder(copy.deepcopy(minilm), pooler=load(name).uses_pooler)
+            method, step, predict = _times(name, hyperparameters, OFFICIAL_SPECS[corpus], encoder, device)
+            epoch = sum(method.passes(math.ceil(train / size))) * step + math.ceil(valid / size) * predict
             tested = 17 * math.ceil(test / size) * predict
-            days = len(SEEDS) * (epochs * epoch + tested) / 86400
-            own = len(SEEDS) * (hyperparameters.epochs * epoch + tested) / 86400
+            days, own = (len(SEEDS) * (n * epoch + tested) / 86400 for n in (epochs, hyperparameters.epochs))
             total[corpus] = total.get(corpus, 0) + days
             total[f"{corpus}, own epochs"] = total.get(f"{corpus}, own epochs", 0) + own
-            row = f"{name:18} {corpus:6} {size:5} {steps:6} {1e3 * step:8.0f} {1e3 * predict:10.0f}"
-            print(f"{row} {days:7.2f} {own:7.2f} ({hyperparameters.epochs})", flush=True)
+            row = f"{name:18} {corpus:6} {size:5} {math.ceil(train / size):6} {1e3 * step:8.0f} {1e3 * predict:10.0f}"
+            print(f"{row} {days:7.2f} {own:12.2f} ({hyperparameters.epochs:3})", flush=True)
     for what, days in total.items():
         print(f"{what}: {days:.1f} days of one {'core' if device == 'cpu' else device}")
+
+
+def _times(name: str, hyperparameters: "TrainingHyperparameters", spec: DataSpec, encoder: "TextEncoder", device: str):
+    """Return a method, and the seconds of a training step and of a prediction; on a CPU those of the processor."""
+    import torch
+
+    from elision.batch import Sequence
+    from elision.methods import build, load, resolve
+    from elision.settings.params import needs
+    from training import prepare, synthetic_batch
+
+    def timed(work: Callable[[], object], steps: int) -> float:
+        clock = time.process_time if device == "cpu" else time.perf_counter
+        work()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        start = clock()
+        for _ in range(steps):
+            work()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        return (clock() - start) / steps
+
+    torch.manual_seed(0)
+    vectors = load(name).reads_text == "vectors"
+    spec = replace(spec, text=encoder.width if vectors else 0)
+    if hyperparameters.alignment != "none":
+        spec = replace(spec, length=dict.fromkeys(MODALITIES, spec.length["text"]))
+    method = build(name, hyperparameters, spec, encoder).to(device)
+    teachers = {}
+    for teacher in needs(name):
+        reads = encoder.width if load(teacher).reads_text == "vectors" else 0
+        sizes_of = replace(spec, text=reads)
+        teachers[teacher] = build(teacher, resolve(teacher, spec.corpus)[0], sizes_of, copy.deepcopy(encoder))
+        teachers[teacher].to(device).eval().requires_grad_(False)
+    method.start(teachers, None)
+    batch = synthetic_batch(spec, hyperparameters.batch_size, torch.Generator().manual_seed(1))
+    if vectors:
+        valid = batch.text.valid
+        batch.text = Sequence(torch.randn(*valid.shape, spec.text), valid, valid)
+        batch.clean = copy.copy(batch)
+    batch = batch.to(device)
+    optimizers = prepare(method, batch, spec)
+    method.on_epoch_start(2)
+    steps = 1 if device == "cpu" else 20
+    step = timed(lambda: method.update(batch, optimizers, 1), steps)
+    method.eval()
+    with torch.inference_mode():
+        return method, step, timed(lambda: method.predict(batch), steps)
 
 
 def main() -> None:

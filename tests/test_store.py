@@ -146,3 +146,15 @@ def test_a_damaged_table_is_named(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(ElisionError, match=r"t\.parquet is damaged, or no table of Elision"):
             read_table(path)
+
+
+def test_blocks_of_a_file_are_its_sequences_end_to_end(tmp_path, monkeypatch):
+    made = Sequences.of([np.full((n, 2), n, np.float32) for n in (3, 0, 5, 1)], header())
+    write_sequences(tmp_path / "audio.safetensors", made)
+    read = read_sequences(tmp_path / "audio.safetensors")
+    monkeypatch.setattr("elision.store._BLOCK", 8)
+    rows = np.array([3, 2, 0, 1])
+    blocks = list(read.blocks(rows))
+    assert len(blocks) > 1
+    assert np.array_equal(np.concatenate(blocks), np.concatenate([made[row] for row in rows]))
+    assert list(read.blocks(rows[:0])) == []

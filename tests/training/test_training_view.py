@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import torch
 
 from elision.store import Sequences
 from elision.task import MODALITIES
+from elision.training.split import SplitData
 from elision.training.view import Scale, View, scales, spec
 
 
@@ -11,6 +13,19 @@ def test_only_training_frames_are_measured(store):
     for row in store.rows("test"):
         store.modalities["audio"].values[store.modalities["audio"].offsets[row] :][:3] += 100
     assert np.array_equal(Scale.of(store, "audio").mean, expected.mean)
+
+
+@pytest.mark.parametrize("block", [1, 50])
+def test_what_is_read_does_not_depend_on_the_size_of_blocks(store, block, monkeypatch):
+    measured = Scale.of(store, "vision", everyone=True)
+    whole = SplitData(store, "train", scales={"vision": measured}, view=View()).batch(torch.arange(12), None)
+    monkeypatch.setattr("elision.store._BLOCK", block)
+    again = Scale.of(store, "vision", everyone=True)
+    assert np.array_equal(again.mean, measured.mean) and np.array_equal(again.std, measured.std)
+    parts = SplitData(store, "train", scales={"vision": measured}, view=View()).batch(torch.arange(12), None)
+    for name in MODALITIES:
+        assert torch.equal(getattr(parts, name).values, getattr(whole, name).values)
+        assert torch.equal(getattr(parts, name).observed, getattr(whole, name).observed)
 
 
 def test_nothing_is_measured_without_standardisation(store):
