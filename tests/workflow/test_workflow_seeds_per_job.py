@@ -1,6 +1,7 @@
 """Runs that share a job end as they do alone: to the bit, after a failure, and when one of them is missing."""
 
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -147,3 +148,16 @@ def test_folds_count_as_runs(tmp_path):
         "evaluate_2": 1,
         "evaluate_first": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("number", "jobs"), [(1, RUNS), (2, ["seed-1-to-seed-2", "seed-3"]), ("all", ["seed-1-to-seed-3"])]
+)
+def test_logs_and_benchmarks_have_the_names_of_the_runs(tmp_path, number, jobs):
+    project = Project(tmp_path / "project", changed(ALONE, train={"seeds_per_job": number}))
+    write_arrays(project.folder / "data" / "first")
+    words = set(project.snakemake("-n", *TARGETS).replace(",", " ").split())
+    for verb in ("train", "evaluate"):
+        for folder, ending in (("logs", "log"), ("benchmarks", "tsv")):
+            found = {Path(word).name for word in words if word.startswith(f"results/{folder}/{verb}/")}
+            assert found == {f"first.ae.{job}.{ending}" for job in jobs}

@@ -88,7 +88,7 @@ class Job:
     def __init__(self, runs, datasets):
         self.several = PARAMS.train.seeds_per_job != 1
         self.runs = runs if self.several else ["{run}"]
-        self.name = f"{self.runs[0]}-to-{runs[-1]}" if len(runs) > 1 else self.runs[0]
+        self.name = "-to-".join(dict.fromkeys((self.runs[0], self.runs[-1])))
         self.datasets, self.pattern = any_of(datasets), any_of(runs)
 
     def output(self, path, runs=None):
