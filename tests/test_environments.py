@@ -82,9 +82,10 @@ def uses():
     modalities = reach.WORDS["modality"].split("|")
     rules = "".join(path.read_text() for path in sorted(RULES.glob("*.smk")))
     found = set()
-    for rule in re.findall(r"^rule .*?(?=^\S|\Z)", rules, re.MULTILINE | re.DOTALL):
+    # A rule of a loop is indented, and has its name in a line of its own.
+    for rule in re.findall(r"^ *rule\b.*?(?=^\S|\Z)", rules, re.MULTILINE | re.DOTALL):
         [verb] = re.findall(r"python -m elision ([\w-]+)", rule)
-        [conda] = re.findall(r"^    conda:\n        (.+)$", rule, re.MULTILINE)
+        [conda] = re.findall(r"^ +conda:\n +(.+)$", rule, re.MULTILINE)
         kind = next((kind for name, kind in KINDS.items() if f"dataset=any_of({name})" in rule), "")
         sources = {name for name in source_names() if kind in ("", dataset_source(name).MAKES)}
         assert all(

@@ -394,7 +394,7 @@ def test_the_source_is_found_by_the_content_where_names_do_not_tell(tmp_path, na
 def test_a_folder_that_several_sources_take_for_theirs_is_asked_about(tmp_path):
     for name in ("clips.csv", "A", "V", "L"):
         (tmp_path / name).mkdir()
-    with pytest.raises(ElisionError, match=r"can be those of the sources clips, mmin\. Choose one of them"):
+    with pytest.raises(ElisionError, match=r"can be those of the sources clips, mmin\. Choose one"):
         importing.entry(tmp_path, {})
     assert importing.entry(tmp_path, {"source": "mmin"}) == {"source": "mmin", "root": "."}
 

@@ -87,7 +87,16 @@ RIGHT = {
     "export mmsa": "out.pkl --dataset mine",
     "doctor": "",
 }
-WITHOUT_PARAMS = {"predict", "methods", "protocols", "import-data", "params schema", "fetch pyfeat", "published check"}
+WITHOUT_PARAMS = {
+    "predict",
+    "methods",
+    "protocols",
+    "import-data",
+    "params schema",
+    "profile",
+    "fetch pyfeat",
+    "published check",
+}
 OF_RESULTS = [verb for verb in RIGHT if "results" in {parameter.name for parameter in VERBS[verb].params}]
 
 

@@ -10,6 +10,8 @@ from shutil import which
 
 from elision.errors import ElisionError
 
+_ON_GPU = "triton"  # conda brings it with PyTorch for GPUs
+
 
 def compiler() -> str:
     """Name the C++ compiler that PyTorch calls: that of the variable ``CXX``, or that of the operating system."""
@@ -29,7 +31,7 @@ def missing(*, on_gpu: bool) -> list[str]:
     wanted = {
         f"the C++ compiler {compiler()}": which(compiler()),
         f"the headers of Python ({headers})": headers.exists(),
-        "the package triton": not on_gpu or importlib.util.find_spec("triton"),
+        f"the package {_ON_GPU}": not on_gpu or importlib.util.find_spec(_ON_GPU),
     }
     return [words for words, found in wanted.items() if not found]
 

@@ -72,11 +72,11 @@ def _found(folder: Folder, named: str | None) -> dict[str, str]:
     found = {name: where for name, where in found.items() if "." in where.values()} or found
     if not found:
         known = [f"{name}: {_recognised(function)}" for name, function in say.items() if function]
-        raise ElisionError(f"{folder.path}: no known data found. {'. '.join(known)}. See docs/own-data.md")
+        raise ElisionError(f"{folder.given}: no known data found. {'. '.join(known)}. See docs/own-data.md")
     if len(found) > 1:
         first = next(iter(found))
         raise ElisionError(
-            f"{folder.path}: the data can be those of the sources {', '.join(found)}. Choose one of them, for example: "
+            f"{folder.given}: the data can be those of the sources {', '.join(found)}. Choose one, for example: "
             f"--settings 'source: {first}'"
         )
     return {"source": next(iter(found)), **found[next(iter(found))]}

@@ -16,6 +16,8 @@ class Folder:
 
     Attributes
     ----------
+    given : Path
+        The folder or the file.
     path : Path
         The folder.
     names : list of str
@@ -23,6 +25,7 @@ class Folder:
     """
 
     def __init__(self, path: Path) -> None:
+        self.given = path
         self.path = path if path.is_dir() else path.parent
         self.names = sorted(child.name for child in path.iterdir()) if path.is_dir() else [path.name]
         self._read: dict[str, Any] = {}

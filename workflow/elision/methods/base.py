@@ -10,8 +10,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.corruption import noise as noises
-from elision.methods.layers.precision import in_float32
-from elision.methods.layers.text_encoder import TextEncoder
+from elision.methods.layers.precision import in_float32, raised
 from elision.settings.params import TrainingCorruption
 from elision.task import MODALITIES, DataSpec, TaskKind
 
@@ -176,7 +175,7 @@ class Method(nn.Module):
         self.hyperparameters = hyperparameters
         self.spec = spec
         self.encoder = encoder
-        if isinstance(encoder, TextEncoder):
+        if hasattr(encoder, "trims"):
             encoder.trims = not self.sees_padding
         if not hyperparameters.finetune_text_encoder:
             self.encoder.requires_grad_(False)
@@ -215,7 +214,7 @@ class Method(nn.Module):
 
     def error(self, output: Tensor, label: Tensor) -> Tensor:
         """Return the mean ``error_of_scores`` of scores [B], or the cross-entropy of class logits [B, C]."""
-        output = output.float()
+        output = raised(output)
         if self.spec.task is TaskKind.CLASSIFICATION:
             return F.cross_entropy(output, label)
         return F.mse_loss(output, label) if self.error_of_scores == "squared" else F.l1_loss(output, label)

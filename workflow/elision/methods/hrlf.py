@@ -45,7 +45,7 @@ from elision.batch import Batch
 from elision.errors import ElisionError
 from elision.methods.base import Method
 from elision.methods.hrlf_teacher import HRLFTeacher, Representations, perceptron
-from elision.methods.layers.precision import float32
+from elision.methods.layers.precision import float32, raised
 from elision.task import DataSpec, TaskKind
 
 if TYPE_CHECKING:
@@ -236,8 +236,8 @@ class HRLF(HRLFTeacher):
             return self.judge([_reverse_gradient(e) for e in student], teacher)
         judged = starmap(_judge_frozen, zip(self.discriminators, student, strict=True))
         if kind == "non_saturating":
-            return -sum(F.logsigmoid(logits.float()).mean() for logits in judged)
-        return sum(F.logsigmoid(-logits.float()).mean() for logits in judged)
+            return -sum(F.logsigmoid(raised(logits)).mean() for logits in judged)
+        return sum(F.logsigmoid(-raised(logits)).mean() for logits in judged)
 
     def student_terms(self, student: Representations, teacher: Representations, label: Tensor) -> dict[str, Tensor]:
         """Return L_total: the loss of the student and of the statistics networks."""

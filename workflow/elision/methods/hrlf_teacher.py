@@ -39,6 +39,7 @@ from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
 from elision.methods.layers.crossmodal import sinusoids
 from elision.methods.layers.plateau import Plateau
+from elision.methods.layers.precision import raised
 from elision.task import MODALITIES, DataSpec
 
 
@@ -163,7 +164,7 @@ class Factorisation(nn.Module):
 
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the squared distance of vectors, which lie along the last dimension."""
-        squares = (x.float() - y.float()).square()
+        squares = (raised(x) - raised(y)).square()
         return squares.mean(-1) if self.error == "mean" else squares.sum(-1)
 
 

@@ -36,7 +36,7 @@ from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction
 from elision.methods.layers.packing import read
 from elision.methods.layers.plateau import Plateau
-from elision.methods.layers.precision import float32
+from elision.methods.layers.precision import float32, raised
 from elision.task import DataSpec
 
 _JITTER = 1e-6
@@ -77,8 +77,8 @@ class Bound(nn.Module):
 
     def likelihood(self, text: Tensor, other: Tensor) -> Tensor:
         """Mean log-likelihood of ``other`` [B, width] under a Gaussian that follows from ``text`` [B, inputs]."""
-        log_variance = self.log_variance(text).float()
-        exponent = -((self.mean(text).float() - other) ** 2) / (2 * log_variance.exp())
+        log_variance = raised(self.log_variance(text))
+        exponent = -((raised(self.mean(text)) - other) ** 2) / (2 * log_variance.exp())
         return (exponent - log_variance / 2 if self.log_variance_term else exponent).sum(1).mean()
 
 

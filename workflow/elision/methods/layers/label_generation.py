@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
+from elision.methods.layers.precision import raised
 from elision.task import MODALITIES
 
 HEADS = ("fusion", *MODALITIES)
@@ -99,7 +100,7 @@ class LabelGenerator(nn.Module):
     def remember(self, features: dict[str, Tensor], batch: Batch) -> None:
         """Generate unimodal labels from features and centres, store the features, and recompute the centres."""
         index = batch.index
-        features = {head: feature.float() for head, feature in features.items()}
+        features = {head: raised(feature) for head, feature in features.items()}
         if self.later:
             nearness = {}
             for head in HEADS:

@@ -15,8 +15,13 @@ def in_float32(on: Tensor) -> torch.autocast:
     return torch.autocast(on.device.type, enabled=False)
 
 
+def raised(x: Tensor) -> Tensor:
+    """Return a tensor in float32 if it has less; float64 and integers stay."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 def float32(function: Function) -> Function:
-    """Compute a function of tensors in float32, such as a loss: its tensors become float32, and so does the result.
+    """Compute a function of tensors, such as a loss, in float32 at least: so its tensors are `raised`.
 
     Examples
     --------
@@ -30,7 +35,6 @@ def float32(function: Function) -> Function:
     @wraps(function)
     def run(*arguments: Any, **options: Any) -> Any:
         with in_float32(next(a for a in arguments if isinstance(a, Tensor))):
-            raised = (a.float() if isinstance(a, Tensor) and a.is_floating_point() else a for a in arguments)
-            return function(*raised, **options)
+            return function(*(raised(a) if isinstance(a, Tensor) else a for a in arguments), **options)
 
     return run  # type: ignore[return-value]
