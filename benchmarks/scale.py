@@ -298,7 +298,7 @@ def expect(names: list[str], device: str, epochs: int) -> None:
     total: dict[str, float] = {}
     heading = f"{'method':18} {'corpus':6} {'batch':>5} {'steps':>6} {'step ms':>8} {'predict ms':>10} {'MiB':>6}"
     print(f"{heading} {'days':>7} {'days of own epochs':>18}")
-    for name, (corpus, (train, valid, test)) in product(names, SPLIT_SIZES.items()):
+    for name, (corpus, (_, valid, test)) in product(names, SPLIT_SIZES.items()):
         hyperparameters, _ = resolve(name, corpus)
         if retrieves(name) or not hyperparameters.epochs:
             why = "it needs the database of a trained teacher" if retrieves(name) else "it is not optimised"
