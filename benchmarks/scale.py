@@ -21,13 +21,14 @@ import json
 import math
 import os
 import pickle
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ THIS = Path(__file__).resolve()
 SPLIT_SIZES = {"mosi": (1284, 229, 686), "mosei": (16326, 1871, 4659), "sims": (1368, 456, 457)}
 SEEDS = (1111, 1112, 1113)
 TRAINED = ("tfn", "text_only", "self_mm", "misa")
+MOST_MEMORY = 7 << 30  # bytes that a step on a CPU may fill: one of a large batch may need those of the whole machine
 SMALLEST = 200  # utterances, for what a stage needs to start
 RATES = {"audio": (74, 20.0), "vision": (35, 15.0)}
 SECONDS, SPREAD, WORDS = 7.28, 0.6, 2.6
@@ -284,42 +286,61 @@ def scale(utterances: list[int], trained: list[str], methods: list[int], where: 
 
 
 def expect(names: list[str], device: str, epochs: int) -> None:
-    """Measure a training step and a prediction of each method at the sizes of each corpus, and add up the runs."""
-    import torch
-    from transformers import BertConfig, BertModel
+    """Measure a training step and a prediction of each method at the sizes of each corpus, and add up the runs.
 
+    Every method and corpus has a process of its own, so that none keeps memory from another.
+    """
     from elision.methods import load, method_names, resolve
-    from elision.methods.layers.text_encoder import TextEncoder
     from elision.settings.params import retrieves
     from elision.task import TaskKind
 
-    torch.set_num_threads(1)
-    sizes_of = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-    minilm = BertModel(BertConfig(**sizes_of))
     names = names or [name for name in method_names() if TaskKind.REGRESSION in load(name).task]
     total: dict[str, float] = {}
-    heading = f"{'method':18} {'corpus':6} {'batch':>5} {'steps':>6} {'step ms':>8} {'predict ms':>10}"
+    heading = f"{'method':18} {'corpus':6} {'batch':>5} {'steps':>6} {'step ms':>8} {'predict ms':>10} {'MiB':>6}"
     print(f"{heading} {'days':>7} {'days of own epochs':>18}")
-    for name in names:
-        if retrieves(name):
-            print(f"{name:18} is not measured: it needs a database of a trained teacher")
+    for name, (corpus, (_, valid, test)) in product(names, SPLIT_SIZES.items()):
+        hyperparameters, _ = resolve(name, corpus)
+        if retrieves(name) or not hyperparameters.epochs:
+            why = "it needs the database of a trained teacher" if retrieves(name) else "it is not optimised"
+            print(f"{name:18} {corpus:6} not measured: {why}")
             continue
-        for corpus, (train, valid, test) in SPLIT_SIZES.items():
-            hyperparameters, _ = resolve(name, corpus)
-            if not hyperparameters.epochs:
-                continue
-            size = hyperparameters.batch_size
-            encoder = TextEncoder(copy.deepcopy(minilm), pooler=load(name).uses_pooler)
-            method, step, predict = _times(name, hyperparameters, OFFICIAL_SPECS[corpus], encoder, device)
-            epoch = sum(method.passes(math.ceil(train / size))) * step + math.ceil(valid / size) * predict
-            tested = 17 * math.ceil(test / size) * predict
-            days, own = (len(SEEDS) * (n * epoch + tested) / 86400 for n in (epochs, hyperparameters.epochs))
-            total[corpus] = total.get(corpus, 0) + days
-            total[f"{corpus}, own epochs"] = total.get(f"{corpus}, own epochs", 0) + own
-            row = f"{name:18} {corpus:6} {size:5} {math.ceil(train / size):6} {1e3 * step:8.0f} {1e3 * predict:10.0f}"
-            print(f"{row} {days:7.2f} {own:12.2f} ({hyperparameters.epochs:3})", flush=True)
+        command = [sys.executable, "-W", "ignore", str(THIS), "--child", "times", name, corpus, device]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            print(f"{name:18} {corpus:6} not measured: {(done.stderr.splitlines() or ['killed'])[-1]}", flush=True)
+            continue
+        found = json.loads(done.stdout)
+        size, step, predict = hyperparameters.batch_size, found["step"], found["predict"]
+        epoch = found["steps"] * step + math.ceil(valid / size) * predict
+        tested = 17 * math.ceil(test / size) * predict
+        days, own = (len(SEEDS) * (n * epoch + tested) / 86400 for n in (epochs, hyperparameters.epochs))
+        total[corpus] = total.get(corpus, 0) + days
+        total[f"{corpus}, own epochs"] = total.get(f"{corpus}, own epochs", 0) + own
+        row = f"{name:18} {corpus:6} {size:5} {found['steps']:6} {1e3 * step:8.0f} {1e3 * predict:10.0f}"
+        print(f"{row} {found['peak']:6.0f} {days:7.2f} {own:12.2f} ({hyperparameters.epochs:3})", flush=True)
     for what, days in total.items():
         print(f"{what}: {days:.1f} days of one {'core' if device == 'cpu' else device}")
+
+
+def times(name: Path, corpus: str, device: str) -> None:
+    """Print what one method takes at the sizes of a corpus."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    from elision.methods import load, resolve
+    from elision.methods.layers.text_encoder import TextEncoder
+
+    if device == "cpu":
+        torch.set_num_threads(1)
+        resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
+    sizes_of = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
+    encoder = TextEncoder(BertModel(BertConfig(**sizes_of)), pooler=load(str(name)).uses_pooler)
+    hyperparameters, _ = resolve(str(name), corpus)
+    method, step, predict = _times(str(name), hyperparameters, OFFICIAL_SPECS[corpus], encoder, device)
+    steps = sum(method.passes(math.ceil(SPLIT_SIZES[corpus][0] / hyperparameters.batch_size)))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    peak = peak if device == "cpu" else torch.cuda.max_memory_allocated() / 2**20
+    print(json.dumps({"step": step, "predict": predict, "steps": steps, "peak": peak}))
 
 
 def _times(name: str, hyperparameters: "TrainingHyperparameters", spec: DataSpec, encoder: "TextEncoder", device: str):
@@ -385,7 +406,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.child:
         name, folder, *more = arguments.child
-        {step.__name__: step for step in (generate, load, make_up, count_bytes)}[name](Path(folder), *more)
+        {step.__name__: step for step in (generate, load, make_up, count_bytes, times)}[name](Path(folder), *more)
     elif arguments.expect is not None:
         expect(arguments.expect, arguments.device, arguments.epochs)
     else:
