@@ -35,12 +35,16 @@ MISTAKES = {
     "pickling": (
         "refuse(settings.file, problems)",
         'refuse(settings.file, problems)\n    folder.mkdir(parents=True)\n    pd.to_pickle(rows, folder / "rows.pkl")',
-        {"test_nothing_but_the_dataset_is_written"},
+        {
+            "test_a_sample_without_a_label_is_refused_or_left_out_and_counted",
+            "test_nothing_but_the_dataset_is_written",
+        },
     ),
     "overwriting": (
         "refuse(settings.file, problems)",
         'refuse(settings.file, problems)\n    settings.file.write_text("{}")',
         {
+            "test_a_sample_without_a_label_is_refused_or_left_out_and_counted",
             "test_nothing_but_the_dataset_is_written",
             "test_preparing_twice_gives_the_same_bytes",
         },

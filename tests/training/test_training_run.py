@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from elision.errors import ElisionError
 from elision.methods import resolve
 from elision.settings.params import Params
+from elision.store import Sequences, Store
 from elision.task import MODALITIES
 from elision.training.loop import train
 from elision.training.run import Run, predict
@@ -123,7 +124,10 @@ def test_float32_is_never_computed_in_tf32(asked):
 
 
 def test_bfloat16_is_recorded_and_predicts_as_it_trained(store, tmp_path):
-    records = {}
+    records, tokens = {}, store.modalities["text"]
+    values = np.random.default_rng(1).normal(size=(len(tokens.values), 6)).astype(np.float32)
+    vectors = Sequences(values, tokens.offsets, tokens.header)
+    store = Store(store.samples, {**store.modalities, "text_features": vectors}, store.provenance)
     for precision in ("float32", "bfloat16"):
         settings = params({"mine": {"method": "ae", "epochs": 2, "batch_size": 4}}, precision=precision)
         run = Run(settings, "demo", "mine", "seed-1")
@@ -131,9 +135,8 @@ def test_bfloat16_is_recorded_and_predicts_as_it_trained(store, tmp_path):
         train(run, store=store, plan=None, folder=folder, recipe={"step": "train", "identity": precision})
         records[precision] = json.loads((folder / "run.json").read_text())
         assert records[precision]["precision"] == precision
-        seen = run.seen(store)
-        data = run.split(seen, "valid", scales=recorded_scales(records[precision]))
-        model = run.trained(seen, folder / "model.safetensors")
+        data = run.split(store, "valid", scales=recorded_scales(records[precision]))
+        model = run.trained(store, folder / "model.safetensors")
         validation = data.validation_corruptions(run.mixture, seed=settings.corruption.seed)
         parts = [predict(model, data, corrupted) for corrupted in validation]
         score = records[precision]["checkpoints"]["valid"]["score"]
