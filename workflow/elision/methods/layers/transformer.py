@@ -108,25 +108,24 @@ def apply(blocks: list[Block], x: Tensor, source: Tensor | None = None, *, read:
     unprojected = groups == 1 and many > few + head and few * width * (many + head) < many * head * (few + width)
     y = x.flatten(1, 2)
     normed = F.layer_norm(y, (width,))
+    if read != _ALL:
+        y = x[:, :, read].flatten(1, 2)
     if source is None and not unprojected:
         query, key, value = _parts(torch.baddbmm(project_bias, normed, project), batch, heads, 3)
         answer = F.scaled_dot_product_attention(query if read == _ALL else query[:, :, read], key, value)
     else:
-        normed_source = normed.view(x.shape) if source is None else F.layer_norm(source, (width,))
+        source = normed.view(x.shape) if source is None else F.layer_norm(source, (width,))
         weights, biases = project.split([inner, 2 * inner], 2), project_bias.split([inner, 2 * inner], 2)
-        asking = normed if read == _ALL else normed.view(x.shape)[:, :, read].flatten(1, 2)
-        query = torch.baddbmm(biases[0], asking, weights[0])
+        # What asks is normed anew where it is a part: the gradient of a part of a long sequence is as long.
+        query = torch.baddbmm(biases[0], normed if read == _ALL else F.layer_norm(y, (width,)), weights[0])
         if unprojected:
-            answer = _attend_unprojected(query, normed_source, weights[1], biases[1], heads=heads)
+            answer = _attend_unprojected(query, source, weights[1], biases[1], heads=heads)
         else:
-            given = _parts(torch.baddbmm(biases[1], normed_source.flatten(1, 2), weights[1]), batch, heads, 2)
+            given = _parts(torch.baddbmm(biases[1], source.flatten(1, 2), weights[1]), batch, heads, 2)
             answer = F.scaled_dot_product_attention(*_parts(query, batch, heads, 1), *given)
-    if read != _ALL:
-        x = x[:, :, read]
-        y = x.flatten(1, 2)
     y = y + torch.baddbmm(out_bias, answer.transpose(1, 2).reshape(groups, -1, inner), out)
     hidden = F.gelu(torch.baddbmm(expand_bias, F.layer_norm(y, (width,)), expand))
-    return (y + torch.baddbmm(contract_bias, hidden, contract)).view(x.shape)
+    return (y + torch.baddbmm(contract_bias, hidden, contract)).view(groups, batch, -1, width)
 
 
 def _linear(layers: Sequence[nn.Linear], norms: Sequence[nn.LayerNorm] | None = None) -> tuple[Tensor, Tensor]:
@@ -145,9 +144,8 @@ def _linear(layers: Sequence[nn.Linear], norms: Sequence[nn.LayerNorm] | None = 
 
 def _parts(x: Tensor, batch: int, heads: int, parts: int) -> tuple[Tensor, ...]:
     """Part [G, B * T, parts * heads * e] into [G * B, heads, T, e] each."""
-    if parts == 1:
-        return (x.view(len(x) * batch, -1, heads, x.shape[2] // heads).transpose(1, 2),)
-    return x.view(len(x) * batch, -1, parts, heads, x.shape[2] // (parts * heads)).permute(2, 0, 3, 1, 4).unbind()
+    split = x.view(len(x) * batch, -1, parts, heads, x.shape[2] // (parts * heads)).unbind(2)
+    return tuple(part.transpose(1, 2) for part in split)
 
 
 def _attend_unprojected(query: Tensor, source: Tensor, weight: Tensor, bias: Tensor, *, heads: int) -> Tensor:
