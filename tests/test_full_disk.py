@@ -55,14 +55,6 @@ def _clip(path: Path) -> None:
     demo._encode(path, frames, np.zeros(8000, np.int16), 16000)
 
 
-def _faiss(path: Path) -> None:
-    faiss = pytest.importorskip("faiss")
-    index = faiss.IndexFlatIP(NUMBERS.shape[1])
-    index.add(NUMBERS)
-    with replacing(path) as temporary:
-        faiss.write_index(index, str(temporary))
-
-
 def _text(path: Path) -> None:
     with replacing(path) as temporary:
         temporary.write_text("words " * 20_000)
@@ -75,7 +67,6 @@ WRITERS = {
     "weights.safetensors": lambda path: checkpoint.save_weights(path, _method()),
     "export.pkl": lambda path: pickles.dump({"numbers": NUMBERS}, path),
     "clip.mp4": _clip,
-    "text.faiss": _faiss,
     "report.html": _text,
 }
 

@@ -62,16 +62,19 @@ def batch_of(size: int = 7, **settings) -> Batch:
 
 
 class Searched:
-    """A database that keeps what it is asked, or refuses."""
+    """A database that keeps how many neighbours it is asked for, and lies about those of some modalities."""
 
-    def __init__(self, database: Database, *, refuses: bool = False) -> None:
-        self.database, self.refuses, self.asked = database, refuses, []
+    def __init__(self, database: Database, *, lies: tuple[str, ...] = ()) -> None:
+        self.database, self.lies, self.asked = database, lies, []
         self.rows, self.vectors = database.rows, database.vectors
 
+    def to(self, device: torch.device) -> "Searched":
+        return self
+
     def search(self, modality: str, query: torch.Tensor, k: int):
-        assert not self.refuses, "the database was searched"
-        self.asked.append((modality, len(query), k))
-        return self.database.search(modality, query, k)
+        self.asked.append(k)
+        scores, positions = self.database.search(modality, query, k)
+        return (scores + 2, positions.flip(1)) if modality in self.lies else (scores, positions)
 
 
 def neighbours_by_loops(method, queries: dict, given: list[bool], row: int, k: int) -> list[int]:
@@ -310,18 +313,13 @@ def test_the_database_is_the_part_that_is_asked_for_and_larger_than_the_number_o
         make("ramer", top_k=12)
 
 
-def test_complete_samples_and_those_without_anything_never_search():
-    method = make("ramer").train()
-    method._database = Searched(method._database, refuses=True)
+def test_complete_samples_and_those_without_anything_keep_their_vectors():
+    method = make("ramer").eval()
     for batch in (batch_of(), batch_of(absent=MODALITIES), batch_of(lost=1.0)):
-        method.loss(batch)
-        method.predict(batch)
-    method.eval()
-    batch = batch_of(absent=MODALITIES)
-    hidden, filled = method.hidden(batch), method.fill(batch)
-    assert all(torch.equal(hidden[name], filled[name]) for name in MODALITIES)
-    with pytest.raises(AssertionError, match="was searched"):
-        method.predict(batch_of(absent=("text",)))
+        hidden, filled = method.hidden(batch), method.fill(batch)
+        assert all(torch.equal(hidden[name], filled[name]) for name in MODALITIES)
+    batch = batch_of(absent=("text",))
+    assert not torch.equal(method.hidden(batch)["text"], method.fill(batch)["text"])
 
 
 @pytest.mark.parametrize("absent", CONDITIONS, ids="+".join)
@@ -410,11 +408,14 @@ def test_equally_similar_modalities_are_taken_in_the_order_of_text_audio_vision(
     assert method.neighbours(queries, given, torch.tensor([98, 99])).tolist() == [[1], [0]]
 
 
-def test_one_search_more_than_the_neighbours_is_asked_of_each_available_modality():
-    method = make("ramer").eval()
-    method._database = Searched(method._database)
-    method.predict(batch_of(absent=("audio",)))
-    assert method._database.asked == [("text", 7, 6), ("vision", 7, 6)]
+def test_one_more_than_the_neighbours_is_asked_for_and_an_absent_modality_has_no_say():
+    method, batch = make("ramer").eval(), batch_of(absent=("audio",))
+    database, expected = method._database, method.predict(batch).output
+    method._database = Searched(database, lies=("audio",))
+    assert torch.equal(method.predict(batch).output, expected)
+    assert set(method._database.asked) == {6}
+    method._database = Searched(database, lies=("vision",))
+    assert not torch.equal(method.predict(batch).output, expected)
 
 
 @pytest.mark.parametrize("mode", ["frozen", "trained"])
@@ -423,7 +424,7 @@ def test_retrieved_vectors_are_constants(mode):
     method.loss(batch)["emotion"].backward()
     assert not any(p.grad.any() for p in method.encoders["text"].parameters())
     assert all(p.grad.any() for p in method.encoders["audio"].linear.parameters())
-    assert not any(v.requires_grad for v in method.retrieve(batch, torch.ones(7) > 0, method.hidden(batch)).values())
+    assert not any(v.requires_grad for v in method.retrieve(batch, method.hidden(batch)).values())
 
 
 def test_noise_in_place_of_a_modality_is_replaced_and_frames_lost_are_not():
@@ -440,13 +441,14 @@ def test_noise_in_place_of_a_modality_is_replaced_and_frames_lost_are_not():
         assert torch.equal((filled[name] == hidden[name]).all(1), seen[:, column])
 
 
-def test_a_modality_that_the_dataset_does_not_have_is_never_a_query():
+def test_a_modality_that_the_dataset_does_not_have_has_no_say():
     spec = replace(spec_for("ramer"), audio=1, length={**SPEC.length, "audio": 1})
     method = make("ramer", spec=spec).eval()
-    method._database = Searched(method._database)
     batch = make_batch(4, spec=spec, lost=0.0, lengths={"audio": 0})
-    assert method.predict(batch).output.isfinite().all()
-    assert [name for name, _, _ in method._database.asked] == ["text", "vision"]
+    expected = method.predict(batch).output
+    assert expected.isfinite().all()
+    method._database = Searched(method._database, lies=("audio",))
+    assert torch.equal(method.predict(batch).output, expected)
 
 
 def test_the_classifier_reads_audio_vision_and_text():

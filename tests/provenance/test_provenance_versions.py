@@ -39,7 +39,6 @@ def test_every_step_that_is_made_has_its_versions():
         ("extract audio", {"librosa", "numba", "av"}),
         ("extract vision", {"mediapipe", "av"}),
         ("train", {"torch", "transformers", "tokenizers"}),
-        ("search", {"faiss-cpu"}),
         ("significance", {"scipy", "pandas"}),
     ],
 )
@@ -107,15 +106,3 @@ def test_shards_of_different_versions_are_merged_with_both_and_it_is_said(store,
     found = read_sequences(output).header.provenance
     assert found["versions"] == {"numba": "0.68.1 and 0.69.0", "numpy": "2.4.6"}
     assert "different versions (numba 0.68.1 and 0.69.0)" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", ["faiss", "faiss-cpu", "faiss-gpu"])
-def test_the_version_of_faiss_is_recorded_under_the_name_of_whoever_packaged_it(tmp_path, monkeypatch, name):
-    """conda-forge's package has the name of the library; those of PyPI say for which processor they are."""
-    folder = tmp_path / f"{name.replace('-', '_')}-9.8.7.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 9.8.7\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    versions._version.cache_clear()
-    assert versions.versions("search")[name] == versions.versions("index")[name] == "9.8.7"
-    versions._version.cache_clear()

@@ -67,9 +67,9 @@ def expect(recipe: dict, identity: str) -> dict:
     return recipe
 
 
-def stamp(recipe: dict, identity: str, *more: str) -> dict:
-    """Return the provenance of what is about to be made; ``more``: see ``versions.stamped``."""
-    return stamped(expect(recipe, identity), *more)
+def stamp(recipe: dict, identity: str) -> dict:
+    """Return the provenance of what is about to be made."""
+    return stamped(expect(recipe, identity))
 
 
 def known(name: str, allowed: list[str], noun: str) -> str:

@@ -309,7 +309,7 @@ def evaluate(
         for name, missing in turns:
             found = opened.trained(Run(settings, dataset, method, name), store, records[name])
             provenance = {
-                **stamped(opened.recipes.evaluate(dataset, method, name), *(["search"] if found["database"] else [])),
+                **stamped(opened.recipes.evaluate(dataset, method, name)),
                 "made_with": {**of_all(found["plan"].provenance), **of_run(records[name])},
                 "data": store.provenance["data"],
                 "weights": records[name]["weights"],

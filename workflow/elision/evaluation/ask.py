@@ -161,7 +161,7 @@ class Trained:
         """
         changed = _changed(self.record, [*_modules(self.record), *extracted]) if self.accept_code else []
         accepted = [f"the code of {', '.join(changed)} has changed since the training; you accepted the new code"]
-        here = versions("train", *(["search"] if retrieves(self.record.method) else []))
+        here = versions("train")
         return (accepted if changed else []) + [
             f"{name} is {version}, but was {self.record.versions[name]} in the training; the last digits may differ"
             for name, version in here.items()

@@ -142,50 +142,40 @@ class Ramer(RamerMethod):
         ----------
         queries : dict of str to Tensor [B, hidden]
         given : Tensor [B, 3] bool
-            Which of text, audio and vision may be searched; at least one.
+            Which of text, audio and vision may be searched.
         row : Tensor [B] int64
             Rows of the samples, none of which is its own neighbour.
 
         Returns
         -------
         Tensor [B, top_k] int64
-            Positions in the database; on the CPU.
+            Positions in the database; without meaning where nothing may be searched.
         """
-        k, given, row = self.hyperparameters.top_k, given.cpu(), row.cpu()
-        last = torch.full((len(row), 3), -torch.inf)
-        found = torch.zeros(len(row), 3, k, dtype=torch.int64)
-        for column, name in enumerate(MODALITIES):
-            asked = given[:, column]
-            if asked.any():
-                scores, positions = self._database.search(name, queries[name].cpu()[asked], k + 1)
-                # The sample itself moves to the end, and falls out; else the last one does.
-                itself = self._database.rows[positions] == row[asked, None]
-                order = itself.int().argsort(dim=1, stable=True)[:, :k]
-                last[asked, column] = scores.gather(1, order)[:, -1]
-                found[asked, column] = positions.gather(1, order)
-        return found[torch.arange(len(row)), last.argmax(1)]
+        k, database, best, found = self.hyperparameters.top_k, self._database.to(row.device), [], []
+        for name in MODALITIES:
+            scores, positions = database.search(name, queries[name], k + 1)
+            # The sample itself moves to the end, and falls out; else the last one does.
+            order = (database.rows[positions] == row[:, None]).int().argsort(dim=1, stable=True)[:, :k]
+            best.append(scores.gather(1, order)[:, -1])
+            found.append(positions.gather(1, order))
+        searched = torch.stack(best, 1).where(given, -torch.inf).argmax(1)
+        return torch.stack(found, 1).gather(1, searched[:, None, None].expand(-1, 1, k)).squeeze(1)
 
     @torch.no_grad()
-    def retrieve(self, batch: Batch, incomplete: Tensor, hidden: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return sums of the neighbours' vectors [B, hidden], of length 1; zeros for samples that are complete."""
-        queries = hidden
+    def retrieve(self, batch: Batch, hidden: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return sums of the neighbours' vectors [B, hidden], of length 1."""
+        queries = {name: vector.detach() for name, vector in hidden.items()}
         if self.query_encoders:
             queries = {name: encoder(getattr(batch, name)) for name, encoder in self.query_encoders.items()}
-        queries = {name: query[incomplete] for name, query in queries.items()}
-        positions = self.neighbours(queries, self.given(batch)[incomplete], batch.row[incomplete])
-        retrieved = {}
-        for name, vectors in self._database.vectors.items():
-            retrieved[name] = torch.zeros_like(hidden[name])
-            retrieved[name][incomplete] = F.normalize(vectors[positions].sum(1), dim=1).to(hidden[name])
-        return retrieved
+        positions = self.neighbours(queries, self.given(batch), batch.row)
+        sums = {name: vectors[positions].sum(1) for name, vectors in self._database.vectors.items()}
+        return {name: F.normalize(vector, dim=1).to(hidden[name]) for name, vector in sums.items()}
 
     def fill(self, batch: Batch) -> dict[str, Tensor]:
         """Return the hidden vectors [B, hidden], those of missing modalities retrieved."""
         hidden, given = self.hidden(batch), self.given(batch)
         incomplete = given.any(1) & ~given.all(1)
-        if not incomplete.any():
-            return hidden
-        retrieved = self.retrieve(batch, incomplete, hidden)
+        retrieved = self.retrieve(batch, hidden)
         missing = (incomplete[:, None] & ~given).unbind(1)
         return {
             name: torch.where(lost[:, None], retrieved[name], hidden[name])

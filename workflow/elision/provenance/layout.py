@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elision.settings.params import Params, encoded, extracted, retrieves
-from elision.task import MODALITIES
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,7 @@ class Layout:
 
     def database_files(self, dataset: str, teacher: str, run: str) -> list[Path]:
         """Files of the retrieval database of a teacher."""
-        names = (*(f"{modality}.faiss" for modality in MODALITIES), "vectors.safetensors")
-        return [self.database(dataset, teacher, run) / name for name in names]
+        return [self.database(dataset, teacher, run) / "vectors.safetensors"]
 
     def predictions(self, dataset: str, method: str, run: str) -> Path:
         """Predictions of a run under every test condition."""

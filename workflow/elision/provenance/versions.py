@@ -9,7 +9,6 @@ from functools import cache
 from importlib import metadata
 
 _OPENCV = ("opencv-contrib-python", "opencv-contrib-python-headless", "opencv-python", "opencv-python-headless")
-_FAISS = ("faiss", "faiss-cpu", "faiss-gpu")  # as conda-forge calls it, and as PyPI does
 _MODEL = ("numpy", "tokenizers", "torch", "transformers")
 # By step. Where one of them is not installed, the step does without.
 _LIBRARIES = {
@@ -26,8 +25,7 @@ _LIBRARIES = {
     "encode": _MODEL,
     "corrupt": ("numpy",),
     "train": _MODEL,
-    "search": _FAISS,
-    "index": (*_FAISS, *_MODEL),
+    "index": _MODEL,
     "evaluate": _MODEL,
     "aggregate": ("numpy", "pandas"),
     "significance": ("numpy", "pandas", "scipy"),
@@ -50,7 +48,7 @@ def versions(*steps: str) -> dict[str, str]:
     Parameters
     ----------
     *steps : str
-        As recipes name them; also "extract vision by pyfeat", and "search" for a method that searches a database.
+        As recipes name them; also "extract vision by pyfeat".
 
     Examples
     --------
@@ -61,19 +59,17 @@ def versions(*steps: str) -> dict[str, str]:
     return {name: found for name in names if (found := _version(name))}
 
 
-def stamped(recipe: Mapping, *more: str) -> dict:
+def stamped(recipe: Mapping) -> dict:
     """Return the recipe of what is about to be made, with the versions of the libraries that are here.
 
     Parameters
     ----------
     recipe : mapping
-    *more : str
-        Further keys of `versions`.
     """
     step = recipe["step"]
     if step == "extract vision" and recipe["settings"].get("extractor") == "pyfeat":
         step = "extract vision by pyfeat"
-    return {**recipe, "versions": versions(step, *more)}
+    return {**recipe, "versions": versions(step)}
 
 
 def joined(several: Iterable[Mapping[str, str]]) -> dict[str, str]:

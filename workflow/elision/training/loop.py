@@ -28,7 +28,6 @@ from elision.files import replacing, sha256
 from elision.methods.base import Method
 from elision.progress import Reporter
 from elision.provenance.versions import differing, joined, of_all, of_run, versions
-from elision.settings.params import retrieves
 from elision.settings.served import check_methods, check_splits
 from elision.store import Store
 from elision.task import SPLITS
@@ -213,7 +212,7 @@ class _Loop:
         self.run, self.model, self.splits = run, model, splits
         self.metrics, self.family = metrics, family(metrics)
         self.folder, self.identity, self.description = folder, identity, f"train {run}"
-        self.libraries = versions("train", *(["search"] if retrieves(run.method) else []))
+        self.libraries = versions("train")
         self.hyperparameters, self.mixture = run.hyperparameters, run.mixture
         self.watches_loss = run.settings.watch == "loss"
         kind = "valid" if test_uniforms is None else "test_oracle"
