@@ -8,7 +8,7 @@ Speakers judge a film. The label is what the speaker feels, in [-3, 3]; each mod
 - vision: corners of the mouth, brows and lids follow label + N(0, 1.5), and the loudness of the speech.
 
 ``label_text``, ``label_audio`` and ``label_vision`` are these shown values; they correlate with the label by about
-0.84, 0.82 and 0.74. What ridge regression makes of pooled features of the default 160 clips (MiniLM; pitch and MFCC;
+0.84, 0.82 and 0.74. What ridge regression makes of pooled features of 160 clips (MiniLM; pitch and MFCC;
 facial landmarks; each speaker left out in turn) correlates by about 0.69, 0.58 and 0.73, and that of all three by 0.82.
 
 All faces are one photograph, warped; the clips are for trying and testing the workflow, not for research on faces.
