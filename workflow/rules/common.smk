@@ -122,7 +122,7 @@ def common(recipe):
 
 
 def jobs(name, runs_of):
-    """Return the jobs of a rule by names of rules: `name`, and where jobs have several runs, also `name_2`, ...
+    """Return jobs by the name of each: `name`, and where jobs have several runs, also `name_2`, ...
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ TRAINING = jobs("train", PARAMS.jobs)
 # The first run of each method is represented, too.
 EVALUATION = jobs("evaluate", lambda dataset: PARAMS.jobs(dataset)[1:])
 EVALUATION_OF_FIRST = jobs("evaluate_first", lambda dataset: PARAMS.jobs(dataset)[:1])
-# What a profile sets for a rule holds for all rules that were made of it.
+# What a profile sets for the first holds for all that were made of it.
 for key in ("overwrite_resources", "overwrite_threads"):
     given = dict(getattr(workflow.resource_settings, key))
     for first, *others in filter(None, (TRAINING, EVALUATION, EVALUATION_OF_FIRST)):
