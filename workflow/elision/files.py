@@ -39,11 +39,12 @@ def replacing(path: Path | str) -> Iterator[Path]:
     path, temporary = Path(path), None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _delete_left(path)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        temporary = Path(name)
-        with os.fdopen(handle, "rb+") as alive:
+        with _alone_in(path.parent):
+            _delete_left(path)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+            temporary, alive = Path(name), os.fdopen(handle, "rb+")
             _hold(alive)
+        with alive:
             yield temporary
             # Opened again, because a library may have put a file of its own in its place.
             with temporary.open("rb+") as whole:
@@ -68,6 +69,18 @@ def replacing(path: Path | str) -> Iterator[Path]:
         if temporary:
             with suppress(OSError):
                 temporary.unlink()
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Let one writer at a time begin in a folder: a file that is made and not yet locked looks like one left behind."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system may have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _hold(file: IO) -> bool:

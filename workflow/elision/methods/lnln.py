@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
+from elision.methods.layers.precision import float32
 from elision.methods.layers.schedule import warm_up_and_cosine
 from elision.methods.layers.stack import stack
 from elision.methods.layers.transformer import (
@@ -247,6 +248,7 @@ class LNLN(Method):
         return warm_up_and_cosine(epoch, epochs=self.hyperparameters.epochs)
 
 
+@float32
 def _mix(proxy: Tensor, language: Tensor, weight: Tensor) -> Tensor:
     """Corrected language (eq. 8); ``weight`` [B, 1] is that of the language as it came."""
     return torch.lerp(proxy, language, weight.unsqueeze(2))
