@@ -66,6 +66,13 @@ def test_a_damaged_file_is_named(results, text):
         profile(Layout(results))
 
 
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"epochs": "many", "seconds_per_epoch": 1.0}'])
+def test_a_damaged_record_is_named(results, text):
+    (results / "models" / "mosi" / "lnln" / "seed-1" / "run.json").write_text(text)
+    with pytest.raises(ElisionError, match=r"run\.json is damaged"):
+        profile(Layout(results))
+
+
 def test_a_folder_without_jobs_is_refused(tmp_path):
     with pytest.raises(ElisionError, match="run the workflow first"):
         profile(Layout(tmp_path))

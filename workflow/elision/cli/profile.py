@@ -127,6 +127,10 @@ def _epochs(layout: Layout) -> float:
     """Seconds in epochs of all finished runs."""
     total = 0.0
     for path in (layout.root / "models").glob("*/*/*/run.json"):
-        run = json.loads(path.read_text(encoding="utf-8"))
-        total += run["epochs"] * run["seconds_per_epoch"]
+        try:
+            run = json.loads(path.read_text(encoding="utf-8"))
+            total += run["epochs"] * run["seconds_per_epoch"]
+        except (ValueError, KeyError, TypeError) as error:
+            again = f"snakemake --cores all --force {path}"
+            raise ElisionError(f"{path} is damaged ({error!r}); train the run again: {again}") from None
     return total
