@@ -89,7 +89,8 @@ def hidden_states(
     waiting = sorted({tuple(ids.tolist()) for ids in utterances} - made.keys(), key=lambda ids: (len(ids), ids))
     alike = (list(group) for _, group in groupby(waiting, lambda ids: len(ids) // _ALIKE))
     batches = [group[start : start + _BATCH] for group in alike for start in range(0, len(group), _BATCH)]
-    for batch in track(batches, "encode the text"):
+    # A clip that is predicted is one batch, and shows no progress of its own.
+    for batch in track(batches, "encode the text") if len(batches) > 1 else batches:
         lengths = torch.tensor([len(ids) for ids in batch])
         padded = torch.full((len(batch), len(batch[-1])), pad)
         for row, ids in zip(padded, batch, strict=True):
