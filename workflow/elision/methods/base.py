@@ -1,5 +1,6 @@
 """What a method is: a module that turns a batch into named losses and into a prediction."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.corruption import noise as noises
-from elision.methods.layers.precision import in_float32, raised
+from elision.methods.layers.precision import bfloat16_where_it_can, in_float32, raised
 from elision.settings.params import TrainingCorruption
 from elision.task import MODALITIES, DataSpec, TaskKind
 
@@ -180,13 +181,9 @@ class Method(nn.Module):
         if not hyperparameters.finetune_text_encoder:
             self.encoder.requires_grad_(False)
 
-    def autocast(self, device: torch.device) -> torch.autocast:
-        """Compute in ``precision`` inside the block, which holds one `update`, `predict` or the like.
-
-        Casts of weights are not kept: an `update` may change weights and then read them again.
-        """
-        bfloat16 = self.precision == "bfloat16"
-        return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False)
+    def autocast(self, device: torch.device) -> AbstractContextManager:
+        """Compute in ``precision`` inside the block, which holds one `update`, `predict` or the like."""
+        return bfloat16_where_it_can(device) if self.precision == "bfloat16" else nullcontext()
 
     def train(self, mode: bool = True) -> "Method":
         """Switch between training and evaluation; a frozen text encoder stays without dropout."""
