@@ -11,12 +11,12 @@ import torch
 from elision.corruption.plan import Plan, conditions, draw
 from elision.evaluation import predict as module
 from elision.evaluation.predict import Evaluation
+from elision.methods.checks._bert import TinyBert
 from elision.methods.layers.text_encoder import TextEncoder
 from elision.settings.params import Params
 from elision.training.loop import train
 from elision.training.run import Run
 from elision.training.split import Corrupted, NoiseField
-from tiny_bert import TinyBert
 
 RATES = [round(0.1 * k, 1) for k in range(10)]
 

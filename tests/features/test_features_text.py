@@ -10,7 +10,7 @@ from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
 from elision.errors import ElisionError
 from elision.features.text import encoder_path, extract, load_encoder_part, special_tokens, tokenizer
-from tiny_bert import TinyBert
+from elision.methods.checks._bert import TinyBert
 
 TRANSFORMERS = load_encoder_part(AutoTokenizer, "minilm")
 # What a tokenizer may treat in a way of its own, beside any character.

@@ -6,12 +6,48 @@ from elision.report.table import all_tables
 ASKED = asked(PARAMS)
 
 
+if PARAMS.report.check:
+
+    rule examine:
+        input:
+            [
+                path
+                for dataset in PARAMS.datasets
+                for method in PARAMS.trained
+                for path in RESULTS.model(dataset, method, PARAMS.runs(dataset)[0])
+            ],
+            [
+                path
+                for path in FILES["models"]
+                if path.name == "vectors.safetensors"
+                and path.parent.parent.name == PARAMS.runs(path.parts[-5])[0]
+            ],
+            samples=[RESULTS.samples(dataset) for dataset in PARAMS.datasets],
+        output:
+            RESULTS.root / "checks.parquet",
+        log:
+            RESULTS.log("examine"),
+        benchmark:
+            RESULTS.benchmark("examine")
+        conda:
+            TRAINING_ENVIRONMENT
+        threads: PARAMS.train.threads
+        resources:
+            mem_mb=lambda w, attempt: 8000 * attempt,
+            runtime=240,
+        params:
+            recipe=lambda w: RECIPES.examine["identity"],
+        shell:
+            "python -m elision examine --recipe {params.recipe} > {log} 2>&1"
+
+
 rule report:
     input:
         RESULTS.root / "metrics.parquet",
         RESULTS.root / "confusions.parquet",
         RESULTS.root / "intervals.parquet",
         RESULTS.root / "comparisons.parquet",
+        [RESULTS.root / "checks.parquet"] if PARAMS.report.check else [],
         records=[p for p in FILES["models"] if p.name in ("run.json", "history.csv")],
         representations=FILES["representations"],
     output:

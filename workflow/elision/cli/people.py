@@ -85,6 +85,57 @@ def predict(
 
 
 @app.command()
+def check(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="METHOD|RUN...",
+            help="method, or folder of a trained run: results/models/DATASET/METHOD/RUN (default: all methods)",
+        ),
+    ] = None,
+    *,
+    accept_code: Annotated[
+        bool, typer.Option("--accept-code", help="check a run even if the code changed since the training")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document (docs/checks.md)")] = False,
+) -> None:
+    """Check methods and trained runs for faults that scores do not show.
+
+    docs/checks.md describes the checks. The exit code is 1 if a check fails.
+    """
+    from elision.methods import load
+    from elision.progress import track
+
+    names = parameters.method_names()
+    found: list[tuple[str, Path | None]] = []
+    for word in what or names:
+        path = Path(word)
+        if word not in names and path.suffix == ".py":
+            if path.stem not in names:
+                raise ElisionError(f"{word} is not in the folder workflow/elision/methods; move the file there")
+            word = path.stem
+        if word in names:
+            load(word)
+        elif not path.is_dir():
+            raise ElisionError(
+                f"{word!r} is neither a method nor the folder of a trained run; {parameters.suggestion(word, names)}"
+            )
+        found.append((word, None if word in names else path))
+    from elision.evaluation import examine
+
+    documents = [
+        examine.of_run(path, accept_code=accept_code) if path else examine.of_method(word)
+        for word, path in track(found, "check")
+    ]
+    if as_json:
+        print(json.dumps(documents, indent=1, allow_nan=False))
+    else:
+        examine.show(documents, Console())
+    if not all(document["passed"] for document in documents):
+        raise typer.Exit(1)
+
+
+@app.command()
 def headline(params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     """Print the main table and the address of the report."""
     from elision.report import headline as table_of

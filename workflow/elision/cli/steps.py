@@ -394,6 +394,28 @@ def significance(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Resu
 
 
 @app.command()
+def examine(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
+    """Check the first run of every method, for the table of checks in the report."""
+    from elision.evaluation.examine import table
+    from elision.provenance.adopt import remember
+    from elision.store import write_table
+
+    opened = Workspace(params, results)
+    settings, layout = opened.params, opened.layout
+    provenance = stamp(opened.recipes.examine, recipe)
+    folders, data = {}, {}
+    for dataset in settings.datasets:
+        store = opened.store(dataset)
+        data[dataset] = store.provenance["data"]
+        for method in settings.trained:
+            run = settings.runs(dataset)[0]
+            opened.record(dataset, method, run, store)
+            folders[dataset, method] = layout.run(dataset, method, run)
+    write_table(layout.root / "checks.parquet", table(folders), {**provenance, "data": digest(data)})
+    remember(layout.root / "checks.parquet")
+
+
+@app.command()
 def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     """Write the tables, the figures and the page report.html."""
     from elision import report as reports
@@ -405,6 +427,7 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
     tables, made_with = {}, {}
     made_by = dict.fromkeys(("metrics", "confusions"), recipes.aggregate)
     made_by |= dict.fromkeys(("intervals", "comparisons"), recipes.significance)
+    made_by |= {"checks": recipes.examine} if settings.report.check else {}
     for name, recipe_of in made_by.items():
         tables[name], found = opened.table(name, recipe_of)
         made_with |= found.get("made_with", {})

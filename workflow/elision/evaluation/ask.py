@@ -6,27 +6,25 @@ Nothing but the folder of the run is needed (of a method that retrieves, its dat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
-from safetensors import SafetensorError
 from scipy.special import softmax
 
 import elision
 from elision.corruption.kind import Condition, Drawn
 from elision.corruption.plan import conditions, draw
 from elision.errors import ElisionError
+from elision.evaluation.loaded import Loaded, changed, check_code, modules
 from elision.features.align import spans_of
 from elision.features.encode import hidden_states
 from elision.features.shards import extractor
-from elision.methods import load
 from elision.methods.base import Method
 from elision.progress import track
-from elision.provenance import contents
 from elision.provenance.versions import versions
 from elision.settings.fields import Section
 from elision.settings.params import (
@@ -35,18 +33,13 @@ from elision.settings.params import (
     Features,
     TextFeatures,
     VisionFeatures,
-    retrieves,
 )
-from elision.store import Extracted, Header, Sequences, Store, read_tensors
+from elision.store import Extracted, Header, Sequences, Store
 from elision.task import MODALITIES, TaskKind
-from elision.training.checkpoint import load_run_weights
-from elision.training.record import Record, digests
+from elision.training.record import Record
 from elision.training.run import Assembled, predict
 from elision.training.selection import VALID
 from elision.training.view import Scale, View, recorded_scales
-
-if TYPE_CHECKING:
-    from elision.methods.layers.retrieval import Database
 
 RATES = (0.1, 0.5, 0.9)
 SEED = Corruption().seed
@@ -102,35 +95,14 @@ class Trained:
                 f"{folder}: the model was trained on {record.dataset!r}, a dataset of features (source "
                 f"{record.source}). Elision cannot extract such features from clips; use a model trained on clips"
             )
-        method = load(record.method)
-        _check_code(folder, record, _modules(record), accept_code)
-        if VALID not in record.checkpoints:
-            raise ElisionError(
-                f"{folder} has no checkpoint that was chosen on validation data; train the run again with "
-                "train.selection: valid"
-            )
-        try:
-            hyperparameters = method.Hyperparameters(**record.hyperparameters)
-        except ValidationError as error:
-            raise ElisionError(f"{folder / 'run.json'}: {record.method}: {error}; train the run again") from None
-        assembled = Assembled(
-            record.method, hyperparameters, device=device, threads=record.threads, precision=record.precision
-        )
-        model = assembled.build(record.spec)
-        if not model.one_by_one:
+        found = Loaded.open(folder, device=device, accept_code=accept_code)
+        if not found.model.one_by_one:
             raise ElisionError(
                 f"{folder}: with these hyperparameters, a prediction of {record.method} depends on the other clips of "
                 "the batch; use a model that predicts each utterance alone"
             )
-        if assembled.view.reads_text != "nothing":
-            _check_encoder(folder, record)
-        model.start({}, _database(folder, record))
-        try:
-            load_run_weights(folder / "model.safetensors", VALID, model)
-        except SafetensorError as error:
-            raise ElisionError(f"{folder / 'model.safetensors'} is damaged ({error}); train the run again") from None
         scales = recorded_scales(record.model_dump())
-        return cls(folder, record, model.to(assembled.device).eval(), assembled, scales, accept_code)
+        return cls(folder, record, found.model, found.assembled, scales, accept_code)
 
     @property
     def view(self) -> View:
@@ -159,71 +131,14 @@ class Trained:
         extracted : list of str
             Modalities whose features are extracted.
         """
-        changed = _changed(self.record, [*_modules(self.record), *extracted]) if self.accept_code else []
-        accepted = [f"the code of {', '.join(changed)} has changed since the training; you accepted the new code"]
+        differ = changed(self.record, [*modules(self.record), *extracted]) if self.accept_code else []
+        accepted = [f"the code of {', '.join(differ)} has changed since the training; you accepted the new code"]
         here = versions("train")
-        return (accepted if changed else []) + [
+        return (accepted if differ else []) + [
             f"{name} is {version}, but was {self.record.versions[name]} in the training; the last digits may differ"
             for name, version in here.items()
             if self.record.versions.get(name, version) != version
         ]
-
-
-def _modules(record: Record) -> list[str]:
-    """Name what of the package a prediction from features uses."""
-    return [
-        "method",
-        *(["align"] if record.hyperparameters.get("alignment") == "words" else []),
-        *(["encode"] if "text_features" in record.sequences else []),
-    ]
-
-
-def _changed(record: Record, names: list[str]) -> list[str]:
-    here = digests(record.method, [name for name in names if name != "method"])
-    return [name for name in names if record.code.get(name) != here[name]]
-
-
-def _check_code(folder: Path, record: Record, names: list[str], accept: bool) -> None:
-    changed = _changed(record, names)
-    if changed and not accept:
-        raise ElisionError(
-            f"{folder}: the code of {', '.join(changed)} has changed since the training (Elision "
-            f"{record.versions.get('elision', '?')}). Train the run again, install the old code, or accept the new "
-            "code: --accept-code"
-        )
-
-
-def _check_encoder(folder: Path, record: Record) -> None:
-    """Refuse a text encoder that is not that of the training, whether its weights are trained further or not."""
-    if record.encoder and contents.encoder(record.spec.encoder) != record.encoder:
-        raise ElisionError(
-            f"{folder}: the tokenizer or the weights of the text encoder {record.spec.encoder!r} have changed since "
-            "the training. Restore the encoder of the training, or train the run again"
-        )
-
-
-def _database(folder: Path, record: Record) -> "Database | None":
-    """Read the database that a method searches: beside the weights, or where the workflow leaves it."""
-    teacher = retrieves(record.method)
-    if not teacher:
-        return None
-    from elision.methods.layers.retrieval import Database
-
-    places = [folder / "database", folder.absolute().parent.parent / teacher / record.run / "database"]
-    place = next((path for path in places if path.exists()), None)
-    if place is None:
-        raise ElisionError(
-            f"{record.method} searches the database of {teacher}, but the database is missing; copy it to {places[0]}"
-        )
-    _, metadata = read_tensors(place / "vectors.safetensors")
-    database, provenance = Database.read(place, metadata.get("ids", []))
-    made_by, searched = provenance.get("identity"), record.provenance.get("inputs", {}).get("database")
-    if made_by != searched or provenance.get("weights") != record.provenance.get("starts", {}).get(teacher):
-        raise ElisionError(
-            f"{place} is not the database with which {folder} was trained; copy the right database to {places[0]}"
-        )
-    database.rows.fill_(-1)  # no clip that is asked about is a sample of it
-    return database
 
 
 def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
@@ -246,7 +161,7 @@ def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
                 f"{trained.folder}: the model was trained with features.vision.centre: speaker. The mean of a speaker "
                 "is unknown for single clips; use a model that was trained with centre: clip or none"
             )
-        _check_code(trained.folder, trained.record, [name], trained.accept_code)
+        check_code(trained.folder, trained.record, [name], trained.accept_code)
         try:
             _, here = extractor(name, Features.model_validate({name: _settings(name, recorded)}))
             # As long as in training: a text still ends in [SEP], and audio and vision are cut at the same second.

@@ -125,7 +125,10 @@ class Method(nn.Module):
     compared : str
         How ``official_counts`` compare with the classes that the authors released.
     small : dict
-        Hyperparameters with which the tests train it in a moment; they change nothing else.
+        Hyperparameters with which the checks train it in a moment; they change nothing else.
+    exceptions : dict of str to dict
+        What `elision check` finds and the method has all the same: by name of the check, reasons by what the finding is
+        about (a parameter, a line, an input; ``*`` stands for any characters).
     """
 
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -149,6 +152,7 @@ class Method(nn.Module):
     official_counts: ClassVar[dict[str, int]] = {}
     compared: ClassVar[str] = "equal"
     small: ClassVar[dict] = {}
+    exceptions: ClassVar[dict[str, dict[str, str]]] = {}
 
     class Hyperparameters(TrainingHyperparameters):
         """What `parameter_groups` and `after_backward` of this class read, beside what the trainer reads."""

@@ -34,6 +34,7 @@ _FINAL = {
     "confusions.parquet": "aggregate",
     "intervals.parquet": "significance",
     "comparisons.parquet": "significance",
+    "checks.parquet": "examine",
     "report.html": "report",
 }
 

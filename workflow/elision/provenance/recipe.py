@@ -433,6 +433,15 @@ class Recipes:
         return self._recipe("significance", self._settings["statistics"], code_of, **self._evaluated())
 
     @cached_property
+    def examine(self) -> dict:
+        """Checks of the first run of every method."""
+        p = self.params
+        inputs = {f"{d}/{m}": self.train(d, m, p.runs(d)[0]) for d in p.datasets for m in p.trained}
+        named = {f"methods.{variant.method}" for variant in p.trained.values()}
+        code_of = self._code("evaluation.examine", *modules("methods.checks"), *sorted(named))
+        return self._recipe("examine", {}, code_of, **inputs)
+
+    @cached_property
     def accepted(self) -> dict[str, list[str]]:
         """Steps whose code was accepted though it had changed, by ``DATASET/METHOD`` of the rows made so."""
         found: dict[str, set[str]] = {}
@@ -458,6 +467,8 @@ class Recipes:
         p = self.params
         inputs = {f"{d}/{m}": self.evaluate(d, m, p.runs(d)[0]) for d in p.datasets for m in p.variants}
         inputs |= {"aggregate": self.aggregate, "significance": self.significance}
+        if p.report.check:
+            inputs["checks"] = self.examine
         code_of = self._code(*modules("report"), *self._metrics, *self._kinds(*p.datasets))
         return self._recipe("report", settings, code_of, **inputs)
 

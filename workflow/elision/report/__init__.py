@@ -27,7 +27,9 @@ def asked(params: "Params") -> dict[str, Asked]:
     from elision.corruption.plan import tested
 
     return {
-        name: Asked(entry.task, frozenset(kind.name for kind in tested(params.corruption_for(name))))
+        name: Asked(
+            entry.task, frozenset(kind.name for kind in tested(params.corruption_for(name))), params.report.check
+        )
         for name, entry in params.datasets.items()
     }
 

@@ -21,10 +21,13 @@ class Asked:
     task : TaskKind
     kinds : frozenset of str
         The kinds of corruption that the dataset is tested under.
+    checked : bool
+        Whether its runs are checked (``report.check``).
     """
 
     task: TaskKind
     kinds: frozenset[str] = frozenset()
+    checked: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Results:
         By (dataset, method, run): versions of the libraries that made its predictions, by step (see ``versions``).
     accepted : dict
         By (dataset, method): steps whose code was accepted though it had changed.
+    checks : pd.DataFrame or None
+        Of ``evaluation.examine``; None: nothing was checked.
     """
 
     metrics: "pd.DataFrame"
@@ -64,6 +69,7 @@ class Results:
     protocols: dict[str, str]
     made_with: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     accepted: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+    checks: "pd.DataFrame | None" = None
 
     @cached_property
     def marks(self) -> dict[tuple[str, str], dict[str, str]]:
@@ -91,6 +97,7 @@ class Results:
             dataset: Asked(
                 TaskKind.CLASSIFICATION if family(rows["family"].iloc[0]).labels else TaskKind.REGRESSION,
                 frozenset(kind_of(name).name for name in rows["corruption"].unique()),
+                self.checks is not None,
             )
             for dataset, rows in self.metrics.groupby("dataset")
         }

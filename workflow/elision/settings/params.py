@@ -390,6 +390,15 @@ class Statistics(Section):
     )
 
 
+class Report(Section):
+    """What the report has beside the numbers."""
+
+    check: bool = Field(
+        False,
+        description="true: check the first run of every method, and show what does not hold in a table (docs/checks.md)",
+    )
+
+
 def check_cluster(cluster: str, columns: Iterable[str]) -> None:
     """Refuse a unit of resampling that is no column of the samples.
 
@@ -514,6 +523,7 @@ class Params(Section):
     corruption: Corruption = Corruption()
     train: Train = Train()
     statistics: Statistics = Statistics()
+    report: Report = Report()
 
     @field_validator("results")
     @classmethod
@@ -712,7 +722,7 @@ def source_names() -> list[str]:
 
 def method_names() -> list[str]:
     """Return the methods: the files of ``elision/methods`` that define one."""
-    return [name for name in _modules("elision.methods") if name not in {"base", "layers"}]
+    return [name for name in _modules("elision.methods") if name not in {"base", "checks", "layers"}]
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""A BERT in sixty lines, so that a test of a method need not import transformers, which takes seconds.
+"""A BERT in sixty lines, so that a check of a method need not import transformers, which takes seconds.
 
 `TinyBert` has the modules, the names of weights and the numbers of ``transformers.BertModel``; a test compares the two.
 """

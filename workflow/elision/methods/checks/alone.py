@@ -1,0 +1,48 @@
+"""A prediction follows from its utterance alone."""
+
+from collections.abc import Iterator
+
+import torch
+
+from elision.methods.base import Prediction
+from elision.methods.checks._check import Check, Finding, differs
+from elision.methods.checks._small import rows
+from elision.methods.checks._subject import Subject
+
+
+class Alone(Check):
+    """Predict utterances together, one by one, among others and in another order."""
+
+    name, place = "alone", 10
+    holds = "A prediction is the same alone, in another batch and in another order."
+    of_runs = every_task = True
+
+    def findings(self, subject: Subject) -> Iterator[Finding]:
+        """Compare outputs and representations; rounding does not count."""
+        method, batch = subject.ready, subject.batch()
+        count = len(batch)
+        if not method.one_by_one:
+            yield Finding("one_by_one", "With these hyperparameters, a prediction depends on the rest of the batch.")
+            return
+        with torch.no_grad():
+            together = method.predict(batch)
+            each = [method.predict(rows(batch, torch.tensor([i]))) for i in range(count)]
+            alone = Prediction(*(torch.cat([getattr(p, part) for p in each]) for part in _PARTS))
+            yield from _compared("alone", alone, together)
+            order = torch.arange(count).roll(3).flip(0)
+            yield from _compared("in another order", method.predict(rows(batch, order)), _some(together, order))
+            few = torch.tensor([4, 1, 4])  # twice the same companion
+            yield from _compared("in another batch", method.predict(rows(batch, few)), _some(together, few))
+
+
+_PARTS = ("output", "representation")
+
+
+def _some(prediction: Prediction, index: torch.Tensor) -> Prediction:
+    return Prediction(*(getattr(prediction, part)[index] for part in _PARTS))
+
+
+def _compared(how: str, found: Prediction, expected: Prediction) -> Iterator[Finding]:
+    for part in _PARTS:
+        if told := differs(getattr(found, part), getattr(expected, part)):
+            yield Finding(part, f"The {part} of an utterance is another one {how}: {told}.")
