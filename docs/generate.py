@@ -14,6 +14,7 @@ from elision.evaluation.metrics import METRICS, PER_CLASS, Metric
 from elision.evaluation.metrics._base import CONVENTIONS, EMOTION
 from elision.methods import load, method_names
 from elision.methods.base import Method
+from elision.methods.checks import all_checks
 from elision.settings.catalogue import citation, title
 from elision.settings.params import teacher_names
 from elision.task import MODALITIES
@@ -100,6 +101,14 @@ def what_each_needs() -> str:
     return table(columns, [(code(names), *facts) for facts, names in rows.items()])
 
 
+def checks() -> str:
+    """All checks of methods."""
+    rows = [
+        (f"`{check.name}`", check.holds, "run" if check.of_runs else "small method") for check in all_checks().values()
+    ]
+    return table(("check", "what holds", "made on"), rows)
+
+
 def metrics() -> str:
     """All metrics, in a section for each family, in the order of columns."""
     everything = [*METRICS.values(), *PER_CLASS.values()]
@@ -183,6 +192,7 @@ PARTS = {
     "what-each-needs": what_each_needs,
     "metrics": metrics,
     "dataset-columns": dataset_columns,
+    "checks": checks,
     "dataset-parts": dataset_parts,
 }
 

@@ -12,7 +12,7 @@ PAGES = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGEL
 PAGES += sorted((REPOSITORY / "docs").glob("*.md"))
 MODULES = sorted((REPOSITORY / "workflow" / "elision").rglob("*.py"))
 # What raises, logs and prints, and the arguments that hold words for users.
-SAYING = {"ElisionError", "ValueError", "stop", "print", "debug", "info", "warning", "error", "Problem"}
+SAYING = {"ElisionError", "ValueError", "stop", "print", "debug", "info", "warning", "error", "Problem", "Finding"}
 ARGUMENTS = {"description", "help", "epilog", "caption", "title", "note", "notes", "words", "summary", "label"}
 UNCLEAR = re.compile(
     r"\b(stands? there|of everything|is worth|as it were|so to speak|the very same|a thing of|thereof|whereof|therein"

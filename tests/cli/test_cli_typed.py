@@ -78,6 +78,7 @@ RIGHT = {
     "collect": "models",
     "aggregate": "",
     "significance": "",
+    "examine": "",
     "report": "",
     "headline": "",
     "adopt": "",
@@ -89,6 +90,7 @@ RIGHT = {
 }
 WITHOUT_PARAMS = {
     "predict",
+    "check",
     "methods",
     "protocols",
     "import-data",
@@ -184,6 +186,10 @@ def test_an_unknown_run_is_answered_with_the_known_ones(refused, verb, run):
         ("predict a.mp4 --model a_folder --rates 2", "--rates"),
         ("predict a.mp4 --model a_folder --device gpu", "--device"),
         ("predict --model a_folder", "give clips or --text, or give a table with --clips"),
+        ("check lnl", "'lnl' is neither a method nor the folder of a trained run; did you mean lnln?"),
+        ("check lnln a_file", "'a_file' is neither a method nor the folder of a trained run"),
+        ("check lnln a_folder", "a_folder/run.json does not exist; give the folder of a trained run"),
+        ("check mine.py", "mine.py is not in the folder workflow/elision/methods; move the file there"),
         ("fetch pyfeat --folder a_file", "a_file"),
     ],
 )

@@ -395,7 +395,7 @@ class Report(Section):
 
     check: bool = Field(
         False,
-        description="true: check the first run of every method, and show what does not hold in a table (docs/checks.md)",
+        description="true: check the first run of every method, and list the findings in a table (docs/checks.md)",
     )
 
 

@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from elision import methods
 from elision.errors import ElisionError
 from elision.methods.checks._subject import Subject
 
@@ -185,15 +186,14 @@ def attempt(doing: str, function: Callable[[], Iterator[Finding]]) -> Iterator[F
 
 def in_method(file: str) -> bool:
     """Return whether a file is part of a method: neither PyTorch, nor the base class, nor a check."""
-    path = Path(file)
-    return "methods" in path.parts and path.name != "base.py" and path.parent.name != "checks"
+    within = next((Path(file).relative_to(folder) for folder in methods.__path__ if file.startswith(folder)), None)
+    return within is not None and within.parts[0] not in ("base.py", "checks")
 
 
 def place(file: str, line: int) -> str:
-    """Name a line of a file of ``methods/``."""
-    parts = Path(file).parts
-    last = len(parts) - 1 - parts[::-1].index("methods") if "methods" in parts else len(parts) - 2
-    return f"{'/'.join(parts[last:])}, line {line}"
+    """Name a line of a file that is part of a method."""
+    within = next(Path(file).relative_to(folder) for folder in methods.__path__ if file.startswith(folder))
+    return f"methods/{within.as_posix()}, line {line}"
 
 
 def differs(found: Tensor, expected: Tensor) -> str:

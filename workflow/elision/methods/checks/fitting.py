@@ -8,6 +8,7 @@ import torch
 from elision.methods.checks._check import Check, Finding
 from elision.methods.checks._small import learn
 from elision.methods.checks._subject import Subject
+from elision.task import MODALITIES
 
 _EPOCHS = 200
 _LEAST_RATE = 3e-3  # learning rate, so that few epochs suffice
@@ -28,6 +29,9 @@ class Fitting(Check):
         """Train until the error is small."""
         spec = subject.spec
         batch = subject.batch(16, lost=0.0, lengths=spec.length)
+        for name in MODALITIES:  # nothing else tells one sample from another
+            values = getattr(batch, name).values
+            values[:] = values[0].clone()
         shown = torch.tensor([[a, b, c] for a in (-1.0, 1.0) for b in (-1.0, 1.0) for c in (-1.0, 1.0)] * 2)
         if spec.text:
             batch.text.values[:, :, 0] = shown[:, 0:1]
@@ -50,7 +54,7 @@ class Fitting(Check):
             # How many epochs it takes, the rounding of the processor has a say in.
             for epoch in range(1, _EPOCHS + 1):
                 learn(method.train(), [batch], optimizers, epoch=epoch)
-                output = method.eval().predict(batch).output
+                output = method.eval().predict(batch).output.detach()
                 if subject.regression:
                     error = (output - batch.label).abs().mean()
                     small = error < 0.25  # the best constant has 1.0, the best two modalities 0.67

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from elision.methods.base import TrainingHyperparameters
-from elision.methods.checks._check import Check, Finding
+from elision.methods.checks._check import Check, Finding, all_checks
 from elision.methods.checks._small import learn, recording
 from elision.methods.checks._subject import Subject
 from elision.task import CORPORA
@@ -25,6 +25,9 @@ class Hyperparameters(Check):
         for name, field in cls.Hyperparameters.model_fields.items():
             if not field.description:
                 yield Finding(name, f"The hyperparameter {name} has no description.")
+        for name in cls.exceptions:
+            if name not in all_checks():
+                yield Finding(name, f"exceptions names the unknown check {name!r}.")
         known = {name for corpus in CORPORA.values() for name in corpus.defaults}
         for corpus, values in cls.corpus_defaults.items():
             if corpus not in known:
