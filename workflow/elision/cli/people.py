@@ -122,7 +122,11 @@ def check(
             )
         found.append((word, None if word in names else path))
     from elision.evaluation import examine
+    from elision.training.record import Record
 
+    for _, path in found:
+        if path:
+            Record.read(path)  # before the first check
     documents = [
         examine.of_run(path, accept_code=accept_code) if path else examine.of_method(word)
         for word, path in track(found, "check")

@@ -27,6 +27,7 @@ _LIBRARIES = {
     "train": _MODEL,
     "index": _MODEL,
     "evaluate": _MODEL,
+    "examine": _MODEL,
     "aggregate": ("numpy", "pandas"),
     "significance": ("numpy", "pandas", "scipy"),
     "report": ("matplotlib", "numpy", "pandas", "scikit-learn"),

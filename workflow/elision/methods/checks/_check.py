@@ -235,12 +235,13 @@ def all_checks() -> dict[str, Check]:
     ValueError
         If a file does not define the check of its name, or two checks share a place.
     """
-    package = importlib.import_module("elision.methods.checks")
+    from elision.methods import checks as folder
+
     found: list[Check] = []
-    for info in pkgutil.iter_modules(package.__path__):
+    for info in pkgutil.iter_modules(folder.__path__):
         if info.name.startswith("_"):
             continue
-        module = importlib.import_module(f"{package.__name__}.{info.name}")
+        module = importlib.import_module(f"elision.methods.checks.{info.name}")
         classes = [item for item in vars(module).values() if isinstance(item, type) and issubclass(item, Check)]
         own = [cls for cls in classes if vars(cls).get("name") == info.name]
         if len(own) != 1:
@@ -249,7 +250,7 @@ def all_checks() -> dict[str, Check]:
     found.sort(key=lambda check: check.place)
     places = [check.place for check in found]
     if twice := sorted({number for number in places if places.count(number) > 1}):
-        raise ValueError(f"{package.__path__[0]}: two checks have the place {twice[0]}")
+        raise ValueError(f"{folder.__path__[0]}: two checks have the place {twice[0]}")
     return {check.name: check for check in found}
 
 
