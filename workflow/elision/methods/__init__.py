@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from elision.errors import ElisionError, plural
 from elision.settings.params import (
+    is_floor,
     lacking,
     made_for,
     method_names,
@@ -49,7 +50,7 @@ def load(name: str) -> "type[Method]":
     from elision.methods.base import Method
 
     written = {"task": made_for(name), "needs": needs(name), "retrieves": retrieves(name), "requires": requires(name)}
-    written["reads_text"] = reads_text(name)
+    written |= {"reads_text": reads_text(name), "floor": is_floor(name)}
     try:
         module = importlib.import_module(f"{__name__}.{name}")
     except Exception as error:  # whatever the lines of the file raise
@@ -143,14 +144,14 @@ def resolve_variant(
     """Return the hyperparameters that a variant is trained with on a dataset, and where each comes from.
 
     As `resolve`, with what the protocol of the dataset says of the method. ``train.epochs`` replaces the epochs of
-    every method that has some and is not told its own.
+    every method that is not told its own, except those with ``Method.own_epochs``.
     """
     decided = params.decided_for(dataset, variant.method)
     told = decided | variant.overrides
     hyperparameters, origins = resolve(variant.method, params.datasets[dataset].corpus, told)
     origins |= dict.fromkeys(decided.keys() - variant.overrides.keys(), "protocol")
     epochs = params.train_for(dataset).epochs
-    if epochs is not None and hyperparameters.epochs and "epochs" not in told:
+    if epochs is not None and not load(variant.method).own_epochs and "epochs" not in told:
         hyperparameters = hyperparameters.model_copy(update={"epochs": epochs})
         origins["epochs"] = "train.epochs" if params.train.epochs is not None else "protocol"
     return hyperparameters, origins

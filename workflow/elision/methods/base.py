@@ -114,6 +114,10 @@ class Method(nn.Module):
     corpus_defaults : dict of str to dict
         Values that differ from the defaults of ``Hyperparameters``, per ``Corpus.defaults``: the official ones, and
         ours for ``demo``.
+    floor : bool
+        Whether the report names every method that is worse than this one. Written as a literal.
+    own_epochs : bool
+        Whether no gradient trains it, so that ``train.epochs`` leaves its number of epochs alone.
     sees_padding : str
         Why its predictions depend on how far a batch is padded; empty: they do not.
     combines : bool
@@ -146,6 +150,8 @@ class Method(nn.Module):
     compiled: ClassVar[tuple[str, ...]] = ("loss", "predict")
     optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.AdamW
     corpus_defaults: ClassVar[dict[str, dict]] = {}
+    floor: ClassVar[bool] = False
+    own_epochs: ClassVar[bool] = False
     sees_padding: ClassVar[str] = ""
     combines: ClassVar[bool] = True
     sums_gradients: ClassVar[bool] = True

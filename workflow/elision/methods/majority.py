@@ -28,6 +28,8 @@ class Majority(Method):
     """
 
     name = "majority"
+    floor = True
+    own_epochs = True
     reads_text = "nothing"
 
     class Hyperparameters(TrainingHyperparameters):

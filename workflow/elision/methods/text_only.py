@@ -17,6 +17,7 @@ class TextOnly(Method):
     """Linear regression on the mean token of the text encoder."""
 
     name = "text_only"
+    floor = True
     error_of_scores = "squared"
     requires = ("text",)
     combines = False

@@ -814,6 +814,11 @@ def reads_text(method: str) -> str:
     return _literal(method, "reads_text", str, '"vectors"') or "tokens"
 
 
+def is_floor(method: str) -> bool:
+    """Tell whether a method is a floor, below which the report names the others."""
+    return _literal(method, "floor", bool, "True") or False
+
+
 def lacking(settings: DatasetSettings, method: str) -> list[str]:
     """Return what a method requires and no dataset of these settings can have, such as ``text (token ids)``."""
     source = dataset_source(settings.source)

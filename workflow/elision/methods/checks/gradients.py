@@ -14,6 +14,10 @@ class Gradients(Check):
     holds = "In an epoch, every trainable parameter gets a gradient that is not zero throughout."
     of_runs = every_task = needs_training = True
 
+    def not_for(self, subject: Subject) -> str:
+        """A method may be solved for."""
+        return "No gradient trains the method." if subject.cls.own_epochs else ""
+
     def findings(self, subject: Subject) -> Iterator[Finding]:
         """Name the parameters without a gradient, and those whose gradient stays zero."""
         seen = epoch(subject)

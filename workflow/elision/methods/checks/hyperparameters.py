@@ -66,8 +66,9 @@ def _unread(subject: Subject, **overrides: object) -> set[str]:
             method.on_epoch_end(1.0)
         method.on_train_end()
     method.eval().predict(batch)
-    # The trainer only compares `accumulate` with the size of the data; a method that is trained must follow it.
-    of_the_trainer = set(TrainingHyperparameters.model_fields) - ({"accumulate"} if subject.is_trained else set())
+    # The trainer only compares `accumulate` with the size of the data; a method that has gradients must follow it.
+    follows = {"accumulate"} if subject.is_trained and not subject.cls.own_epochs else set()
+    of_the_trainer = set(TrainingHyperparameters.model_fields) - follows
     return set(type(hyperparameters).model_fields) - read - of_the_trainer
 
 

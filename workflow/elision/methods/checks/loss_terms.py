@@ -14,6 +14,10 @@ class LossTerms(Check):
     holds = "Every loss that is computed with gradients is part of the loss that is minimised."
     of_runs = every_task = needs_training = True
 
+    def not_for(self, subject: Subject) -> str:
+        """A method may be solved for."""
+        return "No gradient trains the method." if subject.cls.own_epochs else ""
+
     def findings(self, subject: Subject) -> Iterator[Finding]:
         """Name the terms, and the lines of code."""
         seen = epoch(subject)
