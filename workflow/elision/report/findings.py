@@ -9,6 +9,7 @@ from elision.corruption.kind import Kind
 from elision.evaluation.aggregate import FLOOR
 from elision.evaluation.metrics import Family, metric
 from elision.evaluation.metrics import family as family_of
+from elision.report.floors import below_floors
 from elision.report.results import Results
 from elision.report.tables.each_level import EachLevel
 from elision.report.tables.each_set import EachSet
@@ -46,11 +47,12 @@ def findings(
     family = family_of(metrics["family"].iloc[0])
     ranked = ranked[(ranked["method"] != FLOOR) & ranked["f1"].notna()]
     if ranked.empty:
-        return "No method was evaluated with incomplete data.", []
+        return "No method was evaluated with incomplete data.", list(below_floors(results, dataset).items())
     best, others = ranked.iloc[0], ranked.iloc[1:]
     levels, sets = _of_kinds(EachLevel, frames, dataset), _of_kinds(EachSet, frames, dataset)
     facts: dict[str, list[str]] = {}
     facts["Runner-up"] = _runner_up(best, others, family.f1, comparisons) if len(others) else []
+    facts |= below_floors(results, dataset)
     facts["Loss"] = []
     for kind, rows in (*levels, *sets):
         lost = (_over_levels if kind.level else _without)(rows[rows["method"] == best.method], kind, family.f1)
