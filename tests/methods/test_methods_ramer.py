@@ -323,6 +323,35 @@ def test_complete_samples_and_those_without_anything_keep_their_vectors():
 
 
 @pytest.mark.parametrize("absent", CONDITIONS, ids="+".join)
+def test_without_retrieval_missing_vectors_are_zeros_and_the_others_are_the_same(absent):
+    batch = batch_of(absent=absent)
+    method, without = make("ramer").eval(), make("ramer", retrieval=False).eval()
+    filled, zeros = method.fill(batch), without.fill(batch)
+    for name in MODALITIES:
+        if name in absent:
+            assert filled[name].any() and not zeros[name].any()
+        else:
+            assert torch.equal(filled[name], zeros[name])
+    queries = {key for key in method.state_dict() if key.startswith("query_encoders.")}
+    assert method.state_dict().keys() - without.state_dict().keys() == queries
+
+
+def test_without_retrieval_complete_batches_teach_the_same():
+    methods = [make("ramer", retrieval=retrieval).train() for retrieval in (True, False)]
+    for method in methods:
+        torch.manual_seed(0)
+        learn(method, [batch_of()], method.optimizers(), epoch=1)
+    first, second = (dict(method.named_parameters()) for method in methods)
+    assert all(torch.equal(value, first[key]) for key, value in second.items())
+
+
+def test_without_retrieval_a_database_may_be_smaller_than_the_number_of_neighbours():
+    make("ramer", retrieval=False, top_k=50)
+    with pytest.raises(ElisionError, match="top_k asks for 50 neighbours"):
+        make("ramer", top_k=50)
+
+
+@pytest.mark.parametrize("absent", CONDITIONS, ids="+".join)
 def test_missing_vectors_are_sums_of_neighbours_with_length_1_and_the_others_stay(absent):
     method, batch = make("ramer", database="all", top_k=3).eval(), batch_of(absent=absent)
     filled, hidden = method.fill(batch), method.hidden(batch)

@@ -25,6 +25,9 @@ lacks. With trained query encoders, a query has their dropout in training, as in
 
 A ``labelled`` database holds training samples alone. An ``unlabelled`` one holds the samples of the split of that
 name, and ``all`` holds both. No database holds validation or test samples.
+
+``retrieval: false`` has zeros where vectors would be retrieved, and is otherwise the same method. The paper has no such
+row, which tells what retrieval adds to the trained encoders and classifier.
 """
 
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -72,6 +75,11 @@ class Ramer(RamerMethod):
     class Hyperparameters(RamerHyperparameters):
         """Those of the official code where it tells them, with the sizes of the teacher."""
 
+        retrieval: bool = Field(
+            True,
+            description="false replaces missing hidden vectors by zeros. Nothing is searched, and the training is the "
+            "same. The difference between both is what retrieval adds",
+        )
         top_k: int = Field(5, ge=1, description="neighbours whose vectors are summed")
         database: Literal["labelled", "unlabelled", "all"] = Field(
             "labelled",
@@ -97,7 +105,7 @@ class Ramer(RamerMethod):
         self.classifier = Classifier(3 * h.hidden, _CLASSIFIER, spec.outputs, h.classifier_dropout)
         initialise(self.classifier)
         self.query_encoders = nn.ModuleDict()
-        if h.query_encoder == "frozen":
+        if h.retrieval and h.query_encoder == "frozen":
             self.query_encoders = feature_encoders(h, spec).requires_grad_(False)
         self._database: Database | None = None
 
@@ -126,7 +134,7 @@ class Ramer(RamerMethod):
                     f"{self.name}: cannot start from {teacher.name}, because its encoders have other sizes; set the "
                     "same hidden, layers, feed_forward and modalities in both"
                 ) from error
-        if database is not None:
+        if database is not None and h.retrieval:
             self._database = database.subset(h.database, h.database_size, h.database_seed)
             if len(self._database) <= h.top_k:
                 raise ElisionError(
@@ -172,10 +180,13 @@ class Ramer(RamerMethod):
         return {name: F.normalize(vector, dim=1).to(hidden[name]) for name, vector in sums.items()}
 
     def fill(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the hidden vectors [B, hidden], those of missing modalities retrieved."""
+        """Return the hidden vectors [B, hidden], those of missing modalities retrieved, or zeros."""
         hidden, given = self.hidden(batch), self.given(batch)
         incomplete = given.any(1) & ~given.all(1)
-        retrieved = self.retrieve(batch, hidden)
+        if self.hyperparameters.retrieval:
+            retrieved = self.retrieve(batch, hidden)
+        else:
+            retrieved = {name: torch.zeros_like(vector) for name, vector in hidden.items()}
         missing = (incomplete[:, None] & ~given).unbind(1)
         return {
             name: torch.where(lost[:, None], retrieved[name], hidden[name])
