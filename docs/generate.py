@@ -22,6 +22,7 @@ from elision.task import MODALITIES
 REPOSITORY = Path(__file__).parent.parent
 COMMAND = ".venv/bin/python docs/generate.py"
 PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.S)
+READS = {"tokens": "token ids", "vectors": "frozen vectors", "nothing": "no text"}
 ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")
 
 
@@ -32,10 +33,15 @@ def table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def catalogue(*, vectors: bool) -> list[type[Method]]:
-    """Return the methods that are no teachers, the newest paper first, and then those without a paper."""
+    """Return the methods that are neither teachers nor floors, the newest paper first, and then those without one."""
     methods = [load(name) for name in method_names() if name not in teacher_names()]
-    methods = [method for method in methods if (method.reads_text == "vectors") == vectors]
+    methods = [method for method in methods if not method.floor and (method.reads_text == "vectors") == vectors]
     return sorted(methods, key=year, reverse=True)
+
+
+def floors() -> list[type[Method]]:
+    """Return the methods below which the report names the others."""
+    return [method for method in map(load, method_names()) if method.floor]
 
 
 def year(method: type[Method]) -> int:
@@ -57,8 +63,12 @@ def code(names: Iterable[str]) -> str:
 
 
 def methods() -> str:
-    """All methods by name, in two items."""
-    kinds = {"Sentiment": catalogue(vectors=False), "Emotion, from frozen text vectors": catalogue(vectors=True)}
+    """All methods by name, in three items."""
+    kinds = {
+        "Sentiment": catalogue(vectors=False),
+        "Emotion, from frozen text vectors": catalogue(vectors=True),
+        "Floors": floors(),
+    }
     return "".join(f"- {kind}: {code(method.name for method in listed)}\n" for kind, listed in kinds.items())
 
 
@@ -66,6 +76,12 @@ def sentiment_methods() -> str:
     """Methods that read tokens, or no text."""
     rows = [(f"`{method.name}`", paper(method), title(method)) for method in catalogue(vectors=False)]
     return table(("name", "paper", "what it is"), rows)
+
+
+def floor_methods() -> str:
+    """Methods that every other should beat."""
+    rows = [(f"`{method.name}`", title(method), READS[method.reads_text]) for method in floors()]
+    return table(("name", "what it is", "reads text as"), rows)
 
 
 def emotion_methods() -> str:
@@ -95,8 +111,9 @@ def what_each_needs() -> str:
     rows: dict[tuple[str, ...], list[str]] = {}
     for method in map(load, method_names()):
         needed = [name for name in MODALITIES if name in method.requires]
-        reads = {"tokens": "token ids", "vectors": "frozen vectors", "nothing": "no text"}[method.reads_text]
-        rows.setdefault((reads, ", ".join(needed) or "none", " and ".join(method.task)), []).append(method.name)
+        rows.setdefault((READS[method.reads_text], ", ".join(needed) or "none", " and ".join(method.task)), []).append(
+            method.name
+        )
     columns = ("methods", "reads text as", "cannot do without", "task")
     return table(columns, [(code(names), *facts) for facts, names in rows.items()])
 
@@ -187,6 +204,7 @@ PARTS = {
     "methods": methods,
     "sentiment-methods": sentiment_methods,
     "emotion-methods": emotion_methods,
+    "floor-methods": floor_methods,
     "parameter-counts": parameter_counts,
     "switches": switches,
     "what-each-needs": what_each_needs,

@@ -838,7 +838,7 @@ def unreadable_methods() -> dict[str, str]:
     problems = {}
     for method in method_names():
         try:
-            made_for(method), needs(method), retrieves(method), requires(method), reads_text(method)
+            made_for(method), needs(method), retrieves(method), requires(method), reads_text(method), is_floor(method)
         except ElisionError as error:
             problems[method] = str(error)
     return problems
