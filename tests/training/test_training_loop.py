@@ -75,7 +75,10 @@ def equal(first, second):
 @pytest.mark.parametrize(
     ("method", "small", "again"),
     [
-        *[(method, 1 << 40, [3, 4]) for method in ("self_mm", "lnln", "text_only", "mmim", "mult", "tfr_net")],
+        *[
+            (method, 1 << 40, [3, 4])
+            for method in ("self_mm", "lnln", "text_only", "mmim", "mult", "tfr_net", "linear_probe")
+        ],
         ("self_mm", 0, [2, 3, 4]),  # what is not small is saved once, as `_SAVING` stands here
     ],
 )
@@ -264,6 +267,13 @@ def test_training_stops_when_patience_is_exhausted(tiny, tmp_path):
     _, record = run(settings, tiny, tmp_path / "run")
     best = record["checkpoints"]["valid"]["epoch"]
     assert record["epochs"] == best + 2 < 40
+
+
+def test_the_strength_of_the_linear_probe_is_the_best_of_all_on_the_validation_split(tiny, tmp_path):
+    _, record = run(params("linear_probe", epochs=6), tiny, tmp_path / "run")
+    errors = pd.read_csv(tmp_path / "run" / "history.csv").set_index("epoch")["valid_error"]
+    assert list(errors.index) == [1, 2, 3, 4, 5, 6] and errors.nunique() > 1
+    assert record["checkpoints"]["valid"]["epoch"] == errors.idxmin()
 
 
 def test_the_majority_predictor_needs_no_epoch(tiny, tmp_path):
