@@ -162,7 +162,7 @@ def test_a_unit_of_resampling_that_no_sample_has_is_refused_at_prepare(folder, t
     entry = {"source": "clips", "folder": str(folder)}
     content = {"datasets": {"mine": entry}, "methods": ["majority"], "statistics": {"cluster": "dialog"}}
     places = {"clips": tmp_path / "c", "media": tmp_path / "m", "store": tmp_path / "s"}
-    with pytest.raises(ElisionError, match=r"cluster: unknown unit 'dialog'; allowed: speaker, video, none"):
+    with pytest.raises(ElisionError, match="unknown unit 'dialog' for dataset 'mine'; allowed: speaker, video, none"):
         prepare(Params.model_validate(content), "mine", **places, provenance={})
 
 

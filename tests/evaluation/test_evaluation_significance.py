@@ -19,6 +19,7 @@ from elision.evaluation.significance import (
     p_value,
     ranks,
     significance,
+    standard_error,
     summaries,
 )
 from elision.settings.params import Statistics
@@ -184,19 +185,20 @@ def test_draws_are_keyed():
 
 
 def test_the_interval_of_a_paired_difference_that_can_be_worked_out_by_hand():
-    # Three utterances; one method is wrong by 3 on the last, the other never. Of the 27 resamples, the last is drawn
-    # 0, 1, 2, 3 times in 8, 12, 6, 1: the difference of MAE is that number. P(at most 2) = 26/27 = 0.963.
+    # Three utterances; one method is wrong by 3 on the last, the other never. The standard deviation of the difference
+    # of MAE over resamples is sqrt(3 * 1/3 * 2/3); times sqrt(3/2), the standard error is 1, with 2 degrees of freedom.
     one = predictions(samples=3, predicted=lambda label, level: label + np.array([0, 0, 3]))
     other = predictions(samples=3, predicted=lambda label, level: label)
-    for confidence, high in ((0.9, 2), (0.95, 3)):
+    for confidence in (0.9, 0.95):
         intervals, comparisons = compared(one, other, resamples=4000, confidence=confidence)
-        row = at(comparisons, metric="mae")
+        row, reach = at(comparisons, metric="mae"), stats.t.isf((1 - confidence) / 2, 2)
         assert (row.method, row.other, row.difference) == ("a", "b", 1)
-        assert (row.low, row.high) == pytest.approx((0, high), abs=1e-12)
-        mae = at(intervals, method="a", metric="mae")
-        assert (mae.value, mae.low, mae.high) == pytest.approx((1, 0, high), abs=1e-12)
-        # sd over resamples sqrt(3 * 1/3 * 2/3), times sqrt(3/2), is 1: t = 1 with 2 degrees of freedom
+        assert (row.low, row.high) == pytest.approx((1 - reach, 1 + reach), rel=0.05)
         assert row.p == pytest.approx(2 * stats.t.sf(1, 2), rel=0.03)
+        mae = at(intervals, method="a", metric="mae")
+        assert mae.value == pytest.approx(1) and mae.low == 0  # no error is below 0
+        assert mae.high == pytest.approx(1 + reach, rel=0.05)
+        assert (row.freedom, row.clusters, row.samples) == (2, 3, 3)
 
 
 def test_p_of_a_mean_over_utterances_is_that_of_the_paired_t_test():
@@ -222,7 +224,7 @@ def test_differences_by_chance_are_significant_as_often_as_they_should_be_if_clu
             times = draw(count, resamples=100, key=(trial, kind))
             weights = Resamples(names, np.concatenate([np.ones((1, count)), times]))
             means = weights.total(differences) / weights.total(np.ones_like(differences))
-            rejected[kind] += p_value(means[0], means[1:], count)[0] < 0.05
+            rejected[kind] += p_value(means[0], standard_error(means[1:], count), count - 1)[0] < 0.05
     assert 0.03 < rejected["cluster"] / 400 < 0.08
     assert rejected["utterance"] / 400 > 0.3
 
@@ -250,7 +252,7 @@ def test_copies_of_an_utterance_do_not_make_an_interval_narrower_if_they_are_one
 def test_a_method_does_not_differ_from_itself(family):
     table = predictions(family)
     _, comparisons = compared(table, table, family=family, resamples=100)
-    assert (comparisons[["difference", "low", "high"]] == 0).all(axis=None)
+    assert (comparisons[["difference", "low", "high", "low_holm", "high_holm"]] == 0).all(axis=None)
     assert (comparisons[["p", "p_holm"]] == 1).all(axis=None)
 
 
@@ -273,7 +275,7 @@ def test_a_kind_says_how_its_conditions_are_summarised():
     found = summaries(pd.DataFrame(listed, columns=KEYS))
     assert set(found) == {"mean_burst", "area_burst", "mean_random"}
     rows, weights = found["area_burst"]
-    assert dict(zip(rows.tolist(), weights, strict=True)) == pytest.approx({1: 0.1, 2: 0.25, 0: 0.15})
+    assert dict(zip(rows.tolist(), weights, strict=True)) == pytest.approx({1: 0.2, 2: 0.5, 0: 0.3})
     assert found["mean_burst"][1] == pytest.approx(np.full(3, 1 / 3))
 
 
@@ -350,12 +352,14 @@ def test_one_dataset_does_not_depend_on_others():
     assert (other["value"] == there["value"]).all() and (other["low"] != there["low"]).any()
 
 
-def test_the_area_under_a_straight_line_is_that_of_the_trapezoid():
+def test_the_area_is_over_the_range_of_the_rates():
     for rates in ([0.0, 0.1, 0.2, 0.5, 0.9], [0.9, 0.0], [0.0, 0.3, 0.9]):
         conditions = pd.DataFrame({"corruption": "random", "level": rates, "modalities": ""})
         rows, weights = summaries(conditions)["area_random"]
         line = 0.9 - 0.5 * np.array(rates)
-        assert (line[rows] * weights).sum() == pytest.approx(0.9 * 0.9 - 0.5 * 0.9**2 / 2)
+        width = max(rates) - min(rates)
+        assert (line[rows] * weights).sum() == pytest.approx((0.9 * 0.9 - 0.5 * 0.9**2 / 2) / width)
+        assert weights.sum() == pytest.approx(1)  # so that a metric of 100 % has an area of 100 %
     one = summaries(pd.DataFrame({"corruption": ["random"], "level": [0.5], "modalities": [""]}))
     assert list(one) == ["mean_random"]
 
@@ -369,7 +373,7 @@ def test_summaries_are_those_of_the_values_and_of_each_resample():
         row = {kind: at(chosen, kind, level=None) for kind in SUMMARIES}
         assert row["mean_random"].value == pytest.approx(random["value"].mean())
         assert row["mean_absent"].value == pytest.approx(absent["value"].mean())
-        assert row["area_random"].value == pytest.approx(np.trapezoid(random["value"], random["level"]))
+        assert row["area_random"].value == pytest.approx(np.trapezoid(random["value"], random["level"]) / 0.9)
         assert row["mean_random"].modalities == "" and np.isnan(row["mean_random"].level)
         # Means of correlated conditions are surer than one condition, and their ends are not the means of the ends.
         assert row["mean_random"].high - row["mean_random"].low < (random["high"] - random["low"]).max()
@@ -380,12 +384,25 @@ def test_summaries_are_those_of_the_values_and_of_each_resample():
 
 
 def test_holm_on_worked_examples():
-    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm(np.array([0.01, np.nan, 0.04, 0.03, 0.005])) == pytest.approx(
-        [0.03, np.nan, 0.06, 0.06, 0.02], nan_ok=True
-    )
-    assert holm(np.array([0.6, 0.7, 1.0])) == pytest.approx([1, 1, 1])
-    assert holm(np.array([0.02, 0.02])) == pytest.approx([0.04, 0.04])
+    for p, expected in (
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.01, np.nan, 0.04, 0.03, 0.005], [0.03, np.nan, 0.06, 0.06, 0.02]),
+        ([0.6, 0.7, 1.0], [1.8, 1.8, 1.8]),
+        ([0.02, 0.02], [0.04, 0.04]),
+    ):
+        assert np.array(p) * holm(np.array(p)) == pytest.approx(expected, nan_ok=True)
+    assert list(holm(np.array([0.0, 0.5, 0.0]))) == [3, 1, 2]
+
+
+@given(st.lists(st.floats(0, 1) | st.just(np.nan), min_size=1, max_size=20))
+def test_holm_never_makes_p_smaller_nor_larger_than_bonferroni_and_keeps_the_order(p):
+    values = np.array(p)
+    factor = holm(values)
+    defined = ~np.isnan(values)
+    assert (np.isnan(factor) == ~defined).all()
+    assert (factor[defined] >= 1 - 1e-12).all() and (factor[defined] <= defined.sum() + 1e-9).all()
+    order = np.argsort(values[defined], kind="stable")
+    assert (np.diff((values * factor)[defined][order]) >= -1e-12).all()
 
 
 def test_p_is_corrected_over_the_pairs_of_a_condition_and_metric():
@@ -393,7 +410,8 @@ def test_p_is_corrected_over_the_pairs_of_a_condition_and_metric():
     assert set(comparisons["metric"]) == {"f1_negpos", "mae", "corr"}
     for _, rows in comparisons.groupby([*KEYS, "metric"], dropna=False):
         assert len(rows) == 6
-        assert list(rows["p_holm"]) == pytest.approx(list(holm(rows["p"].to_numpy())))
+        p = rows["p"].to_numpy()
+        assert list(rows["p_holm"]) == pytest.approx(list(np.minimum(p * holm(p), 1)))
         assert rows["p_holm"].min() == pytest.approx(min(1, 6 * rows["p"].min()))
 
 
@@ -423,14 +441,71 @@ def test_an_interval_whose_end_is_undefined_in_resamples_is_not_given():
     assert not np.isnan(row.difference)
 
 
-def test_undefined_resamples_count_as_the_lowest_and_as_the_highest():
-    values = np.arange(1000.0)
-    values[:10] = np.nan
-    assert interval(values, 0.95) == (24, 985)
-    values[-10:] = np.nan
-    assert interval(values, 0.95) == (14, 985)
-    values[:30] = np.nan
-    assert np.isnan(interval(values, 0.95)).all()
+def test_a_standard_error_leaves_undefined_resamples_out_as_long_as_they_are_few():
+    values = np.random.default_rng(0).normal(size=(1000, 2))
+    values[:50, 0] = np.nan
+    error = standard_error(values, 10)
+    assert error == pytest.approx(
+        [np.std(values[50:, 0], ddof=1) * np.sqrt(10 / 9), np.std(values[:, 1], ddof=1) * np.sqrt(10 / 9)]
+    )
+    values[:51, 0] = np.nan
+    assert np.isnan(standard_error(values, 10)).tolist() == [True, False]
+    assert standard_error(np.full((100, 1), 0.1), 10) == [0]
+    assert np.isnan(standard_error(np.full((100, 1), np.nan), 10)).all()
+
+
+@given(st.floats(-2, 2), st.floats(0.001, 2), st.floats(1, 500), st.floats(0.51, 0.999), st.floats(1, 500))
+@settings(max_examples=300)
+def test_an_interval_leaves_0_out_exactly_where_the_test_of_the_same_level_rejects(
+    d, error, freedom, confidence, factor
+):
+    difference, error = np.array([d]), np.array([error])
+    level = (1 - confidence) / factor
+    p = p_value(difference, error, freedom)[0]
+    ((low,), (high,)) = interval(difference, error, freedom, 1 - level)
+    if abs(p - level) > 1e-9 * level:
+        assert (low > 0 or high < 0) == (p < level)
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_interval_without_0_and_a_test_that_tells_nothing_apart_cannot_meet(family, confidence):
+    tables = [predictions(family, seed=seed, noise=0.3 + 0.03 * seed, samples=60) for seed in range(6)]
+    _, rows = compared(
+        *tables, family=family, samples=people(*tables, of=lambda i: i % 9), resamples=200, confidence=confidence
+    )
+    assert set(rows["cluster"]) == {"speaker"}
+    for low, high, p in (("low", "high", "p"), ("low_holm", "high_holm", "p_holm")):
+        without = (rows[low] > 0) | (rows[high] < 0)
+        assert 0 < without.sum() < len(rows)
+        assert (without == (rows[p] < 1 - confidence)).all()
+    assert (rows["low_holm"] <= rows["low"]).all() and (rows["high_holm"] >= rows["high"]).all()
+
+
+def test_few_clusters_and_clusters_of_unequal_size_have_wider_intervals():
+    samples = 90
+    table = predictions(samples=samples)
+    even = compared(table, samples=people(table, of=lambda i: i % 9))[0]
+    uneven = compared(table, samples=people(table, of=lambda i: max(0, i - 81)))[0]
+    assert at(even, metric="mae").freedom == pytest.approx(8)
+    assert at(uneven, metric="mae").freedom == pytest.approx(max(1, samples**2 / (82**2 + 8) - 1))
+    assert at(uneven, metric="mae").clusters == 9
+
+    def reach(rows):
+        row = at(rows, metric="mae")
+        return row.high - row.low
+
+    assert reach(uneven) > 1.5 * reach(even)
+
+
+def test_intervals_end_where_the_metric_does():
+    right = predictions(predicted=lambda label, level: label + 0.3 * (np.arange(len(label)) < 2))
+    intervals, _ = compared(right, resamples=200)
+    for name, (low, high) in {"acc7": (0, 1), "mae": (0, np.inf), "corr": (-1, 1)}.items():
+        rows = intervals[intervals["metric"] == name]
+        assert (rows["low"] >= low).all() and (rows["high"] <= high).all()
+        assert (rows["low"] <= rows["value"]).all() and (rows["value"] <= rows["high"]).all()
+    assert (intervals.loc[intervals["metric"] == "mae", "low"] == 0).any()
 
 
 def test_one_utterance_has_no_interval():
@@ -440,28 +515,60 @@ def test_one_utterance_has_no_interval():
     assert comparisons[["low", "high", "p"]].isna().all(axis=None)
 
 
-def test_clusters_are_speakers_then_videos_then_utterances():
-    ids = ["x$_$1", "x$_$2", "y$_$1"]
+def of_units(count=32, by="speaker", ids=None, **columns):
+    """What is drawn of ``count`` utterances, whose speaker and so on are functions of their numbers."""
+    ids = [f"u{i:02d}" for i in range(count)] if ids is None else ids
+    made = {name: pd.Series(list(map(of, range(len(ids)))), dtype=object) for name, of in columns.items()}
+    return clusters(ids, pd.DataFrame({"id": ids, **made}), by)
 
-    def found(speakers, by="speaker", ids=ids):
-        return clusters(ids, pd.DataFrame({"id": ids, "speaker": pd.Series(speakers, dtype=object)}), by)
 
-    kind, names = found(["b", "a", "b"])
-    assert (kind, list(names)) == ("speaker", ["b", "a", "b"])
-    for speakers in (["b", "b", "b"], [None, None, None], ["a", None, "b"]):
-        kind, names = found(speakers)
-        assert (kind, list(names)) == ("video", ["x", "x", "y"])
-    assert found(["a", "b", "b"], by="video")[0] == "video"
-    kind, names = found(["a", "b", "b"], by="none")
-    assert (kind, list(names)) == ("utterance", ids)
-    assert found([None] * 3, ids=["x$_$1", "x$_$2", "x$_$3"])[0] == "utterance"
-    assert found([None] * 3, ids=["1", "2", "3"])[0] == "utterance"
-    dialogues = pd.DataFrame({"id": ids, "dialogue": ["x", *["y"] * (len(ids) - 1)]})
-    assert clusters(ids, dialogues, "dialogue")[0] == "dialogue"
-    assert clusters(ids, dialogues.assign(dialogue=None), "dialogue")[0] == "video"
+def drawn(found):
+    return found.asked, found.asked_count, found.unit, found.count
+
+
+def test_below_eight_clusters_the_next_finer_unit_that_is_known_is_drawn():
+    speakers = {"speaker": lambda i: f"s{i % 2}"}
+    assert drawn(of_units(speaker=lambda i: f"s{i % 8}")) == ("speaker", 8, "speaker", 8)
+    assert drawn(of_units(speaker=lambda i: f"s{i % 7}")) == ("speaker", 7, "utterance", 32)
+    assert drawn(of_units(**speakers, dialogue=lambda i: i // 4)) == ("speaker", 2, "dialogue", 8)
+    assert drawn(of_units(**speakers, dialogue=lambda i: i // 8, video=lambda i: i // 2)) == ("speaker", 2, "video", 16)
+    assert drawn(of_units(**speakers, Dialogue_ID=lambda i: i // 4)) == ("speaker", 2, "dialogue", 8)
+    assert drawn(of_units(**speakers, dialogue=lambda i: i // 8)) == ("speaker", 2, "utterance", 32)
+    # One that is not known for all is not drawn.
+    some = {"speaker": lambda i: None if i == 3 else f"s{i}"}
+    assert drawn(of_units(**some, dialogue=lambda i: i // 4)) == ("speaker", 0, "dialogue", 8)
+    assert drawn(of_units(dialogue=lambda i: i // 4)) == ("speaker", 0, "dialogue", 8)
+    assert drawn(of_units(3)) == ("speaker", 0, "utterance", 3)
+
+
+def test_a_finer_unit_is_never_a_coarser_one():
+    both = {"speaker": lambda i: i % 16, "session": lambda i: i % 4, "Dialogue_ID": lambda i: i % 3}
+    assert drawn(of_units(by="session", **both)) == ("session", 4, "speaker", 16)
+    assert drawn(of_units(by="Dialogue_ID", **both)) == ("Dialogue_ID", 3, "utterance", 32)
+    assert drawn(of_units(by="video", video=lambda i: i % 4, speaker=lambda i: i % 16)) == (
+        "video",
+        4,
+        "utterance",
+        32,
+    )
+
+
+def test_the_video_is_what_is_before_the_sign_in_an_id_and_a_column_comes_first():
+    ids = [f"v{i % 8}$_${i}" for i in range(16)]
+    assert drawn(of_units(ids=ids)) == ("speaker", 0, "video", 8)
+    assert list(of_units(ids=ids, by="video").names) == [name[:2] for name in ids]
+    assert drawn(of_units(ids=ids, by="video", video=lambda i: i)) == ("video", 16, "video", 16)
+    assert drawn(of_units(ids=ids[:7])) == ("speaker", 0, "utterance", 7)
+    for by in ("none", "id"):
+        found = of_units(ids=ids, by=by)
+        assert drawn(found) == ("utterance", 16, "utterance", 16) and list(found.names) == ids
+
+
+def test_any_column_can_be_drawn_and_a_wrong_one_is_refused_with_a_suggestion():
+    assert drawn(of_units(by="show", show=lambda i: i % 9)) == ("show", 9, "show", 9)
     with pytest.raises(ElisionError, match="unknown unit 'dialog'; did you mean dialogue"):
-        clusters(ids, dialogues, "dialog")
-    assert clusters(ids, pd.DataFrame({"id": ids}), "speaker")[0] == "video"
+        of_units(by="dialog", dialogue=lambda i: i)
+    ids = ["x$_$1", "x$_$2", "y$_$1"]
     with pytest.raises(ElisionError, match=r'sample "x\$_\$2" has predictions, but is not in samples\.parquet'):
         clusters(ids, pd.DataFrame({"id": ids[::2]}), "speaker")
 
@@ -470,8 +577,21 @@ def test_what_was_drawn_is_said():
     table = predictions()
     intervals, comparisons = compared(table, table, samples=people(table, of=lambda i: i % 8), resamples=120)
     for made in (intervals, comparisons):
-        (said,) = set(zip(made["cluster"], made["clusters"], made["resamples"], made["confidence"], strict=True))
-        assert said == ("speaker", 8, 120, 0.95)
+        columns = ["samples", "asked", "asked_clusters", "cluster", "clusters", "freedom", "resamples", "confidence"]
+        (said,) = made[columns].drop_duplicates().itertuples(index=False, name=None)
+        assert said == (40, "speaker", 8, "speaker", 8, 7, 120, 0.95)
+
+
+def test_each_dataset_can_have_its_own_unit():
+    table = predictions()
+    samples = people(table, of=lambda i: i % 10).assign(show=lambda rows: rows.index % 20)
+    tables = [(name, "mosi", "a", "seed-1", table) for name in ("one", "two")]
+    how = Statistics(resamples=100, cluster={"two": "show"})
+    intervals, _ = significance(tables, dict.fromkeys(("one", "two"), samples), how)
+    assert set(zip(intervals["dataset"], intervals["cluster"], intervals["clusters"], strict=True)) == {
+        ("one", "speaker", 10),
+        ("two", "show", 20),
+    }
 
 
 def test_methods_with_other_samples_or_labels_cannot_be_compared():

@@ -8,11 +8,22 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from elision.datasets._prepare import prepare
+from elision.datasets._labels import LABELS_OF_ONE
+from elision.datasets._prepare import prepare, read
 from elision.errors import ElisionError
 from elision.methods import check
 from elision.provenance.recipe import Recipes
-from elision.settings.params import Params, lacking, reads_text, requires, source_names, training_size
+from elision.settings.params import (
+    Params,
+    columns,
+    dataset_source,
+    lacking,
+    reads_text,
+    requires,
+    source_names,
+    training_size,
+)
+from elision.task import split_columns
 
 MMIN = {"source": "mmin", "root": "x", "classes": ["angry", "happy", "sad", "neutral"], "corpus": "iemocap"}
 
@@ -79,14 +90,61 @@ def test_more_batches_than_an_epoch_has_are_told_when_the_run_is_planned(folder)
 EXAMPLES = Path(__file__).parents[1] / "datasets" / "source_examples"
 
 
-@pytest.mark.parametrize("name", source_names())
-@pytest.mark.parametrize("folds", [None, {"by": "id", "count": 2}])
-def test_more_batches_than_an_epoch_has_are_told_at_prepare_whatever_the_source(tmp_path, name, folds):
+def test_a_column_that_the_samples_lack_is_told_when_the_run_is_planned(folder):
+    entry = {"source": "clips", "folder": str(folder)}
+    table = (folder / "clips.csv").read_text().splitlines()
+    (folder / "clips.csv").write_text(
+        "\n".join([f"{table[0]},Dialogue", *(f"{row},d{i}" for i, row in enumerate(table[1:]))])
+    )
+
+    def asked(cluster, folds=None, **other):
+        first = entry | ({"folds": folds} if folds else {})
+        content = {"datasets": {"mine": first, **other}, "methods": ["majority"], "statistics": {"cluster": cluster}}
+        return Params.model_validate(content)
+
+    wrong = r"cluster: unknown unit 'dialogue' for dataset 'mine'; did you mean Dialogue"
+    with pytest.raises(ElisionError, match=wrong):
+        check(asked("dialogue"))
+    for cluster in ("Dialogue", "speaker", "video", "none", {}, {"mine": "Dialogue"}):
+        check(asked(cluster))
+    # Each dataset has its own columns, and can have its own unit.
+    other = {"source": "gcnet", "corpus": "mosi", "labels": "x.pkl", "features": "x"}
+    with pytest.raises(ElisionError, match="unknown unit 'Dialogue' for dataset 'other'; did you mean dialogue"):
+        check(asked("Dialogue", other=other, mine=entry))
+    with pytest.raises(ElisionError, match=wrong):
+        check(asked({"mine": "dialogue"}, other=other, mine=entry))
+    with pytest.raises(ValueError, match=r"statistics\.cluster\.mime: unknown dataset 'mime'; did you mean mine"):
+        asked({"mime": "dialogue"})
+    with pytest.raises(
+        ElisionError, match=r"mine\.folds\.by: unknown column 'dialog'; did you mean Dialogue"
+    ):
+        check(asked("none", folds={"by": "dialog", "count": 2}))
+    # What cannot be read yet is told at prepare.
+    check(asked("dialogue", mine=entry | {"folder": "nowhere"}))
+
+
+def example_of(name, folder):
+    """Make the files of a source's example, and return its entry."""
     spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    (tmp_path / "data").mkdir()
-    entry = example.make(tmp_path / "data") | ({"folds": folds} if folds else {})
+    folder.mkdir()
+    return example.make(folder)
+
+
+@pytest.mark.parametrize("name", [name for name in source_names() if hasattr(dataset_source(name), "columns")])
+def test_the_columns_that_a_source_promises_are_those_that_it_has(tmp_path, name):
+    asked = params(example_of(name, tmp_path / "data"), ["majority"])
+    samples, *_ = read(asked.datasets["mine"], tmp_path / "media", "mine")
+    found, promised = set(samples), set(columns(asked, "mine"))
+    assert found - promised <= {"split", "words", "fps", *LABELS_OF_ONE, *split_columns(samples)}
+    assert promised - found <= {"split"}
+
+
+@pytest.mark.parametrize("name", source_names())
+@pytest.mark.parametrize("folds", [None, {"by": "id", "count": 2}])
+def test_more_batches_than_an_epoch_has_are_told_at_prepare_whatever_the_source(tmp_path, name, folds):
+    entry = example_of(name, tmp_path / "data") | ({"folds": folds} if folds else {})
     places = {"clips": tmp_path / "c", "media": tmp_path / "m", "store": tmp_path / "s"}
     classes = Params.model_validate({"datasets": {"mine": entry}, "methods": ["majority"]}).datasets["mine"].task
     method = {"method": "mult" if classes == "regression" else "mmin_ae", "accumulate": 200, "batch_size": 2}

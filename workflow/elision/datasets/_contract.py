@@ -12,6 +12,8 @@ A source is a file ``datasets/NAME.py`` with these names:
 ``found``           optional: function of a `Folder`, tells `elision import-data` whether the folder is of the source:
                     settings with paths relative to the folder, or None
 ``training_size``   optional: function of the settings, number of training samples where it is known before ``prepare``
+``columns``         optional: function of the settings, the columns of the table that are not in every table, where they
+                    are known before ``prepare``; else None
 =================== ===============================================================================================
 
 A check changes no value, so this module is no part of the identity of an artifact.

@@ -57,7 +57,7 @@ def prepare(params: Params, dataset: str, *, clips: Path, media: Path, store: Pa
     if unlabelled:
         provenance = {**provenance, "unlabelled": unlabelled}
     table, classes = finish(samples, settings, where)
-    check_cluster(params.statistics.cluster, samples.columns)
+    check_cluster(params.statistics.cluster_of(dataset), samples.columns, where)
     check_methods(params, dataset, table, _present(samples, modalities))
     if source.MAKES == "clips":
         table = samples  # clips that fail are in no split, so the step assemble finishes it again

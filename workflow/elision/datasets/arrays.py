@@ -144,6 +144,15 @@ def found(folder: Folder) -> dict[str, str] | None:
     return {"table": folder.tables[0]} if len(folder.tables) == 1 else None
 
 
+def columns(settings: Settings) -> list[str] | None:
+    """Return the columns of the table that are kept; None, where it cannot be read."""
+    try:
+        table, cells = _read_table(settings)
+    except ElisionError:
+        return None
+    return [*_others(table, settings), *(["video"] if "video" in cells else [])]
+
+
 def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
     """Read and check the table and the arrays.
 
@@ -345,7 +354,7 @@ def _samples(cells: dict[str, list[str]], settings: Settings) -> "tuple[pd.DataF
     if "words" in cells:
         table["words"], wrong = _words(table, _given("words", cells), settings)
         problems += wrong
-    others = [name for name in cells if name not in _COLUMNS]
+    others = [name for name in cells if name == "video" or name not in _COLUMNS]
     table |= {name: _given(name, cells) for name in others}
     return pd.DataFrame(table), problems
 

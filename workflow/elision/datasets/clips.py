@@ -115,6 +115,15 @@ def training_size(settings: Settings, read: Reader | None = None) -> int | None:
     return sum(not (settings.skip_unlabelled and _labels.is_empty(label, settings.classes or ())) for label in labels)
 
 
+def columns(settings: Settings, read: Reader | None = None) -> list[str] | None:
+    """Return the columns of the table that are none of ours; None, where it cannot be read."""
+    try:
+        found, _ = (read or read_table)(settings.folder / settings.table, settings)
+    except ElisionError:
+        return None
+    return _others(found.columns)
+
+
 def prepare(settings: Settings, folder: Path, read: Reader | None = None) -> "pd.DataFrame":
     """Read and check the table and every file that it names.
 

@@ -99,6 +99,11 @@ def found(folder: Folder) -> dict[str, str] | None:
     return {"labels": folder.pickles[0], "features": folder.features}
 
 
+def columns(settings: Settings) -> list[str]:
+    """Return the columns that the table has beside those of every source."""
+    return ["dialogue", "position"]
+
+
 def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
     """Read and check labels, dialogues and vectors.
 

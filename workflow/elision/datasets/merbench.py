@@ -97,6 +97,11 @@ def found(folder: Folder) -> dict[str, str] | None:
     return None if is_of_mer2024 else {"labels": folder.labels[0], "features": folder.features}
 
 
+def columns(settings: Settings) -> list[str]:
+    """Return the columns that the table has beside those of every source."""
+    return ["dialogue"]
+
+
 def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
     """Read and check labels and vectors.
 

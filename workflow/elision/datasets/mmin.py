@@ -130,6 +130,11 @@ def found(folder: Folder) -> dict[str, str] | None:
     return {"root": "."} if set(_FOLDERS.values()) <= set(folder.names) else None
 
 
+def columns(settings: Settings) -> list[str]:
+    """Return the columns that the table has beside those of every source."""
+    return ["dialogue"]
+
+
 def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
     """Read and check folds, labels and sequences.
 

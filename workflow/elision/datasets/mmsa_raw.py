@@ -53,6 +53,11 @@ def training_size(settings: Settings) -> int | None:
     return clips.training_size(settings, _read)
 
 
+def columns(settings: Settings) -> list[str] | None:
+    """Return the columns of the table that are none of ours; None, where it cannot be read."""
+    return clips.columns(settings, _read)
+
+
 def prepare(settings: Settings, folder: Path) -> "pd.DataFrame":
     """Read and check the table and every clip; see `clips.prepare`.
 

@@ -1,14 +1,19 @@
 """How sure the metrics are: bootstrap intervals over utterances, tests between methods, ranks over conditions.
 
-A resample draws as many clusters (speakers, videos, or single utterances) as the test split has, with replacement, and
-takes all utterances of a cluster as often as it was drawn. The draws are the same for all methods of a dataset, so that
-differences between methods are paired. Only the test utterances are drawn: an interval tells how far a number would be
-off with other people, not with other seeds, over which ``aggregate.statistics`` has the deviation.
+A resample draws as many clusters (speakers, dialogues, videos, or single utterances) as the test split has, with
+replacement, and takes all utterances of a cluster as often as it was drawn. The draws are the same for all methods of a
+dataset, so that differences between methods are paired. Only the test utterances are drawn: an interval tells how far a
+number would be off with other people, not with other seeds, over which ``aggregate.statistics`` has the deviation.
+
+Intervals and tests are one procedure: a value, its standard error over the resamples, and the t distribution.
+Percentiles of the resamples are too narrow for few clusters, and cannot give the small p that many pairs need
+(``benchmarks/coverage.py`` measures the coverage of both).
 
 Every metric is a function of sums over utterances (``metrics.Weights``), so that all resamples of all conditions are
 products of matrices.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -21,14 +26,24 @@ from elision.corruption.kind import kind_of
 from elision.corruption.missing import generator
 from elision.errors import ElisionError
 from elision.evaluation.aggregate import CONDITION, Predictions, Run, checked, incomplete, pool
-from elision.evaluation.metrics import Family, Weights, weighted
+from elision.evaluation.metrics import Family, Weights, metric, weighted
 from elision.evaluation.metrics import family as family_of
 from elision.progress import track
 from elision.settings.params import Statistics, check_cluster
 from elision.training.selection import VALID
 
 VIDEO = "$_$"
+UTTERANCE = "utterance"
+# Fewer clusters than these tell too little of how much clusters differ: the next finer unit is drawn.
+FEWEST = 8
 
+# Units from coarse to fine, with the columns that hold them; the last, which is always known, is the utterance.
+_UNITS = {
+    unit: re.compile(rf"({words})[ _-]?(id|name|no)?", re.IGNORECASE)
+    for unit, words in {"speaker": "speaker", "dialogue": "dialog(ue)?|conversation", "video": "video"}.items()
+}
+# Share of resamples that may be undefined. With more of them, those that are left tell too little.
+_UNDEFINED = 0.05
 # Numbers in a factor of a product of matrices: 64 MiB. What metrics are made of is computed anew for each block.
 _BLOCK = 2**23
 # Whole numbers up to this have a float32.
@@ -37,25 +52,63 @@ _WHOLE = 2**24
 _EQUAL = 1e-12
 
 
-def clusters(ids: Sequence[str] | np.ndarray, samples: pd.DataFrame, by: str) -> tuple[str, np.ndarray]:
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """The utterances of a test split that are drawn together.
+
+    Attributes
+    ----------
+    asked : str
+        The unit that the params ask for.
+    asked_count : int
+        How many of them the test split has; 0 where the unit of some utterance is unknown.
+    unit : str
+        The unit that is drawn: ``asked``, or a finer one.
+    names : np.ndarray [shape=(N,), dtype=object]
+        Cluster of each utterance.
+    """
+
+    asked: str
+    asked_count: int
+    unit: str
+    names: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """How many clusters there are."""
+        return len(set(self.names))
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of a standard error over the clusters: one fewer than clusters of equal size would give.
+
+        A few large clusters decide a standard error nearly alone. G clusters of n_g utterances are worth
+        (sum n_g)^2 / sum n_g^2 equal ones (as in Carter, Schnepel and Steigerwald, Review of Economics and Statistics
+        99(4), 2017).
+        """
+        sizes = np.unique(self.names, return_counts=True)[1]
+        return max(float(sizes.sum() ** 2 / (sizes**2).sum()) - 1, 1.0)
+
+
+def clusters(ids: Sequence[str] | np.ndarray, samples: pd.DataFrame, by: str) -> Clusters:
     """Find the utterances that belong together.
+
+    A unit is drawn if it is known for all utterances, and there are ``FEWEST`` of it or more. Otherwise the next finer
+    one is: a speaker's dialogues, their videos, and last single utterances.
 
     Parameters
     ----------
     ids : sequence of N str
         Utterances of the test split.
     samples : pd.DataFrame
-        Columns ``id`` and, if known, ``speaker``; and the column that ``by`` names.
+        Columns ``id`` and, if known, ``speaker``, those of dialogues and videos, and the column that ``by`` names.
     by : str
-        "speaker", "video", "none" or a column. Where the speaker of an utterance is unknown, or all have the same, the
-        unit is the video: what is before "$_$" in an id, as in MMSA's. Where that is unknown or the same, too, each
-        utterance is a unit.
+        "speaker", "video", "none" or a column. Where no column has the video of an utterance, it is what is before
+        "$_$" in the id, as in MMSA's.
 
     Returns
     -------
-    kind : str
-        What was found: "speaker", the column, "video" or "utterance".
-    names : np.ndarray [shape=(N,), dtype=object]
+    clusters : Clusters
 
     Raises
     ------
@@ -68,12 +121,24 @@ def clusters(ids: Sequence[str] | np.ndarray, samples: pd.DataFrame, by: str) ->
             f'sample "{unknown[0]}" has predictions, but is not in samples.parquet; delete the predictions and run '
             "evaluate again"
         )
-    known = pd.DataFrame({"speaker": None, "video": [name.rpartition(VIDEO)[0] or None for name in ids]}, index=ids)
-    if by in samples:
-        known[by] = samples.set_index("id")[by]
-    kinds = {"video": ["video"], "none": []}.get(by, [by, "video"])
-    kind = next((kind for kind in kinds if known[kind].notna().all() and known[kind].nunique() > 1), "utterance")
-    return kind, np.asarray(ids if kind == "utterance" else known[kind], object)
+    if by in ("none", "id"):
+        return Clusters(UTTERANCE, len(ids), UTTERANCE, np.asarray(ids, object))
+    rows = samples.set_index("id").loc[list(ids)]
+    kind = next((unit for unit, pattern in _UNITS.items() if pattern.fullmatch(by)), "")
+    finer = list(_UNITS)[list(_UNITS).index(kind) + 1 :] if kind else list(_UNITS)
+    chain = {unit: _names(unit, rows) for unit in (by, *finer)}
+    counts = {unit: 0 if pd.isna(names).any() else len(set(names)) for unit, names in chain.items()}
+    unit = next((unit for unit, count in counts.items() if count >= FEWEST), UTTERANCE)
+    return Clusters(by, counts[by], unit, np.asarray(chain.get(unit, ids), object))
+
+
+def _names(unit: str, rows: pd.DataFrame) -> np.ndarray:
+    """Return the unit of each utterance: of the column of this name, or of one that holds such units; None: unknown."""
+    pattern = _UNITS.get(unit)
+    if column := next((name for name in rows if name == unit or (pattern and pattern.fullmatch(name))), None):
+        return rows[column].to_numpy(object)
+    of_id = [name.rpartition(VIDEO)[0] if unit == "video" else "" for name in rows.index]
+    return np.array([name or None for name in of_id], object)
 
 
 def draw(count: int, *, resamples: int, key: Sequence[int | str]) -> np.ndarray:
@@ -157,46 +222,13 @@ def _centred(values: np.ndarray) -> np.ndarray:
     return values - values.mean(1, keepdims=True)
 
 
-def interval(values: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval over resamples.
+def standard_error(resampled: np.ndarray, count: int) -> np.ndarray:
+    """Clustered bootstrap standard error: the deviation over resamples, times sqrt(G / (G - 1)) for G clusters.
 
-    An undefined resample may be anything: it counts as the lowest and as the highest. The ends are values of resamples
-    (the next one outwards), or nan, where an end would lie among undefined ones.
-
-    Parameters
-    ----------
-    values : np.ndarray [shape=(R, ...)]
-    confidence : float
-
-    Returns
-    -------
-    low, high : np.ndarray [shape=(...)]
-    """
-    tail, undefined = (1 - confidence) / 2, np.isnan(values)
-    if not undefined.any():  # what the quantiles below are, found together
-        at = int(np.floor((len(values) - 1) * tail)), int(np.ceil((len(values) - 1) * (1 - tail)))
-        low, high = np.partition(values, at, axis=0)[list(at)]
-        return low, high
-    low = np.quantile(np.where(undefined, -np.inf, values), tail, axis=0, method="lower")
-    high = np.quantile(np.where(undefined, np.inf, values), 1 - tail, axis=0, method="higher")
-    known = np.isfinite(low) & np.isfinite(high)
-    return np.where(known, low, np.nan), np.where(known, high, np.nan)
-
-
-def p_value(difference: np.ndarray, resampled: np.ndarray, count: int) -> np.ndarray:
-    """Test whether a difference is 0: a two-sided t test on its clustered bootstrap standard error.
-
-    The difference over its standard error has a t distribution with one degree of freedom fewer than there are
-    clusters; the standard error is the standard deviation over resamples, times sqrt(G / (G - 1)) for G clusters, as
-    for a mean. Of a mean over single utterances, such as MAE, that is the paired t test. Other than the share of
-    resamples beyond 0, p can be as small as Holm's correction for many pairs needs, whatever the number of resamples.
-
-    It takes clusters to be independent draws of the people of interest, and the difference to be near normal: with
-    less than about 20 clusters, or differences made by a few utterances, p is a rough guide.
+    Of a mean over clusters of equal size, that is the usual standard error.
 
     Parameters
     ----------
-    difference : np.ndarray [shape=(...)]
     resampled : np.ndarray [shape=(R, ...)]
         Undefined ones are left out.
     count : int
@@ -204,22 +236,75 @@ def p_value(difference: np.ndarray, resampled: np.ndarray, count: int) -> np.nda
 
     Returns
     -------
+    error : np.ndarray [shape=(...)]
+        0 where all resamples are the same, and nan where more than 5 % of them are undefined.
+    """
+    undefined = np.isnan(resampled)
+    if not undefined.any():  # what is below, found without copies
+        error = resampled.std(0, ddof=1)
+    else:
+        number = (~undefined).sum(0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = np.where(undefined, 0, resampled).sum(0) / number
+            error = np.sqrt((np.where(undefined, 0, resampled - mean) ** 2).sum(0) / (number - 1))
+        error = np.where(undefined.mean(0) > _UNDEFINED, np.nan, error)
+    error = error * np.sqrt(count / max(count - 1, 1))
+    return np.where(error <= _EQUAL, 0.0, error)  # nan stays nan
+
+
+def interval(
+    value: np.ndarray,
+    error: np.ndarray,
+    freedom: float,
+    confidence: float | np.ndarray,
+    limits: tuple[float, float] = (-np.inf, np.inf),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of a value: the values that the test of ``p_value`` does not reject.
+
+    Parameters
+    ----------
+    value, error : np.ndarray [shape=(...)]
+    freedom : float
+        Degrees of freedom; see ``Clusters``.
+    confidence : float or np.ndarray [shape=(...)]
+    limits : tuple of float
+        Of what a value can be: the ends are not beyond.
+
+    Returns
+    -------
+    low, high : np.ndarray [shape=(...)]
+        nan where the value or its error is.
+    """
+    reach = -special.stdtrit(freedom, (1 - np.asarray(confidence)) / 2) * error
+    return np.maximum(value - reach, limits[0]), np.minimum(value + reach, limits[1])
+
+
+def p_value(difference: np.ndarray, error: np.ndarray, freedom: float) -> np.ndarray:
+    """Test whether a difference is 0: a two-sided t test on its clustered bootstrap standard error.
+
+    p is below 1 minus a confidence exactly where the ``interval`` of that confidence leaves 0 out. For a mean over
+    single utterances, such as MAE, this is the paired t test. Other than the share of resamples beyond 0, p can be as
+    small as Holm's correction for many pairs needs, whatever the number of resamples.
+
+    Parameters
+    ----------
+    difference, error : np.ndarray [shape=(...)]
+    freedom : float
+        Degrees of freedom; see ``Clusters``.
+
+    Returns
+    -------
     p : np.ndarray [shape=(...)]
         1 for methods whose predictions score the same in all resamples.
     """
-    defined = ~np.isnan(resampled)
-    number = defined.sum(0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.where(defined, resampled, 0).sum(0) / number
-        centred = np.where(defined, resampled - mean, 0)
-        error = np.sqrt((centred**2).sum(0) / (number - 1) * count / (count - 1))
-        p = 2 * special.stdtr(count - 1, -np.abs(difference) / error)
+        p = 2 * special.stdtr(freedom, -np.abs(difference) / error)
     same = np.where(np.abs(difference) <= _EQUAL, 1.0, 0.0)
-    return np.where(np.isnan(difference) | np.isnan(error), np.nan, np.where(error > _EQUAL, p, same))
+    return np.where(np.isnan(difference) | np.isnan(error), np.nan, np.where(error > 0, p, same))
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Correct the p of several tests as Holm does (1979), step down; nan is no test.
+    """Find by what Holm's correction (1979), step down, multiplies the p of several tests; nan is no test.
 
     Parameters
     ----------
@@ -227,24 +312,34 @@ def holm(p: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    corrected : np.ndarray [shape=(tests,)]
-        A test is significant at a level if this is not above it: then the chance that any true null hypothesis of them
-        is rejected is at most that level.
+    factor : np.ndarray [shape=(tests,)]
+        1 or more. A test is significant at a level if ``p * factor`` is below it: then the chance that any true null
+        hypothesis of them is rejected is at most that level. The interval of confidence ``1 - level / factor`` leaves
+        0 out exactly where the test is significant.
+
+    Examples
+    --------
+    >>> p = np.array([0.01, 0.04, 0.03])
+    >>> (p * holm(p)).round(2).tolist()
+    [0.03, 0.06, 0.06]
     """
     order = np.argsort(p, kind="stable")
     left = np.count_nonzero(~np.isnan(p)) - np.arange(len(p))
-    corrected = np.empty_like(p)
-    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * left), 1)
-    return corrected
+    factor = np.empty_like(p)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        stepped = np.maximum.accumulate(p[order] * left) / p[order]
+    factor[order] = np.where(p[order] == 0, left, stepped)
+    return factor
 
 
 def summaries(conditions: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Give the rows of conditions, and their weights, of which each summary is the weighted sum.
 
     A kind of corruption says how its conditions are summarised. ``mean_random`` and ``mean_absent`` are means over the
-    missing rates, and over the sets of absent modalities (none is not one of them). ``area_random`` is NIAT's AUILC:
-    the area under the metric over the missing rates r_i that were evaluated, by trapezoids, sum of
-    (m_i + m_{i+1}) / 2 * (r_{i+1} - r_i). A metric of 1 at all rates of 0 to 0.9 has an area of 0.9.
+    missing rates, and over the sets of absent modalities (none is not one of them). ``area_random`` is NIAT's AUILC
+    over the range of the rates: the area under the metric over the missing rates r_i that were evaluated, by
+    trapezoids, sum of (m_i + m_{i+1}) / 2 * (r_{i+1} - r_i), divided by the last rate minus the first. A metric of 1 at
+    all rates has an area of 1.
 
     Parameters
     ----------
@@ -261,13 +356,12 @@ def summaries(conditions: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarra
     for corruption, of in counted.groupby("corruption"):
         levels = of["level"].sort_values(kind="stable")
         rows, steps = levels.index.to_numpy(), np.diff(levels)
-        made = {
-            "mean": np.full(len(rows), 1 / len(rows)),
-            "area": (np.append(0, steps) + np.append(steps, 0)) / 2,
-        }
         for summary in kind_of(str(corruption)).summaries:
-            if summary != "area" or len(rows) > 1:
-                found[f"{summary}_{corruption}"] = rows, made[summary]
+            if summary == "mean":
+                found[f"mean_{corruption}"] = rows, np.full(len(rows), 1 / len(rows))
+            elif len(rows) > 1:
+                areas = (np.append(0, steps) + np.append(steps, 0)) / 2
+                found[f"area_{corruption}"] = rows, areas / steps.sum()
     return found
 
 
@@ -330,14 +424,16 @@ def significance(
     intervals : pd.DataFrame
         Columns ``dataset``, ``family``, ``method``, ``corruption`` (or a summary, with level nan and no modalities),
         ``level``, ``modalities``, ``metric`` (those with a direction), ``value``, ``low``, ``high``, ``seeds``,
-        ``cluster`` ("speaker", "video" or "utterance": what was drawn), ``clusters`` (how many), ``resamples``,
-        ``confidence`` and ``on_test`` (a checkpoint was chosen on the test split). Of a single cluster, and where
-        ``interval`` has none, ``low`` and ``high`` are nan.
+        ``samples`` (utterances of the test split), ``asked`` (the unit that the settings name), ``asked_clusters`` (how
+        many of them there are; 0: unknown), ``cluster`` (the unit that was drawn), ``clusters`` (how many),
+        ``freedom`` (degrees of freedom), ``resamples``, ``confidence`` and ``on_test`` (a checkpoint was chosen on the
+        test split). Of a single cluster, and where ``standard_error`` has none, ``low`` and ``high`` are nan.
     comparisons : pd.DataFrame
         Columns ``dataset``, ``corruption``, ``level``, ``modalities``, ``metric`` (F1, that beside it, correlation),
         ``method`` and ``other`` (each pair once), ``difference`` (the first minus the other), ``low``, ``high``, ``p``
-        (of ``p_value``; nan where there is no interval), ``p_holm`` (corrected over the pairs of this dataset,
-        condition and metric), and the last five of ``intervals``.
+        (of ``p_value``; nan where there is no interval), ``low_holm``, ``high_holm``, ``p_holm`` (corrected over the
+        pairs of this dataset, condition and metric), and the last nine of ``intervals``. An interval leaves 0 out
+        exactly where the p of the same name is below 1 minus ``confidence``.
 
     Raises
     ------
@@ -351,9 +447,10 @@ def significance(
     return _table(found, _intervals, _INTERVALS), _table(found, _comparisons, _COMPARISONS)
 
 
-_MADE = ["cluster", "clusters", "resamples", "confidence", "on_test"]
+_MADE = ["samples", "asked", "asked_clusters", "cluster", "clusters", "freedom", "resamples", "confidence", "on_test"]
 _INTERVALS = ["dataset", "family", "method", *CONDITION, "metric", "value", "low", "high", "seeds", *_MADE]
-_COMPARISONS = ["dataset", *CONDITION, "metric", "method", "other", "difference", "low", "high", "p", "p_holm", *_MADE]
+_COMPARISONS = ["dataset", *CONDITION, "metric", "method", "other", "difference", "low", "high", "p"]
+_COMPARISONS += ["low_holm", "high_holm", "p_holm", *_MADE]
 
 
 @dataclass(frozen=True)
@@ -414,8 +511,8 @@ def _resample(
     metrics = list(known.directed)
     first = next(iter(methods.values()))[0]
     conditions = first.keys[CONDITION].drop_duplicates(ignore_index=True)
-    kind, names = clusters(first.ids, samples, settings.cluster)
-    count = len(set(names))
+    drawn_by = clusters(first.ids, samples, settings.cluster_of(dataset))
+    names, count = drawn_by.names, drawn_by.count
     drawn = draw(count, resamples=settings.resamples, key=(settings.seed, "bootstrap", dataset))
     times = np.concatenate([np.ones((1, count), drawn.dtype), drawn])
     values = np.empty((len(methods), len(metrics), len(times), len(conditions)))
@@ -441,7 +538,16 @@ def _resample(
         conditions = pd.concat([conditions, extra], ignore_index=True)
     if count == 1:
         values[:, :, 1:] = np.nan
-    made = {"cluster": kind, "clusters": count, "resamples": settings.resamples, "confidence": settings.confidence}
+    made = {
+        "samples": len(names),
+        "asked": drawn_by.asked,
+        "asked_clusters": drawn_by.asked_count,
+        "cluster": drawn_by.unit,
+        "clusters": count,
+        "freedom": drawn_by.freedom,
+        "resamples": settings.resamples,
+        "confidence": settings.confidence,
+    }
     seeds = {method: len(runs) for method, runs in methods.items()}
     return _Values(dataset, family, seeds, metrics, conditions, values, on_test, made)
 
@@ -451,7 +557,9 @@ def _intervals(found: _Values) -> pd.DataFrame:
     methods, metrics, _, conditions = found.values.shape
     low, high = (np.empty((methods, metrics, conditions)) for _ in range(2))
     for each in np.ndindex(methods, metrics):
-        low[each], high[each] = interval(found.values[each][1:], found.made["confidence"])
+        values, ends = found.values[each], metric(found.metrics[each[1]]).ends
+        error = standard_error(values[1:], found.made["clusters"])
+        low[each], high[each] = interval(values[0], error, found.made["freedom"], found.made["confidence"], ends)
     numbers = {"value": found.values[:, :, 0], "low": low, "high": high, "on_test": found.on_test[..., None]}
     labels: dict[str, tuple[int, list]] = {"method": (0, list(found.seeds)), "metric": (1, found.metrics)}
     labels["seeds"] = 0, list(found.seeds.values())
@@ -464,18 +572,20 @@ def _comparisons(found: _Values) -> pd.DataFrame:
     first, second = np.array(list(combinations(range(len(names)), 2)), int).reshape(-1, 2).T
     of = [found.metrics.index(name) for name in compared]
     shape = len(compared), len(first), len(found.conditions)
-    difference, low, high, p, p_holm = (np.empty(shape) for _ in range(5))
-    for k, (metric, number) in enumerate(product(of, range(len(first)))):
+    difference, error = (np.empty(shape) for _ in range(2))
+    for k, (metric_at, number) in enumerate(product(of, range(len(first)))):
         each = divmod(k, len(first))
-        differences = found.values[first[number], metric] - found.values[second[number], metric]
-        difference[each] = differences[0]
-        low[each], high[each] = interval(differences[1:], found.made["confidence"])
-        tested = p_value(differences[0], differences[1:], found.made["clusters"])
-        p[each] = np.where(np.isnan(low[each]), np.nan, tested)
+        differences = found.values[first[number], metric_at] - found.values[second[number], metric_at]
+        difference[each], error[each] = differences[0], standard_error(differences[1:], found.made["clusters"])
+    freedom, level = found.made["freedom"], 1 - found.made["confidence"]
+    p = p_value(difference, error, freedom)
+    factor = np.empty(shape)
     for at in np.ndindex(shape[0], shape[2]):
-        p_holm[at[0], :, at[1]] = holm(p[at[0], :, at[1]])
-    on_test = (found.on_test[first] | found.on_test[second])[:, of].T[..., None]
-    numbers = {"difference": difference, "low": low, "high": high, "p": p, "p_holm": p_holm, "on_test": on_test}
+        factor[at[0], :, at[1]] = holm(p[at[0], :, at[1]])
+    numbers = {"difference": difference, "p": p, "p_holm": np.minimum(p * factor, 1)}
+    numbers["low"], numbers["high"] = interval(difference, error, freedom, 1 - level)
+    numbers["low_holm"], numbers["high_holm"] = interval(difference, error, freedom, 1 - level / factor)
+    numbers["on_test"] = (found.on_test[first] | found.on_test[second])[:, of].T[..., None]
     labels: dict[str, tuple[int, list]] = {
         "metric": (0, compared),
         "method": (1, [names[i] for i in first]),

@@ -22,7 +22,7 @@ from elision.settings.params import (
     suggestion,
     training_size,
 )
-from elision.settings.served import steps_never_made
+from elision.settings.served import columns_unknown, steps_never_made
 from elision.task import CORPORA, OFFICIAL_SPECS, DataSpec
 
 if TYPE_CHECKING:
@@ -266,6 +266,7 @@ def check(params: "Params") -> None:
                     f"{settings.source}) has none; leave the method out"
                 )
     problems = problems or [
+        *columns_unknown(params),
         *_teachers_that_see_otherwise(params),
         *(
             line

@@ -368,6 +368,9 @@ class Train(Section):
     )
 
 
+Unit = Annotated[str, Field(min_length=1)]
+
+
 class Statistics(Section):
     """Bootstrap intervals, and tests of differences between methods."""
 
@@ -381,14 +384,16 @@ class Statistics(Section):
         0.95, gt=0.5, lt=1, description="confidence level of the intervals and of the critical difference"
     )
     seed: Seed = Field(1111, description="seed for the resamples")
-    cluster: str = Field(
+    cluster: Unit | dict[Name, Unit] = Field(
         "speaker",
-        min_length=1,
-        description="unit of resampling: speaker, video (the part of the id before $_$), none (single utterances), or "
-        "another column of the samples, such as dialogue. If fewer than two units are known, the unit is the video; if "
-        "videos are unknown, the utterance",
+        description="unit of resampling: speaker, dialogue, video (the part of the id before $_$), none (single "
+        "utterances), or another column of the samples; or a mapping from datasets to units. With fewer than 8 units "
+        "in the test split, the next finer unit is used, and the report says so",
     )
 
+    def cluster_of(self, dataset: str) -> str:
+        """Return the unit of resampling of a dataset; speaker where a mapping does not name the dataset."""
+        return self.cluster if isinstance(self.cluster, str) else self.cluster.get(dataset, "speaker")
 
 class Report(Section):
     """What the report has beside the numbers."""
@@ -399,15 +404,16 @@ class Report(Section):
     )
 
 
-def check_cluster(cluster: str, columns: Iterable[str]) -> None:
-    """Refuse a unit of resampling that is no column of the samples.
+def check_cluster(cluster: str, columns: Iterable[str], where: str = "") -> None:
+    """Refuse a unit of resampling that is no column of the samples; ``where`` is the dataset, for messages.
 
     Raises
     ------
     ElisionError
     """
     if cluster not in (allowed := ["speaker", "video", "none", *columns]):
-        raise ElisionError(f"statistics.cluster: unknown unit {cluster!r}; {suggestion(cluster, allowed)}")
+        of = f" for {where}" if where else ""
+        raise ElisionError(f"statistics.cluster: unknown unit {cluster!r}{of}; {suggestion(cluster, allowed)}")
 
 
 def _in_range(name: str, hyperparameters: dict[str, Any]) -> None:
@@ -591,6 +597,15 @@ class Params(Section):
                     f"hyperparameters to methods: {{{name}: {{...}}}}"
                 )
         _file_names("methods", self.entries)
+        return self
+
+    @model_validator(mode="after")
+    def _check_clusters(self) -> "Params":
+        for name in self.statistics.cluster if isinstance(self.statistics.cluster, dict) else ():
+            try:
+                _known(name, list(self.datasets), "dataset")
+            except ValueError as error:
+                raise ValueError(f"statistics.cluster.{name}: {error}") from None
         return self
 
     @model_validator(mode="after")
@@ -902,6 +917,16 @@ def training_size(params: Params, dataset: str) -> int | None:
     settings = params.datasets[dataset]
     count = getattr(dataset_source(settings.source), "training_size", None)
     return None if count is None or settings.fold_count() else count(settings)
+
+
+def columns(params: Params, dataset: str) -> list[str] | None:
+    """Return the columns of the samples, where a source can tell before it prepares."""
+    from elision.datasets._contract import COLUMNS  # which imports this module
+
+    settings = params.datasets[dataset]
+    more = getattr(source := dataset_source(settings.source), "columns", lambda settings: None)(settings)
+    ours = [column for column in COLUMNS if column.needed and source.MAKES in column.kinds]
+    return None if more is None else [*(name for column in ours for name in column.name.split(", ")), *more]
 
 
 def extracted(params: Params, dataset: str) -> list[str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from elision.errors import ElisionError, plural
-from elision.settings.params import Params, reads_text, requires
+from elision.settings.fields import suggestion
+from elision.settings.params import Params, check_cluster, columns, reads_text, requires
 from elision.task import SPLITS, split_columns
 
 if TYPE_CHECKING:
@@ -28,6 +29,21 @@ def check_splits(table: "pd.DataFrame", where: Path | str) -> None:
         if empty := [split for split in SPLITS if not found.get(split)]:
             of = "" if column == "split" else f" of {column}"
             raise ElisionError(f"{where}: no sample in split {', '.join(empty)}{of}; every split needs some")
+
+
+def columns_unknown(params: Params) -> Iterator[str]:
+    """Find columns of samples that the params name and a dataset lacks, where its source knows the columns."""
+    for dataset, settings in params.datasets.items():
+        if (known := columns(params, dataset)) is None:
+            continue
+        try:
+            check_cluster(params.statistics.cluster_of(dataset), known, f"dataset {dataset!r}")
+        except ElisionError as error:
+            yield str(error)
+        for key in ("by", "validation_by") if settings.folds else ():
+            name = getattr(settings.folds, key)
+            if name is not None and name not in known:
+                yield f"datasets.{dataset}.folds.{key}: unknown column {name!r}; {suggestion(name, known)}"
 
 
 def check_methods(

@@ -53,6 +53,8 @@ class Metric:
         Each class has its own: the function reads two classes, all others (0) and the class (1).
     label : str
         The class, for one of these.
+    limits : tuple of float, optional
+        What the metric can be at least and at most, where it is not in percent: intervals end there.
     """
 
     key: str
@@ -71,6 +73,12 @@ class Metric:
     swapped: bool = False
     per_class: bool = False
     label: str = ""
+    limits: tuple[float, float] = (-np.inf, np.inf)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """What the metric can be at least and at most."""
+        return (0.0, 1.0) if self.percent else self.limits
 
     @property
     def percent(self) -> bool:

@@ -24,6 +24,7 @@ METRICS = (
         description="Pearson correlation of prediction and label; undefined if all predictions are equal.",
         families={"mosi": "mae", "sims": "mae"},
         column=140,
+        limits=(-1.0, 1.0),
         headline=3,
     ),
 )

@@ -22,6 +22,7 @@ METRICS = (
         description="Mean absolute error, in units of the label. For SIMS, predictions are clipped to [-1, 1] first.",
         families={"mosi": "mae", "sims": "mae"},
         column=130,
+        limits=(0.0, np.inf),
         headline=2,
         selects=True,
     ),
