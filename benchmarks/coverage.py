@@ -112,7 +112,6 @@ def main() -> None:
     parser.add_argument("--clusters", type=int, nargs="+", default=[5, 10, 30, 200])
     arguments = parser.parse_args()
     start = time.process_time()
-    kinds = ("ours", "percentiles", "utterances")
     print(
         "| clusters | size | coverage | size of the test | percentiles: coverage | size | utterances: coverage | size |"
     )

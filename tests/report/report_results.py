@@ -8,11 +8,11 @@ from elision.report.results import Results
 from elision.report.table import all_tables
 from elision.report.words import SETS
 
-MADE = ["cluster", "clusters", "resamples", "confidence", "on_test"]
+MADE = ["samples", "asked", "asked_clusters", "cluster", "clusters", "freedom", "resamples", "confidence", "on_test"]
 INTERVALS = ["dataset", "family", "method", "corruption", "level", "modalities", "metric", "value", "low", "high"]
 INTERVALS += ["seeds", *MADE]
 COMPARISONS = ["dataset", "corruption", "level", "modalities", "metric", "method", "other", "difference"]
-COMPARISONS += ["low", "high", "p", "p_holm", *MADE]
+COMPARISONS += ["low", "high", "p", "low_holm", "high_holm", "p_holm", *MADE]
 ABSENT = SETS[:6]
 TABLES = {name: table.frame for name, table in all_tables().items()}
 

@@ -275,4 +275,4 @@ def test_without_script_there_are_the_drawn_figures(opened):
     shown = opened(scripts=False)
     assert not shown.locator("#explorer").is_visible()
     assert shown.locator(".plot svg").first.is_visible()
-    assert shown.get_by_text("is best on average").first.is_visible()
+    assert shown.get_by_text("On average over").first.is_visible()

@@ -86,8 +86,8 @@ def test_text_shows_intervals_in_brackets_and_says_how_they_were_made(found):
     text = markdown(table, "area")
     assert f"{row['mae_mean']:.3f} [{row['mae_low']:.3f}, {row['mae_high']:.3f}]" in text
     assert f"{100 * row['f1_mean']:.2f} [{100 * row['f1_low']:.2f}, {100 * row['f1_high']:.2f}]" in text
-    assert "95 % percentile interval over 100 resamples of 10 speakers (all utterances of a speaker together)" in text
-    assert "A metric of 100 % at each of them gives 90.00" in text
+    assert "95 % interval, from 100 resamples of 10 speakers (all utterances of a speaker together)" in text
+    assert "A metric of 100 % at each of them gives 100." in text
     # The correlation of what is constant from r = 0.7 on has neither value nor interval.
     (block,) = blocks("area", table[table["dataset"] == "mosi_data"])
     cells = dict(zip(block.columns, dict(block.rows)["brittle_one"], strict=True))
@@ -104,13 +104,14 @@ def test_differences_are_from_the_best_method_which_is_not_the_floor(found):
     assert FLOOR not in set(table["best"])
     rows = table.query("dataset == 'sims_data' and condition == 'mean' and metric == 'mae'").set_index("method")
     assert set(rows["best"]) == {"brittle_one"}  # constant there, as the floor is, and better than a wild guess
-    assert rows.loc["brittle_one", ["difference", "low", "p", "p_holm"]].isna().all()
+    assert rows.loc["brittle_one", ["difference", "low", "p", "low_holm", "p_holm"]].isna().all()
     pair = found.comparisons.query(
         "dataset == 'sims_data' and corruption == 'mean_absent' and metric == 'mae' and other == 'steady'"
     )
     (pair,) = pair.query("method == 'brittle_one'").itertuples(index=False)
-    shown = rows.loc["steady", ["difference", "low", "high", "p_holm"]].tolist()
-    assert shown == [-pair.difference, -pair.high, -pair.low, pair.p_holm]
+    shown = rows.loc["steady", ["difference", "low", "high", "low_holm", "high_holm", "p_holm"]].tolist()
+    ends = [-pair.high, -pair.low, -pair.high_holm, -pair.low_holm]
+    assert shown == [-pair.difference, *ends, pair.p_holm]
     assert shown[0] > 0
     assert rows.loc[FLOOR, ["difference", "low", "high", "p"]].tolist() == [0, 0, 0, 1]
     assert (rows["pairs"] == 3).all()
@@ -123,10 +124,11 @@ def test_text_of_differences_has_sign_interval_and_p(found):
     first = dict(shown[0].rows)
     assert first["steady"][0].text.startswith("best: ") and first["steady"][0].rank == 1
     row = table.query("condition == 'random' and metric == 'f1_negpos' and method == 'brittle_one'").iloc[0]
-    ends = f"[−{-100 * row['low']:.2f}, −{-100 * row['high']:.2f}]"
+    ends = f"[−{-100 * row['low_holm']:.2f}, −{-100 * row['high_holm']:.2f}]"
     assert first["brittle_one"][0].text == f"−{-100 * row['difference']:.2f} {ends}, p < 0.001"
     text = latex(table, "comparisons")
-    assert "9 degrees of freedom. p is corrected for the 3 pairs" in text
+    assert "9 degrees of freedom. p and [ ] are corrected for the 3 pairs" in text
+    assert "leaves 0 out exactly where p is below 0.05" in text
     assert text.isascii()
 
 

@@ -27,10 +27,10 @@ def metrics(f1, share=0.3, absent=()):
 
 
 def compared(*rows):
-    """Comparisons of the mean over rates: method, other, low, high, corrected p."""
+    """Comparisons of the mean over rates: method, other, low, high and p, corrected."""
     same = {"dataset": "d", "corruption": "mean_random", "metric": "f1", "confidence": 0.95}
     return (
-        pd.DataFrame(rows, columns=["method", "other", "low", "high", "p_holm"])
+        pd.DataFrame(rows, columns=["method", "other", "low_holm", "high_holm", "p_holm"])
         .assign(**same)
         .reindex(columns=COMPARISONS)
     )
@@ -38,8 +38,10 @@ def compared(*rows):
 
 def found(table, **others):
     source = results(table, **others)
-    lead, facts = findings(source, "d", frames={name: frame(name, source, METHODS) for name in ("per_rate", "absent")})
-    return lead, {name: " ".join(sentences) for name, sentences in facts}
+    (strong, rest), facts = findings(
+        source, "d", frames={name: frame(name, source, METHODS) for name in ("per_rate", "absent")}
+    )
+    return f"**{strong}** {rest}".strip(), {name: " ".join(sentences) for name, sentences in facts}
 
 
 CLEAR = {"a": (0.9, 0.8, 0.7), "b": (0.8, 0.7, 0.3), "c": (0.7, 0.3, 0.2), FLOOR: (0.3, 0.3, 0.3)}
@@ -47,7 +49,70 @@ CLEAR = {"a": (0.9, 0.8, 0.7), "b": (0.8, 0.7, 0.3), "c": (0.7, 0.3, 0.2), FLOOR
 
 def test_the_best_is_named_with_its_lead_over_the_floor():
     lead, _ = found(metrics(CLEAR))
-    assert lead == "a is best on average over 3 missing rates: F1 80.00 %, 50.00 points above majority, the floor."
+    assert lead == (
+        "**a has the best mean; whether the difference is significant is unknown.** On average over 3 missing rates, a "
+        "has F1 80.00 %, 50.00 points above majority, the floor."
+    )
+
+
+def test_the_lead_names_one_method_as_best_only_if_every_other_one_is_told_apart():
+    clear = ("a", "c", 0.3, 0.5, 0.0004)
+    lead, _ = found(metrics(CLEAR), comparisons=compared(("a", "b", 0.1, 0.25, 0.0004), clear))
+    assert lead.startswith("**a is significantly best.** On average over 3 missing rates, a has F1 80.00 %")
+    for pair in (("a", "b", -0.01, 0.25, 0.07), ("b", "a", -0.25, 0.01, 0.07)):
+        lead, _ = found(metrics(CLEAR), comparisons=compared(pair, clear))
+        assert lead.startswith("**No method is significantly best: a, b.** On average over 3 missing rates, a has F1 ")
+    lead, _ = found(metrics(CLEAR), comparisons=compared(("a", "b", -0.1, 0.2, 1.0), ("c", "a", -0.5, 0.5, 1.0)))
+    assert lead.startswith("**No method is significantly best: a, b, c.**")
+    # One that could not be tested is not known to be worse.
+    lead, _ = found(metrics(CLEAR), comparisons=compared(clear))
+    assert lead.startswith("**No method is significantly best: a, b.**")
+
+
+def test_the_level_of_significance_is_that_of_the_intervals():
+    pairs = compared(("a", "b", 0.01, 0.25, 0.07), ("a", "c", 0.3, 0.5, 0.0004))
+    lead, facts = found(metrics(CLEAR), comparisons=pairs.assign(confidence=0.9))
+    assert lead.startswith("**a is significantly best.**")
+    assert "significant (p = 0.070, 90 % interval 1.00 to 25.00 points, both after" in facts["Runner-up"]
+
+
+def test_the_lead_names_few_methods_and_counts_the_others():
+    values = {f"m{i}": (0.9 - i / 100, 0.8, 0.7) for i in range(9)} | {FLOOR: (0.3, 0.3, 0.3)}
+    pairs = compared(*(("m0", f"m{i}", -0.1, 0.2, 1.0) for i in range(1, 9)))
+    lead, _ = found(metrics(values), comparisons=pairs)
+    assert lead.startswith("**No method is significantly best: m0, m1, m2, m3, m4, 4 other methods.**")
+
+
+MADE = {"seeds": 3, "samples": 853, "asked": "speaker", "asked_clusters": 31, "cluster": "speaker", "clusters": 31}
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ({}, None),
+        (
+            {"asked_clusters": 2, "cluster": "dialogue"},
+            "speaker has 2 clusters in the test split; the statistics resample 31 dialogues instead. The intervals do "
+            "not say how much the choice of speaker matters.",
+        ),
+        (
+            {"asked_clusters": 0, "cluster": "utterance", "clusters": 853, "freedom": 852},
+            "speaker is unknown for some or all test samples; the statistics resample 853 utterances instead.",
+        ),
+        ({"clusters": 12, "freedom": 11}, "12 speakers in the test split: a small number, so the intervals are wide."),
+        (
+            {"clusters": 47, "freedom": 5.1},
+            "Utterances are spread unevenly over 47 speakers, which count as 6 of equal size: the intervals are wide.",
+        ),
+        ({"samples": 80}, "80 samples in the test split: a small number, one sample is 1.25 points of accuracy."),
+        ({"seeds": 1}, "One seed: the variation between trainings is unknown."),
+    ],
+)
+def test_the_lead_card_says_what_the_numbers_do_not_cover(made, said):
+    table = metrics(CLEAR)
+    rows = table[table["metric"] == "f1"].assign(confidence=0.95, **{"freedom": 30, **MADE, **made})
+    _, facts = found(table, intervals=rows.reindex(columns=INTERVALS))
+    assert facts.get("Limits") == said
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -55,7 +120,8 @@ def test_the_difference_to_the_second_is_told_with_its_p_value_whichever_way_rou
     pair = ("b", "a", -0.25, -0.1, 0.0004) if turned else ("a", "b", 0.1, 0.25, 0.0004)
     _, facts = found(metrics(CLEAR), comparisons=compared(pair, ("a", "c", 0.3, 0.5, 0.0004)))
     assert facts["Runner-up"] == (
-        "b, 20.00 points behind: significant (p < 0.001 after Holm's correction; 95 % interval 10.00 to 25.00 points). "
+        "b, 20.00 points behind: significant (p < 0.001, 95 % interval 10.00 to 25.00 points, both after Holm's "
+        "correction). "
         "a is significantly better than all 2 other methods."
     )
 
@@ -63,7 +129,7 @@ def test_the_difference_to_the_second_is_told_with_its_p_value_whichever_way_rou
 def test_a_difference_that_may_be_chance_is_not_significant_and_all_such_methods_are_named():
     pairs = compared(("a", "b", -0.01, 0.25, 0.05), ("a", "c", -0.02, 0.5, 0.9), ("a", FLOOR, 0.4, 0.6, 0.001))
     _, facts = found(metrics(CLEAR), comparisons=pairs)
-    assert "b, 20.00 points behind: not significant (p = 0.050 " in facts["Runner-up"]
+    assert "b, 20.00 points behind: not significant (p = 0.050, " in facts["Runner-up"]
     assert facts["Runner-up"].endswith("No significant difference from a (of 2 methods): b and c.")
 
 
@@ -82,21 +148,21 @@ def test_one_method_has_no_runner_up_and_the_floor_alone_no_findings():
     _, facts = found(metrics({"a": CLEAR["a"], FLOOR: CLEAR[FLOOR]}))
     assert "Runner-up" not in facts
     assert facts["Down to majority"].startswith("At no rate: a.")
-    assert found(metrics({FLOOR: CLEAR[FLOOR]})) == ("No method was evaluated with incomplete data.", {})
+    assert found(metrics({FLOOR: CLEAR[FLOOR]})) == ("**No method was evaluated with incomplete data.**", {})
 
 
 def test_a_method_without_a_defined_mean_is_not_ranked():
     lead, facts = found(metrics({**CLEAR, "a": (0.9, np.nan, 0.7)}))
-    assert lead.startswith("b is best")
+    assert lead.startswith("**b has the best mean")
     assert facts["Runner-up"].startswith("c, ")
 
 
 def test_when_no_method_is_above_the_floor_that_is_what_leads():
     lead, _ = found(metrics({"a": (0.2, 0.2, 0.2), FLOOR: (0.3, 0.3, 0.3)}))
-    assert lead.startswith(
-        "No method is above the floor on average over 3 missing rates. The best, a, is 10.00 points "
+    assert lead == (
+        "**No method is above the floor.** On average over 3 missing rates, a has F1 20.00 %, 10.00 points below "
+        "majority, the floor."
     )
-    assert lead.endswith("below: F1 20.00 %.")
 
 
 def test_without_floor_nothing_is_compared_with_it():
@@ -123,7 +189,9 @@ def test_methods_come_down_to_the_floor_where_their_means_or_if_known_their_inte
         "At r = 0.5: c. At r = 0.9: b. At no rate: a. At this rate, mean F1 is first not above the F1 of majority."
     )
     rows = table[(table["metric"] == "f1")]
-    wide = rows.assign(low=rows["value"] - 0.45, high=rows["value"] + 0.45, confidence=0.95).reindex(columns=INTERVALS)
+    wide = rows.assign(
+        low=rows["value"] - 0.45, high=rows["value"] + 0.45, confidence=0.95, **MADE, freedom=30
+    ).reindex(columns=INTERVALS)
     _, facts = found(table, intervals=wide)
     assert facts["Down to majority"].startswith(
         "At r = 0: c. At r = 0.5: b. At r = 0.9: a. At this rate, the 95 % interval"
@@ -147,4 +215,6 @@ def test_without_missing_rates_the_incomplete_cases_are_ranked():
     table = metrics({"a": (0.9, 0.5, 0.7), FLOOR: (0.3, 0.3, 0.3)})
     sets = dict(zip(RATES, ("", "text", "audio"), strict=True))
     lead, _ = found(table.assign(corruption="absent", modalities=table["level"].map(sets)))
-    assert lead == "a is best on average over 2 incomplete cases: F1 60.00 %, 30.00 points above majority, the floor."
+    assert lead.endswith(
+        "On average over 2 incomplete cases, a has F1 60.00 %, 30.00 points above majority, the floor."
+    )

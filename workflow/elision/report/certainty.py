@@ -24,7 +24,11 @@ SUMMARIES = {
     for name in kind.corruptions
     for summary in kind.summaries
 }
-MADE = ["checkpoints", "seeds", "cluster", "clusters", "resamples", "confidence"]
+MADE = ["checkpoints", "seeds", "samples", "asked", "asked_clusters", "cluster", "clusters", "freedom", "resamples"]
+MADE += ["confidence"]
+# Clusters, and test samples, below which the reader is told that they are few.
+_FEW_CLUSTERS = 20
+_FEW_SAMPLES = 200
 
 
 def _order(methods: Sequence[str]) -> list[str]:
@@ -62,9 +66,8 @@ def wide(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     frame : pd.DataFrame
-        Columns ``dataset``, ``family``, ``method``, those of ``by``, ``checkpoints``, ``seeds``, ``cluster``,
-        ``clusters``, ``resamples``, ``confidence``, ``conditions``, and per metric with a direction ``{metric}_mean``,
-        ``{metric}_low`` and ``{metric}_high``.
+        Columns ``dataset``, ``family``, ``method``, those of ``by``, ``MADE``, ``conditions``, and per metric with a
+        direction ``{metric}_mean``, ``{metric}_low`` and ``{metric}_high``.
     """
     keys = ["dataset", "family", "method", *by]
     groups = rows.groupby(keys, observed=True)
@@ -110,6 +113,48 @@ def ranks(results: Results, methods: Sequence[str]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*columns, "checkpoints"])
 
 
+def significant(p: pd.Series, confidence: pd.Series) -> pd.Series:
+    """Tell where a difference is significant: where the interval that belongs to p leaves 0 out."""
+    return 1 - p > confidence
+
+
+def instead(row: pd.Series) -> list[str]:
+    """Say which unit was drawn in place of the one that the params ask for, and why, if so."""
+    if row["cluster"] == row["asked"]:
+        return []
+    asked, found = row["asked"], int(row["asked_clusters"])
+    why = f"{asked} has {plural(found, 'cluster')} in the test split"
+    if not found:
+        why = f"{asked} is unknown for some or all test samples"
+    drawn = plural(int(row["clusters"]), row["cluster"])
+    sentences = [f"{why}; the statistics resample {drawn} instead."]
+    return [*sentences, f"The intervals do not say how much the choice of {asked} matters."] if found else sentences
+
+
+def limits(row: pd.Series) -> list[str]:
+    """Say what the intervals, tests and deviations of a dataset do not cover, or where they are rough.
+
+    Parameters
+    ----------
+    row : pd.Series
+        A row of ``Results.intervals``: ``MADE`` without ``checkpoints``.
+    """
+    sentences, count = instead(row), int(row["clusters"])
+    worth = row["freedom"] + 1
+    if count < _FEW_CLUSTERS:
+        few = f"{plural(count, row['cluster'])} in the test split: a small number"
+        sentences.append(f"{few}, so the intervals are wide.")
+    elif worth < _FEW_CLUSTERS:
+        of = f"Utterances are spread unevenly over {plural(count, row['cluster'])}"
+        sentences.append(f"{of}, which count as {worth:.0f} of equal size: the intervals are wide.")
+    if row["samples"] < _FEW_SAMPLES:
+        share = f"one sample is {100 / row['samples']:.2f} points of accuracy"
+        sentences.append(f"{plural(int(row['samples']), 'sample')} in the test split: a small number, {share}.")
+    if row["seeds"] == 1:
+        sentences.append("One seed: the variation between trainings is unknown.")
+    return sentences
+
+
 def made(frame: pd.DataFrame) -> list[str]:
     """Say how intervals were made."""
     row = frame.iloc[0]
@@ -117,9 +162,10 @@ def made(frame: pd.DataFrame) -> list[str]:
     whole = "" if row["cluster"] == "utterance" else f" (all utterances of a {row['cluster']} together)"
     return [
         "Accuracies and F1 are in percent.",
-        f"[ ]: {100 * row['confidence']:g} % percentile interval over {row['resamples']} resamples of {drawn}{whole}, "
-        "the same for all methods. The interval covers the choice of test samples, not the choice of seeds. The "
-        f"interval is that of the mean over {means.counts(frame['seeds'], 'seed')}.",
+        f"[ ]: {100 * row['confidence']:g} % interval, from {row['resamples']} resamples of {drawn}{whole}, the same "
+        "for all methods. The interval covers the choice of test samples, not the choice of seeds. The interval is that of "
+        f"the mean over {means.counts(frame['seeds'], 'seed')}.",
+        *instead(row),
     ]
 
 

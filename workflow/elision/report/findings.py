@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 
 from elision.corruption.kind import Kind
+from elision.errors import plural
 from elision.evaluation.aggregate import FLOOR
 from elision.evaluation.metrics import Family, metric
 from elision.evaluation.metrics import family as family_of
+from elision.report import certainty
 from elision.report.floors import below_floors
 from elision.report.results import Results
 from elision.report.tables.each_level import EachLevel
@@ -17,13 +19,13 @@ from elision.report.text import estimate, number, p_value
 from elision.report.words import counted, is_first, sign, unit
 from elision.task import MODALITIES
 
-SIGNIFICANT = 0.05
 LAZY = 0.95
+_LISTED = 6  # methods in the lead
 
 
 def findings(
     results: Results, dataset: str, *, frames: Mapping[str, pd.DataFrame]
-) -> tuple[str, list[tuple[str, list[str]]]]:
+) -> tuple[tuple[str, str], list[tuple[str, list[str]]]]:
     """Sum up a dataset.
 
     Parameters
@@ -35,8 +37,8 @@ def findings(
 
     Returns
     -------
-    lead : str
-        The sentence that matters most.
+    lead : tuple of str
+        The sentence that matters most, and what follows.
     facts : list of (str, list of str)
         What each is about, and its sentences.
     """
@@ -47,11 +49,13 @@ def findings(
     family = family_of(metrics["family"].iloc[0])
     ranked = ranked[(ranked["method"] != FLOOR) & ranked["f1"].notna()]
     if ranked.empty:
-        return "No method was evaluated with incomplete data.", list(below_floors(results, dataset).items())
+        return ("No method was evaluated with incomplete data.", ""), list(below_floors(results, dataset).items())
     best, others = ranked.iloc[0], ranked.iloc[1:]
     levels, sets = _of_kinds(EachLevel, frames, dataset), _of_kinds(EachSet, frames, dataset)
     facts: dict[str, list[str]] = {}
-    facts["Runner-up"] = _runner_up(best, others, family.f1, comparisons) if len(others) else []
+    pairs = _pairs(best, family.f1, comparisons)
+    facts["Runner-up"] = _runner_up(best, others, family.f1, pairs) if len(others) else []
+    facts["Limits"] = certainty.limits(intervals.iloc[0]) if len(intervals) else []
     facts |= below_floors(results, dataset)
     facts["Loss"] = []
     for kind, rows in (*levels, *sets):
@@ -61,7 +65,7 @@ def findings(
         under = "" if is_first(kind) else f", {kind.corruptions[next(iter(kind.corruptions))]}"
         facts[f"Down to {FLOOR}{under}"] = _falls(rows, kind, intervals, family.f1)
         facts[f"Lazy behaviour{under}"] = _lazy(rows, kind, family)
-    return _lead(best, family), [(name, sentences) for name, sentences in facts.items() if sentences]
+    return _lead(best, others, family, pairs), [(name, sentences) for name, sentences in facts.items() if sentences]
 
 
 def _of_kinds(
@@ -92,27 +96,47 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _lead(best: pd.Series, family: Family) -> str:
+def _pairs(best: pd.Series, f1: str, comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Return the tested differences of the best method from others, by the other one."""
+    chosen = comparisons[(comparisons["corruption"] == f"mean_{best.corruption}") & (comparisons["metric"] == f1)]
+    chosen = chosen[chosen["p_holm"].notna()]
+    ahead, behind = chosen[chosen["method"] == best.method], chosen[chosen["other"] == best.method]
+    behind = behind.assign(other=behind["method"], low_holm=-behind["high_holm"], high_holm=-behind["low_holm"])
+    pairs = pd.concat([ahead, behind]).set_index("other")
+    return pairs.assign(apart=certainty.significant(pairs["p_holm"], pairs["confidence"]))
+
+
+def _lead(best: pd.Series, others: pd.DataFrame, family: Family, pairs: pd.DataFrame) -> tuple[str, str]:
+    """Say who is best, as far as that is known, and then how good."""
     score = _score(best.f1, best.f1_std, family.f1)
     if family.labels:
         score += f" ({_score(best.second, best.second_std, family.second)})"
     over = counted(best.corruption, int(best.conditions))
     if np.isnan(best.over_floor):
-        return f"{best.method} is best on average over {over}: {score}. {FLOOR}, the floor, was not evaluated."
-    if best.over_floor > 0:
-        above = f"{_points(best.over_floor, family.f1)} above {FLOOR}, the floor"
-        return f"{best.method} is best on average over {over}: {score}, {above}."
-    under = f"{_points(best.over_floor, family.f1)} below"
-    return f"No method is above the floor on average over {over}. The best, {best.method}, is {under}: {score}."
+        above = f"{FLOOR}, the floor, was not evaluated"
+        return _best(best, others, pairs), f"On average over {over}, {best.method} has {score}. {above}."
+    above = f"{_points(best.over_floor, family.f1)} {'above' if best.over_floor > 0 else 'below'} {FLOOR}, the floor"
+    mean = f"On average over {over}, {best.method} has {score}, {above}."
+    return (_best(best, others, pairs), mean) if best.over_floor > 0 else ("No method is above the floor.", mean)
 
 
-def _runner_up(best: pd.Series, others: pd.DataFrame, f1: str, comparisons: pd.DataFrame) -> list[str]:
+def _best(best: pd.Series, others: pd.DataFrame, pairs: pd.DataFrame) -> str:
+    if others.empty:
+        return f"{best.method} is the only method."
+    known = [method for method in others["method"] if method in pairs.index]
+    if not known:
+        return f"{best.method} has the best mean; whether the difference is significant is unknown."
+    level = [method for method in others["method"] if method not in known or not pairs.loc[method, "apart"]]
+    if not level:
+        return f"{best.method} is significantly best."
+    names = [best.method, *level]
+    if len(names) > _LISTED:
+        names = [*names[: _LISTED - 1], plural(len(names) - _LISTED + 1, "other method")]
+    return f"No method is significantly best: {', '.join(names)}."
+
+
+def _runner_up(best: pd.Series, others: pd.DataFrame, f1: str, pairs: pd.DataFrame) -> list[str]:
     """Say how far the second is behind, and which methods cannot be told apart from the best."""
-    chosen = comparisons[(comparisons["corruption"] == f"mean_{best.corruption}") & (comparisons["metric"] == f1)]
-    chosen = chosen[chosen["p_holm"].notna()]
-    ahead, behind = chosen[chosen["method"] == best.method], chosen[chosen["other"] == best.method]
-    behind = behind.assign(other=behind["method"], low=-behind["high"], high=-behind["low"])
-    pairs = pd.concat([ahead, behind]).set_index("other")
     second = others.iloc[0]
     gap = best.f1 - second.f1
     sentence = f"{second.method}, {_points(gap, f1)} behind"
@@ -120,17 +144,16 @@ def _runner_up(best: pd.Series, others: pd.DataFrame, f1: str, comparisons: pd.D
         sentence = f"{second.method}, with the same printed value"
     if second.method in pairs.index:
         at = pairs.loc[second.method]
-        ends = f"{number(at.low, f1)} to {number(at.high, f1)}{' points' if metric(f1).percent else ''}"
-        verdict = "significant" if at.p_holm < SIGNIFICANT else "not significant"
-        sentence += (
-            f": {verdict} ({p_value(at.p_holm)} after Holm's correction; {percent(at.confidence)} interval {ends})"
-        )
+        ends = f"{number(at.low_holm, f1)} to {number(at.high_holm, f1)}{' points' if metric(f1).percent else ''}"
+        verdict = "significant" if at.apart else "not significant"
+        tested = f"{p_value(at.p_holm)}, {percent(at.confidence)} interval {ends}, both after Holm's correction"
+        sentence += f": {verdict} ({tested})"
     elif gap < np.nanmax([best.f1_std, second.f1_std, -1]):
         sentence += ", less than one standard deviation over runs"
     sentences = [f"{sentence}."]
     compared = [method for method in others["method"] if method in pairs.index]
     if len(compared) > 1:
-        level = [method for method in compared if pairs.loc[method, "p_holm"] >= SIGNIFICANT]
+        level = [method for method in compared if not pairs.loc[method, "apart"]]
         sentences.append(
             f"No significant difference from {best.method} (of {len(compared)} methods): {_listed(level)}."
             if level

@@ -18,7 +18,7 @@ from elision.files import replacing
 from elision.report import charts
 from elision.report.drawing import INK
 from elision.report.figure import Figure, all_figures
-from elision.report.findings import SIGNIFICANT, findings, percent
+from elision.report.findings import findings, percent
 from elision.report.marks import ON_TEST, headings, of_methods, signs
 from elision.report.marks import notes as marks_of
 from elision.report.results import Results
@@ -216,7 +216,7 @@ def write(
         has_classes=any(family.labels for family in families),
         has_folds=(metrics["fold"] != "").any(),
         confidence=" and ".join(map(percent, sorted(results.intervals["confidence"].unique()))),
-        significant=SIGNIFICANT,
+        significant=" and ".join(f"{1 - c:.3g}" for c in sorted(results.intervals["confidence"].unique())),
         glossary=glossary,
     )
     with replacing(path) as temporary:

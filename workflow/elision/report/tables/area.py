@@ -45,7 +45,6 @@ class Area(KindTable):
         from elision.report import certainty
 
         row = frame.iloc[0]
-        width = row["last"] - row["first"]
         levels = f"{unit(self.kind)}s {row['first']:g} to {row['last']:g}"
-        remark = f"Area by trapezoids over the {levels}. A metric of 100 % at each of them gives "
-        return certainty.notes(frame, f"{remark}{100 * width:.2f}.", second=second)
+        remark = f"Area by trapezoids over the {levels}, divided by the range. A metric of 100 % at each of them gives "
+        return certainty.notes(frame, f"{remark}100.", second=second)

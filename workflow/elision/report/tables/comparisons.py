@@ -30,9 +30,8 @@ class Comparisons(Table):
         frame : pd.DataFrame
             Columns ``dataset``, ``family``, ``method``, ``condition`` (see ``certainty.summaries``), ``metric``,
             ``best``, ``value`` (of the best), ``difference`` (the method minus the best), ``low``, ``high``, ``p``,
-            ``p_holm``, ``pairs`` (over which p is corrected), ``conditions``, ``checkpoints``, ``cluster``,
-            ``clusters``, ``resamples`` and ``confidence``. The best itself has a row without numbers; metrics that no
-            method has are left out.
+            ``low_holm``, ``high_holm``, ``p_holm``, ``pairs`` (over which p is corrected), ``conditions`` and
+            ``certainty.MADE``. The best itself has a row without numbers; metrics that no method has are left out.
         """
         import numpy as np
         import pandas as pd
@@ -43,9 +42,11 @@ class Comparisons(Table):
         from elision.report import certainty
 
         found = results.comparisons[results.comparisons["corruption"].isin(list(certainty.SUMMARIES))]
-        mirrored = found.rename(columns={"method": "other", "other": "method", "low": "high", "high": "low"})
-        mirrored[["difference", "low", "high"]] *= -1
-        keys = ["dataset", "corruption", "metric"]
+        turned = {"method": "other", "low": "high", "low_holm": "high_holm"}
+        mirrored = found.rename(columns=turned | {new: old for old, new in turned.items()})
+        mirrored[["difference", "low", "high", "low_holm", "high_holm"]] *= -1
+        keys, tested = ["dataset", "corruption", "metric"], ["low", "high", "p", "low_holm", "high_holm", "p_holm"]
+        tested = ["difference", *tested]
         pairs = found[found["p"].notna()].groupby(keys).size().rename("pairs")
         both = pd.concat([found, mirrored], ignore_index=True).set_index([*keys, "method", "other"])
         rows = []
@@ -60,12 +61,12 @@ class Comparisons(Table):
                 best = ranked.idxmin() if metric(name).better == "lower" else ranked.idxmax()
                 shared = {"best": best, "value": ranked[best], "pairs": pairs[dataset, corruption, name]}
                 for row in values.to_dict("records"):
-                    numbers = dict.fromkeys(("difference", "low", "high", "p", "p_holm"), np.nan)
+                    numbers = dict.fromkeys(tested, np.nan)
                     if row["method"] != best:
-                        numbers = both.loc[(dataset, corruption, name, row["method"], best), list(numbers)].to_dict()
+                        numbers = both.loc[(dataset, corruption, name, row["method"], best), tested].to_dict()
                     rows.append({**row, **numbers, **shared})
-        columns = ["dataset", "family", "method", "condition", "metric", "best", "value", "difference", "low", "high"]
-        columns += ["p", "p_holm", "pairs", "conditions", *certainty.MADE]
+        columns = ["dataset", "family", "method", "condition", "metric", "best", "value", *tested]
+        columns += ["pairs", "conditions", *certainty.MADE]
         return pd.DataFrame(rows, columns=columns)
 
     def blocks(self, frame: "pd.DataFrame") -> "list[Block]":
@@ -79,7 +80,7 @@ class Comparisons(Table):
         def cell(row: dict, name: str) -> Cell:
             if row["method"] == row["best"]:
                 return Cell(row["value"], f"best: {number(row['value'], name)}", 1)
-            ends = ", ".join(signed(row[end], name) for end in ("low", "high"))
+            ends = ", ".join(signed(row[end], name) for end in ("low_holm", "high_holm"))
             text = f"{signed(row['difference'], name)} [{ends}], {p_value(row['p_holm'])}"
             return nothing if np.isnan(row["p_holm"]) else Cell(row["difference"], text, 0)
 
@@ -95,16 +96,17 @@ class Comparisons(Table):
 
     def notes(self, frame: "pd.DataFrame", *, second: str = "underlined") -> list[str]:
         """Say how the differences were tested."""
-        from elision.errors import plural
         from elision.report import certainty, marks, wide
 
+        row = frame.iloc[0]
         return [
             *marks.notes(frame),
             *certainty.made(frame),
             "Each cell is the method minus the best method. p: two-sided t test of the paired difference, with the "
-            f"bootstrap standard error and {plural(int(frame['clusters'].iloc[0]) - 1, 'degree')} of freedom. "
-            f"p is corrected for the {wide.counts(frame['pairs'], 'pair')} of methods in each metric and block (Holm), "
-            "but not for the number of metrics and blocks.",
+            f"bootstrap standard error and {row['freedom']:.3g} degrees of freedom. "
+            f"p and [ ] are corrected for the {wide.counts(frame['pairs'], 'pair')} of methods in each metric and "
+            "block (Holm), but not for the number of metrics and blocks. [ ] leaves 0 out exactly where p is below "
+            f"{1 - row['confidence']:.3g}.",
             "The same numbers chose the best method, so the best method may look slightly better than it is.",
             *certainty.undefined(frame.loc[frame["method"] != frame["best"], "p_holm"].isna().any()),
             *wide.floor(frame),
