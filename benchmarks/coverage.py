@@ -6,7 +6,7 @@ size and of sizes as unequal as those of speakers often are (geometric), has the
 truth, and the share of tests at 5 % that tell the two methods apart: ours, those of the percentiles of the same
 resamples, and ours for single utterances that are drawn as if they were independent. Each is the mean over the eight
 metrics by which methods are compared, or that are near to them, with the lowest and the highest.
-Run: python benchmarks/coverage.py [--trials 2000] [--clusters 5 10 30 200]
+Run: python benchmarks/coverage.py [--trials 1000] [--clusters 5 10 30 200]
 """
 
 import argparse
@@ -107,7 +107,7 @@ def _found(
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=400)
     parser.add_argument("--clusters", type=int, nargs="+", default=[5, 10, 30, 200])
     arguments = parser.parse_args()

@@ -163,8 +163,8 @@ def made(frame: pd.DataFrame) -> list[str]:
     return [
         "Accuracies and F1 are in percent.",
         f"[ ]: {100 * row['confidence']:g} % interval, from {row['resamples']} resamples of {drawn}{whole}, the same "
-        "for all methods. The interval covers the choice of test samples, not the choice of seeds. The interval is that of "
-        f"the mean over {means.counts(frame['seeds'], 'seed')}.",
+        "for all methods. The interval covers the choice of test samples, not the choice of seeds. The interval is "
+        f"that of the mean over {means.counts(frame['seeds'], 'seed')}.",
         *instead(row),
     ]
 
