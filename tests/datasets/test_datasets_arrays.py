@@ -240,6 +240,15 @@ def test_scores_of_another_range_and_other_columns_are_kept(tmp_path, caplog):
     assert found.startswith("label of 1 sample ('c' '0.5') is not a number in [1, 7], the scale of this dataset")
 
 
+def test_the_video_of_a_sample_is_kept_under_our_name(tmp_path):
+    write_table(tmp_path, text="x", film=["f", "f", "g", None])
+    samples, _ = arrays.prepare(settings(tmp_path, columns={"video": "film"}), tmp_path)
+    assert samples["video"].tolist() == ["f", "f", "g", None] and "film" not in samples
+    samples, _ = prepare(tmp_path, {"text": "x", "video": list("ffgg")})
+    assert samples["video"].tolist() == list("ffgg")
+    assert "video" not in prepare(tmp_path, {"text": "x"})[0]
+
+
 def test_scores_that_are_only_cut_into_classes_have_a_range_of_their_own(tmp_path):
     classes = {"task": "classification", "classes": ["low", "high"], "cuts": [3.5]}
     samples, _ = prepare(tmp_path, {"text": "x", "label": [1, 2, 4, 5]}, **classes)

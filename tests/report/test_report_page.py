@@ -216,7 +216,7 @@ def test_sections_that_a_dataset_has_nothing_for_are_left_out(written):
 
 def test_the_lead_of_classes_names_both_metrics(written):
     text = " ".join(" ".join(Document(written).words).split())
-    assert re.search(r"10 missing rates: F1 weighted [\d.]+ ± [\d.]+ % \(UA [\d.]+ ± [\d.]+ %\)", text)
+    assert re.search(r"10 missing rates, \w+ has F1 weighted [\d.]+ ± [\d.]+ % \(UA [\d.]+ ± [\d.]+ %\)", text)
 
 
 def test_the_reading_tells_of_noise_folds_and_single_classes_where_they_are(written, metrics, methods, tmp_path):

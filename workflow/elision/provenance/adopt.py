@@ -138,14 +138,16 @@ def _of_methods(params: Params) -> str:
     entries = params.entries.values()
     corpora = sorted({(settings.corpus, settings.task) for settings in params.datasets.values()})
     modules = sorted({f"methods.{entry.method}" for entry in entries})
-    served = [
-        [entry.source, parameters.training_size(params, name), parameters.columns(params, name)]
+    served = {
+        name: {
+            "source": entry.source,
+            "training_size": parameters.training_size(params, name),
+            "columns": parameters.columns(params, name),
+            "cluster": params.statistics.cluster_of(name),
+            "folds": entry.folds and entry.folds.model_dump(mode="json"),
+        }
         for name, entry in params.datasets.items()
-    ]
-    served += [
-        [params.statistics.cluster_of(name), entry.folds and entry.folds.model_dump(mode="json")]
-        for name, entry in params.datasets.items()
-    ]
+    }
     return digest([[entry.model_dump(mode="json") for entry in entries], corpora, served, code("methods", *modules)])
 
 
