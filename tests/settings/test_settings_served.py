@@ -115,9 +115,7 @@ def test_a_column_that_the_samples_lack_is_told_when_the_run_is_planned(folder):
         check(asked({"mine": "dialogue"}, other=other, mine=entry))
     with pytest.raises(ValueError, match=r"statistics\.cluster\.mime: unknown dataset 'mime'; did you mean mine"):
         asked({"mime": "dialogue"})
-    with pytest.raises(
-        ElisionError, match=r"mine\.folds\.by: unknown column 'dialog'; did you mean Dialogue"
-    ):
+    with pytest.raises(ElisionError, match=r"mine\.folds\.by: unknown column 'dialog'; did you mean Dialogue"):
         check(asked("none", folds={"by": "dialog", "count": 2}))
     # What cannot be read yet is told at prepare.
     check(asked("dialogue", mine=entry | {"folder": "nowhere"}))

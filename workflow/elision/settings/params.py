@@ -395,6 +395,7 @@ class Statistics(Section):
         """Return the unit of resampling of a dataset; speaker where a mapping does not name the dataset."""
         return self.cluster if isinstance(self.cluster, str) else self.cluster.get(dataset, "speaker")
 
+
 class Report(Section):
     """What the report has beside the numbers."""
 
