@@ -56,7 +56,7 @@ class Batch:
     rate : Tensor [B, 3] float32
         The missing rate drawn for text, audio and vision: 1 for one that is absent as a whole, or noise.
     clean : Batch or None
-        In training, the same samples before corruption.
+        In training, the same samples before corruption; None under ``train.clean: hidden``, and elsewhere.
     """
 
     text: Sequence

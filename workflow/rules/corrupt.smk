@@ -4,6 +4,11 @@
 rule corrupt:
     input:
         samples=RESULTS.samples("{dataset}"),
+        alignment=lambda w: (
+            RESULTS.alignment(w.dataset)
+            if parameters.asks_for_times(PARAMS, w.dataset)
+            else []
+        ),
     output:
         RESULTS.corruptions("{dataset}"),
     log:

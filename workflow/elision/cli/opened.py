@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from elision.corruption.kind import kinds
 from elision.errors import ElisionError, plural
 from elision.provenance import kept
 from elision.provenance.layout import Layout
@@ -233,13 +234,16 @@ class Workspace:
 
     def spans(self, run: "Run", store: "Store") -> "dict[str, np.ndarray] | None":
         """Open the frames of every text token, if a run asks for them."""
-        if run.hyperparameters.alignment != "words":
-            return None
+        timed = kinds()[run.mixture.kind].timed
+        return self.alignment(run.dataset, store) if timed or run.hyperparameters.alignment == "words" else None
+
+    def alignment(self, dataset: str, store: "Store") -> "dict[str, np.ndarray]":
+        """Open the frames of every text token of a dataset."""
         from elision.features.align import Alignment
 
-        path = self.layout.alignment(run.dataset)
+        path = self.layout.alignment(dataset)
         alignment = Alignment.open(path)
-        check(alignment.provenance, self.recipes.align(run.dataset), path)
+        check(alignment.provenance, self.recipes.align(dataset), path)
         check_data(alignment.provenance["data"], store.provenance["data"], path)
         return alignment.spans
 

@@ -190,7 +190,9 @@ def corrupt(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, 
     draws, description = layout.corruptions(dataset)
     if opened.make_room(draws, provenance, data=store.provenance["data"]):
         return
-    write(store, settings.corruption_for(dataset), draws, description, {**provenance, "data": store.provenance["data"]})
+    spans = opened.alignment(dataset, store) if parameters.asks_for_times(settings, dataset) else None
+    provenance = {**provenance, "data": store.provenance["data"]}
+    write(store, settings.corruption_for(dataset), draws, description, provenance, spans)
 
 
 @app.command()

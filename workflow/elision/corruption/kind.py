@@ -10,13 +10,18 @@ import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from elision.corruption import kinds as folder
-from elision.corruption.missing import legacy_uniforms, subsets, uniforms
+from elision.corruption.missing import generators, legacy_uniforms, rates_of, subsets, uniforms
 from elision.task import MODALITIES
+
+if TYPE_CHECKING:
+    from elision.store import Store
+
+RATES = tuple(number / 10 for number in range(10))
 
 
 @dataclass(frozen=True)
@@ -31,16 +36,42 @@ class Condition:
         The missing rate, or the intensity of noise; 1 for modalities that are absent, 0 where nothing is missing.
     modalities : tuple of str
         The modalities that lose something, or that are absent as a whole; empty when nothing is missing.
+    rates : tuple of float
+        The missing rate of each of ``modalities``, where each has its own: the level is their mean.
     """
 
     corruption: str
     level: float
     modalities: tuple[str, ...]
+    rates: tuple[float, ...] = ()
 
     @property
     def kind(self) -> "Kind":
-        """The kind that it belongs to."""
-        return kind_of(self.corruption)
+        """The kind that draws what is missing."""
+        return kind_of(self.corruption).source
+
+    @property
+    def which(self) -> str:
+        """The modalities, with their rates where each has its own: ``text+audio``, ``text 0.8+audio 0.2``."""
+        rates = [f" {rate:g}" for rate in self.rates] or [""] * len(self.modalities)
+        return "+".join(f"{name}{rate}" for name, rate in zip(self.modalities, rates, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """The rows of a store that samples are: for a kind that asks when a position is heard or seen.
+
+    Attributes
+    ----------
+    store : Store
+    rows : np.ndarray [shape=(N,)]
+    spans : mapping of str to np.ndarray, or None
+        Frames of each text token of all rows (see ``features.align``); None: tokens have no time.
+    """
+
+    store: "Store"
+    rows: np.ndarray
+    spans: Mapping[str, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +89,7 @@ class Samples:
         Values in a frame of each modality; 0 of token ids.
     ends : bool
         The text was tokenised: its first and last position, [CLS] and [SEP], are never missing at a rate below 1.
+    origin : Origin or None
     """
 
     ids: np.ndarray
@@ -65,6 +97,7 @@ class Samples:
     padded: dict[str, int]
     widths: dict[str, int]
     ends: bool
+    origin: Origin | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -77,6 +110,11 @@ class Samples:
     def keeps_ends(self, modality: str) -> bool:
         """Return whether the first and the last position of a modality are never missing at a rate below 1."""
         return modality == "text" and self.ends
+
+    def inner(self, modality: str) -> np.ndarray:
+        """Return how many positions of each sample can be missing at a rate below 1 [shape=(N,)]."""
+        lengths = self.lengths[modality]
+        return np.maximum(lengths - 2, 0) if self.keeps_ends(modality) else lengths
 
     def with_ends(self, numbers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Give the first and last position of the samples of some modalities 1 in place: below 1 they are kept."""
@@ -183,6 +221,23 @@ def of_modalities(named: Sequence[str], rate: float, others: float = 0.0) -> np.
     return np.array([rate if name in named else others for name in MODALITIES])
 
 
+def vector(rate: float | Mapping[str, float]) -> np.ndarray:
+    """Return the missing rates of text, audio and vision, of one rate or of one for each [shape=(3,)]."""
+    return np.array([rate[name] if isinstance(rate, Mapping) else rate for name in MODALITIES], np.float64)
+
+
+def at_rates(name: str, rates: Sequence[float | Mapping[str, float]], present: Sequence[str]) -> list[Condition]:
+    """List a condition of a corruption per rate; of rates of single modalities, those that the dataset has count."""
+    listed: dict[Condition, None] = {}
+    for rate in rates:
+        if not isinstance(rate, Mapping):
+            listed[Condition(name, rate, tuple(present) if rate else ())] = None
+        elif lost := {modality: rate[modality] for modality in present if rate[modality]}:
+            mean = sum(lost.values()) / len(present)
+            listed[Condition(name + IMBALANCED, mean, tuple(lost), tuple(lost.values()))] = None
+    return list(listed)
+
+
 class Kind:
     """A kind of corruption: the base class of those in ``corruption/kinds/``.
 
@@ -225,6 +280,12 @@ class Kind:
         Heading and text of what the page says on how to read it; by default the caption and ``about``.
     summaries : tuple of str
         How intervals summarise its conditions: ``mean``, and ``area`` under the metric over the levels.
+    training_rates : tuple of float
+        Missing rates that training draws from where the params name none; empty: training has no rates to choose.
+    imbalanced : bool
+        Whether a rate may be one for each modality. Such conditions have tables of their own: see `Imbalanced`.
+    timed : bool
+        Whether it asks when a position is heard or seen: see `Origin`.
     """
 
     name: ClassVar[str]
@@ -244,6 +305,14 @@ class Kind:
     about: ClassVar[str] = ""
     reading: ClassVar[tuple[str, str] | None] = None
     summaries: ClassVar[tuple[str, ...]] = ()
+    training_rates: ClassVar[tuple[float, ...]] = ()
+    imbalanced: ClassVar[bool] = False
+    timed: ClassVar[bool] = False
+
+    @property
+    def source(self) -> "Kind":
+        """The kind that draws what is missing under its conditions."""
+        return self
 
     # --- test
 
@@ -253,7 +322,9 @@ class Kind:
 
     def rates(self, condition: Condition) -> np.ndarray:
         """Return the missing rates of text, audio and vision under a condition [shape=(3,)]."""
-        return of_modalities(condition.modalities, condition.level)
+        if not condition.rates:
+            return of_modalities(condition.modalities, condition.level)
+        return vector(dict.fromkeys(MODALITIES, 0.0) | dict(zip(condition.modalities, condition.rates, strict=True)))
 
     def numbers(self, samples: Samples, draw: Draw, setting: Any) -> dict[str, np.ndarray] | None:
         """Draw the numbers of the test split that decide what is missing; None: those that most kinds share."""
@@ -273,6 +344,9 @@ class Kind:
 
     def describe(self, condition: Condition) -> str:
         """Say in words what is missing, as in "50 % of text, audio"."""
+        if condition.rates:
+            pairs = zip(condition.rates, condition.modalities, strict=True)
+            return ", ".join(f"{100 * rate:g} % of {name}" for rate, name in pairs)
         names = ", ".join(condition.modalities)
         return f"{100 * condition.level:g} % of {names}" if names else "nothing"
 
@@ -296,6 +370,78 @@ class Kind:
         """Draw what the validation split is seen under: by default one draw of the training corruption."""
         return [self.train(samples, draw, setting, options)]
 
+    def at(self, rates: np.ndarray, samples: Samples, draw: Draw, setting: Any) -> Drawn:
+        """Draw what is missing at given rates, of all samples [shape=(3,)] or of each [shape=(N, 3)]."""
+        return Drawn(rates, self.numbers(samples, draw, setting) or draw.uniforms(samples))
+
+
+class Pattern(Kind):
+    """A kind under which tokens and frames are missing at a rate: all that is its own is which go missing together.
+
+    Its setting is a list of rates, or a section with ``rates``. Training draws one of its rates for each sample.
+    """
+
+    condition = "missing rate"
+    summaries = ("mean", "area")
+    training_rates = RATES
+    imbalanced = True
+
+    def sequence(self, random: np.random.Generator, length: int, setting: Any) -> np.ndarray:
+        """Draw the numbers of the positions of one sequence [shape=(length,)].
+
+        A position is missing where its number lies below the rate: so what is missing at one rate is missing at every
+        higher rate. Numbers lie in [0, 1).
+        """
+        raise NotImplementedError(f"{self.name}: define sequence")
+
+    def conditions(self, setting: Any, present: tuple[str, ...]) -> list[Condition]:
+        return at_rates(self.name, getattr(setting, "rates", setting) or (), present)
+
+    def numbers(self, samples: Samples, draw: Draw, setting: Any) -> dict[str, np.ndarray] | None:
+        """Draw each sequence by itself; of a tokenised text, what lies between [CLS] and [SEP]."""
+        drawn = {}
+        for name, lengths in samples.lengths.items():
+            parts = np.zeros(lengths.sum())
+            first = int(samples.keeps_ends(name))
+            randoms = generators(draw.seed, draw.stream, self.name, name, names=samples.ids)
+            for random, start, length in zip(randoms, samples.bounds(name), samples.inner(name), strict=False):
+                if length:
+                    begin = start + first
+                    parts[begin : begin + length] = self.sequence(random, int(length), setting)
+            drawn[name] = parts
+        return samples.with_ends(drawn)
+
+    def train(self, samples: Samples, draw: Draw, setting: Any, options: Any) -> Drawn:
+        chosen = np.stack([vector(rate) for rate in options.rates or self.training_rates])
+        rates = rates_of(chosen, seed=draw.seed, stream=draw.stream, ids=samples.ids)
+        return self.at(rates, samples, draw, setting)
+
+
+IMBALANCED = "_imbalanced"  # ends the name of what a kind is called where each modality has a rate of its own
+
+
+class Imbalanced(Kind):
+    """The conditions of a kind in which each modality has a rate of its own, as far as tables and plots show them.
+
+    They have no common level, so that they are no part of means and areas over missing rates.
+    """
+
+    level = ""
+    condition = "set of rates"
+
+    def __init__(self, source: Kind) -> None:
+        self._source = source
+        (words,) = source.corruptions.values()
+        self.name, self.rank = source.name + IMBALANCED, source.rank
+        self.corruptions = {self.name: f"{words}, a rate for each modality"}
+        self.caption = f"{source.caption}, a rate for each modality"
+        self.about = f"{source.about.split('. ')[0].rstrip('.')}. Each modality has its own rate."
+
+    @property
+    def source(self) -> Kind:
+        """The kind that draws what is missing."""
+        return self._source
+
 
 @cache
 def kinds() -> dict[str, Kind]:
@@ -318,7 +464,8 @@ def kinds() -> dict[str, Kind]:
     for words in ([str(kind.rank) for kind in found], [word for kind in found for word in kind.corruptions]):
         if twice := sorted({word for word in words if words.count(word) > 1}):
             raise ValueError(f"{folder.__path__[0]}: two kinds have the rank or the corruption {twice[0]!r}")
-    return {kind.name: kind for kind in found}
+    pairs = ([kind, Imbalanced(kind)] if kind.imbalanced and kind.setting else [kind] for kind in found)
+    return {kind.name: kind for pair in pairs for kind in pair}
 
 
 @cache

@@ -167,16 +167,35 @@ def absent_rates(*, seed: int, stream: str, ids: Sequence[str] | np.ndarray, pre
     return np.array([[name in absent for name in MODALITIES] for absent in drawn], np.float32)
 
 
-def level_rates(*, seed: int, stream: str, ids: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Draw a missing rate per sample, one of 0, 0.1, ..., 0.9, for all modalities [shape=(N, 3), dtype=float32]."""
-    levels = [random.integers(10) / 10 for random in generators(seed, stream, "level", names=ids)]
-    return np.repeat(np.array(levels, np.float32)[:, None], len(MODALITIES), 1)
+def rates_of(
+    choices: np.ndarray, *, seed: int, stream: str, ids: Sequence[str] | np.ndarray, key: str = "level"
+) -> np.ndarray:
+    """Draw one of some missing rates for each sample.
+
+    Parameters
+    ----------
+    choices : np.ndarray [shape=(R, 3)]
+        Missing rates of text, audio and vision.
+
+    Returns
+    -------
+    rates : np.ndarray [shape=(N, 3), dtype=float32]
+    """
+    rows = [random.integers(len(choices)) for random in generators(seed, stream, key, names=ids)]
+    return choices[rows].astype(np.float32)
 
 
-def mixed_rates(*, seed: int, stream: str, ids: Sequence[str] | np.ndarray, present: Sequence[str]) -> np.ndarray:
+def mixed_rates(
+    levels: np.ndarray, *, seed: int, stream: str, ids: Sequence[str] | np.ndarray, present: Sequence[str]
+) -> np.ndarray:
     """Draw the training mixture of HRLF (section 3.2): frames lost and modalities absent at once.
 
-    Each sample has a missing rate, one of 0, 0.1, ..., 0.9, and a set of modalities that are absent, none included.
+    Each sample has one of some missing rates, and a set of modalities that are absent, none included.
+
+    Parameters
+    ----------
+    levels : np.ndarray [shape=(R, 3)]
+        Missing rates of text, audio and vision.
 
     Returns
     -------
@@ -185,6 +204,6 @@ def mixed_rates(*, seed: int, stream: str, ids: Sequence[str] | np.ndarray, pres
     """
     choices, rates = subsets(present), np.empty((len(ids), len(MODALITIES)), np.float32)
     for row, draw in enumerate(generators(seed, stream, "mixed", names=ids)):
-        rates[row], absent = draw.integers(10) / 10, choices[draw.integers(len(choices))]
+        rates[row], absent = levels[draw.integers(len(levels))], choices[draw.integers(len(choices))]
         rates[row, [modality in absent for modality in MODALITIES]] = 1
     return rates

@@ -1,13 +1,14 @@
 """The test conditions of a dataset, fixed once for all methods."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from elision.corruption.kind import Condition, Draw, Kind, Samples, kinds
+from elision.corruption.kind import Condition, Draw, Kind, Origin, Samples, kinds
 from elision.files import replacing
 from elision.store import Sequences, Store, read_tensors, write_tensors
 from elision.task import MODALITIES, split_columns
@@ -73,7 +74,8 @@ class Plan:
 
     def of_levels(self) -> list[Condition]:
         """Return the conditions of the first kind that takes from all modalities alike, at several levels."""
-        found = [condition for condition in self.conditions if condition.kind.level and not condition.kind.sets]
+        of = [condition for condition in self.conditions if not condition.rates]
+        found = [condition for condition in of if condition.kind.level and not condition.kind.sets]
         return [condition for condition in found if condition.kind is found[0].kind]
 
     @staticmethod
@@ -100,8 +102,16 @@ def _lengths(store: Store, modality: str) -> np.ndarray:
     return _sequences(store, modality).lengths[_tested(store)]
 
 
-def draw(store: Store, settings: Settings) -> tuple[list[Condition], dict[str, np.ndarray]]:
-    """Draw the test corruption of a dataset: its conditions, and the numbers of the ``Plan``."""
+def draw(
+    store: Store, settings: Settings, spans: Mapping[str, np.ndarray] | None = None
+) -> tuple[list[Condition], dict[str, np.ndarray]]:
+    """Draw the test corruption of a dataset: its conditions, and the numbers of the ``Plan``.
+
+    Parameters
+    ----------
+    spans : mapping of str to np.ndarray, optional
+        Frames of each text token (see ``features.align``): needed for kinds that are ``timed`` only.
+    """
     named = {name: _sequences(store, name) for name in store.present}
     samples = Samples(
         ids=store.samples["id"].to_numpy()[_tested(store)],
@@ -109,6 +119,7 @@ def draw(store: Store, settings: Settings) -> tuple[list[Condition], dict[str, n
         padded={name: sequences.header.length for name, sequences in named.items()},
         widths={name: 0 if sequences.values.ndim == 1 else sequences.width for name, sequences in named.items()},
         ends="text" in store.modalities,
+        origin=Origin(store, _tested(store), spans),
     )
     how = Draw(settings.seed, "test", settings.seed if settings.masks == "shared" else None)
     drawn = how.uniforms(samples)
@@ -118,18 +129,31 @@ def draw(store: Store, settings: Settings) -> tuple[list[Condition], dict[str, n
     return conditions(settings, store.present), drawn
 
 
-def write(store: Store, settings: Settings, draws: Path, description: Path, provenance: dict) -> None:
+def write(
+    store: Store,
+    settings: Settings,
+    draws: Path,
+    description: Path,
+    provenance: dict,
+    spans: Mapping[str, np.ndarray] | None = None,
+) -> None:
     """Draw the test corruption of a dataset and write it; last the draws, which carry the provenance of both."""
-    listed, drawn = draw(store, settings)
-    document = {"seed": settings.seed, "conditions": [asdict(condition) for condition in listed]}
+    listed, drawn = draw(store, settings, spans)
+    document = {"seed": settings.seed, "conditions": [_described(condition) for condition in listed]}
     with replacing(description) as temporary:
         temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     write_tensors(draws, drawn, provenance)
+
+
+def _described(condition: Condition) -> dict:
+    """Write a condition as JSON; rates only where each modality has its own."""
+    return {name: value for name, value in asdict(condition).items() if name != "rates" or value}
 
 
 def read(draws: Path, description: Path) -> Plan:
     """Read what `write` wrote."""
     uniform, provenance = read_tensors(draws)
     document = json.loads(description.read_text(encoding="utf-8"))
-    listed = [Condition(**{**c, "modalities": tuple(c["modalities"])}) for c in document["conditions"]]
+    lists = ("modalities", "rates")
+    listed = [Condition(**{k: tuple(v) if k in lists else v for k, v in c.items()}) for c in document["conditions"]]
     return Plan(listed, document["seed"], uniform, provenance)

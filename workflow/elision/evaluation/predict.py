@@ -144,7 +144,7 @@ class Evaluation:
                     "id": data.ids,
                     "corruption": condition.corruption,
                     "level": condition.level,
-                    "modalities": "+".join(condition.modalities),
+                    "modalities": condition.which,
                 }
                 predicted = _columns(predictions, labels, self.classes)
                 tables += [pd.DataFrame({**columns, "checkpoint": name, **predicted}) for name in checkpoints]

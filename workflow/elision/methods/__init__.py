@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from elision.corruption.kind import kinds
 from elision.errors import ElisionError, plural
 from elision.settings.params import (
     is_floor,
@@ -16,10 +17,12 @@ from elision.settings.params import (
     made_for,
     method_names,
     needs,
+    needs_complete,
     reads_text,
     requires,
     retrieves,
     suggestion,
+    trained_on,
     training_size,
 )
 from elision.settings.served import columns_unknown, steps_never_made
@@ -50,7 +53,7 @@ def load(name: str) -> "type[Method]":
     from elision.methods.base import Method
 
     written = {"task": made_for(name), "needs": needs(name), "retrieves": retrieves(name), "requires": requires(name)}
-    written |= {"reads_text": reads_text(name), "floor": is_floor(name)}
+    written |= {"reads_text": reads_text(name), "floor": is_floor(name), "needs_complete": needs_complete(name)}
     try:
         module = importlib.import_module(f"{__name__}.{name}")
     except Exception as error:  # whatever the lines of the file raise
@@ -267,6 +270,7 @@ def check(params: "Params") -> None:
                 )
     problems = problems or [
         *columns_unknown(params),
+        *_untrainable(params),
         *_teachers_that_see_otherwise(params),
         *(
             line
@@ -292,6 +296,38 @@ def _wrong_protocols(params: "Params") -> list[str]:
                 where = f"protocol {params.protocol_name(dataset)}: methods."
                 problems += [f"{where}{line}" for line in str(error).split("\n")]
     return list(dict.fromkeys(problems))
+
+
+def _untrainable(params: "Params") -> list[str]:
+    """Find rates that a training corruption has no use for, and methods that need what is hidden."""
+    problems = []
+    for dataset in params.datasets:
+        train = params.train_for(dataset)
+        problems += _unused("train", train.rates, str(train.corruption))
+        for name, variant in params.trained.items():
+            where = f"{'methods' if name in params.variants else 'teachers'}.{name}"
+            kind, rates = trained_on(params, dataset, variant), resolve_variant(params, variant, dataset)[0].rates
+            problems += _unused(where, rates, kind)
+            if train.clean == "hidden" and (needs_complete(variant.method) or kind == "complete"):
+                why = "is trained on complete data" if kind == "complete" else "learns from complete data"
+                users = [user for user, of in params.trained.items() if name in needs(of.method)]
+                for_what = f" for {', '.join(users)}" if users else ""
+                problems.append(
+                    f"{where}: {variant.method} {why}{for_what}, but train.clean is hidden; write clean: offered, or "
+                    "leave the method out"
+                )
+    return list(dict.fromkeys(problems))
+
+
+def _unused(where: str, rates: list | None, kind: str) -> list[str]:
+    """Say that rates cannot be those of a training corruption."""
+    known = kinds()[kind]
+    if rates is None or (known.training_rates and (known.imbalanced or all(isinstance(r, float) for r in rates))):
+        return []
+    if known.training_rates:
+        return [f"{where}.rates: {kind} has one rate for all modalities; write numbers"]
+    with_rates = ", ".join(name for name, each in kinds().items() if each.training_rates)
+    return [f"{where}.rates: {kind} draws no rate of a list; leave out rates, or train on one of {with_rates}"]
 
 
 def _teachers_that_see_otherwise(params: "Params") -> list[str]:

@@ -54,6 +54,7 @@ class AE(FamilyMethod):
     name = "ae"
     error_of_scores = "squared"
     corruption = "absent"
+    needs_complete = True
     paper = (
         "Autoencoder baseline of Lian, Chen, Sun, Liu, Tao: GCNet: Graph Completion Network for Incomplete Multimodal "
         "Learning in Conversation. TPAMI 2023, arXiv 2203.02177"

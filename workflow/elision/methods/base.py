@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from elision.batch import Batch
 from elision.corruption import noise as noises
 from elision.methods.layers.precision import bfloat16_where_it_can, in_float32, raised
+from elision.settings.fields import Rates
 from elision.settings.params import TrainingCorruption
 from elision.task import MODALITIES, DataSpec, TaskKind
 
@@ -56,6 +57,9 @@ class TrainingHyperparameters(BaseModel):
     finetune_text_encoder: bool = Field(True, description="true trains the text encoder with the rest of the method")
     corruption: TrainingCorruption | None = Field(
         None, description="training corruption of this method (null: train.corruption)"
+    )
+    rates: Annotated[Rates, Field(min_length=1)] | None = Field(
+        None, description="missing rates of the training corruption (null: train.rates, or those of the corruption)"
     )
     noise: noises.Kind = Field("gaussian", description="kind of the noise, for corruption: noise")
     intensity: int = Field(100, ge=1, description="time steps of the noise scheduler, for corruption: noise")
@@ -105,6 +109,9 @@ class Method(nn.Module):
         no text encoder is loaded.
     requires : tuple of str
         Modalities without which it is not the method.
+    needs_complete : bool
+        Whether it learns from ``batch.clean``, so that it cannot be trained under ``train.clean: hidden``. Written as a
+        literal; a method that starts from a teacher need not say so, if the teacher is trained on complete data.
     uses_pooler : bool
         Whether the text encoder keeps its pooler (``encoder.pool``).
     compiled : tuple of str
@@ -146,6 +153,7 @@ class Method(nn.Module):
     error_of_scores: ClassVar[Literal["absolute", "squared"]] = "absolute"
     reads_text: ClassVar[Literal["tokens", "vectors", "nothing"]] = "tokens"
     requires: ClassVar[tuple[str, ...]] = ()
+    needs_complete: ClassVar[bool] = False
     uses_pooler: ClassVar[bool] = False
     compiled: ClassVar[tuple[str, ...]] = ("loss", "predict")
     optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.AdamW

@@ -46,6 +46,7 @@ class CIFMMIN(FamilyMethod):
     error_of_scores = "squared"
     corruption = "absent"
     needs = ("cif_mmin_teacher",)
+    needs_complete = True
     inherits = ("encoders", "contrastive")
     paper = (
         "Liu, Zuo, Lian, Schuller, Li: Contrastive Learning Based Modality-Invariant Feature Acquisition for Robust "

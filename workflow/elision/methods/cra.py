@@ -26,6 +26,7 @@ class CRA(AE):
 
     name = "cra"
     corruption = "absent"
+    needs_complete = True
     paper = (
         "Tran, Liu, Zhou, Jin: Missing Modalities Imputation via Cascaded Residual Autoencoder. CVPR 2017; in the form "
         "of the baseline of Lian et al.: GCNet. TPAMI 2023, arXiv 2203.02177"

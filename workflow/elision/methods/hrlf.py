@@ -102,6 +102,7 @@ class HRLF(HRLFTeacher):
     name = "hrlf"
     corruption = "combined"
     needs = ("hrlf_teacher",)
+    needs_complete = True
     compiled = ("loss", "represent", "predict")
     sums_gradients = False
     reads_text = "vectors"

@@ -43,6 +43,7 @@ class IFMMIN(FamilyMethod):
     error_of_scores = "squared"
     corruption = "absent"
     needs = ("if_mmin_teacher",)
+    needs_complete = True
     inherits = ("encoders", "invariant")
     paper = (
         "Zuo, Liu, Zhao, Gao, Li: Exploiting Modality-Invariant Feature for Robust Multimodal Emotion Recognition "

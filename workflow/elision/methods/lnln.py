@@ -46,6 +46,7 @@ class LNLN(Method):
     """Zhang, Wang and Yu, NeurIPS 2024."""
 
     name = "lnln"
+    needs_complete = True
     error_of_scores = "squared"
     paper = (
         "Zhang, Wang, Yu: Towards Robust Multimodal Sentiment Analysis with Incomplete Data. NeurIPS 2024, "

@@ -42,6 +42,7 @@ class MEN(TwoSpaces):
         "Multimodal Emotion Recognition under Incomplete Data Scenarios. MRAC at ACM MM 2024, arXiv 2311.16114"
     )
     needs = ("nmer_teacher",)
+    needs_complete = True
     reads_text = "vectors"
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 4_143_620}
     compared = "no code was released; NMER's without the autoencoder, with a classifier of 768 values"

@@ -51,6 +51,7 @@ class MMIN(FamilyMethod):
     error_of_scores = "squared"
     corruption = "absent"
     needs = ("mmin_teacher",)
+    needs_complete = True
     paper = (
         "Zhao, Li, Jin: Missing Modality Imagination Network for Emotion Recognition with Uncertain Missing "
         "Modalities. ACL 2021"

@@ -20,6 +20,7 @@ class MMINAE(MMIN):
     name = "mmin_ae"
     corruption = "absent"
     needs = ("mmin_teacher",)
+    needs_complete = True
     reads_text = "vectors"
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 4_846_348}
     small: ClassVar[dict] = {"initialisation": "kaiming", "dropout": 0.0, "text_dropout": 0.0}

@@ -104,6 +104,7 @@ class NMER(TwoSpaces):
         "Incomplete Data Scenarios. MRAC at ACM MM 2024, arXiv 2311.16114"
     )
     needs = ("nmer_teacher",)
+    needs_complete = True
     reads_text = "vectors"
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 17_114_628}
     compared = "equal without a layer that nothing reads (172,416)"

@@ -80,6 +80,7 @@ class TFRNet(Method):
     """Yuan, Li, Xu and Yu, ACM MM 2021."""
 
     name = "tfr_net"
+    needs_complete = True
     paper = (
         "Yuan, Li, Xu, Yu: Transformer-based Feature Reconstruction Network for Robust Multimodal Sentiment Analysis. "
         "ACM MM 2021"

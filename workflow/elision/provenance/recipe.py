@@ -24,6 +24,7 @@ from elision.provenance import contents, kept
 from elision.provenance.layout import Layout
 from elision.settings.params import (
     Params,
+    asks_for_times,
     extracted,
     needs,
     reads_encoded,
@@ -59,7 +60,7 @@ _CONTENT = {
 
 # Settings of training that change no result, and those that change none where they have their default.
 _OF_MACHINE = {"device", "jobs_per_gpu", "seeds_per_job"}
-_UNLESS_SET = {"precision", "compile"}
+_UNLESS_SET = {"precision", "compile", "rates", "clean"}
 
 # What the step `assemble` makes of the labels and splits of clips.
 _LATE = {"task", "classes", "cuts", "folds", "scale"}
@@ -330,7 +331,8 @@ class Recipes:
         values = self.params.corruption_for(dataset).model_dump(mode="json")
         settings = {name: values[name] for name in ("seed", "masks", *self._tested(dataset))}
         code_of = self._code("corruption.plan", *self._kinds(dataset))
-        return self._recipe("corrupt", settings, code_of, store=self.store(dataset))
+        inputs = {"alignment": self.align(dataset)} if asks_for_times(self.params, dataset) else {}
+        return self._recipe("corrupt", settings, code_of, store=self.store(dataset), **inputs)
 
     @_once
     def _tested(self, dataset: str) -> list[str]:

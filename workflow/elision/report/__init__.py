@@ -13,6 +13,7 @@ from elision.report.curves import CURVES
 from elision.report.figure import all_figures
 from elision.report.results import Asked, Results
 from elision.report.table import all_tables
+from elision.task import MODALITIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,11 +25,15 @@ FORMATS = ("svg", "png", "pdf")
 
 def asked(params: "Params") -> dict[str, Asked]:
     """Return what the params say of each dataset, as far as names of tables and figures depend on it."""
-    from elision.corruption.plan import tested
+    from elision.corruption.kind import kind_of
+    from elision.corruption.plan import conditions
 
+    listed = {name: conditions(params.corruption_for(name), MODALITIES) for name in params.datasets}
     return {
         name: Asked(
-            entry.task, frozenset(kind.name for kind in tested(params.corruption_for(name))), params.report.check
+            entry.task,
+            frozenset(kind_of(condition.corruption).name for condition in listed[name]),
+            params.report.check,
         )
         for name, entry in params.datasets.items()
     }

@@ -1,10 +1,24 @@
 """What settings are made of: numbers within limits, names, and sections that know their keys."""
 
 import re
+from collections.abc import Callable
 from difflib import get_close_matches
+from itertools import product
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+    WrapValidator,
+)
+
+from elision.task import MODALITIES
 
 # Far beyond what anybody needs; a slip of the keyboard is refused before it fills a disk or hangs a job.
 LARGEST_SEED = 2**32 - 1
@@ -42,6 +56,48 @@ def _scaled(value: Any) -> Any:
     return [name for name in SCALABLE if name in unique(value)]
 
 
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _each(value: dict) -> list[float | dict[str, float]]:
+    """Read rates of single modalities; where a modality has a list, every combination of the lists.
+
+    Modalities that are not named lose nothing. A combination in which nothing is lost is the rate 0.
+    """
+    if not value:
+        raise ValueError("the mapping is empty; give a rate for a modality, such as {text: 0.8, audio: 0.2}")
+    lists = []
+    for name, rates in value.items():
+        if name not in MODALITIES:
+            raise ValueError(f"unknown modality {short(name)}; {suggestion(name, list(MODALITIES))}")
+        lists.append(rates if isinstance(rates, list) else [rates])
+        if not lists[-1] or not all(map(_is_rate, unique(lists[-1]))):
+            raise ValueError(f"{name} is {short(rates)}; give a rate from 0 to 1, or a list of rates")
+    zero = dict.fromkeys(MODALITIES, 0.0)
+    made = [zero | dict(zip(value, map(float, rates), strict=True)) for rates in product(*lists)]
+    return [rates if any(rates.values()) else 0.0 for rates in made]
+
+
+def _one_or_each(value: Any, one: Callable[[Any], float]) -> Any:
+    return _each(value) if isinstance(value, dict) else one(value)
+
+
+def _single(value: Any, one: Callable[[Any], float]) -> Any:
+    found = _one_or_each(value, one)
+    if isinstance(found, list) and len(found) > 1:
+        raise ValueError(f"found {short(value)}; give one rate for each modality")
+    return found[0] if isinstance(found, list) else found
+
+
+def _flat(values: list) -> list:
+    """Put the combinations of each entry into one list."""
+    flat = [rate for value in values for rate in (value if isinstance(value, list) else [value])]
+    if len(flat) > MOST_ENTRIES:
+        raise ValueError(f"the lists make {len(flat)} combinations; at most {MOST_ENTRIES} are allowed")
+    return unique(flat)
+
+
 class Section(BaseModel):
     """A mapping of settings that refuses keys which it does not know."""
 
@@ -49,7 +105,23 @@ class Section(BaseModel):
 
 
 Rate = Annotated[float, Field(ge=0, le=1)]
-Rates = Annotated[list[Rate], AfterValidator(unique), Field(max_length=MOST_ENTRIES)]
+_NUMBER = {"type": "number", "minimum": 0, "maximum": 1}
+
+
+def _schema(of_modality: dict) -> WithJsonSchema:
+    properties = dict.fromkeys(MODALITIES, of_modality)
+    return WithJsonSchema({"anyOf": [_NUMBER, {"type": "object", "properties": properties, "additionalProperties": False}]})
+
+
+_AS_IT_IS = PlainSerializer(lambda value: value)
+# A rate, or {text: 0.8, audio: 0.2, vision: 0.2}. In a list, a modality may have several: every combination is meant.
+AnyRate = Annotated[Rate, WrapValidator(_single), _AS_IT_IS, _schema(_NUMBER)]
+_Rates = Annotated[
+    Rate, WrapValidator(_one_or_each), _AS_IT_IS, _schema({"anyOf": [_NUMBER, {"type": "array", "items": _NUMBER}]})
+]
+Rates = Annotated[list[_Rates], AfterValidator(_flat), Field(max_length=MOST_ENTRIES)]
+# Rates of all modalities alike.
+SharedRates = Annotated[list[Rate], AfterValidator(unique), Field(max_length=MOST_ENTRIES)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Scaled = Annotated[list[Scalable], BeforeValidator(_scaled, json_schema_input_type=bool | list[Scalable])]
 Length = Annotated[int, Field(ge=1, le=LONGEST)]

@@ -30,6 +30,7 @@ from pydantic import (
 
 from elision import published
 from elision.corruption.kind import kinds
+from elision.corruption.plan import conditions
 from elision.errors import ElisionError, plural
 from elision.settings import strict_yaml
 from elision.settings.fields import (
@@ -37,8 +38,9 @@ from elision.settings.fields import (
     LARGEST_SEED,
     LONGEST,
     MOST_ENTRIES,
+    AnyRate,
     Length,
-    Rate,
+    Rates,
     Scaled,
     Section,
     Seed,
@@ -48,7 +50,7 @@ from elision.settings.fields import (
     unique,
 )
 from elision.settings.protocols import DEFAULT, Protocol, protocol
-from elision.task import CORPORA, TaskKind
+from elision.task import CORPORA, MODALITIES, TaskKind
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 DEVICE = r"^(auto|cpu|mps|cuda(:\d+)?)$"
@@ -320,10 +322,27 @@ class Train(Section):
         description="; ".join(f"{kind.name}: {kind.training}" for kind in kinds().values() if kind.training)
         + f"; {AS_PROTOCOL}",
     )
+    rates: Annotated[Rates, Field(min_length=1)] | None = Field(
+        None,
+        description="missing rates of train.corruption: each training sample draws one of them (null: those of the "
+        "kind of corruption, "
+        + "; ".join(
+            f"{kind.name}: {kind.training_rates[0]:g}, {kind.training_rates[1]:g} ... {kind.training_rates[-1]:g}"
+            for kind in kinds().values()
+            if kind.training_rates
+        )
+        + ")",
+    )
     redraw: Literal["epoch", "never"] | None = Field(
         None, description=f"epoch: draw new training masks in every epoch; never: draw them once; {AS_PROTOCOL}"
     )
-    validation_rate: Rate | None = Field(
+    clean: Literal["offered", "hidden"] = Field(
+        "offered",
+        description="offered: methods may also learn from the training samples as they were before the corruption; "
+        "hidden: they see the corrupted samples alone, as if the data were incomplete; methods that need complete data "
+        "are refused",
+    )
+    validation_rate: AnyRate | None = Field(
         None, description="missing rate of the validation split (null: as the protocol says, or as in training)"
     )
     selection: Literal["valid", "test_oracle"] | None = Field(
@@ -835,6 +854,11 @@ def is_floor(method: str) -> bool:
     return _literal(method, "floor", bool, "True") or False
 
 
+def needs_complete(method: str) -> bool:
+    """Return whether a method learns from the training samples as they were before the corruption."""
+    return bool(_literal(method, "needs_complete", bool, "True"))
+
+
 def lacking(settings: DatasetSettings, method: str) -> list[str]:
     """Return what a method requires and no dataset of these settings can have, such as ``text (token ids)``."""
     source = dataset_source(settings.source)
@@ -855,6 +879,7 @@ def unreadable_methods() -> dict[str, str]:
     for method in method_names():
         try:
             made_for(method), needs(method), retrieves(method), requires(method), reads_text(method), is_floor(method)
+            needs_complete(method)
         except ElisionError as error:
             problems[method] = str(error)
     return problems
@@ -868,6 +893,11 @@ def trained_on(params: Params, dataset: str, variant: Variant) -> str:
     if kind not in (trained := [kind.name for kind in kinds().values() if kind.training]):
         raise ElisionError(f"methods.{variant}: corruption: unknown {kind!r}; {suggestion(kind, trained)}")
     return kind
+
+
+def asks_for_times(params: Params, dataset: str) -> bool:
+    """Return whether a dataset is tested under a kind of corruption that asks when a token is heard."""
+    return any(condition.kind.timed for condition in conditions(params.corruption_for(dataset), MODALITIES))
 
 
 def teacher_names() -> list[str]:

@@ -73,7 +73,8 @@ def train(
     recipe : dict
         Provenance of the run.
     spans : dict of str to np.ndarray, optional
-        Frames of each text token (see ``features.align``): needed for ``alignment: words`` only.
+        Frames of each text token (see ``features.align``): needed for ``alignment: words``, and for a training
+        corruption that is ``timed``.
     starts : Starts, optional
         What a method with ``needs`` starts from.
 
@@ -370,7 +371,7 @@ class _Loop:
 
     def _update(self, epoch: int, step: int, data: SplitData, index: Tensor) -> dict[str, Tensor]:
         """Learn from the samples ``index``; returns the terms of the loss."""
-        batch = data.batch(index, self.fixed, with_clean=True)
+        batch = data.batch(index, self.fixed, with_clean=self.run.settings.clean == "offered")
         try:
             with self.model.autocast(data.device):
                 return self.model.update(batch, self.optimizers, step)
@@ -439,7 +440,9 @@ class _Loop:
             "hyperparameters": self.hyperparameters.model_dump(mode="json"),
             "protocol": self.run.params.protocol_text(self.run.dataset),
             "training_corruption": self.mixture.kind,
+            "training_rates": self.mixture.options.rates,
             "redraw": self.run.settings.redraw,
+            "clean": self.run.settings.clean,
             "precision": self.run.precision,
             "compiled": self.run.compiled,
             "seed": self.run.seed,

@@ -197,10 +197,13 @@ class Run(Assembled):
         """How its training data are corrupted."""
         corruption = self.params.corruption_for(self.dataset)
         kind = self.hyperparameters.corruption or self.settings.corruption
+        # train.rates are those of train.corruption: a method with a corruption of its own has its own rates.
+        shared = self.settings.rates if self.hyperparameters.corruption is None else None
+        rates = self.hyperparameters.rates or shared
         return Mixture(
             kind,
             getattr(corruption, kind, None),
-            self.hyperparameters,
+            self.hyperparameters.model_copy(update={"rates": rates}),
             mask_seed=corruption.seed if corruption.masks == "shared" else None,
             validation_rate=self.settings.validation_rate if self.name in self.params.variants else None,
         )

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch, Sequence
 from elision.corruption import noise as noises
-from elision.corruption.kind import Draw, Drawn, Samples, kinds
+from elision.corruption.kind import Draw, Drawn, Origin, Samples, kinds, vector
 from elision.corruption.missing import missing
 from elision.store import Sequences, Store
 from elision.task import MODALITIES
@@ -106,7 +106,7 @@ class SplitData:
         Applied to the modalities that it names.
     view : View
     spans : dict of str to np.ndarray, optional
-        Frames of each text token (see ``features.align``), for ``words``.
+        Frames of each text token (see ``features.align``), for ``words``, and for corruptions that are ``timed``.
     device : torch.device
     """
 
@@ -121,6 +121,7 @@ class SplitData:
         device: torch.device | str = "cpu",
     ) -> None:
         rows = store.rows(split, view.fold)
+        self._origin = Origin(store, rows, spans)
         self.ids = store.samples["id"].to_numpy()[rows]
         self.rows = torch.from_numpy(rows).to(device)
         self.labels = _labels(store, rows).to(device)
@@ -192,7 +193,7 @@ class SplitData:
         """What draws depend on."""
         widths = {name: 0 if flat.unk is not None else flat.values.shape[1] for name, flat in self._flat.items()}
         padded = {name: flat.length for name, flat in self._flat.items()}
-        return Samples(self.ids, self.lengths, padded, widths, self._ends)
+        return Samples(self.ids, self.lengths, padded, widths, self._ends, self._origin)
 
     def corrupted(self, drawn: Drawn | None) -> "Corrupted | None":
         """Put what was drawn for the whole split on its device; None: nothing is missing."""
@@ -226,8 +227,8 @@ class SplitData:
         """Draw what the split is validated under: as the kind says, or all at one rate, if the mixture has one."""
         samples, draw = self.samples, mixture.draw(seed, "valid")
         if mixture.validation_rate is not None:
-            rates = np.full(len(MODALITIES), mixture.validation_rate)
-            return [self.corrupted(Drawn(rates, draw.uniforms(samples)))]
+            rates = vector(mixture.validation_rate)
+            return [self.corrupted(kinds()[mixture.kind].at(rates, samples, draw, mixture.setting))]
         drawn = kinds()[mixture.kind].validate(samples, draw, mixture.setting, mixture.options)
         return list(map(self.corrupted, drawn))
 
@@ -276,15 +277,15 @@ class Mixture:
         Of the method.
     mask_seed : int or None
         Seed of shared numbers (``Draw.shared``).
-    validation_rate : float or None
-        Missing rate of the validation split; None: it is corrupted as in training.
+    validation_rate : float, dict of str to float, or None
+        Missing rate of the validation split, or one for each modality; None: it is corrupted as in training.
     """
 
     kind: str
     setting: Any = None
     options: Any = None
     mask_seed: int | None = None
-    validation_rate: float | None = None
+    validation_rate: float | dict[str, float] | None = None
 
     def draw(self, seed: int, stream: str) -> Draw:
         """Return how numbers are drawn."""

@@ -1,67 +1,46 @@
-"""Spans of tokens and frames missing in one piece, as where a microphone fails or a face is hidden."""
+"""Bursts of missing tokens and frames, as where packets of a transmission are lost (Gilbert 1960, Elliott 1963)."""
 
 import numpy as np
 from pydantic import Field
 
-from elision.corruption.kind import Condition, Draw, Drawn, Kind, Samples
-from elision.corruption.missing import generators, level_rates
+from elision.corruption.kind import Pattern
 from elision.settings.fields import Length, Rates, Section
 
 
 class Setting(Section):
-    """Spans of tokens and frames missing in one piece."""
+    """Bursts of missing tokens and frames."""
 
-    rates: Rates = Field([], description="missing rates to test; all modalities have the same rate")
-    length: Length = Field(10, description="mean length of a span, in tokens or frames")
+    rates: Rates = Field([], description="missing rates to test")
+    length: Length = Field(10, description="mean length of a burst, in tokens or frames")
 
 
-class Burst(Kind):
-    """Each sequence is cut into spans of random lengths, and each span is missing with the probability of the rate.
+class Burst(Pattern):
+    """A chain of two states, present and missing, whose stationary share of missing positions is the rate.
 
-    Lengths are geometric. The cuts belong to a sample, not to the rate: what is missing at one rate is missing at every
-    higher rate, too. Neighbours that are both missing make longer gaps: on average they are L / (1 - r) long.
+    A burst ends at each position with probability 1 / L, so that its mean length is L; one begins with probability
+    r / (L (1 - r)). Above r = 1 - 1 / L bursts are L' = 1 / (1 - r) long, as long as those of independent positions:
+    shorter ones would no longer hold what is missing at lower rates.
     """
 
     name = "burst"
     rank = 50
-    setting = (Setting, Setting(), "spans of consecutive tokens and frames are missing")
-    training = "each sample loses spans of all modalities, at a rate of 0, 0.1, ... or 0.9"
-    corruptions = {"burst": "spans missing"}
-    caption = "Spans missing"
-    condition = "missing rate"
-    about = "Spans of consecutive tokens and frames are missing. All modalities have the same rate."
-    summaries = ("mean", "area")
+    setting = (Setting, Setting(), "bursts of consecutive tokens and frames are missing")
+    training = "each sample loses bursts of tokens and frames, at one of the rates of training"
+    corruptions = {"burst": "bursts missing"}
+    caption = "Bursts missing"
+    about = "Bursts of consecutive tokens and frames are missing. All modalities have the same rate."
 
-    def conditions(self, setting: Setting, present: tuple[str, ...]) -> list[Condition]:
-        return [Condition("burst", rate, present if rate else ()) for rate in setting.rates]
-
-    def numbers(self, samples: Samples, draw: Draw, setting: Setting) -> dict[str, np.ndarray]:
-        """Give one number to all positions of a span."""
-        drawn = {}
-        for name, lengths in samples.lengths.items():
-            parts = [
-                _spans(random, int(length), setting.length)
-                for random, length in zip(
-                    generators(draw.seed, draw.stream, "burst", name, names=samples.ids), lengths, strict=True
-                )
-            ]
-            drawn[name] = np.concatenate(parts) if parts else np.zeros(0, np.float32)
-        return samples.with_ends(drawn)
+    def sequence(self, random: np.random.Generator, length: int, setting: Setting) -> np.ndarray:
+        # The chains of all rates read the same uniform numbers u. Position t is missing at rate r where r lies above
+        # its number: u at the start, and where a burst of any length ends (u >= 1 - 1/L); elsewhere the lower of the
+        # number before and of the rate at which a burst begins with u.
+        uniform, mean = random.random(length, dtype=np.float32).astype(np.float64), setting.length
+        ends = uniform >= 1 - 1 / mean
+        ends[:1] = True
+        numbers = np.where(ends, uniform, uniform * mean / (1 + uniform * mean))
+        # Running minima that start anew where a burst ends: each part lies below all parts before it.
+        part = 2.0 * np.cumsum(ends)
+        return np.minimum.accumulate(numbers - part) + part
 
     def trained_with(self, setting: Setting) -> int:
         return setting.length
-
-    def train(self, samples: Samples, draw: Draw, setting: Setting, options: object) -> Drawn:
-        rates = level_rates(seed=draw.seed, stream=draw.stream, ids=samples.ids)
-        return Drawn(rates, self.numbers(samples, draw, setting))
-
-
-def _spans(random: np.random.Generator, length: int, mean: int) -> np.ndarray:
-    """Return the numbers of the positions of a sample [shape=(length,), dtype=float32].
-
-    A new span begins at each position with probability 1 / mean, so that the first one is no special case.
-    """
-    begins = random.random(length) < 1 / mean
-    begins[:1] = True
-    numbers = random.random(int(begins.sum()), dtype=np.float32)
-    return numbers[np.cumsum(begins) - 1]

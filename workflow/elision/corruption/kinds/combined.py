@@ -1,10 +1,12 @@
 """Modalities absent as a whole, and tokens and frames of the others missing at random (HRLF sections 3.2 and 4.4)."""
 
+from typing import Any
+
 import numpy as np
 
-from elision.corruption.kind import Condition, Draw, Drawn, Kind, Samples, of_modalities
+from elision.corruption.kind import RATES, Condition, Draw, Drawn, Kind, Samples, of_modalities, vector
 from elision.corruption.missing import mixed_rates, subsets
-from elision.settings.fields import Rates
+from elision.settings.fields import SharedRates
 
 
 class Combined(Kind):
@@ -12,8 +14,8 @@ class Combined(Kind):
 
     name = "combined"
     rank = 30
-    setting = (Rates, [], "missing rates of the other modalities, if some modalities are absent (HRLF)")
-    training = "each sample loses whole modalities, and frames of the others at a rate of 0 to 0.9"
+    setting = (SharedRates, [], "missing rates of the other modalities, if some modalities are absent (HRLF)")
+    training = "each sample loses whole modalities, and frames of the others at one of the rates of training"
     corruptions = {"combined": "modalities absent and others missing at random"}
     caption = "Modalities absent, and tokens and frames of the others missing at random"
     section = "Absent modalities and random missing"
@@ -21,6 +23,7 @@ class Combined(Kind):
     always = True
     sets = "absent"
     condition = "incomplete case"
+    training_rates = RATES
     about = "Some modalities are absent. Tokens and frames of the other modalities are missing at the rate."
 
     def conditions(self, setting: list[float], present: tuple[str, ...]) -> list[Condition]:
@@ -33,6 +36,7 @@ class Combined(Kind):
     def describe(self, condition: Condition) -> str:
         return f"{', '.join(condition.modalities)}, and {100 * condition.level:g} % of the others"
 
-    def train(self, samples: Samples, draw: Draw, setting: object, options: object) -> Drawn:
-        rates = mixed_rates(seed=draw.seed, stream=draw.stream, ids=samples.ids, present=samples.present)
+    def train(self, samples: Samples, draw: Draw, setting: object, options: Any) -> Drawn:
+        levels = np.stack([vector(rate) for rate in options.rates or self.training_rates])
+        rates = mixed_rates(levels, seed=draw.seed, stream=draw.stream, ids=samples.ids, present=samples.present)
         return Drawn(rates, draw.uniforms(samples))

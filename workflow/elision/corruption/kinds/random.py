@@ -1,17 +1,18 @@
 """Tokens and frames missing at random, at the same rate in all modalities (LNLN section 3.2)."""
 
-from elision.corruption.kind import Condition, Draw, Drawn, Kind, Samples
-from elision.corruption.missing import level_rates
+import numpy as np
+
+from elision.corruption.kind import Draw, Pattern, Samples
 from elision.settings.fields import AS_PROTOCOL, Rates
 
 
-class Random(Kind):
+class Random(Pattern):
     """Each token and frame is missing with the probability of the rate."""
 
     name = "random"
     rank = 10
-    setting = (Rates | None, None, f"missing rates to test; all modalities have the same rate; {AS_PROTOCOL}")
-    training = "each sample loses tokens and frames of all modalities, at a rate of 0, 0.1, ... or 0.9"
+    setting = (Rates | None, None, f"missing rates to test; {AS_PROTOCOL}")
+    training = "each sample loses tokens and frames, at one of the rates of training"
     corruptions = {"random": "random missing"}
     caption = "Random missing"
     names = {
@@ -23,7 +24,6 @@ class Random(Kind):
         "curve_classes": "curve_classes",
     }
     always = True
-    condition = "missing rate"
     about = "Each token and frame is missing with the probability of the rate. All modalities have the same rate."
     reading = (
         "Missing rate r",
@@ -32,11 +32,9 @@ class Random(Kind):
         "zeros. All methods and runs lose the same positions. Positions that are lost at one rate are lost at every "
         "higher rate.",
     )
-    summaries = ("mean", "area")
 
-    def conditions(self, setting: list[float] | None, present: tuple[str, ...]) -> list[Condition]:
-        return [Condition("random", rate, present if rate else ()) for rate in setting or []]
+    def sequence(self, random: np.random.Generator, length: int, setting: object) -> np.ndarray:
+        return random.random(length, dtype=np.float32)
 
-    def train(self, samples: Samples, draw: Draw, setting: object, options: object) -> Drawn:
-        rates = level_rates(seed=draw.seed, stream=draw.stream, ids=samples.ids)
-        return Drawn(rates, draw.uniforms(samples))
+    def numbers(self, samples: Samples, draw: Draw, setting: object) -> None:
+        """Take the numbers that most kinds share."""
