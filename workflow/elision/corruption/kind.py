@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from elision.corruption import kinds as folder
-from elision.corruption.missing import generators, legacy_uniforms, rates_of, subsets, uniforms
+from elision.corruption.missing import RATES, generators, legacy_uniforms, rates_of, subsets, uniforms
 from elision.task import MODALITIES
 
 if TYPE_CHECKING:
     from elision.store import Store
-
-RATES = tuple(number / 10 for number in range(10))
 
 
 @dataclass(frozen=True)
@@ -395,6 +393,7 @@ class Pattern(Kind):
         raise NotImplementedError(f"{self.name}: define sequence")
 
     def conditions(self, setting: Any, present: tuple[str, ...]) -> list[Condition]:
+        """List a condition per rate."""
         return at_rates(self.name, getattr(setting, "rates", setting) or (), present)
 
     def numbers(self, samples: Samples, draw: Draw, setting: Any) -> dict[str, np.ndarray] | None:
@@ -412,6 +411,7 @@ class Pattern(Kind):
         return samples.with_ends(drawn)
 
     def train(self, samples: Samples, draw: Draw, setting: Any, options: Any) -> Drawn:
+        """Draw a rate for each sample, and what is missing at that rate."""
         chosen = np.stack([vector(rate) for rate in options.rates or self.training_rates])
         rates = rates_of(chosen, seed=draw.seed, stream=draw.stream, ids=samples.ids)
         return self.at(rates, samples, draw, setting)

@@ -13,6 +13,8 @@ import numpy as np
 
 from elision.task import MODALITIES
 
+RATES = tuple(number / 10 for number in range(10))  # of training, unless the params name others
+
 
 def generator(*key: int | str) -> np.random.Generator:
     """Return the random generator that belongs to a key.
@@ -186,7 +188,12 @@ def rates_of(
 
 
 def mixed_rates(
-    levels: np.ndarray, *, seed: int, stream: str, ids: Sequence[str] | np.ndarray, present: Sequence[str]
+    *,
+    seed: int,
+    stream: str,
+    ids: Sequence[str] | np.ndarray,
+    present: Sequence[str],
+    levels: Sequence[np.ndarray | float] = RATES,
 ) -> np.ndarray:
     """Draw the training mixture of HRLF (section 3.2): frames lost and modalities absent at once.
 
@@ -194,8 +201,8 @@ def mixed_rates(
 
     Parameters
     ----------
-    levels : np.ndarray [shape=(R, 3)]
-        Missing rates of text, audio and vision.
+    levels : sequence of np.ndarray [shape=(3,)], or of float
+        Missing rates: of text, audio and vision, or of all.
 
     Returns
     -------

@@ -110,7 +110,9 @@ _NUMBER = {"type": "number", "minimum": 0, "maximum": 1}
 
 def _schema(of_modality: dict) -> WithJsonSchema:
     properties = dict.fromkeys(MODALITIES, of_modality)
-    return WithJsonSchema({"anyOf": [_NUMBER, {"type": "object", "properties": properties, "additionalProperties": False}]})
+    return WithJsonSchema(
+        {"anyOf": [_NUMBER, {"type": "object", "properties": properties, "additionalProperties": False}]}
+    )
 
 
 _AS_IT_IS = PlainSerializer(lambda value: value)

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from elision.corruption.kind import RATES, Condition, Draw, Drawn, Kind, Samples, of_modalities, vector
-from elision.corruption.missing import mixed_rates, subsets
+from elision.corruption.kind import Condition, Draw, Drawn, Kind, Samples, of_modalities, vector
+from elision.corruption.missing import RATES, mixed_rates, subsets
 from elision.settings.fields import SharedRates
 
 
@@ -37,6 +37,6 @@ class Combined(Kind):
         return f"{', '.join(condition.modalities)}, and {100 * condition.level:g} % of the others"
 
     def train(self, samples: Samples, draw: Draw, setting: object, options: Any) -> Drawn:
-        levels = np.stack([vector(rate) for rate in options.rates or self.training_rates])
-        rates = mixed_rates(levels, seed=draw.seed, stream=draw.stream, ids=samples.ids, present=samples.present)
+        levels = [vector(rate) for rate in options.rates or self.training_rates]
+        rates = mixed_rates(seed=draw.seed, stream=draw.stream, ids=samples.ids, present=samples.present, levels=levels)
         return Drawn(rates, draw.uniforms(samples))
