@@ -147,6 +147,11 @@ FAULTS = {
         "with the complete input",
         (fused("        x = x + batch.clean.audio.values.mean() if batch.clean else x\n"),),
     ),
+    "complete input in the loss": Fault(
+        "complete",
+        "write needs_complete",
+        ((LOSS, LOSS.replace("self.predict(batch)", "self.predict(batch.clean)")),),
+    ),
     "predictions that are counted": Fault(
         "repeatable",
         "changes count",

@@ -62,9 +62,9 @@ def test_the_same_numbers_give_the_same_tables_whatever_the_kind(random, burst, 
 
 def test_captions_say_what_is_missing(both):
     expected = {
-        "burst": "Spans missing: mean over the missing rates",
-        "burst_per_level": "Spans missing, rate by rate",
-        "burst_area": "Spans missing: Area under the metric over the missing rates (AUILC)",
+        "burst": "Bursts missing: mean over the missing rates",
+        "burst_per_level": "Bursts missing, rate by rate",
+        "burst_area": "Bursts missing: Area under the metric over the missing rates (AUILC)",
     }
     for name, caption in expected.items():
         assert markdown(frame(name, both, METHODS), name).startswith(f"# {caption}\n")
@@ -77,10 +77,10 @@ def test_intervals_and_differences_have_a_block_of_its_summaries(random, both):
     titles = [block.title for block in blocks("comparisons", frame("comparisons", both, METHODS))]
     assert titles == [
         "random missing, mean over 10 rates",
-        "spans missing, mean over 10 rates",
+        "bursts missing, mean over 10 rates",
         "mean over the 6 sets of absent modalities",
         "area over the missing rates (AUILC)",
-        "spans missing, area over the missing rates (AUILC)",
+        "bursts missing, area over the missing rates (AUILC)",
     ]
 
 
@@ -104,22 +104,22 @@ def test_findings_are_told_of_each_kind(random, both):
         dict(findings(source, "mosi_data", frames={n: make(source, METHODS) for n, make in TABLES.items()})[1])
         for source in (random, both)
     )
-    assert set(more) - set(plain) == {f"Down to {FLOOR}, spans missing", "Lazy behaviour, spans missing"}
-    assert more[f"Down to {FLOOR}, spans missing"] == plain[f"Down to {FLOOR}"]
-    assert more["Loss"][:2] == [plain["Loss"][0], f"Spans missing: {plain['Loss'][0]}"]
+    assert set(more) - set(plain) == {f"Down to {FLOOR}, bursts missing", "Lazy behaviour, bursts missing"}
+    assert more[f"Down to {FLOOR}, bursts missing"] == plain[f"Down to {FLOOR}"]
+    assert more["Loss"][:2] == [plain["Loss"][0], f"Bursts missing: {plain['Loss'][0]}"]
 
 
 def test_curves_have_panels_and_plots_of_their_own(random, burst, both):
     curve = CURVES["missing_rate"]
     mine = curve(burst, METHODS)
-    assert set(mine["panel"]) == {"mosi_data: F1 neg/pos ↑, spans missing", "mosi_data: MAE ↓, spans missing"}
+    assert set(mine["panel"]) == {"mosi_data: F1 neg/pos ↑, bursts missing", "mosi_data: MAE ↓, bursts missing"}
     expected = curve(random, METHODS)
     pd.testing.assert_frame_equal(mine.drop(columns="panel"), expected.drop(columns="panel"), check_exact=True)
     assert len(curve(both, METHODS)) == 2 * len(expected)
     plots = {plot["title"]: plot for plot in charts.data(both, METHODS)["datasets"][0]["plots"]}
-    assert list(plots) == ["Random missing", "Whole modalities absent", "Spans missing"]
-    assert plots["Spans missing"]["series"] == plots["Random missing"]["series"]
-    assert plots["Spans missing"]["x"] == "missing rate r"
+    assert list(plots) == ["Random missing", "Whole modalities absent", "Bursts missing"]
+    assert plots["Bursts missing"]["series"] == plots["Random missing"]["series"]
+    assert plots["Bursts missing"]["x"] == "missing rate r"
 
 
 def test_its_figures_are_those_of_the_same_numbers(random, burst):
@@ -143,7 +143,7 @@ def test_the_page_and_its_files_have_it(both, tmp_path, monkeypatch):
     tables = {path.name for path in (tmp_path / "tables").iterdir()}
     assert {f"{name}.{ending}" for name in TABLES_OF.values() for ending in ("csv", "md", "tex")} <= tables
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    for word in ("<h3>Spans missing</h3>", "<dt>Spans missing</dt>", "Spans missing, rate by rate (mosi_data)"):
+    for word in ("<h3>Bursts missing</h3>", "<dt>Bursts missing</dt>", "Bursts missing, rate by rate (mosi_data)"):
         assert word in text
     spans = kinds()["burst"]
     assert f"<dd>{spans.about} Evaluated: mosi_data at 0, 0.1, " in text

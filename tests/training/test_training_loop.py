@@ -585,3 +585,40 @@ def test_the_folder_of_a_run_is_the_only_place_that_is_written(tiny, tmp_path, m
     monkeypatch.chdir(tmp_path)
     run(params("text_only"), tiny, Path("results/run"))
     assert {path.parent for path in tmp_path.rglob("*") if path.is_file()} == {tmp_path / "results" / "run"}
+
+
+# --- complete data that are hidden
+
+
+def hidden(method, **train):
+    return Params(
+        datasets={"demo": {"source": "demo"}},
+        methods=[{"mine": {"method": method, "epochs": 2, "batch_size": 4, "accumulate": 1}}],
+        seeds=[3],
+        train={"device": "cpu", "redraw": "never", "clean": "hidden", **train},
+    )
+
+
+def test_data_may_be_incomplete_for_good(tiny, tmp_path, monkeypatch):
+    seen = []
+
+    def remember(self, batch):
+        seen.append((batch.clean, batch.index.tolist(), batch.audio.observed.clone()))
+        return loss(self, batch)
+
+    loss = SelfMM.loss
+    monkeypatch.setattr(SelfMM, "loss", remember)
+    _, record = run(hidden("self_mm", corruption="block", rates=[0.5]), tiny, tmp_path)
+    assert (record["clean"], record["redraw"], record["training_rates"]) == ("hidden", "never", [0.5])
+    assert all(clean is None for clean, *_ in seen)
+    observed = [{}, {}]
+    for number, (_, index, here) in enumerate(seen):
+        observed[number * 2 // len(seen)] |= dict(zip(index, here.tolist(), strict=True))
+    assert observed[0] == observed[1] and len(observed[0]) == 12
+
+
+@pytest.mark.parametrize("corruption", ["random", "block", "burst", "synchronous", "modality_rate", "combined"])
+def test_every_kind_with_rates_is_trained_on_and_validated_at_one(tiny, tmp_path, corruption):
+    settings = hidden("self_mm", corruption=corruption, rates=[0.2, 0.6], validation_rate={"text": 0.5, "audio": 0.1})
+    _, record = run(settings, tiny, tmp_path)
+    assert record["training_corruption"] == corruption and record["training_rates"] == [0.2, 0.6]

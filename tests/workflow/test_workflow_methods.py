@@ -87,7 +87,7 @@ def test_a_protocol_of_ones_own_that_trains_and_tests_on_bursts_goes_to_the_repo
     assert (results / "figures" / "burst_curve_f1_demo.svg").exists()
     record = json.loads((results / "models/demo/text_only/seed-1/run.json").read_text())
     assert (record["training_corruption"], record["protocol"]) == ("burst", "mine.yaml")
-    assert "Spans missing" in (results / "report.html").read_text()
+    assert "Bursts missing" in (results / "report.html").read_text()
     # Other rates of the test change no training; another length of the spans does.
     own.write_text(own.read_text().replace("0.9]", "0.8]"))
     assert "\ntrain " not in project.snakemake("--cores", "2", "-n")

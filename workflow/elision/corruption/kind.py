@@ -427,7 +427,6 @@ class Imbalanced(Kind):
     """
 
     level = ""
-    condition = "set of rates"
 
     def __init__(self, source: Kind) -> None:
         self._source = source

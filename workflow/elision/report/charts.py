@@ -88,14 +88,16 @@ def plots(metrics: pd.DataFrame, intervals: pd.DataFrame) -> Iterator[dict]:
         columns = ["mean", "std", "low", "high"]
         percent = values["metric"].map(lambda m: 100 if names[m].percent else 1)
         values[columns] = values[columns].astype(float).mul(percent, axis=0)
-        places = sorted(rows[by].unique()) if kind.level else [s for s in ("", *SETS) if (rows[by] == s).any()]
+        places = sorted(rows[by].unique())
+        if kind.sets and not kind.level:
+            places = [name for name in ("", *SETS) if name in places]
         series: dict[str, dict[str, list]] = {}
         for (name, method), part in values.groupby(["metric", "method"], observed=True):
             at = part.set_index(by)[columns].reindex(places).to_numpy()
             series.setdefault(name, {})[method] = [_numbers(row) for row in at]
         yield {
             "title": kind.plot.format(named(corruption)) or kind.caption,
-            "x": kind.level or kind.sets,
+            "x": kind.level or kind.sets or "rates",
             "places": [float(place) if kind.level else place or "nothing" for place in places],
             "level": bool(kind.level),
             "series": series,

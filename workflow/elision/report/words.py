@@ -14,7 +14,7 @@ SETS = ["+".join(subset) for size in (1, 2, 3) for subset in combinations(MODALI
 
 
 def of_shape(*, levels: bool, sets: bool) -> list[Kind]:
-    """Return the kinds that are tested at levels, under sets of modalities, or at levels under each set."""
+    """Return the kinds that are tested at levels, under sets of modalities, at levels under each set, or neither."""
     found = (kind for kind in kinds().values() if kind.corruptions)
     return [kind for kind in found if (bool(kind.level), bool(kind.sets)) == (levels, sets)]
 
@@ -72,7 +72,7 @@ def summary(name: str, corruption: str) -> str:
 @cache
 def conditions() -> Mapping[str, tuple[str, str]]:
     """Return the values of the column ``condition`` in their order, with the corruption and the part of each."""
-    found = [(name, "") for kind in kinds().values() if kind.level for name in kind.corruptions]
+    found = [(name, "") for kind in kinds().values() if kind.level or not kind.sets for name in kind.corruptions]
     found += [(name, part) for name in corruptions(levels=False, sets=True) for part in ("none", *SETS, "mean")]
     found += [(name, "area") for name in corruptions(levels=True, sets=False)]
     return {label(*pair): pair for pair in found}
@@ -96,8 +96,9 @@ def unit(kind: Kind) -> str:
 def one_condition(corruption: str, level: float, modalities: str) -> str:
     """Return a single condition in words."""
     kind = kind_of(corruption)
-    parts = [named(corruption)] if kind.level else []
+    parts = [named(corruption)] if kind.level or not kind.sets else []
     parts += [f"{sign(kind)} = {level:g}"] if kind.level else []
+    parts += [modalities.replace("+", ", ")] if not (kind.level or kind.sets) else []
     parts += [of_set(kind, modalities)] if kind.sets else []
     return ", ".join(parts)
 

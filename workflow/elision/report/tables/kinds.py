@@ -1,0 +1,80 @@
+"""Every method under every kind of corruption: what a training on one kind is worth under the others."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from elision.corruption.kind import kind_of, kinds
+from elision.report.results import Asked, Results
+from elision.report.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from elision.report.text import Block
+
+_TRAINED = "trained on"
+
+
+class Kinds(Table):
+    """One row per method and kind of corruption: the mean over the conditions of the kind."""
+
+    name = "kinds"
+    caption = "Methods under each kind of corruption: mean over the conditions of the kind"
+    section, place = "Kinds of corruption", (12, 0)
+    empty = "No condition was evaluated."
+
+    def applies(self, asked: Iterable[Asked]) -> bool:
+        """Return whether a dataset is tested under several kinds."""
+        return any(len(each.kinds) > 1 for each in asked)
+
+    def frame(self, results: Results, methods: Sequence[str]) -> "pd.DataFrame":
+        """See ``wide.wide``; the column ``kind`` names the kind, and ``trained_on`` what the runs were trained on.
+
+        Complete data count among the conditions where they are a level, as in the tables of means over levels.
+        """
+        import pandas as pd
+
+        from elision.evaluation.aggregate import incomplete
+        from elision.report import wide
+
+        rows = incomplete(results.metrics)
+        of = {name: kind_of(name).name for name in rows["corruption"].unique()}
+        kind = pd.Categorical(rows["corruption"].map(of), [name for name in kinds() if name in of.values()])
+        frame = wide.wide(rows.assign(kind=kind), methods, by=["kind"])
+        trained: dict[tuple[str, str], set[str]] = {}
+        for (dataset, method, _), record in results.records.items():
+            trained.setdefault((dataset, method), set()).add(record.get("training_corruption", ""))
+        pairs = zip(frame["dataset"], frame["method"], strict=True)
+        frame.insert(3, "trained_on", [", ".join(sorted(trained.get(pair, {""}))) for pair in pairs])
+        return frame
+
+    def blocks(self, frame: "pd.DataFrame") -> "list[Block]":
+        """Make a block for each of the two metrics that curves show, with kinds as columns."""
+        from dataclasses import replace
+
+        import numpy as np
+
+        from elision.evaluation.metrics import family as family_of
+        from elision.report import wide
+        from elision.report.text import Cell, heading
+
+        family = family_of(frame["family"].iloc[0])
+        parts = {kinds()[name].caption: frame[frame["kind"] == name] for name in frame["kind"].unique()}
+        trained = frame.drop_duplicates("method").set_index("method")["trained_on"]
+        shown = {heading(name) for name in (family.f1, family.second)}
+        return [
+            replace(
+                block,
+                columns=[_TRAINED, *block.columns],
+                rows=[(method, [Cell(np.nan, trained[method], 0), *cells]) for method, cells in block.rows],
+            )
+            for block in wide.per_metric(frame, parts)
+            if block.title in shown
+        ]
+
+    def remarks(self, rows: "pd.DataFrame") -> list[str]:
+        """Say how to read it."""
+        return [
+            "A method knows the pattern that it was trained on. All other columns show patterns without such a prior.",
+            "The csv file has all metrics.",
+        ]
