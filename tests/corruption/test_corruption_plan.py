@@ -105,3 +105,28 @@ def test_the_test_samples_of_a_fold_lose_the_same_whatever_the_folds(store, tmp_
         _, drawn = draw(alone, corruption())
         for name, values in plan.shared(folded, fold).items():
             assert np.array_equal(values, drawn[name])
+
+
+def test_a_run_has_masks_of_its_own_where_the_seed_is_that_of_the_run(store, tmp_path):
+    settings = corruption(seed="run", block=[0.5])
+    write(store, settings, tmp_path / "draws", tmp_path / "conditions", {})
+    plan = read(tmp_path / "draws", tmp_path / "conditions")
+    first, second = (plan.of_run(seed, store, settings, None) for seed in (3, 4))
+    expected = draw(store, corruption(seed=3, block=[0.5]))
+    assert first.conditions == expected[0] and first.seed == 3
+    assert first.uniforms.keys() == expected[1].keys()
+    for name, values in first.uniforms.items():
+        np.testing.assert_array_equal(values, expected[1][name])
+        assert not np.array_equal(values, second.uniforms[name])
+
+
+def test_rates_of_single_modalities_are_written_and_read(store, tmp_path):
+    settings = corruption(random=[0.5, {"text": [0.2, 0.8], "vision": 0.3}])
+    write(store, settings, tmp_path / "draws", tmp_path / "conditions", {})
+    listed = [c for c in read(tmp_path / "draws", tmp_path / "conditions").conditions if c.corruption != "absent"]
+    assert [(c.corruption, c.which) for c in listed] == [
+        ("random", "text+audio+vision"),
+        ("random_imbalanced", "text 0.2+vision 0.3"),
+        ("random_imbalanced", "text 0.8+vision 0.3"),
+    ]
+    assert listed[1].kind is listed[0].kind

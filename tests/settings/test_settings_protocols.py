@@ -257,7 +257,7 @@ def test_a_wrong_protocol_is_told_with_its_file(tmp_path, text, message):
 
 
 def test_a_protocol_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(ValueError, match=r"nothing\.yaml: the file does not exist; give one of elision, hrlf, lnln"):
+    with pytest.raises(ValueError, match=r"nothing\.yaml: the file does not exist; give one of elision, gcnet, hrlf"):
         chosen(str(tmp_path / "nothing.yaml"))
     with pytest.raises(ValueError, match=r"unknown protocol 'lnl'; did you mean lnln\?"):
         chosen("lnl")
@@ -406,3 +406,97 @@ def test_a_class_that_is_predicted_and_does_not_occur_counts_in_macro_f1_and_not
     everywhere = np.array([0, 1, 2, 3])
     other = np.array([0, 2, 2, 3])
     assert score(other, everywhere, family)["ua"] == pytest.approx(recall_score(everywhere, other, average="macro"))
+
+
+def test_gcnet_tests_and_trains_modalities_missing_at_a_rate():
+    assert listed("gcnet").groupby(0)[1].apply(list).to_dict() == {
+        "modality_rate": pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
+    }
+    assert params("gcnet").train_for("d").corruption == "modality_rate"
+
+
+def test_niat_has_four_kinds_five_runs_and_masks_for_each():
+    rates, found = pytest.approx([number / 10 for number in range(11)]), listed("niat")
+    assert {name: rows[1].tolist() for name, rows in found.groupby(0) if name != "absent"} == {
+        "random": rates,
+        "block": rates,
+        "synchronous": rates,
+    }
+    assert found[found[0] == "absent"][2].tolist()[1:4] == ["text", "audio", "vision"]
+    settings = params("niat")
+    assert settings.runs("d") == ["seed-1", "seed-11", "seed-111", "seed-1111", "seed-11111"]
+    assert settings.corruption_for("d").seed == "run"
+    train = settings.train_for("d")
+    assert (train.corruption, train.rates, train.redraw) == ("synchronous", [0.2], "never")
+
+
+def test_seeds_of_the_params_replace_those_of_a_protocol_and_are_named():
+    assert params("niat").protocol_text("d") == "niat"
+    few = params("niat", seeds=[3])
+    assert few.runs("d") == ["seed-3"] and few.protocol_text("d") == "niat (seeds: [3])"
+    assert params("elision").runs("d") == ["seed-1111", "seed-1112", "seed-1113"]
+
+
+def test_rates_of_a_protocol_are_those_of_its_own_training_corruption():
+    assert params("niat", train={"corruption": "half_complete"}).train_for("d").rates is None
+    assert params("niat", train={"corruption": "block", "rates": [0.5]}).train_for("d").rates == [0.5]
+
+
+def test_a_method_is_trained_on_one_kind_and_tested_on_all_by_two_lines():
+    settings = params("patterns", train={"corruption": "block"})
+    assert set(listed("patterns")[0]) == {"random", "modality_rate", "absent", "block", "burst", "synchronous"}
+    assert trained_on(settings, "d", settings.trained["majority"]) == "block"
+
+
+# --- what cannot be trained is refused before anything runs
+
+
+def refused(methods, **sections):
+    with pytest.raises(ElisionError) as error:
+        check(Params(datasets={"d": {"source": "demo"}}, methods=methods, **sections))
+    return str(error.value)
+
+
+@pytest.mark.parametrize("method", ["lnln", "tfr_net", "ae"])
+def test_a_method_that_needs_complete_data_is_refused_where_they_are_hidden(method):
+    said = refused([method, "self_mm"], train={"clean": "hidden", "redraw": "never", "corruption": "random"})
+    assert f"methods.{method}: {method} learns from complete data, but train.clean is hidden" in said
+    assert "self_mm" not in said
+
+
+def test_a_teacher_that_is_trained_on_complete_data_is_refused_where_they_are_hidden():
+    classes = {"source": "demo", "task": "classification", "classes": ["a", "b"], "cuts": [0]}
+    with pytest.raises(
+        ElisionError, match=r"teachers\.mmin_teacher: mmin_teacher is trained on complete data for mmin"
+    ):
+        check(Params(datasets={"d": classes}, methods=["mmin"], train={"clean": "hidden"}))
+
+
+@pytest.mark.parametrize(
+    ("methods", "train", "said"),
+    [
+        (["self_mm"], {"rates": [0.5]}, "train.rates: half_complete draws no rate of a list"),
+        (["self_mm"], {"rates": [0.5], "corruption": "absent"}, "train.rates: absent draws no rate of a list"),
+        ([{"self_mm": {"rates": [0.5]}}], {}, "methods.self_mm.rates: half_complete draws no rate"),
+        (
+            ["self_mm"],
+            {"corruption": "modality_rate", "rates": [{"text": 0.5}]},
+            "train.rates: modality_rate has one rate for all modalities",
+        ),
+    ],
+)
+def test_rates_that_training_has_no_use_for_are_refused(methods, train, said):
+    assert said in refused(methods, train=train)
+
+
+def test_rates_of_the_training_reach_the_draw_and_a_method_may_have_its_own():
+    from elision.training.run import Run
+
+    each = {"text": 0.8, "audio": 0.2, "vision": 0.0}
+    settings = Params(
+        datasets={"d": {"source": "demo"}},
+        methods=["self_mm", {"own": {"method": "self_mm", "rates": [0.3]}}, "hrlf"],
+        train={"corruption": "block", "rates": [0.1, {"text": [0.8], "audio": 0.2}]},
+    )
+    rates = {name: Run(settings, "d", name, "seed-1111").mixture.options.rates for name in settings.variants}
+    assert rates == {"self_mm": [0.1, each], "own": [0.3], "hrlf": None}

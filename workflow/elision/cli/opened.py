@@ -235,6 +235,8 @@ class Workspace:
     def spans(self, run: "Run", store: "Store") -> "dict[str, np.ndarray] | None":
         """Open the frames of every text token, if a run asks for them."""
         timed = kinds()[run.mixture.kind].timed
+        if self.params.corruption_for(run.dataset).seed == "run":  # masks are drawn where they are needed
+            timed |= parameters.asks_for_times(self.params, run.dataset)
         return self.alignment(run.dataset, store) if timed or run.hyperparameters.alignment == "words" else None
 
     def alignment(self, dataset: str, store: "Store") -> "dict[str, np.ndarray]":

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -18,7 +18,7 @@ class Settings(Protocol):
     """The section ``corruption`` of the params: what it has beside a setting of each kind."""
 
     @property
-    def seed(self) -> int: ...  # noqa: D102
+    def seed(self) -> int | Literal["run"]: ...  # noqa: D102
 
     @property
     def masks(self) -> str | None: ...  # noqa: D102
@@ -49,8 +49,9 @@ class Plan:
     Attributes
     ----------
     conditions : list of Condition
-    seed : int
-        Key of what is drawn: also that of the noise, which is drawn anew wherever it is needed.
+    seed : int or str
+        Key of what is drawn: also that of the noise, which is drawn anew wherever it is needed. "run": each run has
+        masks of its own (see `of_run`).
     uniforms : dict of str to np.ndarray [shape=(sum of lengths,)]
         Per modality, test samples end to end in the order of the store; ``KIND.MODALITY`` of a kind that has numbers of
         its own.
@@ -58,9 +59,23 @@ class Plan:
     """
 
     conditions: list[Condition]
-    seed: int
+    seed: int | str
     uniforms: dict[str, np.ndarray]
     provenance: dict
+
+    def of_run(self, seed: int, store: Store, settings: Settings, spans: Mapping[str, np.ndarray] | None) -> "Plan":
+        """Return the plan of a run: itself, unless each run has masks of its own, which are then drawn.
+
+        Parameters
+        ----------
+        seed : int
+            Of the run.
+        settings, spans
+            See `draw`.
+        """
+        if self.seed != "run":
+            return self
+        return replace(self, seed=seed, uniforms=draw(store, settings, spans, seed=seed)[1])
 
     def shared(self, store: Store, fold: int) -> dict[str, np.ndarray]:
         """Return the numbers of the test samples of a fold that most kinds share, by modality."""
@@ -103,7 +118,7 @@ def _lengths(store: Store, modality: str) -> np.ndarray:
 
 
 def draw(
-    store: Store, settings: Settings, spans: Mapping[str, np.ndarray] | None = None
+    store: Store, settings: Settings, spans: Mapping[str, np.ndarray] | None = None, *, seed: int | None = None
 ) -> tuple[list[Condition], dict[str, np.ndarray]]:
     """Draw the test corruption of a dataset: its conditions, and the numbers of the ``Plan``.
 
@@ -111,7 +126,12 @@ def draw(
     ----------
     spans : mapping of str to np.ndarray, optional
         Frames of each text token (see ``features.align``): needed for kinds that are ``timed`` only.
+    seed : int, optional
+        Of the run, where each run has masks of its own; without it, nothing is drawn then.
     """
+    key = settings.seed if seed is None else seed
+    if key == "run":
+        return conditions(settings, store.present), {}
     named = {name: _sequences(store, name) for name in store.present}
     samples = Samples(
         ids=store.samples["id"].to_numpy()[_tested(store)],
@@ -121,7 +141,7 @@ def draw(
         ends="text" in store.modalities,
         origin=Origin(store, _tested(store), spans),
     )
-    how = Draw(settings.seed, "test", settings.seed if settings.masks == "shared" else None)
+    how = Draw(key, "test", key if settings.masks == "shared" else None)
     drawn = how.uniforms(samples)
     for kind in tested(settings):
         own = kind.numbers(samples, how, getattr(settings, kind.name)) or {}

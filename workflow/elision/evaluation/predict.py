@@ -97,9 +97,10 @@ class Evaluation:
         spans: dict[str, np.ndarray] | None = None,
         database: "Database | None" = None,
     ) -> None:
-        self.run, self.plan, self.weights, self.checkpoints = run, plan, weights, record["checkpoints"]
+        self.run, self.weights, self.checkpoints = run, weights, record["checkpoints"]
         self.classes, self._store = store.classes, store
         self._settings = run.params.corruption_for(run.dataset)
+        self.plan = plan.of_run(run.seed, store, self._settings, spans)
         self.model = run.build(run.sizes(store))
         self.model.start({}, database)
         self.data = run.split(store, "test", scales=recorded_scales(record), spans=spans)

@@ -291,7 +291,11 @@ class Features(Section):
 class _Corruption(Section):
     """Settings that all test conditions share. Each kind of corruption adds one setting."""
 
-    seed: Seed = Field(1111, description="seed for the test masks; all methods and runs get the same masks")
+    seed: Seed | Literal["run"] = Field(
+        1111,
+        description="seed for the test masks; all methods and runs get the same masks. run: each run has masks of its "
+        "own, whose seed is that of the run; means over runs are then means over masks, too",
+    )
     masks: Annotated[Literal["per_sample", "shared"] | None, _renamed(keyed="per_sample", lnln="shared")] = Field(
         None,
         description="per_sample: missing frames are drawn for each sample and modality; shared: one array of random "
@@ -540,7 +544,10 @@ class Params(Section):
         "every method that supports the task of every dataset, and whose required modalities every dataset can have",
     )
     seeds: Annotated[list[Seed], AfterValidator(unique)] = Field(
-        [1111, 1112, 1113], min_length=1, max_length=MOST_ENTRIES, description="one run per seed"
+        [1111, 1112, 1113],
+        min_length=1,
+        max_length=MOST_ENTRIES,
+        description="one run per seed; if the key is left out, a protocol may have other seeds",
     )
     features: Features = Features()
     teachers: dict[str, dict[str, Any]] = Field(
@@ -671,7 +678,10 @@ class Params(Section):
 
     def train_for(self, dataset: str) -> Train:
         """Return how methods are trained on a dataset, with what its protocol decides."""
-        return _filled(self.train, _decided("train", self.protocol_name(dataset)))
+        found = _filled(self.train, _decided("train", self.protocol_name(dataset)))
+        # Rates of a protocol are those of its training corruption.
+        own = self.train.corruption is not None and self.train.rates is None
+        return found.model_copy(update={"rates": None}) if own else found
 
     def standardised(self, dataset: str) -> Sequence[str]:
         """Return which of audio and vision are scaled: as the dataset says, else its protocol, else its source."""
@@ -691,6 +701,8 @@ class Params(Section):
             for section in ("corruption", "train")
             for key, value in _replaced(getattr(self, section), _decided(section, name), section)
         ]
+        decided = self.protocol_of(dataset).seeds
+        replaced += [f"seeds: {self.seeds_for(dataset)}"] if decided not in (None, self.seeds_for(dataset)) else []
         scaled = self.standardised(dataset)
         if self.protocol_of(dataset).standardise.get(self.datasets[dataset].corpus, scaled) != scaled:
             replaced.append(f"standardise: {' and '.join(scaled) or 'nothing'}")
@@ -747,7 +759,12 @@ class Params(Section):
         """Return the names of the runs of every method on a dataset: ``seed-S``, or ``seed-S.fold-F``."""
         folds = self.datasets[dataset].fold_count()
         ends = [f".fold-{fold}" for fold in range(1, folds + 1)] if folds else [""]
-        return [f"seed-{seed}{end}" for seed in self.seeds for end in ends]
+        return [f"seed-{seed}{end}" for seed in self.seeds_for(dataset) for end in ends]
+
+    def seeds_for(self, dataset: str) -> list[int]:
+        """Return the seeds of the runs on a dataset: those of the params, if they name some, or of its protocol."""
+        decided = None if "seeds" in self.model_fields_set else self.protocol_of(dataset).seeds
+        return decided or self.seeds
 
 
 def source_names() -> list[str]:

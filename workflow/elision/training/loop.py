@@ -107,6 +107,8 @@ def train(
             print(
                 f"{run}: {', '.join(measured)} scaled by all samples, tested ones included (scale_by: all)", flush=True
             )
+        if run.oracle:
+            plan = plan.of_run(run.seed, store, run.params.corruption_for(run.dataset), spans)
         encoder = encoder_of(store)
         model = run.build(run.sizes(store))
         model.start(starts.teachers(run, store) if starts else {}, starts.database if starts else None)
@@ -224,7 +226,7 @@ class _Loop:
         self.untrained = [optimizer.state_dict() for optimizer in self.optimizers]
         self.rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         # Validation masks are drawn once and are the same for all methods and runs.
-        self.validation = splits["valid"].validation_corruptions(self.mixture, seed=run.params.corruption.seed)
+        self.validation = splits["valid"].validation_corruptions(self.mixture, seed=run.mask_seed)
         self.oracle = None
         if test_uniforms is not None:
             rates = np.full(3, _ORACLE_RATE, np.float32)

@@ -193,6 +193,12 @@ class Run(Assembled):
         return f"{self.dataset} {self.name} {self.run}"
 
     @property
+    def mask_seed(self) -> int:
+        """Seed of what is missing in the validation and the test split."""
+        seed = self.params.corruption_for(self.dataset).seed
+        return self.seed if seed == "run" else seed
+
+    @property
     def mixture(self) -> Mixture:
         """How its training data are corrupted."""
         corruption = self.params.corruption_for(self.dataset)
@@ -204,7 +210,7 @@ class Run(Assembled):
             kind,
             getattr(corruption, kind, None),
             self.hyperparameters.model_copy(update={"rates": rates}),
-            mask_seed=corruption.seed if corruption.masks == "shared" else None,
+            mask_seed=self.mask_seed if corruption.masks == "shared" else None,
             validation_rate=self.settings.validation_rate if self.name in self.params.variants else None,
         )
 

@@ -16,12 +16,12 @@ from pydantic import Field, ValidationError, field_validator
 
 from elision.errors import ElisionError, plural
 from elision.settings import strict_yaml
-from elision.settings.fields import Scaled, Section, explained, suggestion
+from elision.settings.fields import Scaled, Section, Seed, explained, suggestion
 from elision.task import CORPORA
 
 DEFAULT = "elision"
 _FOLDER = Path(__file__).parent
-_SETS = {"corruption", "train", "methods", "standardise", "report"}  # what a protocol sets, of its file
+_SETS = {"seeds", "corruption", "train", "methods", "standardise", "report"}  # what a protocol sets, of its file
 
 
 class Report(Section):
@@ -43,6 +43,9 @@ class Protocol(Section):
 
     source: str = Field(description="source of the procedure: paper, code, and differences from them")
     folds: bool = Field(False, description="whether the protocol needs folds")
+    seeds: list[Seed] | None = Field(
+        None, min_length=1, description="seeds of the runs, unless params.yaml names some (null: any)"
+    )
     corruption: dict[str, Any] = Field({}, description="values for the section corruption of the params")
     train: dict[str, Any] = Field({}, description="values for the section train of the params")
     methods: dict[str, dict[str, Any]] = Field(
