@@ -308,8 +308,13 @@ def _untrainable(params: "Params") -> list[str]:
             where = f"{'methods' if name in params.variants else 'teachers'}.{name}"
             kind, rates = trained_on(params, dataset, variant), resolve_variant(params, variant, dataset)[0].rates
             problems += _unused(where, rates, kind)
-            if train.clean == "hidden" and (needs_complete(variant.method) or kind == "complete"):
-                why = "is trained on complete data" if kind == "complete" else "learns from complete data"
+            complete = {
+                "is trained on": kind == "complete",
+                "learns from": needs_complete(variant.method),
+                "searches": bool(retrieves(variant.method)),
+            }
+            if train.clean == "hidden" and any(complete.values()):
+                why = f"{next(verb for verb, does in complete.items() if does)} complete data"
                 users = [user for user, of in params.trained.items() if name in needs(of.method)]
                 for_what = f" for {', '.join(users)}" if users else ""
                 problems.append(

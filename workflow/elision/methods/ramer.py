@@ -63,7 +63,6 @@ class Ramer(RamerMethod):
         "Missing Modalities. 2024, arXiv 2410.02804"
     )
     needs: ClassVar[tuple[str, ...]] = ("ramer_encoders",)
-    needs_complete = True
     retrieves = "ramer_encoders"
     reads_text = "vectors"
     official_counts: ClassVar[dict[str, int]] = {"mer2024": 283_394_694}
