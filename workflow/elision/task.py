@@ -76,6 +76,8 @@ class DataSpec:
         Class names in order; empty for regression.
     text : int
         Width of the text vectors that the method reads; 0 for one that reads token ids.
+    speakers : int
+        Most speakers of a dialogue, for a method that reads dialogues; else 1.
     """
 
     corpus: str
@@ -87,6 +89,7 @@ class DataSpec:
     task: TaskKind = TaskKind.REGRESSION
     classes: tuple[str, ...] = ()
     text: int = 0
+    speakers: int = 1
 
     @property
     def label_range(self) -> float | None:
@@ -114,6 +117,7 @@ OFFICIAL_SPECS = {
         task=TaskKind.CLASSIFICATION,
         classes=("angry", "happy", "sad", "neutral"),
         text=1024,
+        speakers=2,
     ),
     "mer2024": DataSpec(
         "mer2024",

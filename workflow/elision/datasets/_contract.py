@@ -11,6 +11,8 @@ A source is a file ``datasets/NAME.py`` with these names:
 ``encoder``         only where ``prepare`` returns token ids: function of the settings, names the text encoder
 ``found``           optional: function of a `Folder`, tells `elision import-data` whether the folder is of the source:
                     settings with paths relative to the folder, or None
+``DIALOGUES``       optional: True, where each utterance has a dialogue and a position (columns, or ids
+                    ``video$_$clip``), so that ``methods: all`` has those that read dialogues
 ``training_size``   optional: function of the settings, number of training samples where it is known before ``prepare``
 ``columns``         optional: function of the settings, the columns of the table that are not in every table, where they
                     are known before ``prepare``; else None

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAKES = "clips"
+DIALOGUES = True
 
 LIMIT = 3.0  # labels lie in [-LIMIT, LIMIT]
 FRAMES_PER_SECOND = 25
@@ -81,6 +82,7 @@ INTENSITY = {
 }  # fmt: skip
 NEGATION = -0.5  # "not" turns the sentiment round and halves it
 
+TURNS = 5  # of a dialogue
 VARIANTS = ("f2", "f1", "f5", "f3", "linda", "f4")  # of espeak-ng: women, as the face is
 
 
@@ -142,7 +144,8 @@ def plan(settings: Settings) -> "pd.DataFrame":
     Returns
     -------
     table : pd.DataFrame
-        Columns ``id``, ``speaker``, ``split``, ``label``, ``text``, ``label_text``, ``label_audio``, ``label_vision``.
+        Columns ``id``, ``speaker``, ``dialogue``, ``position``, ``split``, ``label``, ``text``, ``label_text``,
+        ``label_audio``, ``label_vision``. A dialogue is what one speaker says in a row.
     """
     import pandas as pd
 
@@ -160,6 +163,8 @@ def plan(settings: Settings) -> "pd.DataFrame":
             {
                 "id": f"demo_{number:04d}",
                 "speaker": f"speaker_{speaker}",
+                "dialogue": f"speaker_{speaker}_{turn // TURNS}",
+                "position": turn % TURNS,
                 "split": "test" if left <= held_out else "valid" if left <= 2 * held_out else "train",
                 "label": label,
                 "text": text,

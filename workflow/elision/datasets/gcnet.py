@@ -45,8 +45,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAKES = "sequences"
+DIALOGUES = True
 
-__all__ = ["MAKES", "Settings", "found", "inputs", "prepare"]
+__all__ = ["DIALOGUES", "MAKES", "Settings", "found", "inputs", "prepare"]
 
 _PARTS = ("videoIDs", "videoLabels", "videoSpeakers", "videoSentences")
 _SETS = {

@@ -46,8 +46,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAKES = "sequences"
+DIALOGUES = True
 
-__all__ = ["MAKES", "Settings", "encoder", "export", "found", "inputs", "prepare"]
+__all__ = ["DIALOGUES", "MAKES", "Settings", "encoder", "export", "found", "inputs", "prepare"]
 
 # SHA-256 of the published files (README of MMSA): corpus and name. None is published for CH-SIMS v2.
 OFFICIAL = {

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAKES = "clips"
+DIALOGUES = True
 
 _NAMES = {"split": "mode", "label_text": "label_T", "label_audio": "label_A", "label_vision": "label_V"}
 _DIGITS = 4  # of the names of clips in CH-SIMS

@@ -215,7 +215,9 @@ def _columns(predictions: np.ndarray, labels: np.ndarray, classes: tuple[str, ..
 def _representation(model: Method, data: SplitData, rows: np.ndarray, corrupted: Corrupted | None) -> np.ndarray:
     """Representations of the samples ``rows`` [N, D] float32."""
     model.eval()
-    batches = torch.from_numpy(rows).split(model.hyperparameters.batch_size)
+    units = torch.arange(data.units) if data.dialogues else torch.from_numpy(rows)  # dialogues are read whole
+    batches = [data.members(chosen) for chosen in units.split(model.hyperparameters.batch_size)]
     with model.autocast(data.device):
         parts = [model.predict(data.batch(b, corrupted)).representation.float().cpu() for b in batches]
-    return torch.cat(parts).numpy()
+    values = torch.cat(parts)
+    return (values[torch.cat(batches).argsort()][rows] if data.dialogues else values).numpy()

@@ -35,17 +35,11 @@ from elision.batch import Batch, Sequence
 from elision.methods.base import Prediction
 from elision.methods.layers.imagination import PlainAutoencoder
 from elision.methods.layers.mmin_family import ORDER, WIDTH, AdamHyperparameters, FamilyMethod
-from elision.methods.layers.utterance import Classifier
+from elision.methods.layers.utterance import Classifier, mean_over_time
 from elision.task import MODALITIES, DataSpec
 
 _HIDDEN = (128, 128)
 _OFFICIAL_BATCH = 256
-
-
-def mean_over_time(sequence: Sequence) -> Tensor:
-    """Average the valid frames, lost ones included [B, d]; without any, zeros."""
-    valid = sequence.valid.unsqueeze(2)
-    return (sequence.values * valid).sum(1) / valid.sum(1).clamp(min=1)
 
 
 class AE(FamilyMethod):

@@ -107,6 +107,9 @@ class Method(nn.Module):
     reads_text : str
         ``tokens``: ids, for a text encoder that is part of the method; ``vectors``: frozen text features; ``nothing``:
         no text encoder is loaded.
+    reads : str
+        ``utterances``, each by itself; or ``dialogues``: the utterances of a dialogue together (see
+        ``methods.layers.dialogue``). A literal.
     requires : tuple of str
         Modalities without which it is not the method.
     needs_complete : bool
@@ -152,6 +155,7 @@ class Method(nn.Module):
     retrieves: ClassVar[str] = ""
     error_of_scores: ClassVar[Literal["absolute", "squared"]] = "absolute"
     reads_text: ClassVar[Literal["tokens", "vectors", "nothing"]] = "tokens"
+    reads: ClassVar[Literal["utterances", "dialogues"]] = "utterances"
     requires: ClassVar[tuple[str, ...]] = ()
     needs_complete: ClassVar[bool] = False
     uses_pooler: ClassVar[bool] = False

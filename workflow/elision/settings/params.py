@@ -571,7 +571,7 @@ class Params(Section):
         if methods != "all":
             return methods
         datasets = info.data.get("datasets", {}).values()
-        return [name for name in _made_for_all(datasets) if not any(lacking(entry, name) for entry in datasets)]
+        return [name for name in _made_for_all(datasets) if not any(_why_not(entry, name) for entry in datasets)]
 
     @field_validator("teachers")
     @classmethod
@@ -718,10 +718,10 @@ class Params(Section):
         """What ``methods: all`` leaves out, because a dataset lacks what a method requires; nothing for other lists."""
         made = _made_for_all(self.datasets.values())
         told = {
-            name: f"{name}: requires {', '.join(lost)}, and dataset {dataset!r} (source {settings.source}) has none"
+            name: f"{name}: {why} (dataset {dataset!r})"
             for name in made
             for dataset, settings in self.datasets.items()
-            if (lost := lacking(settings, name))
+            if (why := _why_not(settings, name))
         }
         return list(told.values()) if list(self.variants) == [name for name in made if name not in told] else []
 
@@ -866,6 +866,11 @@ def reads_text(method: str) -> str:
     return _literal(method, "reads_text", str, '"vectors"') or "tokens"
 
 
+def reads(method: str) -> str:
+    """Return what a method reads together: utterances, each by itself, or dialogues."""
+    return _literal(method, "reads", str, '"dialogues"') or "utterances"
+
+
 def is_floor(method: str) -> bool:
     """Tell whether a method is a floor, below which the report names the others."""
     return _literal(method, "floor", bool, "True") or False
@@ -890,13 +895,22 @@ def _made_for_all(datasets: Iterable[DatasetSettings]) -> list[str]:
     return [name for name in method_names() if name not in teacher_names() and tasks.issubset(made_for(name))]
 
 
+def _why_not(settings: DatasetSettings, method: str) -> str:
+    """Say why ``methods: all`` leaves a method out because of a dataset; empty: it does not."""
+    if lost := lacking(settings, method):
+        return f"requires {', '.join(lost)}, and source {settings.source} has none"
+    if reads(method) == "dialogues" and not getattr(dataset_source(settings.source), "DIALOGUES", False):
+        return f"reads dialogues, and source {settings.source} need not have any; name the method to train it"
+    return ""
+
+
 def unreadable_methods() -> dict[str, str]:
     """Return what is wrong with each file of ``methods/`` that the workflow cannot read, by the name of the method."""
     problems = {}
     for method in method_names():
         try:
             made_for(method), needs(method), retrieves(method), requires(method), reads_text(method), is_floor(method)
-            needs_complete(method)
+            needs_complete(method), reads(method)
         except ElisionError as error:
             problems[method] = str(error)
     return problems

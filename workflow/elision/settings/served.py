@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from elision import dialogues
 from elision.errors import ElisionError, plural
 from elision.settings.fields import suggestion
-from elision.settings.params import Params, check_cluster, columns, reads_text, requires
+from elision.settings.params import Params, check_cluster, columns, reads, reads_text, requires
 from elision.task import SPLITS, split_columns
 
 if TYPE_CHECKING:
@@ -65,12 +66,13 @@ def check_methods(
     Raises
     ------
     ElisionError
-        Names each method that lacks a modality, or that would never take a step.
+        Names each method that lacks a modality or dialogues, or that would never take a step.
     """
-    sizes = {column: int((table[column] == SPLITS[0]).sum()) for column in split_columns(table)}
     lines = []
     for name in names or params.trained:
-        lines += [*_lost(params, dataset, name, present), *steps_never_made(params, dataset, name, sizes)]
+        sizes = _sizes(params, dataset, name, table)
+        lines += [*_lost(params, dataset, name, present), *_alone(params, dataset, name, table)]
+        lines += steps_never_made(params, dataset, name, sizes)
     if lines:
         raise ElisionError("\n".join(lines))
 
@@ -86,6 +88,36 @@ def _lost(params: Params, dataset: str, name: str, present: Collection[str]) -> 
         )
 
 
+def _together(params: Params, dataset: str, name: str) -> bool:
+    """Tell whether a method reads the utterances of a dialogue together."""
+    from elision.methods import resolve_variant  # which imports PyTorch for the hyperparameters
+
+    variant = params.trained[name]
+    return reads(variant.method) == "dialogues" and resolve_variant(params, variant, dataset)[0].dialogues == "dataset"
+
+
+def _sizes(params: Params, dataset: str, name: str, table: "pd.DataFrame") -> dict[str, int]:
+    """Count what a method trains on, utterances or dialogues, by the column of the split, or of each fold."""
+    training = {column: table[table[column] == SPLITS[0]] for column in split_columns(table)}
+    if not _together(params, dataset, name):
+        return {column: len(rows) for column, rows in training.items()}
+    return {column: len(dialogues.members(rows)) for column, rows in training.items()}
+
+
+def _alone(params: Params, dataset: str, name: str, table: "pd.DataFrame") -> Iterator[str]:
+    """Find utterances of which no dialogue is known, where a method reads dialogues."""
+    unknown = (
+        table.loc[dialogues.known(table)["dialogue"].isna(), "id"].tolist() if _together(params, dataset, name) else []
+    )
+    if unknown:
+        yield (
+            f"{_place(params, name)}: {params.trained[name].method} reads dialogues, but dataset {dataset!r} does not "
+            f"say the dialogue and the position of {plural(len(unknown), 'utterance')} "
+            f"({', '.join(map(str, unknown[:3]))}); add the columns dialogue and position, write `dialogues: none` in the entry of the method (every utterance "
+            "is then a dialogue of its own), or leave the method out"
+        )
+
+
 def steps_never_made(params: Params, dataset: str, name: str, sizes: Mapping[str, int]) -> Iterator[str]:
     """Find out whether a method sums the gradients of more batches than an epoch has, so that nothing is learnt.
 
@@ -94,7 +126,7 @@ def steps_never_made(params: Params, dataset: str, name: str, sizes: Mapping[str
     params : Params
     dataset, name : str
     sizes : mapping of str to int
-        Training samples by the column of the split, or of each fold.
+        Training samples, or dialogues for a method that reads dialogues, by the column of the split, or of each fold.
     """
     from elision.methods import resolve_variant  # which imports PyTorch for the hyperparameters
 

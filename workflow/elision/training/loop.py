@@ -341,11 +341,12 @@ class _Loop:
         sums: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
         size = self.hyperparameters.batch_size
-        for number, batches in enumerate(self.model.passes(math.ceil(len(data) / size))):
+        for number, batches in enumerate(self.model.passes(math.ceil(data.units / size))):
             self.model.on_pass_start(number)
             key = (self.run.seed, "shuffle", epoch, *([number] if number else []))
-            order = torch.from_numpy(generator(*key).permutation(len(data)))
-            for step, index in enumerate(order.split(size)[:batches]):
+            order = torch.from_numpy(generator(*key).permutation(data.units))
+            for step, units in enumerate(order.split(size)[:batches]):
+                index = data.members(units)
                 for name, value in self._update(epoch, step, data, index).items():
                     if each_step and not value.isfinite():
                         raise ElisionError(self._not_finite(name, value, epoch, step, data.ids[index.numpy()]))

@@ -243,7 +243,8 @@ def predict(model: Method, data: SplitData, corrupted: Corrupted | None) -> tupl
 
     The last batch is filled up with its last sample: with another size, last bits would be other ones, and the
     prediction of a sample would depend on how many there are. Where the text encoder leaves out what a whole batch
-    pads, samples with texts of like length are predicted together.
+    pads, samples with texts of like length are predicted together. A batch of a method that reads dialogues is so many
+    whole dialogues.
 
     Returns
     -------
@@ -254,14 +255,15 @@ def predict(model: Method, data: SplitData, corrupted: Corrupted | None) -> tupl
     """
     model.eval()
     size = model.hyperparameters.batch_size
-    order = torch.arange(len(data))
+    order = torch.arange(data.units)
     alone = model.one_by_one and not (corrupted and corrupted.of_batches)
     if alone and isinstance(model.encoder, TextEncoder) and model.encoder.trims:
         order = torch.from_numpy(data.lengths["text"].argsort(kind="stable"))
-    filled = order[torch.arange(math.ceil(len(data) / size) * size).clamp(max=len(data) - 1)]
+    filled = order[torch.arange(math.ceil(data.units / size) * size).clamp(max=data.units - 1)]
+    batches = (data.batch(data.members(units), corrupted) for units in filled.split(size))
     with model.autocast(data.device):
-        outputs = [model.predict(data.batch(index, corrupted)).output.float().cpu() for index in filled.split(size)]
-    return torch.cat(outputs)[: len(data)][order.argsort()].numpy(), data.labels.cpu().numpy()
+        outputs = [model.predict(batch).output.float().cpu() for batch in batches]
+    return torch.cat(outputs)[: len(data)][data.members(order).argsort()].numpy(), data.labels.cpu().numpy()
 
 
 def remembering(model: Method) -> AbstractContextManager:

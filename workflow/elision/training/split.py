@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from elision.batch import Batch, Sequence
+from elision import dialogues as told
+from elision.batch import Batch, Dialogues, Sequence
 from elision.corruption import noise as noises
 from elision.corruption.kind import Draw, Drawn, Origin, Samples, kinds, vector
 from elision.corruption.missing import missing
@@ -94,6 +95,41 @@ def _average(sequence: Sequence, ranges: Tensor, frames: int) -> Sequence:
     return Sequence(means[..., :-2].contiguous(), means[..., -2] > 0, means[..., -1] > 0)
 
 
+@dataclass(frozen=True)
+class _Turns:
+    """The dialogues of a split, on the CPU.
+
+    Attributes
+    ----------
+    members : list of Tensor [U] int64
+        The utterances of each dialogue, in the order in which they were spoken.
+    dialogue, turn, speaker : Tensor [N] int64
+        Of each utterance: its dialogue, its place there, and the number of who speaks.
+    """
+
+    members: list[Tensor]
+    dialogue: Tensor
+    turn: Tensor
+    speaker: Tensor
+
+    @classmethod
+    def of(cls, store: Store, rows: np.ndarray) -> "_Turns":
+        members = [torch.from_numpy(places) for places in told.members(store.samples.iloc[rows])]
+        dialogue, turn = torch.zeros(2, len(rows), dtype=torch.int64)
+        for number, places in enumerate(members):
+            dialogue[places], turn[places] = number, torch.arange(len(places))
+        return cls(members, dialogue, turn, torch.from_numpy(told.speakers(store.samples)[rows]))
+
+    def found(self, index: Tensor) -> Dialogues:
+        """Return the dialogues that the utterances ``index`` [B] make."""
+        dialogue, turn = self.dialogue[index], self.turn[index]
+        begins = torch.ones(len(index), dtype=torch.bool)
+        begins[1:] = (dialogue[1:] != dialogue[:-1]) | (turn[1:] <= turn[:-1])
+        starts = begins.nonzero().squeeze(1)
+        lengths = torch.cat([starts[1:], torch.tensor([len(index)])]) - starts
+        return Dialogues.of(lengths, self.speaker[index])
+
+
 class SplitData:
     """One split of a store on a device.
 
@@ -144,6 +180,7 @@ class SplitData:
                 self._average(name, _word_ranges(store, rows, spans[name]))
             elif name != "text" and view.alignment == "pooled":
                 self._average(name, _pooled_ranges(self._flat[name].length, length).expand(len(rows), -1, -1))
+        self._turns = _Turns.of(store, rows) if view.dialogues else None
         self.present = tuple(name for name in MODALITIES if self.lengths[name].any())
         # [CLS] and [SEP] are never lost; vectors of them are, with the whole text.
         self._ends = "text" in store.modalities
@@ -187,6 +224,20 @@ class SplitData:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def dialogues(self) -> bool:
+        """Whether the utterances of a dialogue are read together."""
+        return self._turns is not None
+
+    @property
+    def units(self) -> int:
+        """How many dialogues there are, for a method that reads dialogues; else how many utterances."""
+        return len(self._turns.members) if self._turns else len(self)
+
+    def members(self, units: Tensor) -> Tensor:
+        """Return the utterances of the dialogues ``units``, one dialogue after the other; else ``units`` themselves."""
+        return torch.cat([self._turns.members[unit] for unit in units.tolist()]) if self._turns else units
 
     @property
     def samples(self) -> Samples:
@@ -233,7 +284,11 @@ class SplitData:
         return list(map(self.corrupted, drawn))
 
     def batch(self, index: Tensor, corrupted: "Corrupted | None", *, with_clean: bool = False) -> Batch:
-        """Gather the samples ``index`` [B], which is on the CPU, corrupted or complete."""
+        """Gather the samples ``index`` [B], which is on the CPU, corrupted or complete.
+
+        For a method that reads dialogues, utterances of one dialogue that follow each other in ``index``, in the order
+        in which they were spoken, are read together.
+        """
         clean = self._gather(index, None) if with_clean or corrupted is None else None
         if corrupted is None:
             return Batch(**{**vars(clean), "clean": clean if with_clean else None})
@@ -251,7 +306,10 @@ class SplitData:
                 sequences[name] = _average(sequences[name], self._ranges[name][index], frames)
             sequences[name].known_lengths = self._known[name][chosen]
         rate = corrupted.rates[index] if corrupted else torch.zeros(len(index), len(MODALITIES), device=self.device)
-        return Batch(**sequences, label=self.labels[index], index=index, row=self.rows[index], rate=rate)
+        dialogues = self._turns.found(chosen).to(self.device) if self._turns else None
+        return Batch(
+            **sequences, label=self.labels[index], index=index, row=self.rows[index], rate=rate, dialogues=dialogues
+        )
 
 
 def _labels(store: Store, rows: np.ndarray) -> Tensor:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from elision.dialogues import speakers
 from elision.methods.base import Method, TrainingHyperparameters
 from elision.store import Sequences, Store
 from elision.task import MODALITIES, DataSpec, TaskKind
@@ -28,17 +29,22 @@ class View:
         ``tokens``, ``vectors``, or ``nothing``: then the tokens are there all the same.
     fold : int
         0 without folds.
+    dialogues : bool
+        Whether the utterances of a dialogue are read together.
     """
 
     modalities: tuple[str, ...] = MODALITIES
     alignment: str = "none"
     reads_text: str = "tokens"
     fold: int = 0
+    dialogues: bool = False
 
     @classmethod
     def of(cls, method: type[Method], hyperparameters: TrainingHyperparameters, fold: int) -> "View":
         """Return what a method with its hyperparameters sees."""
-        return cls(hyperparameters.modalities, hyperparameters.alignment, method.reads_text, fold)
+        h = hyperparameters
+        together = method.reads == "dialogues" and h.dialogues == "dataset"
+        return cls(h.modalities, h.alignment, method.reads_text, fold, together)
 
     def sequences(self, store: Store) -> dict[str, Sequences]:
         """Return the sequences that are seen, by modality."""
@@ -111,6 +117,7 @@ def spec(store: Store, corpus: str, view: View = View()) -> DataSpec:
         task=TaskKind.CLASSIFICATION if store.classes else TaskKind.REGRESSION,
         classes=store.classes,
         text=width.get("text", 1) if view.reads_text == "vectors" else 0,
+        speakers=int(speakers(store.samples).max()) + 1 if view.dialogues else 1,
     )
 
 

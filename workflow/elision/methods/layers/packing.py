@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 
@@ -37,7 +38,7 @@ def read(lstm: nn.LSTM, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor
     Parameters
     ----------
     lstm : nn.LSTM
-        Of one layer, with ``batch_first``.
+        With ``batch_first``.
     values : Tensor [B, T, d]
     lengths : Tensor [B] int64
         At least 1; on the CPU.
@@ -46,27 +47,30 @@ def read(lstm: nn.LSTM, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor
     -------
     outputs : Tensor [B, T, directions * hidden]
         Without meaning beyond the ends of the sequences.
-    last : Tensor [directions, B, hidden]
-        Hidden states after the last position that a direction reads.
+    last : Tensor [layers * directions, B, hidden]
+        Hidden states after the last position that a direction of a layer reads.
     """
     if values.device.type != "cpu":
         packed, (last, _) = lstm(pack(values, lengths))
         return unpack(packed, values.shape[1]), last
-    end = lengths[:, None] - 1
-    outputs = [_one_way(lstm, values, "")]
-    last = [outputs[0].gather(1, end[..., None].expand(-1, -1, lstm.hidden_size))]
-    if lstm.bidirectional:
-        position = torch.arange(values.shape[1])
-        mirrored = torch.where(position <= end, end - position, position)[..., None]
-        backwards = _one_way(lstm, values.gather(1, mirrored.expand_as(values)), "_reverse")
-        last.append(backwards.gather(1, end[..., None].expand(-1, -1, lstm.hidden_size)))
-        outputs.append(backwards.gather(1, mirrored.expand_as(backwards)))
-    return torch.cat(outputs, 2), torch.cat(last, 1).transpose(0, 1)
+    end, last = lengths[:, None] - 1, []
+    position = torch.arange(values.shape[1])
+    mirrored = torch.where(position <= end, end - position, position)[..., None]
+    for layer in range(lstm.num_layers):
+        if layer and lstm.dropout:
+            values = F.dropout(values, lstm.dropout, lstm.training)
+        outputs = [_one_way(lstm, values, f"l{layer}")]
+        last.append(outputs[0].gather(1, end[..., None].expand(-1, -1, lstm.hidden_size)))
+        if lstm.bidirectional:
+            backwards = _one_way(lstm, values.gather(1, mirrored.expand_as(values)), f"l{layer}_reverse")
+            last.append(backwards.gather(1, end[..., None].expand(-1, -1, lstm.hidden_size)))
+            outputs.append(backwards.gather(1, mirrored.expand_as(backwards)))
+        values = torch.cat(outputs, 2)
+    return values, torch.cat(last, 1).transpose(0, 1)
 
 
-def _one_way(lstm: nn.LSTM, values: Tensor, direction: str) -> Tensor:
-    """Return the hidden states [B, T, hidden] of one direction of an LSTM, which reads from the first position on."""
-    parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    weights = [getattr(lstm, f"{part}_l0{direction}") for part in parts]
+def _one_way(lstm: nn.LSTM, values: Tensor, which: str) -> Tensor:
+    """Return the hidden states [B, T, hidden] of one direction of a layer, which reads from the first position on."""
+    weights = [getattr(lstm, f"{part}_{which}") for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     start = values.new_zeros(1, len(values), lstm.hidden_size)
     return torch.lstm(values, (start, start), weights, True, 1, 0.0, lstm.training, False, True)[0]

@@ -11,6 +11,12 @@ from elision.batch import Sequence
 from elision.methods.layers.batch_norm import BatchNorm
 
 
+def mean_over_time(sequence: Sequence) -> Tensor:
+    """Average the valid frames, lost ones included [B, d]; without any, zeros."""
+    valid = sequence.valid.unsqueeze(2)
+    return (sequence.values * valid).sum(1) / valid.sum(1).clamp(min=1)
+
+
 class LSTMEncoder(nn.Module):
     """A one-layer LSTM and the maximum of its hidden states over time (MMIN, section 3.1).
 
