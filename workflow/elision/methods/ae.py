@@ -31,7 +31,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from elision.batch import Batch, Sequence
+from elision.batch import Batch
 from elision.methods.base import Prediction
 from elision.methods.layers.imagination import PlainAutoencoder
 from elision.methods.layers.mmin_family import ORDER, WIDTH, AdamHyperparameters, FamilyMethod
