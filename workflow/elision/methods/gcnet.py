@@ -157,8 +157,8 @@ class GCNet(DialogueMethod):
     error_of_scores = "squared"
     corruption = "absent"
     paper = (
-        "Lian, Chen, Sun, Liu, Tao: GCNet: Graph Completion Network for Incomplete Multimodal Learning in Conversation. "
-        "TPAMI 2023, arXiv 2203.02177"
+        "Lian, Chen, Sun, Liu, Tao: GCNet: Graph Completion Network for Incomplete Multimodal Learning in "
+        "Conversation. TPAMI 2023, arXiv 2203.02177"
     )
     reads = "dialogues"
     reads_text = "vectors"

@@ -106,15 +106,14 @@ def _sizes(params: Params, dataset: str, name: str, table: "pd.DataFrame") -> di
 
 def _alone(params: Params, dataset: str, name: str, table: "pd.DataFrame") -> Iterator[str]:
     """Find utterances of which no dialogue is known, where a method reads dialogues."""
-    unknown = (
-        table.loc[dialogues.known(table)["dialogue"].isna(), "id"].tolist() if _together(params, dataset, name) else []
-    )
-    if unknown:
+    if not _together(params, dataset, name):
+        return
+    if unknown := table.loc[dialogues.known(table)["dialogue"].isna(), "id"].tolist():
         yield (
             f"{_place(params, name)}: {params.trained[name].method} reads dialogues, but dataset {dataset!r} does not "
             f"say the dialogue and the position of {plural(len(unknown), 'utterance')} "
-            f"({', '.join(map(str, unknown[:3]))}); add the columns dialogue and position, write `dialogues: none` in the entry of the method (every utterance "
-            "is then a dialogue of its own), or leave the method out"
+            f"({', '.join(map(str, unknown[:3]))}); add the columns dialogue and position, or leave the method out. "
+            f"`{name}: {{dialogues: none}}` makes every utterance a dialogue of its own"
         )
 
 
