@@ -155,7 +155,8 @@ class GCNet(DialogueMethod):
 
     name = "gcnet"
     error_of_scores = "squared"
-    corruption = "absent"
+    corruption = "modality_rate"
+    needs_complete = True
     paper = (
         "Lian, Chen, Sun, Liu, Tao: GCNet: Graph Completion Network for Incomplete Multimodal Learning in "
         "Conversation. TPAMI 2023, arXiv 2203.02177"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from elision.batch import Batch, Sequence
+from elision.batch import Batch, Dialogues, Sequence
 from elision.methods.base import Method, TrainingHyperparameters
 from elision.methods.checks._bert import TinyBert
 from elision.methods.layers.text_encoder import TextEncoder
@@ -73,6 +73,8 @@ def make_batch(
 ) -> Batch:
     """Make random utterances of random length of which a share is lost, with the complete ones beside them.
 
+    Where ``spec`` has several speakers, three utterances each are a dialogue, in which two speakers take turns.
+
     Parameters
     ----------
     size : int
@@ -110,12 +112,15 @@ def make_batch(
     label = make_labels(torch.rand(size, generator=random) * 4 - 2, spec)
     index = torch.randperm(max(spec.samples, size), generator=random)[:size]
     same = {"label": label, "index": index, "row": index + 100}
+    if spec.speakers > 1:
+        lengths = torch.tensor([3] * (size // 3) + [size % 3] * (size % 3 > 0))
+        same["dialogues"] = Dialogues.of(lengths, torch.arange(size) % 2)
     complete = Batch(**clean, **same, rate=torch.zeros(size, 3))
     return Batch(**corrupted, **same, rate=rate, clean=complete)
 
 
 def rows(batch: Batch, index: Tensor) -> Batch:
-    """Return some samples of a batch."""
+    """Return some samples of a batch, each a dialogue of its own."""
 
     def pick(sequence: Sequence) -> Sequence:
         return Sequence(sequence.values[index], sequence.valid[index], sequence.observed[index])
@@ -123,7 +128,26 @@ def rows(batch: Batch, index: Tensor) -> Batch:
     sequences = {name: pick(getattr(batch, name)) for name in MODALITIES}
     clean = None if batch.clean is None else rows(batch.clean, index)
     tensors = {name: getattr(batch, name)[index] for name in ("label", "index", "row", "rate")}
-    return replace(batch, **sequences, **tensors, clean=clean)
+    return replace(batch, **sequences, **tensors, clean=clean, dialogues=None)
+
+
+def units(batch: Batch) -> list[Tensor]:
+    """Return the utterances that are read together: those of each dialogue, or each by itself."""
+    if batch.dialogues is None:
+        return list(torch.arange(len(batch)).split(1))
+    return [member[valid] for member, valid in zip(batch.dialogues.member, batch.dialogues.valid, strict=True)]
+
+
+def chosen(batch: Batch, wholes: list[Tensor]) -> Batch:
+    """Return some `units` of a batch."""
+    index = torch.cat(wholes)
+    found = rows(batch, index)
+    if batch.dialogues is None:
+        return found
+    speaker = batch.dialogues.flat(batch.dialogues.speaker)[index]
+    dialogues = Dialogues.of(torch.tensor([len(whole) for whole in wholes]), speaker)
+    clean = None if found.clean is None else replace(found.clean, dialogues=dialogues)
+    return replace(found, clean=clean, dialogues=dialogues)
 
 
 def changed(batch: Batch, values: Mapping[str, Tensor]) -> Batch:

@@ -24,6 +24,8 @@ def spec_for(name: str, spec: DataSpec = SPEC) -> DataSpec:
     """Return the sizes that a method is given: audio and vision are as long as the text where it aligns them."""
     if load(name).reads_text == "vectors":
         spec = replace(spec, text=6)
+    if load(name).reads == "dialogues":
+        spec = replace(spec, speakers=2)
     if small(name).alignment == "none":
         return spec
     return replace(spec, length=dict.fromkeys(MODALITIES, spec.length["text"]))

@@ -1,4 +1,4 @@
-"""A prediction follows from its utterance alone."""
+"""A prediction follows from its utterance alone, or from its dialogue."""
 
 from collections.abc import Iterator
 
@@ -6,12 +6,12 @@ import torch
 
 from elision.methods.base import Prediction
 from elision.methods.checks._check import Check, Finding, differs
-from elision.methods.checks._small import rows
+from elision.methods.checks._small import chosen, units
 from elision.methods.checks._subject import Subject
 
 
 class Alone(Check):
-    """Predict utterances together, one by one, among others and in another order."""
+    """Predict utterances, or dialogues, together, one by one, among others and in another order."""
 
     name, place = "alone", 10
     holds = "A prediction is the same alone, in another batch and in another order."
@@ -19,20 +19,22 @@ class Alone(Check):
 
     def findings(self, subject: Subject) -> Iterator[Finding]:
         """Compare outputs and representations; rounding does not count."""
-        method, batch = subject.ready, subject.batch()
-        count = len(batch)
+        method, batch = subject.ready, subject.batch(12)
         if not method.one_by_one:
             yield Finding("one_by_one", "With these hyperparameters, a prediction depends on the rest of the batch.")
             return
+        wholes = units(batch)
+        count = len(wholes)
         with torch.no_grad():
             together = method.predict(batch)
-            each = [method.predict(rows(batch, torch.tensor([i]))) for i in range(count)]
+            each = [method.predict(chosen(batch, [whole])) for whole in wholes]
             alone = Prediction(*(torch.cat([getattr(p, part) for p in each]) for part in _PARTS))
             yield from _compared("alone", alone, together)
-            order = torch.arange(count).roll(3).flip(0)
-            yield from _compared("in another order", method.predict(rows(batch, order)), _some(together, order))
-            few = torch.tensor([4, 1, 4])  # twice the same companion
-            yield from _compared("in another batch", method.predict(rows(batch, few)), _some(together, few))
+            turned = torch.arange(count).roll(3).flip(0).tolist()
+            few = [count - 1, 1, count - 1]  # twice the same companion
+            for how, order in (("in another order", turned), ("in another batch", few)):
+                some = [wholes[i] for i in order]
+                yield from _compared(how, method.predict(chosen(batch, some)), _some(together, torch.cat(some)))
 
 
 _PARTS = ("output", "representation")

@@ -33,4 +33,6 @@ class DialogueMethod(Method):
 
     def dialogues(self, batch: Batch) -> Dialogues:
         """Return the dialogues of a batch."""
-        return batch.dialogues or Dialogues.alone(len(batch), batch.label.device)
+        if self.hyperparameters.dialogues == "none" or batch.dialogues is None:
+            return Dialogues.alone(len(batch), batch.label.device)
+        return batch.dialogues
