@@ -128,7 +128,7 @@ def test_its_figures_are_those_of_the_same_numbers(random, burst):
         for name, source in (("curve_mae", random), ("burst_curve_mae", burst))
     )
     assert [line.get_xydata().tolist() for line in first] == [line.get_xydata().tolist() for line in second]
-    assert "No spans-missing condition" in draw("burst_curve_mae", random, "mosi_data", METHODS).texts[0].get_text()
+    assert "No bursts-missing condition" in draw("burst_curve_mae", random, "mosi_data", METHODS).texts[0].get_text()
 
 
 def test_confusion_matrices_are_of_the_first_kind_of_levels(inputs_of):

@@ -431,10 +431,15 @@ class Imbalanced(Kind):
     def __init__(self, source: Kind) -> None:
         self._source = source
         (words,) = source.corruptions.values()
-        self.name, self.rank = source.name + IMBALANCED, source.rank
-        self.corruptions = {self.name: f"{words}, a rate for each modality"}
-        self.caption = f"{source.caption}, a rate for each modality"
-        self.about = f"{source.about.split('. ')[0].rstrip('.')}. Each modality has its own rate."
+        name = source.name + IMBALANCED
+        # What other kinds say in their class: there is one such kind for each kind that can be imbalanced.
+        vars(self).update(
+            name=name,
+            rank=source.rank,
+            corruptions={name: f"{words}, a rate for each modality"},
+            caption=f"{source.caption}, a rate for each modality",
+            about=f"{source.about.split('. ')[0].rstrip('.')}. Each modality has its own rate.",
+        )
 
     @property
     def source(self) -> Kind:

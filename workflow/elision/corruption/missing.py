@@ -211,6 +211,6 @@ def mixed_rates(
     """
     choices, rates = subsets(present), np.empty((len(ids), len(MODALITIES)), np.float32)
     for row, draw in enumerate(generators(seed, stream, "mixed", names=ids)):
-        rates[row], absent = levels[draw.integers(len(levels))], choices[draw.integers(len(choices))]
+        rates[row], absent = levels[int(draw.integers(len(levels)))], choices[draw.integers(len(choices))]
         rates[row, [modality in absent for modality in MODALITIES]] = 1
     return rates

@@ -91,7 +91,8 @@ def times(origin: Origin) -> dict[str, np.ndarray]:
     """
     from elision.features.align import frame_rates
 
-    store, found = origin.store, {}
+    store = origin.store
+    found: dict[str, np.ndarray] = {}
     lengths = _lengths(origin)
     seconds = {name: [np.full(n, np.nan) for n in lengths[name]] for name in lengths}
     last = np.full(len(origin.rows), np.nan)
@@ -114,9 +115,9 @@ def times(origin: Origin) -> dict[str, np.ndarray]:
                     if not np.isnan(middle).all():
                         seconds["text"][k] = middle
                         break
-    for name, of in seconds.items():
+    for modality, of in seconds.items():
         share = [value / end if end > 0 else np.full(len(value), np.nan) for value, end in zip(of, last, strict=True)]
-        found[name] = np.concatenate([np.zeros(0), *share])
+        found[modality] = np.concatenate([np.zeros(0), *share])
     return found
 
 

@@ -174,6 +174,8 @@ def read(draws: Path, description: Path) -> Plan:
     """Read what `write` wrote."""
     uniform, provenance = read_tensors(draws)
     document = json.loads(description.read_text(encoding="utf-8"))
-    lists = ("modalities", "rates")
-    listed = [Condition(**{k: tuple(v) if k in lists else v for k, v in c.items()}) for c in document["conditions"]]
+    listed = [
+        Condition(each["corruption"], each["level"], tuple(each["modalities"]), tuple(each.get("rates", ())))
+        for each in document["conditions"]
+    ]
     return Plan(listed, document["seed"], uniform, provenance)

@@ -42,7 +42,7 @@ from elision.training.selection import VALID
 from elision.training.view import Scale, View, recorded_scales
 
 RATES = (0.1, 0.5, 0.9)
-SEED = Corruption().seed
+SEED = int(Corruption().seed)
 
 _SETTINGS: dict[str, type[Section]] = {"text": TextFeatures, "audio": AudioFeatures, "vision": VisionFeatures}
 _LEAST = {"text": 3, "audio": 1, "vision": 1}  # that max_length may be

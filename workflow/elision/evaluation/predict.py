@@ -110,7 +110,7 @@ class Evaluation:
         kind, run = condition.kind, self.run
         setting = getattr(self._settings, kind.name)
         numbers = self.plan.numbers(kind, self._store, run.fold)
-        drawn = kind.test(condition, self.data.samples, Draw(self.plan.seed, "test"), numbers, setting)
+        drawn = kind.test(condition, self.data.samples, Draw(run.mask_seed, "test"), numbers, setting)
         return self.data.corrupted(drawn)
 
     def predictions(self) -> pd.DataFrame:
@@ -182,7 +182,7 @@ class Evaluation:
         data = self.data
         checkpoint = next(name for name in ("mae", "f1_weighted", VALID) if name in self.checkpoints)
         load_run_weights(self.weights, checkpoint, self.model)
-        rows = choose(data.ids, seed=self.plan.seed)
+        rows = choose(data.ids, seed=self.run.mask_seed)
         conditions = [condition for condition in self.plan.of_levels() if round(condition.level, 6) in RATES]
         values = np.zeros((0, len(rows), 0), np.float32)
         if conditions:
