@@ -30,7 +30,7 @@ import torch
 from operations import Operations
 from released import TEXT_WIDTH, Given, Released, found
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from elision.batch import Batch
 from elision.methods import load, method_names, resolve
@@ -222,6 +222,22 @@ def _memory(key: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
 
 
+def attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any) -> int:
+    """Count the matrix products of an attention on a processor, which PyTorch counts on a GPU only."""
+    return sdpa_flop_count(query, key, value)
+
+
+def attention_backward_flops(grad: torch.Size, *others: torch.Size, **_: Any) -> int:
+    """Count those of its backward pass, which computes the scores again."""
+    return sdpa_backward_flop_count(grad, *others[:3])
+
+
+ON_A_PROCESSOR = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention_flops,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: attention_backward_flops,
+}
+
+
 def matrix_rate(device: torch.device, clock: Callable[[], float]) -> float:
     """Return the best rate of several products of float32 matrices of 2048 rows and columns, in FLOP/s."""
     a = torch.randn(2048, 2048, device=device)
@@ -301,7 +317,7 @@ def compare(name: str, arguments: argparse.Namespace, device: torch.device) -> N
             with side.ready(what):
                 side.function(what)()
                 memory.append(peak(side.function(what), device))
-        with FlopCounterMode(display=False) as counted:
+        with FlopCounterMode(display=False, custom_mapping=ON_A_PROCESSOR) as counted:
             # Without inference mode, in which nothing can be counted.
             ours.function(what)()
         rate = matrix_rate(device, clock)

@@ -1,7 +1,8 @@
 """Operations that PyTorch dispatches in a training step: a small model on a GPU is bound by their number.
 
 Prints them per method: forward pass, backward pass and optimizer, with a text encoder of one layer and without dropout.
-Sizes are those of CMU-MOSI, or of the first corpus whose parameters the method's authors tell.
+Sizes are those of CMU-MOSI, or of the first corpus whose parameters the method's authors tell. Blocks of LNLN and ALMT
+share operations as on a GPU.
 
 Run: python benchmarks/operations.py [METHOD ...] [--most 10] [--dropout]
 """
@@ -21,6 +22,7 @@ from transformers import BertConfig, BertModel
 
 from elision.methods import build, load, method_names, resolve
 from elision.methods.base import Method
+from elision.methods.layers import transformer
 from elision.methods.layers.retrieval import Database
 from elision.methods.layers.text_encoder import TextEncoder
 from elision.task import MODALITIES, OFFICIAL_SPECS, DataSpec, TaskKind
@@ -161,6 +163,7 @@ def count(name: str, *, dropout: bool = False, size: int = 8) -> Counter[str]:
 
     The text of half of the utterances is absent, and nothing else: what a method does with missing data is counted.
     """
+    transformer.shares = lambda _: True
     corpus, spec = sizes(name)
     method, batch = started(name, corpus, spec), synthetic_batch(spec, size, torch.Generator().manual_seed(1))
     absent = torch.arange(size) % 2 == 0

@@ -46,6 +46,15 @@ def gradients(terms: list[torch.Tensor], module: torch.nn.Module, *inputs: torch
     return list(torch.autograd.grad(weighted, [*module.parameters(), *inputs]))
 
 
+@pytest.fixture(params=["stacked", "one by one", "one sample at a time"])
+def form(request, monkeypatch):
+    """How blocks are computed: as on a GPU, or as on a processor, whose cache may hold one sample only."""
+    monkeypatch.setattr(transformer, "shares", lambda _: request.param == "stacked")
+    if request.param == "one sample at a time":
+        monkeypatch.setattr(transformer, "_AT_ONCE", 1)
+
+
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("read", [slice(1), slice(3), slice(2, None), slice(None)], ids=str)
 @pytest.mark.parametrize(("length", "others"), [(4, None), (40, None), (5, 90), (30, 3)])
 def test_a_block_that_is_read_in_part_equals_one_that_computes_all(length, others, read):
@@ -61,6 +70,7 @@ def test_a_block_that_is_read_in_part_equals_one_that_computes_all(length, other
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
 
 
+@pytest.mark.usefixtures("form")
 def test_few_queries_of_a_long_source_are_answered_without_projecting_the_source():
     block, x = Block(8, heads=2, head_width=8), torch.randn(2, 50, 8)
 
@@ -75,6 +85,7 @@ def test_few_queries_of_a_long_source_are_answered_without_projecting_the_source
     assert read < of_source < projected(slice(None))
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("name", ["lnln", "almt"])
 def test_losses_and_gradients_equal_those_of_blocks_that_compute_all(name, monkeypatch):
     spec = replace(spec_for(name), length={"text": 30, "audio": 40, "vision": 20})

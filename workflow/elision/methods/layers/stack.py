@@ -21,3 +21,11 @@ class _Stack(torch.autograd.Function):
 def stack(tensors: list[Tensor]) -> Tensor:
     """Stack tensors of one shape [n, ...]; a single one is not copied."""
     return _Stack.apply(*tensors) if len(tensors) > 1 else tensors[0][None]
+
+
+def shares(x: Tensor) -> bool:
+    """Say whether equal modules share operations on the device of a tensor, at the price of copies of their weights.
+
+    A GPU waits for every operation that is launched. A processor waits for every copy.
+    """
+    return x.device.type != "cpu"

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elision.methods.layers.stack import stack
+from elision.methods.layers.stack import shares, stack
 
 _ALL = slice(None)
+_AT_ONCE = 2**20  # numbers of queries that a processor computes at once, with as many keys and values: 12 MiB
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:
@@ -89,23 +90,67 @@ def gather(groups: list[list[Block]]) -> list[Weights]:
 
 @contextmanager
 def gathered(groups: list[list[Block]]) -> Iterator[None]:
-    """Gather the weights of all groups at once, for what `apply` computes inside."""
-    for group, weights in zip(groups, gather(groups), strict=True):
+    """Gather the weights of all groups at once, for what `apply` computes inside, if equal blocks share operations."""
+    sharing = groups if shares(groups[0][0].out.weight) else []
+    for group, weights in zip(sharing, gather(sharing) if sharing else [], strict=True):
         group[0].ready = weights
     try:
         yield
     finally:
-        for group in groups:
+        for group in sharing:
             group[0].ready = None
 
 
 def apply(blocks: list[Block], x: Tensor, source: Tensor | None = None, *, read: slice = _ALL) -> Tensor:
     """Let sequences [G, B, T, width] pass a block each; see `Block`."""
+    if shares(x):
+        return _apply(blocks, x, source, read)
+    if len(blocks) == 1:
+        return _few_at_a_time(blocks[0], x.squeeze(0), None if source is None else source.squeeze(0), read)[None]
+    sources = [None] * len(blocks) if source is None else source.unbind()
+    return stack([_few_at_a_time(*one, read) for one in zip(blocks, x.unbind(), sources, strict=True)])
+
+
+def _few_at_a_time(block: Block, x: Tensor, source: Tensor | None, read: slice) -> Tensor:
+    """Let ``x`` [B, T, width] pass a block on a processor, in parts of so few samples that they stay in its cache."""
+    others, (inner, width) = x if source is None else source, block.query.weight.shape
+    count, many = len(range(*read.indices(x.shape[1]))), others.shape[1]
+    unprojected = _unprojected(count, many, block)
+    few = max(1, _AT_ONCE // ((width if unprojected else inner) * max(count, many)))
+    if len(x) <= few:
+        return _alone(block, x, others, read, unprojected)
+    parts = zip(x.split(few), others.split(few), strict=True)
+    return torch.cat([_alone(block, *part, read, unprojected) for part in parts])
+
+
+def _alone(block: Block, x: Tensor, source: Tensor, read: slice, unprojected: bool) -> Tensor:
+    """Compute a block with its weights as they are: for a processor, a copy takes longer than further operations."""
+    x = x[:, read]
+    query, key, value = block.query(block.norm_query(x)), block.norm_key(source), block.norm_value(source)
+    if unprojected:
+        weights = [layer.weight.unflatten(0, (block.heads, -1)) for layer in (block.key, block.value)]
+        given = key.unsqueeze(1), value.unsqueeze(1)
+        answer = _attend_unprojected(query, *given, *weights, heads=block.heads).transpose(1, 2).flatten(2)
+    else:
+        answer = attend(query, block.key(key), block.value(value), heads=block.heads)
+    x = x + block.out(answer)
+    return x + block.feed_forward(x)
+
+
+def _unprojected(few: int, many: int, block: Block) -> bool:
+    """Say whether few queries ask so many positions that `_attend_unprojected` multiplies less."""
+    inner, width = block.query.weight.shape
+    head = inner // block.heads
+    return many > few + head and few * width * (many + head) < many * head * (few + width)
+
+
+def _apply(blocks: list[Block], x: Tensor, source: Tensor | None, read: slice) -> Tensor:
+    """Compute several blocks at once, with stacked weights: for a GPU, an operation takes longer than a copy."""
     project, project_bias, *rest = blocks[0].ready or gather([blocks])[0]
     out, out_bias, expand, expand_bias, contract, contract_bias = rest
     (groups, batch, _, width), heads, inner = x.shape, blocks[0].heads, out.shape[1]
-    few, many, head = len(range(*read.indices(x.shape[2]))), (x if source is None else source).shape[2], inner // heads
-    unprojected = groups == 1 and many > few + head and few * width * (many + head) < many * head * (few + width)
+    few, many = len(range(*read.indices(x.shape[2]))), (x if source is None else source).shape[2]
+    unprojected = groups == 1 and _unprojected(few, many, blocks[0])
     y = x.flatten(1, 2)
     normed = F.layer_norm(y, (width,))
     if read != _ALL:
@@ -119,7 +164,10 @@ def apply(blocks: list[Block], x: Tensor, source: Tensor | None = None, *, read:
         # What asks is normed anew where it is a part: the gradient of a part of a long sequence is as long.
         query = torch.baddbmm(biases[0], normed if read == _ALL else F.layer_norm(y, (width,)), weights[0])
         if unprojected:
-            answer = _attend_unprojected(query, source, weights[1], biases[1], heads=heads)
+            key, value = weights[1].view(width, 2, heads, -1).permute(1, 2, 3, 0).unbind()
+            bias = biases[1].view(2, heads, 1, -1)[1]
+            source = source.transpose(0, 1)
+            answer = _attend_unprojected(query, source, source, key, value, bias, heads=heads)
         else:
             given = _parts(torch.baddbmm(biases[1], source.flatten(1, 2), weights[1]), batch, heads, 2)
             answer = F.scaled_dot_product_attention(*_parts(query, batch, heads, 1), *given)
@@ -148,33 +196,36 @@ def _parts(x: Tensor, batch: int, heads: int, parts: int) -> tuple[Tensor, ...]:
     return tuple(part.transpose(1, 2) for part in split)
 
 
-def _attend_unprojected(query: Tensor, source: Tensor, weight: Tensor, bias: Tensor, *, heads: int) -> Tensor:
+def _attend_unprojected(
+    query: Tensor, keys: Tensor, values: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, *, heads: int
+) -> Tensor:
     """Attend with few queries to a long source, without a projection of the source.
 
-    A head's scores are q (K s) = (K' q) s, and its answer is V (a s): queries and answers are projected instead. The
-    bias of the keys adds the same to all scores of a query, and so nothing.
+    A head's scores are q (K s) = (K' q) s, and its answer is V (a s): queries and answers are projected instead. A
+    bias of the keys would add the same to all scores of a query, and so nothing.
 
     Parameters
     ----------
-    query : Tensor [1, B * T, heads * e]
-    source : Tensor [1, B, S, width]
-    weight, bias : Tensor [1, width, 2 * heads * e], [1, 1, 2 * heads * e]
-        Of keys and values.
+    query : Tensor [..., heads * e]
+        Of B * T positions.
+    keys, values : Tensor [B, 1, S, width]
+        The source, as it is projected to keys and to values.
+    key, value : Tensor [heads, e, width]
+        The projections of each head.
+    bias : Tensor [heads, 1, e], optional
+        Of the values.
 
     Returns
     -------
     Tensor [B, heads, T, e]
     """
-    _, batch, _, width = source.shape
-    head = query.shape[2] // heads
-    key, value = weight.view(width, 2, heads, head).permute(1, 2, 0, 3).unbind()  # [heads, width, e]
+    (batch, *_, width), head = keys.shape, query.shape[2] // heads
     # One matrix product per head: [heads, B * T, e] by [heads, e, width].
-    asked = torch.bmm(query.view(-1, heads, head).transpose(0, 1), key.mT)
+    asked = torch.bmm(query.view(-1, heads, head).transpose(0, 1), key)
     asked = asked.view(heads, batch, -1, width).permute(1, 2, 0, 3).reshape(batch, 1, -1, width)
-    source = source.transpose(0, 1)
-    found = F.scaled_dot_product_attention(asked, source, source, scale=head**-0.5)
+    found = F.scaled_dot_product_attention(asked, keys, values, scale=head**-0.5)
     found = found.reshape(-1, heads, width).transpose(0, 1)
-    answer = torch.baddbmm(bias.view(2, heads, 1, head)[1], found, value)
+    answer = torch.bmm(found, value.mT) if bias is None else torch.baddbmm(bias, found, value.mT)
     return answer.view(heads, batch, -1, head).transpose(0, 1)
 
 
@@ -211,7 +262,8 @@ class TokenTransformer(nn.Module):
         """Return the sequence [B, tokens + T, width] before the first block."""
         if self.tokens is not None:
             x = torch.cat([self.tokens.expand(len(x), -1, -1), x], 1)
-        return x + self.positions[:, : x.shape[1]]
+        whole = x.shape[1] == self.positions.shape[1]
+        return x + (self.positions if whole else self.positions[:, : x.shape[1]])
 
     def layers(self, x: Tensor) -> list[Tensor]:
         """Return the sequence [B, tokens + T, width] before the first block and after every block."""
