@@ -40,7 +40,7 @@ from torch.nn import functional as F
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
 from elision.methods.layers.batch_norm import BatchNorm
-from elision.methods.layers.crossmodal import CrossmodalEncoder
+from elision.methods.layers.crossmodal import CrossmodalEncoder, Job, encode
 from elision.methods.layers.packing import pack, unpack
 from elision.methods.layers.plateau import Plateau
 from elision.task import MODALITIES, DataSpec
@@ -279,11 +279,11 @@ class TFRNet(Method):
             "vision": batch.vision.values,
         }
         x = {name: self.projection[name](inputs[name].transpose(1, 2)).transpose(1, 2) for name in MODALITIES}
-        encoded = {}
-        for name in MODALITIES:
-            found = [self.between[f"{name}_from_{other}"](x[name], x[other]) for other in _others(name)]
-            encoded[name] = torch.cat([self.within[name](x[name]), *found], 2)
-        return encoded
+        pairs = [(name, other) for name in MODALITIES for other in _others(name)]
+        within = encode([Job(self.within[name], x[name]) for name in MODALITIES])
+        between = encode([Job(self.between[f"{name}_from_{other}"], x[name], x[other]) for name, other in pairs])
+        found = zip(MODALITIES, within, between[::2], between[1::2], strict=True)
+        return {name: torch.cat(parts, 2) for name, *parts in found}
 
     def represent(self, encoded: dict[str, Tensor], batch: Batch) -> Tensor:
         """Concatenate the summaries of the modalities [B, D]."""

@@ -66,7 +66,7 @@ class Block(nn.Module):
 
         Only the positions ``read`` of ``x`` are computed and returned; the source is attended as a whole.
         """
-        return apply([self], x[None], None if source is None else source[None], read=read)[0]
+        return apply([self], x[None], None if source is None else source[None], read=read).squeeze(0)
 
 
 Weights = tuple[Tensor, ...]
