@@ -357,4 +357,11 @@ class Workspace:
         """Say what is to be known of the rows of tables; ``made_with`` as `predictions` gives it."""
         from elision.report.marks import marks
 
-        return marks(by_row(made_with), by_row(self.recipes.accepted))
+        return marks(by_row(made_with), by_row(self.recipes.accepted), self.synthetic)
+
+    @property
+    def synthetic(self) -> list[tuple[str, str]]:
+        """Dataset and method, where the dataset is synthetic."""
+        params = self.params
+        datasets = (name for name, entry in params.datasets.items() if parameters.synthetic(entry.source))
+        return [(dataset, method) for dataset in datasets for method in params.trained]

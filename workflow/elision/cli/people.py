@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from elision.cli.opened import PARAMS, RESULTS, Dataset, ParamsFile, Results, Workspace, known
-from elision.errors import ElisionError
+from elision.errors import ElisionError, plural
 from elision.provenance import kept
 from elision.provenance.contents import PYFEAT_WEIGHTS
 from elision.provenance.layout import Layout
@@ -344,6 +344,57 @@ def profile(
     print(f"All jobs: {found.seconds:.0f} s. The workflow took {found.span:.0f} s, without breaks.")
     print(f"On average, {found.seconds / found.span:.1f} jobs ran at once.")
     print(f"Finished runs spent {found.epochs:.0f} s in epochs. The rest of `train` is start, loading and saving.")
+
+
+@app.command()
+def plan(
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+) -> None:
+    """Print what the workflow would run, as a table.
+
+    The table has a row per rule. The times come from former jobs of these results.
+    """
+    from dataclasses import asdict
+
+    from elision.cli.plan import plan as plan_of
+
+    found = plan_of(Workspace(params, results).layout, params)
+    if as_json:
+        print(json.dumps(asdict(found), indent=1))
+        return
+    table = Table("rule", *(Column(name, justify="right") for name in ("jobs", "missing", "estimated time")))
+    for row in found.rows:
+        table.add_row(row.rule, str(row.jobs), str(row.missing or ""), _time(row.seconds, row.missing, row.unknown))
+    Console().print(table)
+    if not found.missing:
+        print(f"Nothing to do: all {plural(found.jobs, 'job')} are up to date.")
+        return
+    print(f"{found.missing} of {plural(found.jobs, 'job')} would run: {_time(found.seconds, found.missing, found.unknown)}")
+    if found.seconds and found.at_once > 1.05:
+        print(
+            f"The estimate adds up all jobs. Former runs had {found.at_once:.1f} jobs at once: "
+            f"about {_duration(found.seconds / found.at_once)}."
+        )
+    if found.unknown:
+        print(f"No former job tells the time of {plural(found.unknown, 'job')}.")
+
+
+def _duration(seconds: float) -> str:
+    """Print a time in its own unit."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _time(seconds: float, missing: int, unknown: int) -> str:
+    """Print an estimate; what it leaves out is unknown."""
+    if not missing:
+        return ""
+    if not seconds:
+        return "unknown" if unknown else "a moment"
+    return f"{_duration(seconds)}{' and more' if unknown else ''}"
 
 
 @app.command("import-data")

@@ -105,7 +105,7 @@ def profile(layout: Layout) -> Profile:
         by_rule[job.rule].append(job)
     rows = [_row(rule, of) for rule, of in by_rule.items()]
     rows.sort(key=lambda row: -row.seconds)
-    return Profile(rows, sum(job.seconds for job in found), _span(found), _epochs(layout))
+    return Profile(rows, sum(job.seconds for job in found), span(found), _epochs(layout))
 
 
 def _row(rule: str, of: list[Job]) -> Row:
@@ -114,8 +114,8 @@ def _row(rule: str, of: list[Job]) -> Row:
     return Row(rule, len(of), sum(job.seconds for job in of), slowest.seconds, slowest.name, memory)
 
 
-def _span(found: list[Job]) -> float:
-    """Length of the union of the jobs' times: breaks between two runs of the workflow do not count."""
+def span(found: list[Job]) -> float:
+    """Return the seconds in which jobs ran: the length of the union of the jobs' times: breaks between two runs of the workflow do not count."""
     total, reached = 0.0, float("-inf")
     for start, end in sorted((job.ended - job.seconds, job.ended) for job in found):
         total += max(0.0, end - max(start, reached))

@@ -456,6 +456,7 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
             protocols={name: settings.protocol_text(name) for name in settings.datasets},
             made_with=by_row(made_with),
             accepted=by_row(recipes.accepted),
+            synthetic={dataset for dataset, _ in opened.synthetic},
         ),
         layout.root,
         methods=list(settings.variants),

@@ -270,6 +270,8 @@ class Kind:
         The level as a column of tables.
     sets : str
         What is said of the modalities of a condition, "absent" or "noisy"; empty where all lose alike.
+    others : str
+        What is said of the other modalities, "present" or "clean".
     condition : str
         What one of its conditions is called, as in "mean over 10 missing rates"; ``{}`` is the corruption in words.
     about : str
@@ -299,6 +301,7 @@ class Kind:
     level: ClassVar[str] = "missing rate r"
     column: ClassVar[str] = "level"
     sets: ClassVar[str] = ""
+    others: ClassVar[str] = ""
     condition: ClassVar[str] = "condition"
     about: ClassVar[str] = ""
     reading: ClassVar[tuple[str, str] | None] = None

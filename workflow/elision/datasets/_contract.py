@@ -9,6 +9,7 @@ A source is a file ``datasets/NAME.py`` with these names:
 ``prepare``         function of the settings and a folder; clips: it returns a table (`COLUMNS`); sequences: it returns
                     a table and a dict of `Sequences` (`PARTS`)
 ``encoder``         only where ``prepare`` returns token ids: function of the settings, names the text encoder
+``SYNTHETIC``       optional: True where the source makes its data, so that no one is recorded in them
 ``found``           optional: function of a `Folder`, tells `elision import-data` whether the folder is of the source:
                     settings with paths relative to the folder, or None
 ``DIALOGUES``       optional: True, where each utterance has a dialogue and a position (columns, or ids

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAKES = "clips"
-DIALOGUES = True
+DIALOGUES = SYNTHETIC = True
 
 LIMIT = 3.0  # labels lie in [-LIMIT, LIMIT]
 FRAMES_PER_SECOND = 25

@@ -33,6 +33,7 @@ from elision.settings.params import (
     Features,
     TextFeatures,
     VisionFeatures,
+    synthetic,
 )
 from elision.store import Extracted, Header, Sequences, Store
 from elision.task import MODALITIES, TaskKind
@@ -124,7 +125,7 @@ class Trained:
         return {name: header for name, header in self.record.sequences.items() if name in names}
 
     def notes(self, extracted: list[str]) -> list[str]:
-        """Say which libraries are not those of the training: last digits may differ; and which code was accepted.
+        """Say what the data of the training were, if no one was recorded; which code was accepted; and other libraries.
 
         Parameters
         ----------
@@ -132,9 +133,13 @@ class Trained:
             Modalities whose features are extracted.
         """
         differ = changed(self.record, [*modules(self.record), *extracted]) if self.accept_code else []
+        made = f"the model was trained on synthetic data (source {self.record.source})"
         accepted = [f"the code of {', '.join(differ)} has changed since the training; you accepted the new code"]
         here = versions("train")
-        return (accepted if differ else []) + [
+        return [
+            *([f"{made}; predictions of other clips mean nothing"] if synthetic(self.record.source) else []),
+            *(accepted if differ else []),
+        ] + [
             f"{name} is {version}, but was {self.record.versions[name]} in the training; the last digits may differ"
             for name, version in here.items()
             if self.record.versions.get(name, version) != version
@@ -252,6 +257,7 @@ def ask(
             "checkpoint": VALID,
             "task": spec.task.value,
             "corpus": spec.corpus,
+            "synthetic": synthetic(record.source),
             "range": None if spec.label_range is None or classes else [-spec.label_range, spec.label_range],
             "classes": list(spec.classes),
             "modalities": list(trained.modalities),

@@ -116,7 +116,9 @@ def build(
     drawn = {}
     for dataset, name in figure_names(asked):
         figure = all_figures()[name].made(results, dataset=dataset, methods=methods)
-        drawn[dataset, name] = drawing.write(figure, folder / "figures" / f"{name}_{dataset}")
+        written = drawing.write(figure, folder / "figures" / f"{name}_{dataset}")
+        if figure.get_label() != drawing.NOTHING:
+            drawn[dataset, name] = written
     page.write(
         folder / "report.html",
         results=results,

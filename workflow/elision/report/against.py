@@ -16,7 +16,8 @@ _ALIKE = corruptions(levels=True, sets=False)
 _CONDITION = ["at", "at_level", "of"]
 COLUMNS = [
     *("dataset", "family", "method", "source", "table", "printed", *CONDITION, "metric", "ours", "std", "theirs"),
-    *("difference", "corrected", "erratum", "protocol", "their_protocol", "differs", "checkpoints", "runs", "seeds"),
+    *("difference", "corrected", "erratum", "protocol", "their_protocol", "differs", "comparable", "checkpoints"),
+    *("runs", "seeds"),
     *("folds", "over", "conditions", "undefined", "published"),
 ]
 
@@ -40,6 +41,7 @@ def against_published(results: Results, methods: Sequence[str]) -> pd.DataFrame:
         (the method there), ``corruption``, ``level``, ``modalities``, ``metric`` (see ``published.load``); ``ours``,
         ``std``, ``theirs`` (as printed), ``difference`` (ours - theirs), ``corrected`` (nan without), ``erratum`` (""
         if none is known); ``protocol`` (ours), ``their_protocol``, ``differs`` (in what else our runs are not theirs);
+        ``comparable`` (whether our features are theirs, as far as records say);
         ``checkpoints`` to ``undefined`` as in ``wide.wide``; ``published`` (the corpus).
     """
     datasets = {
@@ -60,13 +62,15 @@ def against_published(results: Results, methods: Sequence[str]) -> pd.DataFrame:
     keys = list(zip(ours["dataset"], ours["method"], strict=True))
     ours["file"] = [runs.get(key, {}).get("method", key[1]) for key in keys]
     table = ours.rename(columns={"mean": "ours"}).merge(numbers, on=["published", "file", *_CONDITION, "metric"])
+    found = [
+        _differences(runs.get((row.dataset, row.method), {}), published.SOURCES[row.source].inputs[row.published])
+        for row in table.itertuples(index=False)
+    ]
     table = table.assign(
         difference=table["ours"] - table["theirs"],
         protocol=table["dataset"].map(results.protocols).fillna(""),
-        differs=[
-            _differences(runs.get((row.dataset, row.method), {}), published.SOURCES[row.source].inputs[row.published])
-            for row in table.itertuples(index=False)
-        ],
+        differs=["; ".join([*features, *others]) for features, others in found],
+        comparable=[not features for features, _ in found],
         checkpoints=np.where(table["on_test"], "TEST", "valid"),
         order=table["method"].map({method: i for i, method in enumerate(methods)}),
     )
@@ -88,10 +92,10 @@ def _keyed(rows: pd.DataFrame, conditions: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(at=conditions["corruption"], at_level=conditions["level"].fillna(-1).round(6), of=modalities)
 
 
-def _differences(record: dict, inputs: published.Inputs) -> str:
-    """Say in what the inputs and hyperparameters of a run differ from those of printed numbers."""
+def _differences(record: dict, inputs: published.Inputs) -> tuple[list[str], list[str]]:
+    """Say in what the features of a run differ from those of printed numbers, and in what else."""
     if not record:
-        return "unknown: the runs have no record"
+        return [], ["unknown: the runs have no record"]
     spec, found = record["spec"], []
     if spec["encoder"] != inputs.encoder:
         found.append(f"text encoder {spec['encoder']}, theirs {inputs.encoder}")
@@ -101,4 +105,4 @@ def _differences(record: dict, inputs: published.Inputs) -> str:
         elif name != "text" and spec[name] != getattr(inputs, name):
             found.append(f"{spec[name]} {name} features, theirs {getattr(inputs, name)}")
     overrides = record["provenance"]["settings"]["overrides"]
-    return "; ".join([*found, *(f"{key}: {value}" for key, value in overrides.items())])
+    return found, [f"{key}: {value}" for key, value in overrides.items()]

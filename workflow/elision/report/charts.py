@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path
 
-from elision.corruption.kind import kinds
+from elision.corruption.kind import Kind, kind_of, kinds
 from elision.evaluation.aggregate import CONFUSION_RATES, FLOOR, statistics
 from elision.evaluation.metrics import Family
 from elision.evaluation.metrics import family as family_of
@@ -19,7 +19,7 @@ from elision.evaluation.metrics import metric as metric_of
 from elision.report.drawing import FLOOR_LOOK, look
 from elision.report.results import Results
 from elision.report.text import heading
-from elision.report.words import SETS, named
+from elision.report.words import SETS, named, of_set, present
 
 _DASHES = {"-": "", "--": "7 4", "-.": "9 3 2 3", ":": "2 3"}
 _LETTERS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C"}
@@ -70,7 +70,8 @@ def plots(metrics: pd.DataFrame, intervals: pd.DataFrame) -> Iterator[dict]:
     Yields
     ------
     plot : dict
-        ``title``; ``x``, its label; ``places``, what stands there; ``level``, whether these are numbers; and
+        ``title``; ``x``, its label; ``places``, what stands there; ``level``, whether these are numbers, and of sets
+        their ``names``, the ``others`` of each and what is said of these, ``below``; and
         ``series``, by metric and method: for each place mean, standard deviation, and the ends of the 95 % interval,
         in percent where the metric is.
     """
@@ -100,8 +101,31 @@ def plots(metrics: pd.DataFrame, intervals: pd.DataFrame) -> Iterator[dict]:
             "x": kind.level or kind.sets or "rates",
             "places": [float(place) if kind.level else place or "nothing" for place in places],
             "level": bool(kind.level),
+            **({} if kind.level else _sets(kind, places)),
             "series": series,
         }
+
+
+def _sets(kind: Kind, places: Sequence[str]) -> dict:
+    """Name sets of modalities, and list the others of each, with what is said of these."""
+    there = present(places)
+    return {
+        "names": [of_set(kind, place or "none", present=there) for place in places],
+        "others": [[name for name in there if name not in place.split("+")] for place in places],
+        "below": kind.others,
+    }
+
+
+def _complete(metrics: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Give the means on complete data by metric and method, as the plots have them: of the first corruption."""
+    rows = metrics[(metrics["level"] == 0) & (metrics["modalities"] == "")]
+    first = min(rows["corruption"].unique(), key=lambda name: kind_of(name).rank, default="")
+    found: dict[str, dict[str, float]] = {}
+    for row in statistics(rows[rows["corruption"] == first]).itertuples(index=False) if first else ():
+        of, (value,) = metric_of(row.metric), _numbers(np.array([row.mean]))
+        if value and value > 0 and of.better:
+            found.setdefault(row.metric, {})[row.method] = value * (100 if of.percent else 1)
+    return found
 
 
 def _metrics(family: Family, present: set[str]) -> list[dict]:
@@ -139,7 +163,7 @@ def data(results: Results, methods: Sequence[str]) -> dict:
     -------
     data : dict
         A JSON value: ``methods`` (``styles``), ``floor``, and ``datasets``, each with its ``name``, ``ranked`` methods
-        (best first), ``metrics``, ``plots``, ``intervals`` (whether there are any) and ``confusions``.
+        (best first), ``metrics``, ``plots``, ``complete`` (means on complete data), ``intervals`` (whether there are any) and ``confusions``.
     """
     ranked = results.ranked
     datasets = []
@@ -153,6 +177,7 @@ def data(results: Results, methods: Sequence[str]) -> dict:
                 "ranked": [*best, *sorted(set(metrics["method"]) - set(best))],
                 "metrics": _metrics(family, set(metrics["metric"])),
                 "plots": list(plots(metrics, intervals)),
+                "complete": _complete(metrics),
                 "intervals": not intervals.empty,
                 "confusions": matrices(results.confusions[results.confusions["dataset"] == dataset], family),
             }

@@ -25,6 +25,7 @@ from elision.report.marks import capital, headings, signs
 from elision.report.text import heading
 
 INK = "#1c1b22"
+NOTHING = "nothing"  # label of figures in which nothing is drawn
 COLUMN, PAGE = 3.5, 7.2  # inches: one column of a paper, and both
 
 # Okabe and Ito's colours that stand out on light and on dark ground alike. Colour, marker and line repeat with
@@ -80,8 +81,9 @@ def on_test(rows: pd.DataFrame) -> bool:
 
 
 def nothing(message: str) -> Figure:
-    """Make a figure that says why there is none."""
+    """Make a figure that says why there is none; the page leaves it out."""
     figure = figure_of(COLUMN, 0.8)
+    figure.set_label(NOTHING)
     figure.text(0.5, 0.5, message, ha="center", va="center")
     return figure
 

@@ -7,7 +7,7 @@ from elision.corruption.kind import kind_of
 from elision.errors import plural
 from elision.evaluation.aggregate import FLOOR, headline_rows
 from elision.evaluation.metrics import family as family_of
-from elision.report.marks import ON_TEST, Marks, marked, signs
+from elision.report.marks import Marks, marked, signs, unsigned
 from elision.report.marks import notes as marks_of
 from elision.report.text import NAN, estimate, heading, padded
 from elision.report.wide import wide
@@ -85,8 +85,7 @@ def headline(metrics: pd.DataFrame, marks: Marks | None = None) -> str:
         folds, seeds = int(rows["folds"].max()), int(rows["seeds"].max())
         title += f"{plural(seeds, 'seed')} with {plural(folds, 'fold')}" if folds > 1 else plural(seeds, "run")
         told = [*(f"  {'  '.join(line).rstrip()}" for line in padded(body))]
-        if (rows["checkpoints"] == "TEST").any():
-            title += f" ({ON_TEST})"
+        title += "".join(f" ({text})" for text in unsigned(rows))
         told += [f"  {note}" for note in marks_of(rows, signed=True)]
         sections.append("\n".join([title, *told]))
     return "\n\n".join(sections)

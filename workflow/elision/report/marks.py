@@ -50,6 +50,13 @@ class Kind:
 
 KINDS = (
     Kind(
+        "data",
+        "",
+        "synthetic data",
+        "The numbers say nothing about recordings of people.",
+        "The data are synthetic. The numbers say nothing about recordings of people.",
+    ),
+    Kind(
         "checkpoints",
         "",
         ON_TEST,
@@ -91,6 +98,7 @@ Marks = Mapping[tuple[str, str], Mapping[str, str]]
 def marks(
     made_with: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, str]]],
     accepted: Mapping[tuple[str, str], Iterable[str]],
+    synthetic: Iterable[tuple[str, str]] = (),
 ) -> dict[tuple[str, str], dict[str, str]]:
     """Say what is to be known of rows.
 
@@ -100,13 +108,15 @@ def marks(
         By (dataset, method, run): versions of libraries by step, as ``versions.of_all`` gives them.
     accepted : mapping of (str, str) to sequence of str
         By (dataset, method): steps whose code was accepted though it had changed.
+    synthetic : iterable of (str, str)
+        Dataset and method, where the dataset is synthetic.
 
     Returns
     -------
     marks : dict
         By (dataset, method), and then by column of ``KINDS``. A method that is not marked is left out.
     """
-    found: dict[tuple[str, str], dict[str, str]] = {}
+    found: dict[tuple[str, str], dict[str, str]] = {row: {"data": "synthetic"} for row in synthetic}
     for dataset in dict.fromkeys(dataset for dataset, _, _ in made_with):
         runs = {(method, run): steps for (of, method, run), steps in made_with.items() if of == dataset}
         for method, text in _differing(runs).items():
@@ -181,6 +191,11 @@ def signs(table: pd.DataFrame) -> dict[str, str]:
 def headings(table: pd.DataFrame) -> list[tuple[str, str]]:
     """Return the heading of each kind of mark in a table, beginning with its sign, and the advice."""
     return [(f"{kind.sign} {kind.heading}".strip(), kind.advice) for kind in KINDS if kind.rows(table)]
+
+
+def unsigned(table: pd.DataFrame) -> list[str]:
+    """Return the headings of the marks that no row carries a sign for: they are true of all rows."""
+    return [kind.heading for kind in KINDS if not kind.sign and kind.rows(table)]
 
 
 def notes(table: pd.DataFrame, *, signed: bool = False) -> list[str]:

@@ -8,7 +8,7 @@ for (const button of document.querySelectorAll("thead button")) {
     const other = first === "descending" ? "ascending" : "descending";
     const order = header.getAttribute("aria-sort") === first ? other : first;
     for (const th of table.tHead.rows[0].cells) th.setAttribute("aria-sort", th === header ? order : "none");
-    const value = (row) => parseFloat(row.cells[column].dataset.value);
+    const value = ({ cells: { [column]: { dataset: { value, relative = value } } } }) => parseFloat(isRelative() ? relative : value);
     const sign = order === "ascending" ? 1 : -1;
     const text = (a, b) => sign * a.cells[column].textContent.localeCompare(b.cells[column].textContent);
     const compare = (a, b) =>
@@ -17,6 +17,17 @@ for (const button of document.querySelectorAll("thead button")) {
       body.append(...[...body.rows].filter((row) => !row.classList.contains("group")).sort(compare));
     }
   });
+}
+
+// A title folds its rows away; the script folds some at first, so that all are there without it.
+for (const button of document.querySelectorAll(".fold")) {
+  const body = button.closest("tbody");
+  const fold = (closed) => {
+    body.classList.toggle("closed", closed);
+    button.setAttribute("aria-expanded", !closed);
+  };
+  fold("folded" in body.dataset);
+  button.addEventListener("click", () => fold(!body.classList.contains("closed")));
 }
 
 // Print shows what is folded up, and the drawn figures in place of the interactive ones.
@@ -30,7 +41,7 @@ addEventListener("afterprint", () => closed.forEach((details) => { details.open 
 const data = JSON.parse(document.getElementById("data").textContent);
 const byName = new Map(data.methods.map((method) => [method.name, method]));
 const explorer = document.getElementById("explorer");
-const [dataset, metric, spread] = ["dataset", "metric", "spread"].map((id) => document.getElementById(id));
+const [dataset, metric, spread, scores] = ["dataset", "metric", "spread", "scores"].map((id) => document.getElementById(id));
 const [charts, matrices, confused] = ["charts", "matrices", "confused"].map((id) => document.getElementById(id));
 const boxes = [...explorer.querySelectorAll("#methods input")];
 const chosen = () => data.datasets[dataset.value];
@@ -44,7 +55,16 @@ function element(namespace, tag, attributes, ...children) {
 const html = (...parts) => element("http://www.w3.org/1999/xhtml", ...parts);
 const svg = (...parts) => element("http://www.w3.org/2000/svg", ...parts);
 
-const number = (value, m) => (value === null ? "–" : value.toFixed(m.percent ? 2 : 3));
+const number = (value, m) => (value === null ? "–" : value.toFixed(isRelative() ? 1 : m.percent ? 2 : 3));
+
+const isRelative = () => scores.value === "relative";
+
+// What a method scores at the places of a plot; or in percent of its score on complete data, if there is one.
+function scored(plot, m, name) {
+  const values = plot.series[m.key]?.[name], complete = chosen().complete[m.key]?.[name];
+  if (!isRelative()) return values;
+  return values && complete ? values.map((v) => v.map((part) => (part === null ? null : 100 * part / complete))) : null;
+}
 
 // The ends of what the band shows: around a mean, or the interval; null where there is none.
 function ends([mean, std, low, high]) {
@@ -90,27 +110,30 @@ function ticks(low, high) {
 // Draw one plot into its SVG, `width` pixels wide; gives the x of every place.
 function draw(root, plot, series, m, width) {
   const height = Math.min(340, 180 + width / 4), left = 46, right = 14, top = 10;
-  const bottom = 29 + 13 * Math.max(...plot.places.map((name) => String(name).split("+").length));
+  const words = plot.places.map((name) => String(name).split("+")), below = plot.below ? plot.others : [];
+  const first = Math.max(...words.map((all) => all.length)), second = Math.max(0, ...below.map((all) => all.length));
+  const bottom = 29 + 13 * first + (second ? 8 + 13 * second : 0);
   const extent = series.flatMap(({ values }) => values.flatMap((v) => [v[0], ...(ends(v) || [])])).filter((v) => v !== null);
   const yTicks = ticks(extent.length ? Math.min(...extent) : 0, extent.length ? Math.max(...extent) : 1);
   const [low, high] = [yTicks[0].at, yTicks.at(-1).at];
   const y = (value) => top + ((high - value) / (high - low)) * (height - top - bottom);
   const inner = width - left - right, count = plot.places.length;
-  const [first, last] = [plot.places[0], plot.places[count - 1]];
-  const place = (i) => left + inner * (!plot.level ? (i + 0.5) / count : last > first ? 0.03 + 0.94 * (plot.places[i] - first) / (last - first) : 0.5);
+  const [start, end] = [plot.places[0], plot.places[count - 1]];
+  const place = (i) => left + inner * (!plot.level ? (i + 0.5) / count : end > start ? 0.03 + 0.94 * (plot.places[i] - start) / (end - start) : 0.5);
   const parts = [];
   for (const { at, text } of yTicks) {
     parts.push(line([[left, y(at)], [width - right, y(at)]], { class: "grid" }));
     parts.push(svg("text", { x: left - 7, y: y(at) + 4, "text-anchor": "end" }, text));
   }
-  plot.places.forEach((name, i) => {
-    String(name).split("+").forEach((word, n, all) => {
-      const text = n < all.length - 1 ? `${word} +` : word, size = inner / count < 48 && !plot.level ? "small" : "";
-      const at = { x: place(i), y: height - bottom + 18 + 13 * n };
-      parts.push(svg("text", { ...at, "text-anchor": "middle", class: size }, text));
-    });
+  const size = inner / count < 48 && !plot.level ? "small" : "";
+  const stack = (all, i, y, look) => all.forEach((word, n) => {
+    const text = n < all.length - 1 ? `${word} +` : word;
+    parts.push(svg("text", { x: place(i), y: y + 13 * n, "text-anchor": "middle", class: `${look} ${size}` }, text));
   });
-  parts.push(svg("text", { x: left + inner / 2, y: height - 5, "text-anchor": "middle", class: "axis" }, plot.x));
+  words.forEach((all, i) => stack(all, i, height - bottom + 18, plot.level ? "" : "lost"));
+  below.forEach((all, i) => stack(all, i, height - bottom + 26 + 13 * first, "left"));
+  const under = plot.below ? `${plot.x} (above) and ${plot.below} (below)` : plot.x;
+  parts.push(svg("text", { x: left + inner / 2, y: height - 5, "text-anchor": "middle", class: "axis" }, under));
   parts.push(line([[0, top], [0, height - bottom]], { class: "rule" }));
   series.forEach(({ method, values }, n) => {
     const floor = method.name === data.floor;
@@ -136,7 +159,8 @@ function draw(root, plot, series, m, width) {
       });
     }
     points.forEach(([x, at], i) => {
-      const title = `${method.name}, ${plot.x} ${plot.places[i]}: ${estimate(values[i], m)}`;
+      const where = plot.names ? plot.names[i] : `${plot.x} ${plot.places[i]}`;
+      const title = `${method.name}, ${where}: ${estimate(values[i], m)}`;
       if (method.marker && at !== null) group.append(mark(method, x, at, title, width < 420 ? 6.5 : 8.5));
     });
     parts.push(group);
@@ -150,8 +174,9 @@ function draw(root, plot, series, m, width) {
 // A plot with a rule that follows the pointer or the arrow keys, and the values there, best first.
 function chart(plot, m) {
   const series = data.methods
-    .filter(({ name }) => boxes.find((box) => box.value === name).checked && plot.series[m.key]?.[name])
-    .map((method) => ({ method, values: plot.series[m.key][method.name] }));
+    .filter(({ name }) => boxes.find((box) => box.value === name).checked)
+    .map((method) => ({ method, values: scored(plot, m, method.name) }))
+    .filter(({ values }) => values);
   const root = svg("svg", { "aria-hidden": "true", width: "100%" });
   const slider = html("div", { class: "pane", role: "slider", tabindex: 0, "aria-valuemin": 0 }, root);
   slider.setAttribute("aria-label", `${m.name}, ${plot.title}: values at`);
@@ -160,7 +185,7 @@ function chart(plot, m) {
   let xs = [], at = Math.floor(plot.places.length / 2);
   function show(i) {
     at = Math.max(0, Math.min(plot.places.length - 1, i));
-    const where = `${plot.x.replace(/ r$| t$/, "")} ${String(plot.places[at]).replace("+", " and ")}`;
+    const where = plot.names ? plot.names[at] : `${plot.x.replace(/ [a-z]$/, "")} ${plot.places[at]}`;
     const sign = m.better === "lower" ? 1 : -1;
     const rows = series.map((s) => ({ method: s.method, values: s.values[at] }));
     const rank = (row) => (row.values[0] === null ? Infinity : sign * row.values[0]);
@@ -200,7 +225,7 @@ function chart(plot, m) {
     xs = draw(root, plot, series, m, width);
     show(at);
   }).observe(slider);
-  const unit = m.percent ? " (%)" : "";
+  const unit = isRelative() ? " (% of the score on complete data)" : m.percent ? " (%)" : "";
   return html("figure", { class: "chart" }, html("figcaption", {}, html("b", {}, plot.title), ` – ${m.name}${unit}`), slider, values);
 }
 
@@ -226,10 +251,24 @@ function options(select, entries, kept) {
   select.value = entries.some(([value]) => value === kept) ? kept : (entries[0] || [""])[0];
 }
 
+// Show the cells of tables that can be so in percent of complete data, or as they were written.
+function view() {
+  for (const figure of document.querySelectorAll("figure.table")) {
+    const cells = figure.querySelectorAll("td[data-relative]");
+    figure.querySelector(".view").hidden = !isRelative() || !cells.length;
+    for (const cell of cells) {
+      cell.written ??= [...cell.childNodes];
+      const share = `${(100 * cell.dataset.relative).toFixed(1)} %`;
+      cell.replaceChildren(...(isRelative() ? [share] : cell.written));
+    }
+  }
+}
+
 function drawMatrices() {
   const all = chosen().confusions[confused.value] || [];
   const sizes = [...new Set(all.map(({ labels }) => labels.length))];
   const lines = sizes.map((size) => all.filter(({ labels }) => labels.length === size).map(matrix));
+  document.getElementById("confusions").hidden = !all.length;
   matrices.replaceChildren(...lines.map((line) => html("div", { class: "line" }, ...line)));
 }
 
@@ -241,7 +280,7 @@ function drawCharts() {
 function change() {
   options(metric, chosen().metrics.map(({ key, name }) => [key, name]), metric.value);
   options(confused, chosen().ranked.filter((name) => chosen().confusions[name]).map((name) => [name, name]), confused.value);
-  spread.querySelector("[value=interval]").disabled = !chosen().intervals;
+  spread.querySelector("[value=interval]")?.toggleAttribute("disabled", !chosen().intervals);
   if (!chosen().intervals && spread.value === "interval") spread.value = "std";
   for (const mark of explorer.querySelectorAll("[data-mark]")) mark.hidden = mark.dataset.mark !== chosen().name;
   drawCharts();
@@ -257,6 +296,7 @@ for (const box of boxes) {
   box.after(sample(byName.get(box.value)));
   box.addEventListener("change", drawCharts);
 }
+scores.addEventListener("change", () => { drawCharts(); view(); });
 for (const select of [metric, spread]) select.addEventListener("change", drawCharts);
 dataset.addEventListener("change", change);
 confused.addEventListener("change", drawMatrices);
@@ -264,5 +304,6 @@ document.getElementById("best").addEventListener("click", () => { check(best());
 document.getElementById("every").addEventListener("click", () => { check(boxes.map((box) => box.value)); drawCharts(); });
 check(best());
 explorer.hidden = false;
+view();
 for (const details of document.querySelectorAll("details.drawn")) details.open = false;
 change();

@@ -23,6 +23,7 @@ from elision.report.marks import ON_TEST, headings, of_methods, signs
 from elision.report.marks import notes as marks_of
 from elision.report.results import Results
 from elision.report.table import Table, all_tables
+from elision.report.text import filled
 from elision.report.words import named, unit
 from elision.task import MODALITIES
 
@@ -79,13 +80,19 @@ def _figure(figure: Figure, svg: str, position: int, dataset: str, words: Mappin
     return {"style": figure.style or figure.name, "caption": caption, "svg": inline, "drawn": figure.drawn}
 
 
+def _parts(text: str) -> list[str]:
+    """Split what stands in a cell into its number and what may stand under it: a deviation, an interval or a remark."""
+    return [part.replace(" ", "\xa0") for part in re.split(r" (?=[±\[(])", text)]
+
+
 def _table(table: Table, rows: pd.DataFrame, dataset: str) -> dict:
+    groups, left_out = filled(table, rows)
     return {
         "name": table.name,
         "caption": f"{table.caption} ({'; '.join([dataset, *(text for text, _ in headings(rows))])})",
-        "blocks": table.blocks(rows),
+        "groups": groups,
         "signs": signs(rows),
-        "notes": table.notes(rows),
+        "notes": [*table.notes(rows), *left_out],
         "folded": table.folded,
     }
 
@@ -141,6 +148,7 @@ def _dataset(position: int, dataset: str, results: Results, frames: Mapping, dra
         "name": dataset,
         "id": f"d{position}",
         "on_test": on_test,
+        "synthetic": dataset in results.synthetic,
         "headings": [text for text, _ in headings(known)],
         "marks": [*warnings, *marks_of(known, signed=True)],
         "protocol": results.protocols.get(dataset, ""),
@@ -193,12 +201,17 @@ def write(
         lstrip_blocks=True,
     )
     datasets = [_dataset(i, name, results, frames, figures) for i, name in enumerate(names)]
+    synthetic = [dataset["name"] for dataset in datasets if dataset["synthetic"]]
+    told = "synthetic data" if len(synthetic) == len(names) else f"synthetic data: {', '.join(synthetic)}"
     data = json.dumps(charts.data(results, methods), separators=(",", ":"), allow_nan=False)
     text = environment.get_template("page.html").render(
         title=title,
         provenance=provenance,
         marked=[dataset["name"] for dataset in datasets if dataset["on_test"]],
+        synthetic=told if synthetic else "",
         test_mark=ON_TEST,
+        parts=_parts,
+        has_floor=(metrics["method"] == FLOOR).any(),
         floor=FLOOR,
         datasets=datasets,
         readings=[_reading(kind, metrics) for kind in kinds().values() if set(kind.corruptions) & tested],

@@ -1,6 +1,6 @@
 """What a report is made from, and what decides which tables and figures it has."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -56,6 +56,8 @@ class Results:
         By (dataset, method): steps whose code was accepted though it had changed.
     checks : pd.DataFrame or None
         Of ``evaluation.examine``; None: nothing was checked.
+    synthetic : collection of str
+        Datasets that are not recordings of people.
     """
 
     metrics: "pd.DataFrame"
@@ -70,6 +72,7 @@ class Results:
     made_with: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     accepted: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
     checks: "pd.DataFrame | None" = None
+    synthetic: Collection[str] = ()
 
     @cached_property
     def marks(self) -> dict[tuple[str, str], dict[str, str]]:
@@ -78,7 +81,9 @@ class Results:
         from elision.report.marks import marks
 
         trained = {key: of_run(record) for key, record in self.records.items()}
-        return marks({**trained, **self.made_with}, self.accepted)
+        rows = {key[:2] for key in trained} | set(zip(self.metrics["dataset"], self.metrics["method"], strict=True))
+        synthetic = sorted(row for row in rows if row[0] in self.synthetic)
+        return marks({**trained, **self.made_with}, self.accepted, synthetic)
 
     @cached_property
     def ranked(self) -> "pd.DataFrame":

@@ -1,6 +1,8 @@
 """Numbers as they are printed, and tables as csv, Markdown and LaTeX text."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
 
 import numpy as np
 import pandas as pd
@@ -17,11 +19,31 @@ _ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 
 @dataclass(frozen=True)
 class Cell:
-    """A number, as it is printed with its ±, and its ``rank``: 1 (best), 2, or 0."""
+    """A number in a table.
+
+    Attributes
+    ----------
+    value : float
+    text : str
+        As it is printed, with its ±.
+    rank : int
+        1 (best), 2, or 0.
+    sign : str
+        What stands behind it, and a note tells.
+    relative : float
+        Share of the value on complete data; nan where that is unknown.
+    """
 
     value: float
     text: str
     rank: int
+    sign: str = ""
+    relative: float = np.nan
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing stands there."""
+        return self.text in ("", NAN)
 
 
 @dataclass(frozen=True)
@@ -35,11 +57,40 @@ class Block:
     columns : list of str
     rows : list of (str, list of Cell)
         Method and its cells.
+    folded : bool
+        The page shows the title alone until the reader opens it.
     """
 
     title: str
     columns: list[str]
     rows: list[tuple[str, list[Cell]]]
+    folded: bool = False
+
+
+def alike(blocks: Iterable[Block]) -> list[list[Block]]:
+    """Group blocks that follow each other and have the same columns."""
+    return [list(group) for _, group in groupby(blocks, key=lambda block: block.columns)]
+
+
+def filled(table: Table, frame: pd.DataFrame) -> tuple[list[list[Block]], list[str]]:
+    """Return the blocks of a table as they are shown, and what is left out.
+
+    Blocks that follow each other and have the same columns are one group. A column in which no method of a group has a
+    value is left out, and a note says so.
+    """
+    groups, empty = [], {}
+    for group in alike(table.blocks(frame)):
+        rows = [cells for block in group for _, cells in block.rows]
+        kept = [i for i in range(len(group[0].columns)) if not all(cells[i].empty for cells in rows)]
+        empty |= dict.fromkeys(name for i, name in enumerate(group[0].columns) if i not in kept)
+        groups.append([_with(block, kept) for block in group])
+    told = [f"Left out, because no method has a value: {', '.join(empty)}."] if empty else []
+    return groups, told
+
+
+def _with(block: Block, columns: list[int]) -> Block:
+    rows = [(method, [cells[i] for i in columns]) for method, cells in block.rows]
+    return replace(block, columns=[block.columns[i] for i in columns], rows=rows)
 
 
 def heading(name: str) -> str:
@@ -115,17 +166,18 @@ def markdown(table: Table, frame: pd.DataFrame) -> str:
     for dataset, rows in frame.groupby("dataset"):
         lines += [f"## {_markdown_text(dataset)}", ""]
         sign = signs(rows)
-        for block in table.blocks(rows):
+        groups, left_out = filled(table, rows)
+        for block in chain.from_iterable(groups):
             lines += [f"### {_markdown_text(block.title)}", ""] if block.title else []
             body = [
                 [
                     _markdown_text(method + sign.get(method, "")),
-                    *(_MARKDOWN_RANKS[cell.rank].format(cell.text) for cell in cells),
+                    *(_MARKDOWN_RANKS[cell.rank].format(cell.text) + _markdown_text(cell.sign) for cell in cells),
                 ]
                 for method, cells in block.rows
             ]
             lines += [*_markdown_table([["method", *block.columns], *body]), ""]
-        lines += [*(f"- {_markdown_text(sentence)}" for sentence in table.notes(rows, second="italic")), ""]
+        lines += [*(f"- {_markdown_text(sentence)}" for sentence in [*table.notes(rows, second="italic"), *left_out]), ""]
     return "\n".join(lines if not frame.empty else [*lines, table.empty, ""])
 
 
@@ -133,7 +185,7 @@ _LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}"},
     **{">": r"\textgreater{}", "±": r"$\pm$", "–": "--", "↑": r"$\uparrow$", "↓": r"$\downarrow$"},
-    **{"−": "$-$", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "§": r"\S{}", "²": "$^2$"},
+    **{"−": "$-$", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "§": r"\S{}", "²": "$^2$", "*": "$^*$"},
 }
 
 
@@ -151,29 +203,34 @@ def latex(table: Table, frame: pd.DataFrame) -> str:
     """
     lines = [r"% Needs \usepackage{booktabs,graphicx}", ""]
     for dataset, rows in frame.groupby("dataset"):
-        grouped = table.blocks(rows)
-        columns = grouped[0].columns
+        groups, left_out = filled(table, rows)
         marked_by, sign = [text for text, _ in headings(rows)], signs(rows)
-        caption = f"{table.caption} ({dataset}). {' '.join(table.notes(rows))}"
+        caption = f"{table.caption} ({dataset}). {' '.join([*table.notes(rows), *left_out])}"
         lines += [
             *(f"% {text.upper()}" for text in marked_by),
             r"\begin{table}[t]",
             r"\centering",
             rf"\caption{{{_latex_text(caption)}}}",
             rf"\label{{tab:{table.name.replace('_', '-')}-{dataset}}}",
-            r"\resizebox{\linewidth}{!}{%",
-            rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
-            r"\toprule",
-            *(rf"\multicolumn{{{len(columns) + 1}}}{{c}}{{\textbf{{{_latex_text(text)}}}}} \\" for text in marked_by),
-            " & ".join(["Method", *map(_latex_text, columns)]) + r" \\",
         ]
-        for block in grouped:
-            lines.append(r"\midrule")
-            if block.title:
-                lines.append(rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\textit{{{_latex_text(block.title)}}}}} \\")
-            for method, cells in block.rows:
-                lines += [r"\addlinespace[2pt]"] if method == FLOOR else []
-                texts = [_LATEX_RANKS[cell.rank].format(_latex_text(cell.text)) for cell in cells]
-                lines.append(" & ".join([_latex_text(method + sign.get(method, "")), *texts]) + r" \\")
-        lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""]
+        for number, grouped in enumerate(groups):
+            columns = grouped[0].columns
+            lines += [
+                *([r"\\[2ex]"] if number else []),
+                r"\resizebox{\linewidth}{!}{%",
+                rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+                r"\toprule",
+                *(rf"\multicolumn{{{len(columns) + 1}}}{{c}}{{\textbf{{{_latex_text(text)}}}}} \\" for text in marked_by),
+                " & ".join(["Method", *map(_latex_text, columns)]) + r" \\",
+            ]
+            for block in grouped:
+                lines.append(r"\midrule")
+                if block.title:
+                    lines.append(rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\textit{{{_latex_text(block.title)}}}}} \\")
+                for method, cells in block.rows:
+                    lines += [r"\addlinespace[2pt]"] if method == FLOOR else []
+                    texts = [_LATEX_RANKS[cell.rank].format(_latex_text(cell.text)) + _latex_text(cell.sign) for cell in cells]
+                    lines.append(" & ".join([_latex_text(method + sign.get(method, "")), *texts]) + r" \\")
+            lines += [r"\bottomrule", r"\end{tabular}}"]
+        lines += [r"\end{table}", ""]
     return "\n".join(lines if not frame.empty else [*lines, f"% {table.empty}", ""])

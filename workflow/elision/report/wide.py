@@ -13,6 +13,8 @@ from elision.report import words
 from elision.report.marks import notes as marks_of
 from elision.report.text import NAN, Block, Cell, estimate, heading, number, spread, within
 
+WORSE = "*"
+
 
 def of(metrics: pd.DataFrame, corruptions: Iterable[str]) -> pd.DataFrame:
     """Return the metrics under some corruptions."""
@@ -86,8 +88,46 @@ def wide(
     return table.reset_index().astype(dict.fromkeys(names, str))
 
 
-def _cells(methods: Sequence[str], rows: pd.DataFrame, name: str) -> list[Cell]:
-    """Cells of one column; what prints the same has the same rank, and the floor has none."""
+def from_best(frame: pd.DataFrame, tests: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    """Add to each mean of a metric how sure it is that the best method of its column is better.
+
+    Parameters
+    ----------
+    frame : pd.DataFrame
+        Of `wide`.
+    tests : pd.DataFrame
+        Comparisons of ``evaluation.significance``, with the columns ``by``.
+    by : sequence of str
+        As of the frame.
+
+    Returns
+    -------
+    frame : pd.DataFrame
+        With columns ``{metric}_p``: p of the difference from the best method, corrected (Holm); nan of the best, and
+        where nothing was tested. A metric without tests has no such column. ``alpha``: p below this is significant.
+    """
+    tests, keys = tests[tests["p_holm"].notna()], ["dataset", *by]
+    pairs = {}
+    for *at, name, method, other, p in tests[[*keys, "metric", "method", "other", "p_holm"]].itertuples(index=False):
+        pairs[*at, name, method, other] = pairs[*at, name, other, method] = p
+    found = frame.copy()
+    groups = frame[frame["method"] != FLOOR].groupby(keys, observed=True)
+    for name in (name for name in tests["metric"].unique() if f"{name}_mean" in frame):
+        means = frame[f"{name}_mean"] * (1 if metric(name).better == "higher" else -1)
+        best = {at: frame["method"][means[rows.index].idxmax()] for at, rows in groups if means[rows.index].notna().any()}
+        rows = zip(frame[keys].itertuples(index=False, name=None), frame["method"], strict=True)
+        found[f"{name}_p"] = [pairs.get((*at, name, method, best.get(at)), np.nan) for at, method in rows]
+    alpha = 1 - tests.groupby("dataset")["confidence"].max()
+    return found.assign(alpha=found["dataset"].map(alpha.astype(float).round(6))) if len(alpha) else found
+
+
+def _cells(
+    methods: Sequence[str], rows: pd.DataFrame, name: str, complete: Mapping[str, float] | None = None
+) -> list[Cell]:
+    """Cells of one column; what prints the same has the same rank, and the floor has none.
+
+    ``complete`` has the values on complete data, by method.
+    """
     means = rows[f"{name}_mean"].to_dict()
     shown = {method: float(number(mean, name)) for method, mean in means.items() if not np.isnan(mean)}
     distinct = {value for method, value in shown.items() if method != FLOOR}
@@ -99,7 +139,18 @@ def _cells(methods: Sequence[str], rows: pd.DataFrame, name: str) -> list[Cell]:
     form, columns = (within, ("low", "high")) if f"{name}_low" in rows else (estimate, ("std",))
     widths = rows[[f"{name}_{column}" for column in columns]].itertuples(name=None)
     texts = {method: form(means[method], *values, name) for method, *values in widths}
-    return [Cell(means.get(method, np.nan), texts.get(method, NAN), ranks.get(method, 0)) for method in methods]
+    worse = set(rows.index[rows[f"{name}_p"] < rows["alpha"]]) if f"{name}_p" in rows else set()
+    shares = {m: means[m] / of for m, of in (complete or {}).items() if of > 0 and m in means} if better else {}
+    return [
+        Cell(
+            means.get(method, np.nan),
+            texts.get(method, NAN),
+            ranks.get(method, 0),
+            WORSE if method in worse else "",
+            shares.get(method, np.nan),
+        )
+        for method in methods
+    ]
 
 
 def metrics_of(frame: pd.DataFrame) -> list[str]:
@@ -109,54 +160,89 @@ def metrics_of(frame: pd.DataFrame) -> list[str]:
     return names + [name for name in family.swapped if f"{name}_mean" in frame and frame[f"{name}_mean"].notna().any()]
 
 
-def _block(title: str, methods: Sequence[str], columns: Iterable[tuple[str, str, pd.DataFrame]]) -> Block:
+def _block(
+    title: str,
+    methods: Sequence[str],
+    columns: Iterable[tuple[str, str, pd.DataFrame]],
+    complete: pd.DataFrame | None = None,
+    *,
+    folded: bool = False,
+) -> Block:
     columns = list(columns)
-    cells = [_cells(methods, rows.set_index("method"), name) for _, name, rows in columns]
-    return Block(
-        title,
-        [name for name, _, _ in columns],
-        [(method, list(row)) for method, *row in zip(methods, *cells, strict=True)],
-    )
+    whole = None if complete is None or complete.empty else complete.set_index("method")
+    cells = [
+        _cells(methods, rows.set_index("method"), name, None if whole is None else whole[f"{name}_mean"].to_dict())
+        for _, name, rows in columns
+    ]
+    lines = [(method, list(row)) for method, *row in zip(methods, *cells, strict=True)]
+    return Block(title, [name for name, _, _ in columns], lines, folded)
 
 
-def block(title: str, frame: pd.DataFrame, rows: pd.DataFrame | None = None) -> Block:
-    """Make a block of rows of a frame (by default all) with metrics as columns; other rows tell methods and metrics."""
-    rows = frame if rows is None else rows
-    return _block(title, frame["method"].unique(), ((heading(name), name, rows) for name in metrics_of(frame)))
+def block(
+    title: str, frame: pd.DataFrame, rows: pd.DataFrame | None = None, complete: pd.DataFrame | None = None
+) -> Block:
+    """Make a block of rows of a frame (by default all) with metrics as columns.
+
+    The frame tells methods and metrics, and ``complete`` are its rows of complete data.
+    """
+    rows, names = frame if rows is None else rows, metrics_of(frame)
+    return _block(title, frame["method"].unique(), ((heading(name), name, rows) for name in names), complete)
 
 
-def per_metric(frame: pd.DataFrame, parts: Mapping[str, pd.DataFrame], title: str = "") -> list[Block]:
-    """Make a block per metric, with the named parts of a frame as columns."""
+def per_metric(
+    frame: pd.DataFrame, parts: Mapping[str, pd.DataFrame], title: str = "", complete: pd.DataFrame | None = None
+) -> list[Block]:
+    """Make a block per metric, with the named parts of a frame as columns; what is neither good nor bad is folded."""
     methods = frame["method"].unique()
     return [
-        _block(title + heading(metric), methods, ((name, metric, rows) for name, rows in parts.items()))
-        for metric in metrics_of(frame)
+        _block(
+            title + heading(name),
+            methods,
+            ((part, name, rows) for part, rows in parts.items()),
+            complete,
+            folded=metric(name).better is None,
+        )
+        for name in metrics_of(frame)
     ]
 
 
 def per_level(
     frame: pd.DataFrame, column: str, sign: str, title: str = "", rows: pd.DataFrame | None = None
 ) -> list[Block]:
-    """Make a block per metric, with levels as columns."""
+    """Make a block per metric, with levels as columns; at level 0, data are complete."""
     rows = frame if rows is None else rows
     parts = {f"{sign} = {value:g}": rows[rows[column] == value] for value in sorted(rows[column].unique())}
-    return per_metric(frame, parts, title)
+    return per_metric(frame, parts, title, rows[rows[column] == 0])
 
 
-def per_condition(frame: pd.DataFrame, column: str, titles: Mapping[str, Callable[[int], str]]) -> list[Block]:
+def per_condition(
+    frame: pd.DataFrame, column: str, titles: Mapping[str, Callable[[int], str]], complete: pd.DataFrame | None = None
+) -> list[Block]:
     """Make a block per value of a column, in the order of their titles, which take the number of conditions."""
     parts = {name: frame[frame[column] == name] for name in titles if (frame[column] == name).any()}
-    return [block(titles[name](int(rows["conditions"].max())), frame, rows) for name, rows in parts.items()]
+    return [block(titles[name](int(rows["conditions"].max())), frame, rows, complete) for name, rows in parts.items()]
 
 
 def by_title(frame: pd.DataFrame) -> list[Block]:
     """Make a block per value of the column ``condition``: see ``words.conditions``."""
-    return per_condition(frame, "condition", {name: partial(words.title, name) for name in words.conditions()})
+    present = words.present(words.conditions()[name][1] for name in frame["condition"].unique())
+    titles = {name: partial(words.title, name, present=present) for name in words.conditions()}
+    return per_condition(frame, "condition", titles)
 
 
 def made(frame: pd.DataFrame) -> list[str]:
     """Say what is marked, and what the numbers and deviations are."""
     return [*marks_of(frame), "Accuracies, F1 and shares are in percent.", _deviation(frame)]
+
+
+def tested(frame: pd.DataFrame) -> list[str]:
+    """Say what the sign of what is worse means, where differences were tested."""
+    columns = [f"{name}_p" for name in metrics_of(frame) if f"{name}_p" in frame]
+    if not columns or not frame[columns].notna().any(axis=None):
+        return []
+    level = f"p < {frame['alpha'].max():g} after Holm's correction"
+    what = f"{WORSE} significantly worse than the best method of the column ({level})"
+    return [f"{what}. A method without the sign cannot be told apart from the best, or was not tested."]
 
 
 def ranked(second: str) -> str:
@@ -172,7 +258,7 @@ def floor(frame: pd.DataFrame) -> list[str]:
 
 def compared(frame: pd.DataFrame, second: str) -> list[str]:
     """Say how methods are compared."""
-    return [*([ranked(second)] if len({*frame["method"]} - {FLOOR}) > 1 else []), *floor(frame)]
+    return [*([ranked(second)] if len({*frame["method"]} - {FLOOR}) > 1 else []), *tested(frame), *floor(frame)]
 
 
 def undefined(rows: pd.DataFrame) -> list[str]:

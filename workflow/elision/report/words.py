@@ -1,6 +1,6 @@
 """The words of conditions in tables, figures and on the page, from the kinds of corruption."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import combinations
 
@@ -52,11 +52,37 @@ def counted(corruption: str, count: int) -> str:
     return plural(count, kind.condition.format(kind.corruptions[corruption]))
 
 
-def of_set(kind: Kind, modalities: str, count: int = 0) -> str:
-    """Return a set of modalities in words; ``none`` is no modality, and ``mean`` the mean over ``count`` sets."""
+def of_set(kind: Kind, modalities: str, count: int = 0, *, present: Iterable[str] = MODALITIES) -> str:
+    """Return a set of modalities in words, as in "text absent (audio and vision present)".
+
+    Parameters
+    ----------
+    kind : Kind
+    modalities : str
+        As in the column ``modalities``; ``none`` is no modality, and ``mean`` the mean over sets.
+    count : int
+        How many sets the mean is over.
+    present : iterable of str
+        The modalities that the dataset has (see `present`).
+    """
     if modalities == "mean":
         return f"mean over the {plural(count, 'set')} of {kind.sets} modalities"
-    return f"{'nothing' if modalities == 'none' else modalities.replace('+', ' and ')} {kind.sets}"
+    named = [] if modalities == "none" else modalities.split("+")
+    others = [name for name in present if name not in named]
+    text = f"{listed(named) or 'nothing'} {kind.sets}"
+    return f"{text} ({listed(others)} {kind.others})" if others else text
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names as in "text, audio and vision"."""
+    *first, last = names or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def present(sets: Iterable[str]) -> list[str]:
+    """Return the modalities that a dataset has, from the sets that it was tested under."""
+    used = {name for modalities in sets for name in str(modalities).split("+")}
+    return [name for name in MODALITIES if name in used]
 
 
 def label(corruption: str, part: str = "") -> str:
@@ -78,13 +104,22 @@ def conditions() -> Mapping[str, tuple[str, str]]:
     return {label(*pair): pair for pair in found}
 
 
-def title(condition: str, count: int) -> str:
-    """Return a value of the column ``condition`` in words; ``count``: of how many conditions its numbers are made."""
+def title(condition: str, count: int, *, present: Iterable[str] = MODALITIES) -> str:
+    """Return a value of the column ``condition`` in words.
+
+    Parameters
+    ----------
+    condition : str
+    count : int
+        Of how many conditions its numbers are made.
+    present : iterable of str
+        See `of_set`.
+    """
     corruption, part = conditions()[condition]
     kind = kind_of(corruption)
     if not part:
         return f"{named(corruption)}, mean over {plural(count, 'condition' if kind.sets else unit(kind))}"
-    text = f"area over the {kind.condition}s (AUILC)" if part == "area" else of_set(kind, part, count)
+    text = f"area over the {kind.condition}s (AUILC)" if part == "area" else of_set(kind, part, count, present=present)
     return text if is_first(kind) else f"{named(corruption)}, {text}"
 
 

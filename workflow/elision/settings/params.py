@@ -974,6 +974,11 @@ def text_encoder(params: Params, dataset: str) -> str | None:
     return names and names(settings)
 
 
+def synthetic(source: str) -> bool:
+    """Tell whether a source makes its data: no one is recorded in them."""
+    return getattr(dataset_source(source), "SYNTHETIC", False)
+
+
 def training_size(params: Params, dataset: str) -> int | None:
     """Return how many samples the training split has, where a source can tell before it prepares; without folds."""
     settings = params.datasets[dataset]

@@ -429,6 +429,15 @@ class _Loop:
         protocol = self.run.params.protocol_name(self.run.dataset)
         return score_outputs(outputs, labels, self.metrics, protocol=protocol)
 
+    def _seconds_per_sample(self) -> float:
+        """Measure a prediction of complete samples, in batches; the faster of two, as the first one may load code."""
+        seconds = []
+        for _ in range(2):
+            start = time.perf_counter()
+            predict(self.model, self.splits["valid"], None)
+            seconds.append(time.perf_counter() - start)
+        return min(seconds) / len(self.splits["valid"])
+
     def finish(self, provenance: dict, measured: dict[str, Scale], description: dict) -> None:
         """Write what the run leaves; ``run.json``, which completes it, last."""
         names = list(self.selection.best)
@@ -457,6 +466,7 @@ class _Loop:
             "text_encoder_parameters": sum(p.numel() for p in self.model.encoder.parameters()),
             "scales": {m: {"mean": s.mean.tolist(), "std": s.std.tolist()} for m, s in measured.items()},
             "seconds_per_epoch": round(float(np.mean(self.seconds or [0])), 3),
+            "seconds_per_sample": round(self._seconds_per_sample(), 9),
             "peak_memory_mb": round(_peak_memory(device) / 2**20),
             "device": torch.cuda.get_device_name(device)
             if device.type == "cuda"

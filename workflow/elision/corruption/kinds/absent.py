@@ -19,7 +19,7 @@ class Absent(Kind):
     section = "Absent modalities"
     always = True
     level = ""
-    sets = "absent"
+    sets, others = "absent", "present"
     condition = "incomplete case"
     about = "Some modalities are missing as a whole, and the others are complete."
     reading = (

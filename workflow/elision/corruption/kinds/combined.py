@@ -21,7 +21,7 @@ class Combined(Kind):
     section = "Absent modalities and random missing"
     plot = "Modalities absent, others missing at random (mean over the sets)"
     always = True
-    sets = "absent"
+    sets, others = "absent", "present in part"
     condition = "incomplete case"
     training_rates = RATES
     about = "Some modalities are absent. Tokens and frames of the other modalities are missing at the rate."

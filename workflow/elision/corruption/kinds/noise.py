@@ -53,7 +53,7 @@ class InPlace(Kind):
     always = True
     level = "intensity t"
     column = "intensity"
-    sets = "noisy"
+    sets, others = "noisy", "clean"
     condition = "{} condition"
     about = "A noisy copy replaces some modalities. The other modalities are clean."
     reading = (

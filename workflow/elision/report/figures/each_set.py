@@ -8,10 +8,17 @@ import numpy as np
 from elision.corruption.kind import Kind
 from elision.report.figure import KindFigure
 from elision.report.results import Results
-from elision.report.words import SETS
+from elision.report.words import SETS, present
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
+
+
+def _tick(modalities: str, present: Sequence[str]) -> str:
+    """Name a set and, in brackets, the others."""
+    others = [name for name in present if name not in modalities.split("+")]
+    text = modalities.replace("+", "\n+ ")
+    return f"{text}\n({', '.join(others)})" if text and others else text or "nothing"
 
 
 class EachSet(KindFigure):
@@ -53,6 +60,6 @@ class EachSet(KindFigure):
             std = values["std"].fillna(0)
             point = {key: style[key] for key in ("color", "marker", "markersize")}
             axes.errorbar(places + offset, values["mean"], std, label=name, linestyle="none", elinewidth=1, **point)
-        axes.set_xticks(places, [name.replace("+", "\n+ ") or "nothing" for name in sets])
-        axes.set_xlabel(self.kind.sets)
+        axes.set_xticks(places, [_tick(name, present(sets)) for name in sets])
+        axes.set_xlabel(f"{self.kind.sets} (in brackets: {self.kind.others})")
         return drawing.finish(axes, dataset, metric, series, shown)

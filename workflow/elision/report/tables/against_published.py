@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from elision.report.text import Block
 
-_ERRATUM = "†"
+_ERRATUM, _APART = "†", "not comparable"
 
 
 class AgainstPublished(Table):
@@ -30,7 +30,10 @@ class AgainstPublished(Table):
         return against_published(results, methods)
 
     def blocks(self, frame: "pd.DataFrame") -> "list[Block]":
-        """Give ours, theirs and the difference in three rows per method; a block per printed table and condition."""
+        """Give ours, theirs and the difference in rows per method; a block per printed table and condition.
+
+        Numbers that were made of other features have no difference.
+        """
         import numpy as np
 
         from elision.evaluation.metrics import family as family_of
@@ -58,11 +61,15 @@ class AgainstPublished(Table):
                         cells(own, "ours", lambda row: estimate(row.ours, row.std, row.metric)),
                     ),
                     (f"{method}: {printed}, printed ({theirs})", cells(own, "theirs", _printed)),
-                    (f"{method}: difference", cells(own, "difference", lambda row: signed(row.difference, row.metric))),
                 ]
+                if own["comparable"].all():
+                    difference = cells(own, "difference", lambda row: signed(row.difference, row.metric))
+                    lines.append((f"{method}: difference", difference))
             place = f"Table {number_of_table}" if number_of_table.isdigit() else number_of_table
             title = f"{SOURCES[source].name}, {place}: {_condition(*condition)}"
-            found.append(Block(title, [heading(name) for name in metrics], lines))
+            there = [i for i in range(len(metrics)) if not all(cells[i].empty for _, cells in lines)]
+            lines = [(label, [cells[i] for i in there]) for label, cells in lines]
+            found.append(Block(title, [heading(metrics[i]) for i in there], lines))
         return found
 
     def notes(self, frame: "pd.DataFrame", *, second: str = "underlined") -> list[str]:
@@ -77,6 +84,11 @@ class AgainstPublished(Table):
             source = SOURCES[name]
             same = "the same as ours" if ours == theirs else f"NOT the same as ours ({ours})"
             sentences.append(f"{source.name}: {source.title}; {source.where}. Protocol {theirs}, {same}. {source.note}")
+        if not frame["comparable"].all():
+            sentences.append(
+                f"{_APART}: the method had other features, or lacked a modality. The text shows no difference; the csv "
+                "file has the differences."
+            )
         for (source, differs), rows in frame[frame["differs"] != ""].groupby(["source", "differs"], sort=False):
             which = ", ".join(rows["method"].unique())
             sentences.append(f"Differences from {SOURCES[source].name}: {which}: {differs}.")
@@ -107,7 +119,9 @@ def _printed(row: tuple) -> str:
     from elision.report.text import number
 
     text = number(row.theirs, row.metric) + (_ERRATUM if row.erratum else "")
-    return text if np.isnan(row.corrected) else f"{text} (corrected: {number(row.corrected, row.metric)})"
+    told = [] if np.isnan(row.corrected) else [f"corrected: {number(row.corrected, row.metric)}"]
+    told += [] if row.comparable else [_APART]
+    return f"{text} ({'; '.join(told)})" if told else text
 
 
 def _condition(corruption: str, level: float, modalities: str) -> str:

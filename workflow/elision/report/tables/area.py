@@ -17,7 +17,7 @@ class Area(KindTable):
 
     levels, sets = True, False
     part = "area"
-    number = 1
+    number = 2
 
     def __init__(self, kind: Kind) -> None:
         super().__init__(kind)

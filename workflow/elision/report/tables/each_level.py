@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from elision.corruption.kind import Kind
 from elision.report.results import Results
 from elision.report.table import KindTable
-from elision.report.words import sign, unit
+from elision.report.words import is_first, sign, unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,23 +15,27 @@ if TYPE_CHECKING:
 
 
 class EachLevel(KindTable):
-    """One row per method and level."""
+    """One row per method and level, as in the main tables of papers; of the first kind of its shape it is open."""
 
     levels, sets = True, False
     part = "per_level"
-    number = 2
-    folded = True
+    number = 1
 
     def __init__(self, kind: Kind) -> None:
         super().__init__(kind)
         self.caption = f"{kind.caption}, {unit(kind)} by {unit(kind)}"
+        self.folded = not is_first(kind)
 
     def frame(self, results: Results, methods: Sequence[str]) -> "pd.DataFrame":
-        """See ``wide.wide``; the level has a column."""
+        """See ``wide.wide`` and ``wide.from_best``; the level has a column."""
         from elision.report import wide
 
-        rows = wide.of(results.metrics, self.kind.corruptions)
-        return wide.wide(rows.assign(**{self.kind.column: rows["level"]}), methods, by=[self.kind.column])
+        column = self.kind.column
+        rows, tests = (
+            table.assign(**{column: table["level"].round(6)})
+            for table in (wide.of(each, self.kind.corruptions) for each in (results.metrics, results.comparisons))
+        )
+        return wide.from_best(wide.wide(rows, methods, by=[column]), tests, [column])
 
     def blocks(self, frame: "pd.DataFrame") -> "list[Block]":
         """Make a block per metric, with levels as columns."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from elision.corruption.kind import Kind
 from elision.report.results import Results
 from elision.report.table import KindTable
-from elision.report.words import SETS, of_set
+from elision.report.words import SETS, of_set, present
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,15 +26,25 @@ class EachSet(KindTable):
         self.caption, self.means = kind.caption, kind.sets
 
     def frame(self, results: Results, methods: Sequence[str]) -> "pd.DataFrame":
-        """See ``wide.wide``; the set has a column of the kind's word, as in ``absent``."""
+        """See ``wide.wide`` and ``wide.from_best``; the set has a column of the kind's word, as in ``absent``."""
+        import pandas as pd
+
         from elision.report import wide
 
-        rows = wide.of(results.metrics, self.kind.corruptions)
-        return wide.wide(wide.with_means(rows, self.kind.sets), methods, by=[self.kind.sets])
+        column, names = self.kind.sets, list(self.kind.corruptions)
+        single = wide.of(results.comparisons, names)
+        means = wide.of(results.comparisons, [f"mean_{name}" for name in names])
+        tests = pd.concat(
+            [single.assign(**{column: single["modalities"].replace("", "none")}), means.assign(**{column: "mean"})]
+        )
+        frame = wide.wide(wide.with_means(wide.of(results.metrics, names), column), methods, by=[column])
+        return wide.from_best(frame, tests, [column])
 
     def blocks(self, frame: "pd.DataFrame") -> "list[Block]":
         """Make a block per set."""
         from elision.report import wide
 
-        titles = {name: partial(of_set, self.kind, name) for name in ("none", *SETS, "mean")}
-        return wide.per_condition(frame, self.kind.sets, titles)
+        column = self.kind.sets
+        of = partial(of_set, self.kind, present=present(frame[column].unique()))
+        titles = {name: partial(of, name) for name in ("none", *SETS, "mean")}
+        return wide.per_condition(frame, column, titles, frame[frame[column] == "none"])

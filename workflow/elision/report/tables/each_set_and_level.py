@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from elision.corruption.kind import Kind
 from elision.report.results import Results
 from elision.report.table import KindTable
-from elision.report.words import SETS, named, of_set, sign
+from elision.report.words import SETS, named, of_set, present, sign
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,8 @@ class EachSetAndLevel(KindTable):
             parts = {named(name): means[means[kind.name] == name] for name in kind.corruptions}
         else:
             sets = {name: frame[frame[kind.sets] == name] for name in (*SETS, "mean")}
-            parts = {of_set(kind, name, _most(rows)): rows for name, rows in sets.items()}
+            there = present(frame[kind.sets].unique())
+            parts = {of_set(kind, name, _most(rows), present=there): rows for name, rows in sets.items()}
         for title, rows in parts.items():
             if len(rows):
                 found += wide.per_level(frame, kind.column, sign(kind), f"{title}: ", rows)

@@ -22,7 +22,9 @@ class MeanOverLevels(KindTable):
         self.caption = f"{kind.caption}: mean over the {kind.condition}s"
 
     def frame(self, results: Results, methods: Sequence[str]) -> "pd.DataFrame":
-        """See ``wide.wide``."""
+        """See ``wide.wide`` and ``wide.from_best``."""
         from elision.report import wide
 
-        return wide.wide(wide.of(results.metrics, self.kind.corruptions), methods)
+        frame = wide.wide(wide.of(results.metrics, self.kind.corruptions), methods)
+        means = [f"mean_{name}" for name in self.kind.corruptions] if len(self.kind.corruptions) == 1 else []
+        return wide.from_best(frame, wide.of(results.comparisons, means))
