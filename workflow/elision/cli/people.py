@@ -371,11 +371,12 @@ def plan(
     if not found.missing:
         print(f"Nothing to do: all {plural(found.jobs, 'job')} are up to date.")
         return
-    print(f"{found.missing} of {plural(found.jobs, 'job')} would run: {_time(found.seconds, found.missing, found.unknown)}")
+    time = _time(found.seconds, found.missing, found.unknown)
+    print(f"{found.missing} of {plural(found.jobs, 'job')} would run. Estimated time, one after the other: {time}.")
     if found.seconds and found.at_once > 1.05:
         print(
-            f"The estimate adds up all jobs. Former runs had {found.at_once:.1f} jobs at once: "
-            f"about {_duration(found.seconds / found.at_once)}."
+            f"Former jobs ran {found.at_once:.1f} at a time. At this rate, the jobs take "
+            f"{_duration(found.seconds / found.at_once)}."
         )
     if found.unknown:
         print(f"No former job tells the time of {plural(found.unknown, 'job')}.")

@@ -115,7 +115,7 @@ def _row(rule: str, of: list[Job]) -> Row:
 
 
 def span(found: list[Job]) -> float:
-    """Return the seconds in which jobs ran: the length of the union of the jobs' times: breaks between two runs of the workflow do not count."""
+    """Return the length of the union of the jobs' times: breaks between two runs of the workflow do not count."""
     total, reached = 0.0, float("-inf")
     for start, end in sorted((job.ended - job.seconds, job.ended) for job in found):
         total += max(0.0, end - max(start, reached))

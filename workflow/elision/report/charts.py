@@ -163,7 +163,8 @@ def data(results: Results, methods: Sequence[str]) -> dict:
     -------
     data : dict
         A JSON value: ``methods`` (``styles``), ``floor``, and ``datasets``, each with its ``name``, ``ranked`` methods
-        (best first), ``metrics``, ``plots``, ``complete`` (means on complete data), ``intervals`` (whether there are any) and ``confusions``.
+        (best first), ``metrics``, ``plots``, ``complete`` (means on complete data), ``intervals`` (whether there are
+        any) and ``confusions``.
     """
     ranked = results.ranked
     datasets = []

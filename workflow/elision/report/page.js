@@ -19,6 +19,17 @@ for (const button of document.querySelectorAll("thead button")) {
   });
 }
 
+// Where rows are too long for the window, each deviation and interval stands under its number.
+const fit = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const tables = [...target.querySelectorAll("table")];
+    for (const { classList } of tables) classList.replace("stacked", "single") || classList.add("single");
+    const wide = tables.filter((table) => table.offsetWidth > target.clientWidth);
+    for (const { classList } of wide) classList.replace("single", "stacked");
+  }
+});
+for (const region of document.querySelectorAll("figure.table .scroll")) fit.observe(region);
+
 // A title folds its rows away; the script folds some at first, so that all are there without it.
 for (const button of document.querySelectorAll(".fold")) {
   const body = button.closest("tbody");
@@ -258,7 +269,7 @@ function view() {
     figure.querySelector(".view").hidden = !isRelative() || !cells.length;
     for (const cell of cells) {
       cell.written ??= [...cell.childNodes];
-      const share = `${(100 * cell.dataset.relative).toFixed(1)} %`;
+      const share = `${(100 * cell.dataset.relative).toFixed(1)}\u00a0%`;
       cell.replaceChildren(...(isRelative() ? [share] : cell.written));
     }
   }

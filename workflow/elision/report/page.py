@@ -27,12 +27,16 @@ from elision.report.text import filled
 from elision.report.words import named, unit
 from elision.task import MODALITIES
 
-_SHOWN = 12
+_NARROW = 5  # columns of blocks of which two or more stand beside each other
+_LARGER = 1.4  # than in print
+_SHOWN = 12  # values of a list
+_FACTS = 6  # of a dataset that are open: those of the first kind of corruption
 
 
 def _inline(svg: str, *, prefix: str, label: str) -> Markup:
     """Make an SVG part of a page: its own ids, the page's text colour, and a name for screen readers."""
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    svg = re.sub(r'\b(width|height)="([\d.]+)pt"', lambda m: f'{m[1]}="{_LARGER * float(m[2]):.1f}pt"', svg, count=2)
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
     svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", svg)
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1))
@@ -85,8 +89,17 @@ def _parts(text: str) -> list[str]:
     return [part.replace(" ", "\xa0") for part in re.split(r" (?=[±\[(])", text)]
 
 
+def _breakable(name: str) -> Markup:
+    """Let the name of a method go on in the next line after a sign that joins words."""
+    return Markup(re.sub("([_-])", r"\1<wbr>", str(escape(name))))
+
+
 def _table(table: Table, rows: pd.DataFrame, dataset: str) -> dict:
     groups, left_out = filled(table, rows)
+    # Narrow blocks stand side by side.
+    groups = [
+        part for group in groups for part in ([[b] for b in group] if len(group[0].columns) <= _NARROW else [group])
+    ]
     return {
         "name": table.name,
         "caption": f"{table.caption} ({'; '.join([dataset, *(text for text, _ in headings(rows))])})",
@@ -153,7 +166,8 @@ def _dataset(position: int, dataset: str, results: Results, frames: Mapping, dra
         "marks": [*warnings, *marks_of(known, signed=True)],
         "protocol": results.protocols.get(dataset, ""),
         "lead": lead,
-        "facts": facts,
+        "facts": facts[:_FACTS],
+        "more_facts": facts[_FACTS:],
         "sections": _sections(shown),
     }
 
@@ -211,6 +225,7 @@ def write(
         synthetic=told if synthetic else "",
         test_mark=ON_TEST,
         parts=_parts,
+        breakable=_breakable,
         has_floor=(metrics["method"] == FLOOR).any(),
         floor=FLOOR,
         datasets=datasets,

@@ -177,7 +177,10 @@ def markdown(table: Table, frame: pd.DataFrame) -> str:
                 for method, cells in block.rows
             ]
             lines += [*_markdown_table([["method", *block.columns], *body]), ""]
-        lines += [*(f"- {_markdown_text(sentence)}" for sentence in [*table.notes(rows, second="italic"), *left_out]), ""]
+        lines += [
+            *(f"- {_markdown_text(sentence)}" for sentence in [*table.notes(rows, second="italic"), *left_out]),
+            "",
+        ]
     return "\n".join(lines if not frame.empty else [*lines, table.empty, ""])
 
 
@@ -220,16 +223,24 @@ def latex(table: Table, frame: pd.DataFrame) -> str:
                 r"\resizebox{\linewidth}{!}{%",
                 rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
                 r"\toprule",
-                *(rf"\multicolumn{{{len(columns) + 1}}}{{c}}{{\textbf{{{_latex_text(text)}}}}} \\" for text in marked_by),
+                *(
+                    rf"\multicolumn{{{len(columns) + 1}}}{{c}}{{\textbf{{{_latex_text(text)}}}}} \\"
+                    for text in marked_by
+                ),
                 " & ".join(["Method", *map(_latex_text, columns)]) + r" \\",
             ]
             for block in grouped:
                 lines.append(r"\midrule")
                 if block.title:
-                    lines.append(rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\textit{{{_latex_text(block.title)}}}}} \\")
+                    lines.append(
+                        rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\textit{{{_latex_text(block.title)}}}}} \\"
+                    )
                 for method, cells in block.rows:
                     lines += [r"\addlinespace[2pt]"] if method == FLOOR else []
-                    texts = [_LATEX_RANKS[cell.rank].format(_latex_text(cell.text)) + _latex_text(cell.sign) for cell in cells]
+                    texts = [
+                        _LATEX_RANKS[cell.rank].format(_latex_text(cell.text)) + _latex_text(cell.sign)
+                        for cell in cells
+                    ]
                     lines.append(" & ".join([_latex_text(method + sign.get(method, "")), *texts]) + r" \\")
             lines += [r"\bottomrule", r"\end{tabular}}"]
         lines += [r"\end{table}", ""]

@@ -114,7 +114,9 @@ def from_best(frame: pd.DataFrame, tests: pd.DataFrame, by: Sequence[str] = ()) 
     groups = frame[frame["method"] != FLOOR].groupby(keys, observed=True)
     for name in (name for name in tests["metric"].unique() if f"{name}_mean" in frame):
         means = frame[f"{name}_mean"] * (1 if metric(name).better == "higher" else -1)
-        best = {at: frame["method"][means[rows.index].idxmax()] for at, rows in groups if means[rows.index].notna().any()}
+        best = {
+            at: frame["method"][means[rows.index].idxmax()] for at, rows in groups if means[rows.index].notna().any()
+        }
         rows = zip(frame[keys].itertuples(index=False, name=None), frame["method"], strict=True)
         found[f"{name}_p"] = [pairs.get((*at, name, method, best.get(at)), np.nan) for at, method in rows]
     alpha = 1 - tests.groupby("dataset")["confidence"].max()
@@ -237,12 +239,13 @@ def made(frame: pd.DataFrame) -> list[str]:
 
 def tested(frame: pd.DataFrame) -> list[str]:
     """Say what the sign of what is worse means, where differences were tested."""
-    columns = [f"{name}_p" for name in metrics_of(frame) if f"{name}_p" in frame]
-    if not columns or not frame[columns].notna().any(axis=None):
+    names = [name for name in metrics_of(frame) if f"{name}_p" in frame and frame[f"{name}_p"].notna().any()]
+    if not names:
         return []
     level = f"p < {frame['alpha'].max():g} after Holm's correction"
     what = f"{WORSE} significantly worse than the best method of the column ({level})"
-    return [f"{what}. A method without the sign cannot be told apart from the best, or was not tested."]
+    of = words.listed([metric(name).name for name in names])
+    return [f"{what}. Tested: {of}. A method without the sign cannot be told apart from the best."]
 
 
 def ranked(second: str) -> str:

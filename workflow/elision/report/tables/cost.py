@@ -19,7 +19,7 @@ _COSTS = {
     "peak_memory_mb": ("peak memory (MB)", ".0f"),
     "parameters": ("parameters", ",.0f"),
     "text_encoder_parameters": ("parameters of the text encoder", ",.0f"),
-    "milliseconds_per_sample": ("ms per predicted sample", ".3g"),
+    "milliseconds_per_sample": ("ms per predicted sample", ".2f"),
 }
 
 
@@ -100,7 +100,7 @@ class Cost(Table):
         trained = frame["seconds_mean"].max() > 0
         encodes = frame["text_encoder_parameters_mean"].max() > 0
         predicted = "A sample is a complete utterance of the validation split, predicted in batches as in the training."
-        includes = "The time includes the text encoder, but no extraction." if encodes else "The time includes no extraction."
+        measured = [f"{predicted} The time includes {'the text encoder, but ' if encodes else ''}no extraction."]
         teachers = frame["method"].isin(teacher_names()).any()
         return [
             *marks.notes(frame, signed=True),
@@ -109,6 +109,6 @@ class Cost(Table):
             *(["Seconds are wall-clock time of training with validation."] if trained else []),
             "Memory is that of the GPU, or of the process if no GPU was used. Times and memory differ between runs and "
             "between machines.",
-            *([f"{predicted} {includes}"] if frame["milliseconds_per_sample_mean"].notna().any() else []),
+            *(measured if frame["milliseconds_per_sample_mean"].notna().any() else []),
             *(["A teacher is trained once for all methods that start from the teacher."] if teachers else []),
         ]
