@@ -1,7 +1,9 @@
 import csv
+import json
+import shutil
 
 import pytest
-from workflow_project import CLASSES, SMALL, Warm
+from workflow_project import CLASSES, REPOSITORY, SMALL, TINY, Warm, write_arrays
 
 pytestmark = pytest.mark.workflow
 
@@ -36,6 +38,35 @@ def test_a_thousand_jobs_are_planned_one_for_each_method_dataset_seed_and_fold(t
         "evaluate": (runs - 2) * 10,
         "evaluate_first": 2 * 10,
     }
+
+
+def test_elision_plan_counts_what_snakemake_would_run_and_knows_former_times(tmp_path):
+    for name in ("workflow", "envs"):
+        (tmp_path / name).symlink_to(REPOSITORY / name)
+    shutil.copy(REPOSITORY / "Snakefile", tmp_path)
+    project = Warm(tmp_path, TINY)
+    write_arrays(tmp_path / "data" / "first")
+
+    def plan():
+        done = project.elision("plan", "--json")
+        assert done.returncode == 0, done.stderr
+        assert not done.stderr
+        found = json.loads(done.stdout)
+        return found, {row["rule"]: row["missing"] for row in found["rows"] if row["missing"]}
+
+    found, missing = plan()
+    assert missing == project.jobs()
+    assert found["missing"] == found["jobs"] and found["seconds"] == 0
+    measured = {"prepare_sequences", "align", "encode", "corrupt", "train", "evaluate_first"}
+    measured |= {"aggregate", "significance", "report"}
+    assert {row["rule"] for row in found["rows"] if row["unknown"]} == measured
+    project.snakemake("--cores", "2")
+    assert plan()[1] == {}
+    project.write({**TINY, "seeds": [1, 2]})
+    found, missing = plan()
+    assert missing == project.jobs()
+    assert (missing["train"], missing["evaluate"]) == (3, 2)
+    assert found["unknown"] == 0 and found["seconds"] > 0
 
 
 def test_clips_whose_names_hold_braces_quotes_or_new_lines_are_prepared_after_a_prepare_by_hand(tmp_path):

@@ -369,7 +369,7 @@ def plan(
         table.add_row(row.rule, str(row.jobs), str(row.missing or ""), _time(row.seconds, row.missing, row.unknown))
     Console().print(table)
     if not found.missing:
-        print(f"Nothing to do: all {plural(found.jobs, 'job')} are up to date.")
+        print(f"Nothing to do: {plural(found.jobs, 'job')} {'is' if found.jobs == 1 else 'are'} up to date.")
         return
     time = _time(found.seconds, found.missing, found.unknown)
     print(f"{found.missing} of {plural(found.jobs, 'job')} would run. Estimated time, one after the other: {time}.")

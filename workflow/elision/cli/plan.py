@@ -9,7 +9,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,6 +101,8 @@ def plan(layout: Layout, params: Path) -> Plan:
     ElisionError
         If there is no Snakefile here, Snakemake cannot plan, or the benchmark file of a job is damaged.
     """
+    with suppress(FileNotFoundError):
+        layout.root.stat()  # the path of a first run is told before Snakemake is asked
     found = planned(layout, params)
     former = jobs(layout) if any((layout.root / "benchmarks").rglob("*.tsv")) else []
     return estimated(found, former)

@@ -1,4 +1,4 @@
-"""Make the records of Snakemake agree with the artifacts in the results: the one module that knows of Snakemake.
+"""Make the records of Snakemake agree with the artifacts in the results; only ``cli.plan`` knows Snakemake, too.
 
 Snakemake keeps what it knows of files (times, params, inputs) in ``.snakemake``, which does not travel with them: after
 ``dvc pull``, ``dvc checkout`` or in a folder of ``dvc exp run --temp`` it would redo work, or, worse, not see that a
