@@ -1,9 +1,13 @@
 import numpy as np
 import pytest
+import torch
 
-from elision.corruption.plan import conditions, draw, read, write
+from elision.corruption.kind import Draw
+from elision.corruption.plan import Plan, conditions, draw, emptied, read, write
 from elision.settings.params import Params
-from elision.store import Store
+from elision.store import Sequences, Store
+from elision.training.split import SplitData
+from elision.training.view import View
 
 
 def corruption(protocol="elision", **values):
@@ -70,6 +74,64 @@ def test_what_is_written_is_read_back(store, tmp_path):
     assert plan.conditions == listed
     assert plan.provenance == {"identity": "x"}
     assert all(np.array_equal(plan.uniforms[name], drawn[name]) for name in drawn)
+    assert np.array_equal(plan.empty, emptied(store, corruption(random=[0.0, 0.3]), listed, drawn))
+
+
+def one_vector_each(store, *, tokens):
+    """The store with one frame per modality and sample, and its text as tokens or as one vector."""
+    length = {name: np.minimum(sequences.lengths, 1) for name, sequences in store.modalities.items()}
+    random, made = np.random.default_rng(0), {}
+    for name, sequences in store.modalities.items():
+        if name == "text":
+            if tokens:
+                made["text"] = sequences
+                continue
+            name, width = "text_features", 6
+        else:
+            width = sequences.width
+        values = [random.normal(size=(n, width)).astype(np.float32) for n in length[name.partition("_")[0]]]
+        made[name] = Sequences.of(values, sequences.header)
+    made["vision"].values[3] = np.nan
+    return Store(store.samples, made, store.provenance)
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+def test_a_sample_is_empty_where_a_method_that_reads_all_sees_nothing(store, tokens):
+    store = one_vector_each(store, tokens=tokens)
+    noise = {"kinds": ["gaussian"], "intensities": [20]}
+    settings = corruption(random=[0.0, 0.5, 0.9, 1.0], combined=[0.5], noise=noise, burst={"rates": [0.5, 0.9]})
+    listed, drawn = draw(store, settings)
+    plan = Plan(listed, settings.seed, drawn, {}, emptied(store, settings, listed, drawn))
+    data = SplitData(store, "test", scales={}, view=View(reads_text="tokens" if tokens else "vectors"))
+    seen = set()
+    for condition in listed:
+        setting = getattr(settings, condition.kind.name)
+        numbers = plan.numbers(condition.kind, store, 0)
+        lost = data.corrupted(condition.kind.test(condition, data.samples, Draw(plan.seed, "test"), numbers, setting))
+        batch = data.batch(torch.arange(len(data)), lost)
+        observed = {name: getattr(batch, name).observed.clone() for name in ("text", "audio", "vision")}
+        if tokens:  # [CLS] and [SEP] tell nothing
+            observed["text"][:, 0] = False
+            observed["text"][torch.arange(len(data)), (batch.text.lengths - 1).clamp(min=0)] = False
+        left = torch.stack([of.any(1) for of in observed.values()]).any(0).numpy()
+        assert np.array_equal(plan.emptied(condition, store, 0), ~left), condition
+        seen.add((condition.corruption, (~left).mean()))
+    assert any(0 < share < 1 for _, share in seen)
+    assert ("random", 1.0) in seen and len({share for kind, share in seen if kind == "gaussian"}) == 1
+
+
+def test_empty_samples_of_a_fold_are_those_of_its_test_split(store):
+    samples = store.samples.drop(columns="split")
+    parts = [np.where(np.arange(len(samples)) % 3 == k, "test", "train") for k in (0, 1)]
+    samples = samples.assign(**{f"fold-{k}": part for k, part in enumerate(parts, 1)})
+    store = one_vector_each(Store(samples, store.modalities, store.provenance), tokens=False)
+    settings = corruption(random=[0.9], absent=False)
+    listed, drawn = draw(store, settings)
+    plan = Plan(listed, settings.seed, drawn, {}, emptied(store, settings, listed, drawn))
+    every = dict(zip(np.flatnonzero((samples[["fold-1", "fold-2"]] == "test").any(axis=1)), plan.empty[0], strict=True))
+    assert 0 < np.mean(list(every.values())) < 1
+    for fold in (1, 2):
+        assert plan.emptied(listed[0], store, fold).tolist() == [every[row] for row in store.rows("test", fold)]
 
 
 def test_modalities_are_absent_and_the_others_lose_at_a_rate_at_once():

@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 
 from elision.errors import ElisionError
-from elision.evaluation.aggregate import aggregate, confusions, headline_rows, statistics, summary
+from elision.evaluation.aggregate import (
+    MOST_EMPTY,
+    aggregate,
+    averaged,
+    confusions,
+    headline_rows,
+    statistics,
+    summary,
+)
 from elision.evaluation.metrics import confusion_matrix, score
 from elision.evaluation.metrics import family as family_of
 
@@ -239,8 +247,42 @@ def test_the_summary_says_when_checkpoints_were_chosen_on_the_test_set():
     assert nested["mosi"]["lnln"]["checkpoints"] == "chosen on the TEST set"
 
 
+def with_empty(table, level, count):
+    """Nothing is left of the first samples at a level."""
+    place = table.groupby(["corruption", "level", "modalities", "checkpoint"]).cumcount()
+    return table.assign(empty=(table["corruption"] == "random") & (table["level"] >= level) & (place < count))
+
+
+def test_means_are_over_levels_at_which_something_is_left():
+    tables = [("d", "mosi", "lnln", "seed-1", predictions())]
+    known = aggregate([(*names, with_empty(table, 0.5, 6)) for *names, table in tables])
+    plain = aggregate(tables)
+    pd.testing.assert_frame_equal(known.drop(columns="empty"), plain.drop(columns="empty"))
+    random = known[known["corruption"] == "random"]
+    levels = sorted(random["level"].unique())
+    of_level = random.groupby("level")["empty"].unique().str[0]
+    count = predictions()["id"].nunique()
+    assert of_level.to_dict() == {level: 6 / count if level >= 0.5 else 0.0 for level in levels}
+    assert 6 / count > MOST_EMPTY
+    assert sorted(headline_rows(known)["level"].unique()) == [level for level in levels if level < 0.5]
+    assert sorted(headline_rows(plain)["level"].unique()) == levels
+    # A level at which just a tenth is lost stays, and all stay where none would be left; sets have no levels.
+    assert len(averaged(known.assign(empty=MOST_EMPTY))) == len(averaged(plain))
+    assert len(averaged(known.assign(empty=0.9))) == len(averaged(plain))
+    values = random.query("level < 0.5 and metric == 'mae' and checkpoint == 'valid'")["value"]
+    assert summary(known)["d"]["lnln"]["mae"] == pytest.approx(values.mean())
+
+
+def test_empty_samples_of_folds_are_counted_together():
+    folds = [("d", EMOTION, "mmin", f"seed-1.fold-{k}", class_predictions(seed=1, fold=k)) for k in (1, 2)]
+    metrics = aggregate([(*names, with_empty(table, 0.5, int(names[-1][-1]) - 1)) for *names, table in folds])
+    total = sum(table["id"].nunique() for *_, table in folds)
+    random = metrics[metrics["corruption"] == "random"]
+    assert set(random.loc[random["level"] >= 0.5, "empty"]) == {1 / total}
+
+
 def test_no_tables_give_empty_tables_with_their_columns():
-    assert list(aggregate([]).columns)[-2:] == ["metric", "value"]
+    assert list(aggregate([]).columns)[-3:] == ["metric", "value", "empty"]
     assert list(confusions([]).columns)[-1] == "count"
     assert summary(aggregate([])) == {}
 

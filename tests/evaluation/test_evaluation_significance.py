@@ -7,7 +7,7 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from elision.errors import ElisionError
-from elision.evaluation.aggregate import aggregate
+from elision.evaluation.aggregate import aggregate, headline_rows
 from elision.evaluation.metrics import Once, score, weighted
 from elision.evaluation.metrics import family as family_of
 from elision.evaluation.significance import (
@@ -277,6 +277,29 @@ def test_a_kind_says_how_its_conditions_are_summarised():
     rows, weights = found["area_burst"]
     assert dict(zip(rows.tolist(), weights, strict=True)) == pytest.approx({1: 0.2, 2: 0.5, 0: 0.3})
     assert found["mean_burst"][1] == pytest.approx(np.full(3, 1 / 3))
+
+
+def test_a_mean_is_over_the_levels_at_which_something_is_left_and_an_area_over_all():
+    listed = pd.DataFrame([("random", rate, "text" if rate else "") for rate in (0.5, 0.0, 0.2)], columns=KEYS)
+    plain, found = summaries(listed), summaries(listed.assign(empty=[0.2, 0.0, 0.1]))
+    rows, weights = found["mean_random"]
+    assert dict(zip(rows.tolist(), weights, strict=True)) == {0: 0.0, 1: 0.5, 2: 0.5}
+    for one, other in zip(found["area_random"], plain["area_random"], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_mean_of_significance_is_that_of_the_tables():
+    tables = [("d", "mosi", "a", f"seed-{seed}", predictions(seed=seed)) for seed in (1, 2)]
+    gone = [(table["level"] > 0) & table["id"].str.endswith(("1", "2")) for *_, table in tables]
+    lost = [(*names, table.assign(empty=empty)) for (*names, table), empty in zip(tables, gone, strict=True)]
+    intervals, _ = significance(lost, {"d": people(tables[0][4])}, Statistics(resamples=100))
+    kept = headline_rows(aggregate(lost))
+    assert kept["level"].nunique() < aggregate(lost)["level"].nunique()
+    expected = kept.groupby("metric")["value"].mean()
+    found = intervals[intervals["corruption"] == "mean_random"].set_index("metric")
+    np.testing.assert_allclose(found["value"], expected[found.index], rtol=0, atol=1e-13)
+    single = intervals[intervals["corruption"] == "random"].groupby("level")["empty"].first()
+    assert (single[single.index > 0] > 0.1).all() and found["empty"].isna().all()
 
 
 def test_seeds_are_scored_on_the_same_resamples():

@@ -142,6 +142,12 @@ FAULTS = {
     "labels in predictions": Fault(
         "blind", "with the labels", (fused("        x = x + 0.1 * batch.label.float()[:, None]\n"),)
     ),
+    "flags of absent modalities that no table of noise knows of": Fault(
+        "told", "write told_absent = True", (fused("        x = x * self.available(batch).float()[:, :1]\n"),)
+    ),
+    "flags that a method says it reads, and does not": Fault(
+        "told", "remove told_absent = True", (('    name = "', '    told_absent = True\n    name = "'),)
+    ),
     "complete input in predictions": Fault(
         "blind",
         "with the complete input",

@@ -14,6 +14,7 @@ from elision.provenance import recipe
 from elision.provenance.recipe import Recipes, check
 from elision.settings.params import Params
 from elision.store import write_table
+from elision.training.run import Run
 
 BASE = {
     "datasets": {"demo": {"source": "demo"}},
@@ -191,6 +192,18 @@ def test_a_teacher_is_an_input_of_all_that_start_from_it():
     database = found.index("demo", "ramer_encoders", "seed-1")
     assert database["inputs"] == {"teacher": found.train("demo", "ramer_encoders", "seed-1")["identity"]}
     assert found.train("demo", "ramer", "seed-1")["inputs"]["database"] == database["identity"]
+
+
+@pytest.mark.parametrize("sections", [{}, {"train": {"validation_rate": 0.5}}, {"train": {"selection": "test_oracle"}}])
+def test_a_row_that_shows_a_teacher_changes_neither_the_teacher_nor_what_starts_from_it(sections):
+    sections = {"teachers": {"mmin_teacher": {"batch_size": 7}}, **sections}
+    shown, hidden = (recipes(methods=rows, **sections) for rows in (["mmin", "mmin_teacher"], ["mmin"]))
+    for method in ("mmin", "mmin_teacher"):
+        assert shown.train("demo", method, "seed-1111") == hidden.train("demo", method, "seed-1111")
+        there, not_there = (Run(found.params, "demo", method, "seed-1111") for found in (shown, hidden))
+        assert there.hyperparameters == not_there.hyperparameters
+        assert there.mixture == not_there.mixture and there.oracle == not_there.oracle
+    assert there.hyperparameters.batch_size == 7 and not there.oracle and there.mixture.validation_rate is None
 
 
 def test_other_folds_or_classes_of_clips_extract_nothing_anew():

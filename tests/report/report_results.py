@@ -9,8 +9,8 @@ from elision.report.table import all_tables
 from elision.report.words import SETS
 
 MADE = ["samples", "asked", "asked_clusters", "cluster", "clusters", "freedom", "resamples", "confidence", "on_test"]
-INTERVALS = ["dataset", "family", "method", "corruption", "level", "modalities", "metric", "value", "low", "high"]
-INTERVALS += ["seeds", *MADE]
+INTERVALS = ["dataset", "family", "method", "corruption", "level", "modalities", "empty", "metric", "value"]
+INTERVALS += ["low", "high", "seeds", *MADE]
 COMPARISONS = ["dataset", "corruption", "level", "modalities", "metric", "method", "other", "difference"]
 COMPARISONS += ["low", "high", "p", "low_holm", "high_holm", "p_holm", *MADE]
 ABSENT = SETS[:6]

@@ -55,6 +55,7 @@ def test_every_table_and_figure_has_its_words_and_a_file_of_its_own():
 def test_names_of_files_are_those_that_readers_know():
     assert set(table_names(ASKED)) == {
         *("random_missing", "per_rate", "absent", "combined", "noise", "per_class", "pooled", "against_published"),
+        "noise_per_set",
         *("cost", "selection", "area", "intervals", "comparisons", "ranks"),
     }
     shown = {"absent", "confusion", "training", "representations", "ranks", "curve_f1"}

@@ -115,6 +115,22 @@ def test_the_lead_card_says_what_the_numbers_do_not_cover(made, said):
     assert facts.get("Limits") == said
 
 
+def test_levels_at_which_nothing_is_left_of_many_samples_are_in_no_mean_and_the_card_says_so():
+    table = metrics(CLEAR)
+    table = table.assign(empty=table["level"].map({0.0: 0.0, 0.5: 0.125, 0.9: 0.729}))
+    lead, facts = found(table)
+    assert "over 1 missing rate" in lead and "90.00 %" in lead
+    assert facts["Empty samples"] == (
+        "At r = 0.5, 0.9, 12 to 73 % of the samples have nothing left, of any modality. "
+        "No mean over missing rates includes these missing rates."
+    )
+    _, facts = found(table.assign(empty=0.1))
+    assert "Empty samples" not in facts
+    lead, facts = found(table.assign(empty=0.5))
+    assert "over 3 missing rates" in lead
+    assert facts["Empty samples"] == "At every missing rate, 50 % of the samples have nothing left, of any modality."
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_the_difference_to_the_second_is_told_with_its_p_value_whichever_way_round_it_stands(turned):
     pair = ("b", "a", -0.25, -0.1, 0.0004) if turned else ("a", "b", 0.1, 0.25, 0.0004)

@@ -297,6 +297,51 @@ def test_absent_and_random_missing_combined_have_a_row_per_set_and_rate(metrics,
     assert single.query("method == 'steady' and condition == 'combined'")["conditions"].tolist() == [12]
 
 
+def with_empty(metrics):
+    """Nothing is left of three quarters of the samples of a dataset from r = 0.7 on."""
+    lost = (metrics["dataset"] == "mosi_data") & (metrics["corruption"] == "random") & (metrics["level"] > 0.6)
+    return metrics.assign(empty=np.where(lost, 0.75, 0.0))
+
+
+def test_the_share_of_empty_samples_stands_under_every_rate(metrics, methods):
+    source = results(with_empty(metrics))
+    table = frame("per_rate", source, methods)
+    of = table[table["dataset"] == "mosi_data"]
+    assert of.groupby("rate" if "rate" in of else "level")["empty"].first().tolist() == [0.0] * 7 + [0.75] * 3
+    for block in blocks("per_rate", of):
+        name, cells = block.rows[-1]
+        assert name == "samples with nothing left"
+        assert [cell.text for cell in cells] == ["0 %"] * 7 + ["75 %"] * 3
+        assert {cell.rank for cell in cells} == {0}
+    assert r"| samples with nothing left |" in markdown(of, "per_rate")
+    assert "75 \\%" in latex(of, "per_rate")
+    assert any("no frame, vector or token is left" in note for note in notes("per_rate", of))
+    other = table[table["dataset"] == "sims_data"]
+    assert all(name in methods for block in blocks("per_rate", other) for name, _ in block.rows)
+    assert "empty" not in frame("per_rate", results(metrics.assign(empty=0.0)), methods)
+
+
+def test_means_leave_rates_out_at_which_nothing_is_left_and_say_so(metrics, methods):
+    source = results(with_empty(metrics))
+    of, every = (
+        frame("random_missing", each, methods).set_index(["dataset", "method"]) for each in (source, results(metrics))
+    )
+    kept = metrics.query("dataset == 'mosi_data' and method == 'steady' and corruption == 'random' and level < 0.65")
+    value = kept.loc[kept["metric"] == "mae", "value"].mean()
+    assert of.loc[("mosi_data", "steady"), "mae_mean"] == pytest.approx(value)
+    assert of.loc[("mosi_data", "steady"), "conditions"] == 7
+    assert of.loc[("sims_data", "steady"), "mae_mean"] == every.loc[("sims_data", "steady"), "mae_mean"]
+    said = markdown(of.reset_index(), "random_missing")
+    assert (
+        said.count("Not in the mean: r = 0.7, 0.8, 0.9, because more than 10 % of the samples have nothing left.") == 1
+    )
+    row = headlines(source.metrics).set_index(["dataset", "method"]).loc[("mosi_data", "steady")]
+    assert row["conditions"] == 7 and row["f1"] == of.loc[("mosi_data", "steady"), "f1_negpos_mean"]
+    text = headline(source.metrics)
+    assert "mosi_data: mean over 7 missing rates" in text and "sims_data: mean over 10 missing rates" in text
+    assert text.count("At r = 0.7 to 0.9, 75 % of the samples have nothing left, of any modality.") == 1
+
+
 def test_noise_has_a_row_per_kind_intensity_and_set_and_their_mean(metrics, methods):
     table = frame("noise", results(metrics), methods)
     assert len(table) == 3 * 2 * 2 * (2 + 1)
@@ -304,6 +349,42 @@ def test_noise_has_a_row_per_kind_intensity_and_set_and_their_mean(metrics, meth
     assert list(cases.index) == ["text", "audio", "mean"]
     assert cases.loc["mean", "f1_weighted_mean"] == pytest.approx(cases["f1_weighted_mean"].iloc[:2].mean())
     assert cases.loc["mean", "conditions"] == 2
+
+
+def test_noise_of_each_set_is_the_mean_over_intensities_beside_complete_data(metrics, methods):
+    table = frame("noise_per_set", results(metrics), methods)
+    every = frame("noise", results(metrics), methods)
+    steady = table.query("method == 'steady' and noise == 'impulse'").set_index("noisy")
+    assert list(steady.index) == ["none", "text", "audio", "mean"]
+    for name in ("text", "audio", "mean"):
+        levels = every.query(f"method == 'steady' and noise == 'impulse' and noisy == '{name}'")["f1_weighted_mean"]
+        assert steady.loc[name, "f1_weighted_mean"] == pytest.approx(levels.mean())
+    clean = metrics.query("dataset == 'emotion_data' and method == 'steady' and corruption == 'random' and level == 0")
+    clean = clean[(clean["metric"] == "f1_weighted") & (clean["fold"] != "pooled")]
+    assert steady.loc["none", "f1_weighted_mean"] == pytest.approx(clean["value"].mean())
+    assert "told" not in table
+    shown = blocks("noise_per_set", table)
+    assert [block.title for block in shown] == [
+        f"{kind}: {name}" for kind in ("Gaussian noise", "Impulse noise") for name in ("UA ↑", "F1 weighted ↑")
+    ]
+    assert shown[0].columns == ["nothing noisy", "text", "audio", "mean over the sets"]
+
+
+@pytest.mark.parametrize("name", ["noise", "noise_per_set"])
+@pytest.mark.parametrize(
+    ("made_of", "said"),
+    [
+        ("ramer", r"Told which modalities are noisy: steady\. Such a method .* one result at every intensity\."),
+        ("lnln", r"Methods that read token ids, so that noisy text is \[UNK\]: steady\."),
+        ("ae", r"Not told which modalities are noisy: steady, brittle_one\."),
+    ],
+)
+def test_tables_of_noise_say_which_methods_are_told_what_is_noisy(metrics, methods, name, made_of, said):
+    made = {"steady": made_of, "brittle_one": "ae", FLOOR: FLOOR}
+    records = {("emotion_data", row, "seed-1"): record(method=method) for row, method in made.items()}
+    found = notes(name, frame(name, results(metrics, records=records), methods))
+    assert any(re.fullmatch(said, sentence) for sentence in found)
+    assert any("Not told" in sentence and "brittle_one" in sentence for sentence in found)
 
 
 def test_text_of_noise_shows_the_means_a_block_per_kind_and_metric(metrics, methods):
@@ -429,6 +510,13 @@ def test_costs_are_means_over_runs_with_teachers_after_the_methods_that_start_fr
     assert "Devices: A GPU, bfloat16; cpu, 1 thread(s), float32." in text
     assert "differ between runs and between machines" in text
     assert r"mmin\_teacher & 2.00 & 10.0 & 20.0 & 900 &" in latex(table, "cost")
+
+
+def test_a_teacher_that_is_a_row_costs_once(metrics):
+    metrics = pd.concat([metrics, metrics[metrics["method"] == "steady"].assign(method="mmin_teacher")])
+    records = {("demo", method, "seed-1"): record() for method in (FLOOR, "mmin_teacher", "steady")}
+    table = frame("cost", results(metrics, records=records), [FLOOR, "mmin_teacher", "steady"])
+    assert table["method"].tolist() == ["mmin_teacher", "steady", FLOOR]
 
 
 def test_costs_of_trainings_that_chose_on_test_say_so_and_one_run_has_no_deviation(metrics):

@@ -357,8 +357,8 @@ def test_a_teacher_is_a_row_under_its_own_name(file):
 
 
 def test_a_teacher_is_set_in_one_place(file):
-    file.write_text(GOOD.replace("[majority]", "[mmin, mmin_teacher]") + "teachers: {mmin_teacher: {epochs: 5}}\n")
-    with pytest.raises(ElisionError, match=r"teachers\.mmin_teacher: methods lists mmin_teacher, too"):
+    file.write_text(GOOD.replace("[majority]", "[mmin, {mmin_teacher: {epochs: 5}}]"))
+    with pytest.raises(ElisionError, match=r"write teachers: \{mmin_teacher: \{epochs: \.\.\.\}\}, or train one more"):
         parameters.load(file)
 
 

@@ -1,4 +1,5 @@
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -141,6 +142,20 @@ def test_nmer_tests_noise_in_place_of_modalities():
     assert params("nmer").train_for("d").corruption == "noise"
     drawn = times(seed=1111, stream="test", ids=["a", "b", "c"], modality="audio")
     np.testing.assert_allclose(drawn, [0.1178084, 0.9400230, 0.2453416], atol=1e-7)
+
+
+def test_noise_is_unscaled_under_a_protocol_that_says_so_and_in_no_params_file(tmp_path, monkeypatch):
+    assert params("nmer").corruption_for("d").noise.scaled is False
+    assert params("elision").corruption_for("d").noise.scaled is True
+    found = params("nmer", corruption={"noise": {"scaled": True}})
+    assert found.corruption_for("d").noise.scaled is True
+    assert found.protocol_text("d") == "nmer (corruption.noise.scaled: True)"
+    for name in ("elision", "nmer"):
+        with pytest.raises(ValueError, match=r"noise\.scaled(.|\n)*or scaled: false in a protocol of your own"):
+            params(name, corruption={"noise": {"scaled": False}})
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("source: ours\ncorruption: {noise: {kinds: [gaussian], scaled: false}}\n")
+    assert params("mine.yaml").corruption_for("d").noise.scaled is False
 
 
 def test_hrlf_trains_on_frames_lost_and_modalities_absent_at_once():

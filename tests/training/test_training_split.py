@@ -362,6 +362,60 @@ def test_noise_of_a_sample_depends_on_nothing_but_the_sample(store):
     torch.testing.assert_close(shared.mix(signal, index, flat), first.mix(signal, index[:1].expand(3), flat))
 
 
+def in_other_units(store):
+    """The store, whose features have other means and deviations, each dimension its own; one does not vary."""
+    random = np.random.default_rng(3)
+
+    def changed(sequences):
+        if sequences.values.ndim == 1:
+            return sequences
+        shift, factor = random.normal(0, 9, (2, sequences.width)).astype(np.float32)
+        factor[-1] = 0
+        return Sequences(sequences.values * factor + shift, sequences.offsets, sequences.header)
+
+    return Store(store.samples, {name: changed(s) for name, s in store.modalities.items()}, store.provenance)
+
+
+def noisy(store, intensity=60, *, standardise=(), **settings):
+    data = split(store, scales=scales(store, standardise=standardise), reads_text="vectors")
+    setting = Setting.model_validate(settings, context={"protocol": "of the test"})
+    kind, condition = kinds()["noise"], Condition("gaussian", float(intensity), ("text", "audio", "vision"))
+    draw = Draw(1, "test")
+    drawn = kind.test(condition, data.samples, draw, draw.uniforms(data.samples), setting)
+    return data.batch(ALL, data.corrupted(drawn))
+
+
+def test_noise_does_not_depend_on_the_unit_of_a_feature(store):
+    """What becomes of a feature is what would become of the standardised one, whichever modality, text included."""
+    store = in_other_units(with_vectors(store))
+    every = ["text_features", "audio", "vision"]
+    measured, found = scales(store, standardise=every), noisy(store)
+    standard = noisy(store, standardise=["audio", "vision"])
+    for name, scale in zip(("text", "audio", "vision"), measured.values(), strict=True):
+        sequence = getattr(found, name)
+        mean, deviation = (torch.from_numpy(v) for v in (scale.mean, scale.std))
+        if name != "text":
+            expected = mean + deviation * getattr(standard, name).values
+            torch.testing.assert_close(
+                (sequence.values * sequence.observed[..., None])[..., :-1],
+                (expected * sequence.observed[..., None])[..., :-1],
+                atol=1e-4,
+                rtol=1e-4,
+            )
+        constant = sequence.values[..., -1][sequence.observed]
+        torch.testing.assert_close(constant, mean[-1].expand_as(constant), atol=1e-5, rtol=1e-5)
+        values = (sequence.values[sequence.observed][:, :-1] - mean[:-1]) / deviation[:-1]
+        assert values.mean().abs() < 0.2 and 0.8 < values.std() < 1.2
+
+
+def test_noise_that_a_protocol_leaves_unscaled_has_the_deviation_1(store):
+    store = in_other_units(with_vectors(store))
+    batch, clean = noisy(store, 1000, scaled=False), split(store, reads_text="vectors").batch(ALL, None)
+    for name in ("text", "audio", "vision"):
+        values = getattr(batch, name).values[getattr(clean, name).observed]
+        assert values[:, -1].std() > 0.8  # also where the feature does not vary
+
+
 def test_noise_of_token_ids_is_unknown_tokens(store):
     data = split(store)
     mixture = Mixture("noise", Setting(), TrainingHyperparameters(noise="impulse", intensity=20))

@@ -12,8 +12,7 @@ for name, job in TRAINING.items():
             starts=job.each(starts),
             corruptions=lambda w: (
                 RESULTS.corruptions(w.dataset)
-                if PARAMS.train_for(w.dataset).selection == "test_oracle"
-                and w.method in PARAMS.variants
+                if PARAMS.chosen_on_test(w.dataset, w.method)
                 else []
             ),
         output:

@@ -176,11 +176,14 @@ class Noise:
         Share of the variance of each sample's signal that is left.
     per_batch : bool
         The first sample of a batch decides for all.
+    scaled : bool
+        The values are in deviations of the feature over the training split, from its mean; otherwise in its unit.
     """
 
     values: np.ndarray
     left: np.ndarray
     per_batch: bool
+    scaled: bool = True
 
 
 @dataclass(frozen=True)
@@ -278,6 +281,8 @@ class Kind:
         One sentence for the page and the docs: what it does, and whose it is.
     reading : tuple of (str, str)
         Heading and text of what the page says on how to read it; by default the caption and ``about``.
+    disguised : bool
+        What stands in place of what is lost looks like data: tables say which methods are told what is lost.
     summaries : tuple of str
         How intervals summarise its conditions: ``mean``, and ``area`` under the metric over the levels.
     training_rates : tuple of float
@@ -305,6 +310,7 @@ class Kind:
     condition: ClassVar[str] = "condition"
     about: ClassVar[str] = ""
     reading: ClassVar[tuple[str, str] | None] = None
+    disguised: ClassVar[bool] = False
     summaries: ClassVar[tuple[str, ...]] = ()
     training_rates: ClassVar[tuple[float, ...]] = ()
     imbalanced: ClassVar[bool] = False

@@ -121,20 +121,42 @@ def draw(kind: str, *, seed: int, stream: str, name: str, modality: str, shape: 
     return np.where(struck, np.sign(noise), np.float32(0))
 
 
-def noisy(x: np.ndarray, noise: np.ndarray, abar_t: float | np.ndarray) -> np.ndarray:
+def noisy(
+    x: np.ndarray,
+    noise: np.ndarray,
+    abar_t: float | np.ndarray,
+    *,
+    mean: np.ndarray | None = None,
+    deviation: np.ndarray | None = None,
+) -> np.ndarray:
     """Mix a signal with noise: sqrt(abar) x + sqrt(1 - abar) n.
 
-    Impulse noise, too, weakens the signal everywhere, also where there is no impulse.
+    A signal in another unit is mixed as if it were standardised: m + sqrt(abar) (x - m) + sqrt(1 - abar) s n. Impulse
+    noise, too, weakens the signal everywhere, also where there is no impulse.
 
     Parameters
     ----------
     x, noise : np.ndarray or Tensor [shape=(T, d), dtype=float32]
-        The signal is standardised: its variance is meant to be about 1.
+        Without ``mean`` and ``deviation``, the signal is meant to be standardised.
     abar_t : float in [0, 1], or np.ndarray
         Share of the signal's variance that is left; an array, such as one per frame [shape=(T, 1)], is broadcast.
+    mean, deviation : np.ndarray or Tensor [shape=(d,)], optional
+        Of the signal; by default 0 and 1.
 
     Returns
     -------
     x_t : np.ndarray or Tensor [shape=(T, d)]
+
+    Examples
+    --------
+    The noise of a feature does not depend on its unit:
+
+    >>> import numpy as np
+    >>> from elision.corruption import noise
+    >>> x, n = np.array([[0.5], [-1.0]]), np.array([[1.0], [0.0]])
+    >>> other = noise.noisy(3 + 0.2 * x, n, 0.36, mean=np.array([3.0]), deviation=np.array([0.2]))
+    >>> bool(np.allclose(other, 3 + 0.2 * noise.noisy(x, n, 0.36)))
+    True
     """
-    return abar_t**0.5 * x + (1 - abar_t) ** 0.5 * noise
+    mixed = abar_t**0.5 * x + (1 - abar_t) ** 0.5 * (noise if deviation is None else deviation * noise)
+    return mixed if mean is None else mixed + (1 - abar_t**0.5) * mean

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from elision.corruption.kind import Condition, Draw, Kind, Origin, Samples, kinds
+from elision.corruption.missing import missing
 from elision.files import replacing
 from elision.store import Sequences, Store, read_tensors, write_tensors
 from elision.task import MODALITIES, split_columns
@@ -93,6 +94,49 @@ class Plan:
         found = [condition for condition in of if condition.kind.level and not condition.kind.sets]
         return [condition for condition in found if condition.kind is found[0].kind]
 
+    def emptied(self, store: Store, fold: int, settings: Settings) -> dict[Condition, np.ndarray]:
+        """Find the test samples of a fold of which nothing is left, of any modality of the dataset.
+
+        No frame or vector is left that was observed, and no token but [CLS] and [SEP]. What a method predicts from such
+        a sample is a constant, whatever it has learnt. Noise leaves something in its place.
+
+        Parameters
+        ----------
+        store : Store
+        fold : int
+            0 without folds.
+        settings : Settings
+            Those of the plan.
+
+        Returns
+        -------
+        empty : dict of Condition to np.ndarray [shape=(N,), dtype=bool]
+            Of test samples in the order of the store.
+        """
+        rows = store.rows("test", fold)
+        samples, found = _samples(store, rows), {}
+        tells = {name: _tells(_sequences(store, name), rows) for name in samples.present}
+        for kind in dict.fromkeys(condition.kind for condition in self.conditions):
+            numbers = self.numbers(kind, store, fold)
+            lasting = {name: _largest(values, tells[name], samples, name) for name, values in numbers.items()}
+            for condition in (each for each in self.conditions if each.kind is kind):
+                rates, of = np.zeros(len(MODALITIES)), lasting
+                if not kind.disguised:
+                    how = Draw(0, "test")  # the numbers are drawn
+                    drawn = kind.test(condition, samples, how, numbers, getattr(settings, kind.name))
+                    rates = drawn.rates
+                    if drawn.numbers is not numbers:
+                        of = {n: _largest(values, tells[n], samples, n) for n, values in drawn.numbers.items()}
+                rates = np.broadcast_to(rates, (len(samples), len(MODALITIES)))
+                lost = [
+                    missing(of[name], rates[:, MODALITIES.index(name)])
+                    | (rates[:, MODALITIES.index(name)] >= 1)
+                    | (of[name] < 0)
+                    for name in samples.present
+                ]
+                found[condition] = np.all(lost, axis=0) if lost else np.ones(len(samples), bool)
+        return found
+
     @staticmethod
     def _of(numbers: dict[str, np.ndarray], store: Store, fold: int) -> dict[str, np.ndarray]:
         if not fold:
@@ -132,21 +176,48 @@ def draw(
     key = settings.seed if seed is None else seed
     if key == "run":
         return conditions(settings, store.present), {}
-    named = {name: _sequences(store, name) for name in store.present}
-    samples = Samples(
-        ids=store.samples["id"].to_numpy()[_tested(store)],
-        lengths={name: _lengths(store, name) for name in named},
-        padded={name: sequences.header.length for name, sequences in named.items()},
-        widths={name: 0 if sequences.values.ndim == 1 else sequences.width for name, sequences in named.items()},
-        ends="text" in store.modalities,
-        origin=Origin(store, _tested(store), spans),
-    )
+    samples = _samples(store, _tested(store), spans)
     how = Draw(key, "test", key if settings.masks == "shared" else None)
     drawn = how.uniforms(samples)
     for kind in tested(settings):
         own = kind.numbers(samples, how, getattr(settings, kind.name)) or {}
         drawn |= {f"{kind.name}.{name}": values for name, values in own.items()}
     return conditions(settings, store.present), drawn
+
+
+def _samples(store: Store, rows: np.ndarray, spans: Mapping[str, np.ndarray] | None = None) -> Samples:
+    named = {name: _sequences(store, name) for name in store.present}
+    return Samples(
+        ids=store.samples["id"].to_numpy()[rows],
+        lengths={name: sequences.lengths[rows] for name, sequences in named.items()},
+        padded={name: sequences.header.length for name, sequences in named.items()},
+        widths={name: 0 if sequences.values.ndim == 1 else sequences.width for name, sequences in named.items()},
+        ends="text" in store.modalities,
+        origin=Origin(store, rows, spans),
+    )
+
+
+def _tells(sequences: Sequences, rows: np.ndarray) -> np.ndarray:
+    """Return which positions of some samples tell something: observed frames, and tokens but [CLS] and [SEP]."""
+    if sequences.values.ndim > 1:
+        return np.concatenate([~np.isnan(block).any(1) for block in sequences.blocks(rows)] or [np.zeros(0, bool)])
+    lengths = sequences.lengths[rows]
+    ends = np.cumsum(lengths)
+    tells, some = np.ones(lengths.sum(), bool), lengths > 0
+    tells[(ends - lengths)[some]] = tells[ends[some] - 1] = False
+    return tells
+
+
+def _largest(numbers: np.ndarray, tells: np.ndarray, samples: Samples, modality: str) -> np.ndarray:
+    """Return the largest number of each sample at a position that tells something [shape=(N,)]; -1 without one.
+
+    A position is lost where its number lies below the rate, so that the largest decides whether one is left.
+    """
+    found, some = np.full(len(samples), -1.0, np.float32), samples.lengths[modality] > 0
+    if some.any():
+        starts = samples.bounds(modality)[:-1][some]
+        found[some] = np.maximum.reduceat(np.where(tells, numbers, np.float32(-1)), starts)
+    return found
 
 
 def write(

@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -57,6 +57,8 @@ class LabelledSettings(DatasetSettings):
 
 class FeatureFolders(DatasetSettings):
     """A dataset whose features lie as NumPy files, in a folder for each feature set."""
+
+    usual_protocol: ClassVar[str] = "utterances"  # an utterance is one vector per modality
 
     labels: Path
     features: Path = Field(description="folder of the folders of feature sets")

@@ -3,13 +3,15 @@
 Pure functions of tables of predictions, with the columns ``id``, ``corruption`` ("random", "absent", "combined", or the
 kind of noise: "gaussian", "impulse"), ``level`` (missing rate; 1 for absent, 0 for complete; of noise, its intensity),
 ``modalities`` (those corrupted, joined with "+"), ``checkpoint``, ``prediction`` and ``label`` (scores, or names of
-classes). ``checkpoint`` is "valid", or the metric for which the checkpoint was chosen on the test split; each metric is
-then read from its own checkpoint (``Family.selected_by``), as in LNLN's code, and that of "valid" stands beside it.
+classes), and, if known, ``empty`` (nothing of the sample is left). ``checkpoint`` is "valid", or the metric for which
+the checkpoint was chosen on the test split; each metric is then read from its own checkpoint (``Family.selected_by``),
+as in LNLN's code, and that of "valid" stands beside it.
 
 A run is ``seed-S``, or ``seed-S.fold-F``: then every fold has other test samples, and the metrics of the predictions of
 all folds of a seed, pooled, stand beside those of the folds.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +27,8 @@ from elision.task import parse_run
 from elision.training.selection import VALID
 
 FLOOR = "majority"
+# Share of samples of which nothing is left, above which a level is in no mean: arbitrary constants would be scored.
+MOST_EMPTY = 0.1
 CONFUSION_RATES = (0.0, 0.1, 0.5, 0.9)
 POOLED = "pooled"
 
@@ -39,13 +43,14 @@ _RUN = ["dataset", "family", "method", "run", "seed", "fold"]
 class Run:
     """Predictions of one run as a matrix: ``keys`` has a row per condition and checkpoint, samples are sorted by id.
 
-    Classes are numbers.
+    Classes are numbers. ``empty`` counts for each row of ``keys`` the samples of which nothing is left.
     """
 
     keys: pd.DataFrame
     ids: np.ndarray
     prediction: np.ndarray
     label: np.ndarray
+    empty: np.ndarray
 
 
 def _numbers(table: pd.DataFrame, column: str, name: str, labels: tuple[str, ...]) -> np.ndarray:
@@ -103,7 +108,8 @@ def _matrix(table: pd.DataFrame, name: str, family: Family) -> Run:
             f'predictions of {name}: sample "{ids[differs.argmax()]}" has several labels; delete these predictions and '
             "run evaluate again"
         )
-    return Run(keys, np.asarray(ids), arrays["prediction"], arrays["label"][0])
+    empty = np.bincount(row[table["empty"].to_numpy()] if "empty" in table else [], minlength=len(keys))
+    return Run(keys, np.asarray(ids), arrays["prediction"], arrays["label"][0], empty)
 
 
 def checked(tables: Iterable[Predictions]) -> Iterator[tuple[tuple[str, str, str, str, int, str], Run]]:
@@ -144,9 +150,12 @@ def pool(folds: dict[str, Run], name: str) -> Run:
             f"predictions of {name}: the folds have different checkpoints; delete these predictions and run evaluate "
             "again"
         )
-    prediction = np.concatenate([run.prediction for run in runs], axis=1)
     return Run(
-        first.keys, np.concatenate([run.ids for run in runs]), prediction, np.concatenate([r.label for r in runs])
+        first.keys,
+        np.concatenate([run.ids for run in runs]),
+        np.concatenate([run.prediction for run in runs], axis=1),
+        np.concatenate([run.label for run in runs]),
+        np.sum([run.empty for run in runs], axis=0),
     )
 
 
@@ -177,7 +186,8 @@ def aggregate(tables: Iterable[Predictions], *, protocols: Mapping[str, str] | N
     -------
     metrics : pd.DataFrame
         Columns ``dataset``, ``family``, ``method``, ``run``, ``seed``, ``fold``, ``protocol``, ``corruption``,
-        ``level``, ``modalities``, ``checkpoint``, ``metric`` and ``value``, sorted by them. ``fold`` is "" without
+        ``level``, ``modalities``, ``checkpoint``, ``metric``, ``value``, sorted by them, and ``empty``: under the
+        condition, the share of the test samples of the dataset of which nothing is left. ``fold`` is "" without
         folds, "1" and so on with them, and "pooled" for the metrics of the predictions of all folds of a seed (``run``
         is then ``seed-S``), where the seed has every fold that any run of the dataset has.
 
@@ -201,10 +211,15 @@ def both(
     counts: list[tuple] = []
     folds: dict[str, set[str]] = {}
     parts: dict[tuple, dict[str, Run]] = {}
+    emptied: Counter[tuple] = Counter()
+    samples: Counter[tuple] = Counter()
     protocols, wanted = protocols or {}, {round(rate, 6) for rate in rates}
     for names, run in checked(tables):
         rows += _scores(names, run, protocols.get(names[0], "elision"))
         counts += _counts(names, run, wanted)
+        for condition, empty in zip(run.keys[CONDITION].itertuples(index=False, name=None), run.empty, strict=True):
+            emptied[names[0], *condition] += int(empty)
+            samples[names[0], *condition] += len(run.ids)
         dataset, family, method, _, seed, fold = names
         if fold:
             folds.setdefault(dataset, set()).add(fold)
@@ -214,8 +229,10 @@ def both(
             pooled = pool(runs, f"{dataset}/{method}/seed-{seed}")
             names = (dataset, family, method, f"seed-{seed}", seed, POOLED)
             rows += _scores(names, pooled, protocols.get(dataset, "elision"))
+    metrics = _sorted(rows, [*_RUN, "protocol", *CONDITION, "checkpoint", "metric"], "value")
+    conditions = metrics[["dataset", *CONDITION]].itertuples(index=False, name=None)
     return (
-        _sorted(rows, [*_RUN, "protocol", *CONDITION, "checkpoint", "metric"], "value"),
+        metrics.assign(empty=[emptied[condition] / samples[condition] for condition in conditions]),
         _sorted(counts, [*_RUN, "level", "checkpoint", "classes", "truth", "predicted"], "count"),
     )
 
@@ -337,11 +354,36 @@ def incomplete(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[~rows["corruption"].isin(sets) | (rows["modalities"] != "")]
 
 
-def headline_rows(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that rankings are made of: of the first corruption that a dataset was tested under."""
+def averaged(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of conditions that means are over: ``incomplete`` ones at which something is left.
+
+    A level at which nothing is left of more than ``MOST_EMPTY`` of the samples is left out, unless this holds for every
+    level of the corruption.
+
+    Parameters
+    ----------
+    rows : pd.DataFrame
+        With ``CONDITION``, and ``dataset`` and ``empty`` where there are several datasets, and where this is known.
+    """
+    rows = incomplete(rows)
+    if "empty" not in rows:
+        return rows
+    of_levels = [name for kind in kinds().values() if kind.level for name in kind.corruptions]
+    lost = rows["corruption"].isin(of_levels) & (rows["empty"] > MOST_EMPTY)
+    every = lost.groupby([rows[name] for name in ("dataset", "corruption") if name in rows]).transform("all")
+    return rows[~lost | every]
+
+
+def first_rows(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the first corruption that each dataset was tested under."""
     names = [name for kind in kinds().values() for name in kind.corruptions]
     rank = metrics["corruption"].map({name: number for number, name in enumerate(names)})
     return incomplete(metrics[rank == rank.groupby(metrics["dataset"]).transform("min")])
+
+
+def headline_rows(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that rankings are made of: what is ``averaged`` of ``first_rows``."""
+    return averaged(first_rows(metrics))
 
 
 def summary(metrics: pd.DataFrame, marks: Mapping[tuple[str, str], Mapping[str, str]] | None = None) -> dict:

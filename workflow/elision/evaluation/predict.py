@@ -120,8 +120,9 @@ class Evaluation:
         -------
         predictions : DataFrame
             Columns ``id``, ``corruption``, ``level``, ``modalities`` (those that lose something, joined by "+"),
-            ``checkpoint``, ``prediction``, ``label``; one row per condition, checkpoint and sample. Of classes,
-            prediction and label are names, and the columns ``logit.CLASS`` follow.
+            ``empty`` (nothing of the sample is left, of any modality of the dataset), ``checkpoint``, ``prediction``,
+            ``label``; one row per condition, checkpoint and sample. Of classes, prediction and label are names, and
+            the columns ``logit.CLASS`` follow.
 
         Raises
         ------
@@ -129,6 +130,7 @@ class Evaluation:
             If a prediction is not finite.
         """
         run, data, tables = self.run, self.data, []
+        empty = self.plan.emptied(self._store, run.fold, self._settings)
         epochs: dict[int, list[str]] = {}
         for checkpoint, kept in self.checkpoints.items():
             epochs.setdefault(kept["epoch"], []).append(checkpoint)
@@ -146,6 +148,7 @@ class Evaluation:
                     "corruption": condition.corruption,
                     "level": condition.level,
                     "modalities": condition.which,
+                    "empty": empty[condition],
                 }
                 predicted = _columns(predictions, labels, self.classes)
                 tables += [pd.DataFrame({**columns, "checkpoint": name, **predicted}) for name in checkpoints]

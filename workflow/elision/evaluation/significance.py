@@ -25,7 +25,7 @@ from scipy import special
 from elision.corruption.kind import kind_of
 from elision.corruption.missing import generator
 from elision.errors import ElisionError
-from elision.evaluation.aggregate import CONDITION, Predictions, Run, checked, incomplete, pool
+from elision.evaluation.aggregate import CONDITION, Predictions, Run, averaged, checked, incomplete, pool
 from elision.evaluation.metrics import Family, Weights, metric, weighted
 from elision.evaluation.metrics import family as family_of
 from elision.progress import track
@@ -344,7 +344,8 @@ def summaries(conditions: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarra
     Parameters
     ----------
     conditions : pd.DataFrame
-        Columns ``corruption``, ``level`` and ``modalities``.
+        Columns ``corruption``, ``level`` and ``modalities``, and, if known, ``empty`` (see ``aggregate.averaged``: what
+        is left out there is in no mean, but in the area).
 
     Returns
     -------
@@ -356,9 +357,10 @@ def summaries(conditions: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarra
     for corruption, of in counted.groupby("corruption"):
         levels = of["level"].sort_values(kind="stable")
         rows, steps = levels.index.to_numpy(), np.diff(levels)
+        in_mean = np.isin(rows, averaged(of).index)
         for summary in kind_of(str(corruption)).summaries:
             if summary == "mean":
-                found[f"mean_{corruption}"] = rows, np.full(len(rows), 1 / len(rows))
+                found[f"mean_{corruption}"] = rows, in_mean / in_mean.sum()
             elif len(rows) > 1:
                 areas = (np.append(0, steps) + np.append(steps, 0)) / 2
                 found[f"area_{corruption}"] = rows, areas / steps.sum()
@@ -423,7 +425,8 @@ def significance(
     -------
     intervals : pd.DataFrame
         Columns ``dataset``, ``family``, ``method``, ``corruption`` (or a summary, with level nan and no modalities),
-        ``level``, ``modalities``, ``metric`` (those with a direction), ``value``, ``low``, ``high``, ``seeds``,
+        ``level``, ``modalities``, ``empty`` (as in ``aggregate``; nan for a summary), ``metric`` (those with a
+        direction), ``value``, ``low``, ``high``, ``seeds``,
         ``samples`` (utterances of the test split), ``asked`` (the unit that the settings name), ``asked_clusters`` (how
         many of them there are; 0: unknown), ``cluster`` (the unit that was drawn), ``clusters`` (how many),
         ``freedom`` (degrees of freedom), ``resamples``, ``confidence`` and ``on_test`` (a checkpoint was chosen on the
@@ -448,7 +451,7 @@ def significance(
 
 
 _MADE = ["samples", "asked", "asked_clusters", "cluster", "clusters", "freedom", "resamples", "confidence", "on_test"]
-_INTERVALS = ["dataset", "family", "method", *CONDITION, "metric", "value", "low", "high", "seeds", *_MADE]
+_INTERVALS = ["dataset", "family", "method", *CONDITION, "empty", "metric", "value", "low", "high", "seeds", *_MADE]
 _COMPARISONS = ["dataset", *CONDITION, "metric", "method", "other", "difference", "low", "high", "p"]
 _COMPARISONS += ["low_holm", "high_holm", "p_holm", *_MADE]
 
@@ -510,7 +513,8 @@ def _resample(
     known = family_of(family)
     metrics = list(known.directed)
     first = next(iter(methods.values()))[0]
-    conditions = first.keys[CONDITION].drop_duplicates(ignore_index=True)
+    conditions = first.keys[CONDITION].assign(empty=first.empty / len(first.ids))
+    conditions = conditions.drop_duplicates(CONDITION, ignore_index=True)
     drawn_by = clusters(first.ids, samples, settings.cluster_of(dataset))
     names, count = drawn_by.names, drawn_by.count
     drawn = draw(count, resamples=settings.resamples, key=(settings.seed, "bootstrap", dataset))

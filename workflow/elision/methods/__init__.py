@@ -22,6 +22,7 @@ from elision.settings.params import (
     requires,
     retrieves,
     suggestion,
+    told_absent,
     trained_on,
     training_size,
 )
@@ -54,6 +55,7 @@ def load(name: str) -> "type[Method]":
 
     written = {"task": made_for(name), "needs": needs(name), "retrieves": retrieves(name), "requires": requires(name)}
     written |= {"reads_text": reads_text(name), "floor": is_floor(name), "needs_complete": needs_complete(name)}
+    written["told_absent"] = told_absent(name)
     try:
         module = importlib.import_module(f"{__name__}.{name}")
     except Exception as error:  # whatever the lines of the file raise

@@ -110,6 +110,9 @@ class Method(nn.Module):
     reads : str
         ``utterances``, each by itself; or ``dialogues``: the utterances of a dialogue together (see
         ``methods.layers.dialogue``). A literal.
+    told_absent : bool
+        Whether a prediction is told which modalities are absent (``available``), and so which are noisy. Written as a
+        literal. Others see zeros or noise, and unknown tokens.
     requires : tuple of str
         Modalities without which it is not the method.
     needs_complete : bool
@@ -156,6 +159,7 @@ class Method(nn.Module):
     error_of_scores: ClassVar[Literal["absolute", "squared"]] = "absolute"
     reads_text: ClassVar[Literal["tokens", "vectors", "nothing"]] = "tokens"
     reads: ClassVar[Literal["utterances", "dialogues"]] = "utterances"
+    told_absent: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ()
     needs_complete: ClassVar[bool] = False
     uses_pooler: ClassVar[bool] = False

@@ -65,6 +65,7 @@ class Ramer(RamerMethod):
     needs: ClassVar[tuple[str, ...]] = ("ramer_encoders",)
     retrieves = "ramer_encoders"
     reads_text = "vectors"
+    told_absent = True
     official_counts: ClassVar[dict[str, int]] = {"mer2024": 283_394_694}
     compared = (
         "equal part by part with `feed_forward: 256` and `query_encoder: trained` (117,034,630, of which "

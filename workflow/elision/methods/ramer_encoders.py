@@ -171,6 +171,7 @@ class RamerEncoders(RamerMethod):
     )
     combines = False
     reads_text = "vectors"
+    told_absent = True
     official_counts: ClassVar[dict[str, int]] = {"mer2024": 141_882_770}
     compared = "equal part by part with `layers: 2`"
     small: ClassVar[dict] = {"hidden": 12, "feed_forward": 16, "dropout": 0.0}

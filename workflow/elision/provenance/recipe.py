@@ -370,7 +370,7 @@ class Recipes:
         inputs = {"store": self.store(dataset), "alignment": self.align(dataset), **self.starts(dataset, method, run)}
         if reads_encoded(self.params, dataset, method):
             inputs["text_vectors"] = self.encode(dataset)
-        on_test = train.selection == "test_oracle" and method in self.params.variants
+        on_test = self.params.chosen_on_test(dataset, method)
         if on_test:
             inputs["corruptions"] = self.corrupt(dataset)
         named = ("training.loop", f"methods.{variant.method}", f"corruption.kinds.{kind}")

@@ -7,7 +7,7 @@ import pandas as pd
 
 from elision.corruption.kind import kind_of, kinds
 from elision.errors import plural
-from elision.evaluation.aggregate import CONDITION, FLOOR, incomplete
+from elision.evaluation.aggregate import CONDITION, FLOOR, averaged, incomplete
 from elision.evaluation.metrics import family as family_of
 from elision.evaluation.metrics import metric
 from elision.evaluation.significance import ranks as rank
@@ -45,12 +45,13 @@ def summaries(results: Results, methods: Sequence[str]) -> pd.DataFrame:
         ``conditions`` (how many it is made of) and ``checkpoints``.
     """
     rows = results.intervals[results.intervals["method"].isin(_order(methods))]
-    single = incomplete(rows[rows["level"].notna()])
-    counts = single.drop_duplicates(["dataset", *CONDITION]).groupby(["dataset", "corruption"]).size()
+    single = rows[rows["level"].notna()].drop_duplicates(["dataset", *CONDITION])
+    counted = {"mean": averaged(single), "area": incomplete(single)}
+    counts = pd.concat({name: of.groupby(["dataset", "corruption"]).size() for name, of in counted.items()})
     chosen = rows[rows["corruption"].isin(list(SUMMARIES))]
     made_of = [SUMMARIES[name] for name in chosen["corruption"]]
     labels = [words.summary(*pair) for pair in made_of]
-    keys = pd.MultiIndex.from_arrays([chosen["dataset"], [name for _, name in made_of]])
+    keys = pd.MultiIndex.from_arrays([[name for name, _ in made_of], chosen["dataset"], [of for _, of in made_of]])
     return chosen.assign(
         method=pd.Categorical(chosen["method"], _order(methods)),
         summary=[summary for summary, _ in made_of],

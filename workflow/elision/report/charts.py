@@ -16,6 +16,7 @@ from elision.evaluation.aggregate import CONFUSION_RATES, FLOOR, statistics
 from elision.evaluation.metrics import Family
 from elision.evaluation.metrics import family as family_of
 from elision.evaluation.metrics import metric as metric_of
+from elision.report import empty
 from elision.report.drawing import FLOOR_LOOK, look
 from elision.report.results import Results
 from elision.report.text import heading
@@ -71,7 +72,8 @@ def plots(metrics: pd.DataFrame, intervals: pd.DataFrame) -> Iterator[dict]:
     ------
     plot : dict
         ``title``; ``x``, its label; ``places``, what stands there; ``level``, whether these are numbers, and of sets
-        their ``names``, the ``others`` of each and what is said of these, ``below``; and
+        their ``names``, the ``others`` of each and what is said of these, ``below``; ``empty``, at each place the
+        percentage of samples of which nothing is left, where there are any; and
         ``series``, by metric and method: for each place mean, standard deviation, and the ends of the 95 % interval,
         in percent where the metric is.
     """
@@ -89,6 +91,7 @@ def plots(metrics: pd.DataFrame, intervals: pd.DataFrame) -> Iterator[dict]:
         columns = ["mean", "std", "low", "high"]
         percent = values["metric"].map(lambda m: 100 if names[m].percent else 1)
         values[columns] = values[columns].astype(float).mul(percent, axis=0)
+        shares = empty.shares(rows, kind) if kind.level and not kind.sets else pd.Series(dtype=float)
         places = sorted(rows[by].unique())
         if kind.sets and not kind.level:
             places = [name for name in ("", *SETS) if name in places]
@@ -102,6 +105,7 @@ def plots(metrics: pd.DataFrame, intervals: pd.DataFrame) -> Iterator[dict]:
             "places": [float(place) if kind.level else place or "nothing" for place in places],
             "level": bool(kind.level),
             **({} if kind.level else _sets(kind, places)),
+            **({"empty": _numbers(100 * shares.reindex(places).to_numpy())} if shares.any() else {}),
             "series": series,
         }
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from elision.corruption.kind import Kind
+from elision.corruption.kind import Kind, kind_of
 from elision.errors import plural
 from elision.evaluation.aggregate import FLOOR
 from elision.evaluation.metrics import Family, metric
 from elision.evaluation.metrics import family as family_of
-from elision.report import certainty
+from elision.report import certainty, empty
 from elision.report.floors import below_floors
 from elision.report.results import Results
 from elision.report.tables.each_level import EachLevel
@@ -56,6 +56,7 @@ def findings(
     pairs = _pairs(best, family.f1, comparisons)
     facts["Runner-up"] = _runner_up(best, others, family.f1, pairs) if len(others) else []
     facts["Limits"] = certainty.limits(intervals.iloc[0]) if len(intervals) else []
+    facts["Empty samples"] = empty.sentences(metrics, kind_of(best.corruption))
     facts |= below_floors(results, dataset)
     facts["Loss"] = []
     for kind, rows in (*levels, *sets):

@@ -5,8 +5,9 @@ import pandas as pd
 
 from elision.corruption.kind import kind_of
 from elision.errors import plural
-from elision.evaluation.aggregate import FLOOR, headline_rows
+from elision.evaluation.aggregate import FLOOR, averaged, first_rows
 from elision.evaluation.metrics import family as family_of
+from elision.report import empty
 from elision.report.marks import Marks, marked, signs, unsigned
 from elision.report.marks import notes as marks_of
 from elision.report.text import NAN, estimate, heading, padded
@@ -15,7 +16,7 @@ from elision.report.words import corruptions, counted, sign, unit
 
 
 def headlines(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Rank the methods of each dataset by their mean F1 over ``headline_rows``, and compare them with the floor.
+    """Rank the methods of each dataset by their mean F1 over ``aggregate.headline_rows``, and compare with the floor.
 
     Returns
     -------
@@ -27,10 +28,11 @@ def headlines(metrics: pd.DataFrame) -> pd.DataFrame:
         the ranking is over sets of modalities).
     """
     methods = sorted(metrics["method"].unique())
-    chosen = headline_rows(metrics)
+    every = first_rows(metrics)
+    chosen = averaged(every)
     alike = corruptions(levels=True, sets=False)
     means = wide(chosen, methods)
-    rates = wide(chosen[chosen["corruption"].isin(alike)], methods, by=["level"])
+    rates = wide(every[every["corruption"].isin(alike)], methods, by=["level"])
     datasets, ranked_by = [], chosen.groupby("dataset")["corruption"].first()
     for dataset, rows in means.groupby("dataset"):
         family = family_of(rows["family"].iloc[0])
@@ -87,5 +89,6 @@ def headline(metrics: pd.DataFrame, marks: Marks | None = None) -> str:
         told = [*(f"  {'  '.join(line).rstrip()}" for line in padded(body))]
         title += "".join(f" ({text})" for text in unsigned(rows))
         told += [f"  {note}" for note in marks_of(rows, signed=True)]
+        told += [f"  {note}" for note in empty.sentences(metrics[metrics["dataset"] == dataset], kind)]
         sections.append("\n".join([title, *told]))
     return "\n\n".join(sections)

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from elision.evaluation.aggregate import FLOOR, statistics
+from elision.evaluation.aggregate import FLOOR, averaged, statistics
 from elision.evaluation.metrics import METRICS, Family, metric
 from elision.evaluation.metrics import family as family_of
 from elision.report import words
@@ -24,8 +24,11 @@ def of(metrics: pd.DataFrame, corruptions: Iterable[str]) -> pd.DataFrame:
 def by_condition(metrics: pd.DataFrame) -> pd.DataFrame:
     """Name the conditions of all corruptions in a column ``condition``: see ``words.conditions``.
 
-    Sets of modalities of a kind without levels stand there again as ``mean``.
+    Sets of modalities of a kind without levels stand there again as ``mean``. Of a kind with levels, those are left out
+    that are in no mean.
     """
+    complete = metrics["modalities"] == ""
+    metrics = metrics[metrics.index.isin(averaged(metrics).index) | complete & ~_has_levels(metrics)]
     sets = words.corruptions(levels=False, sets=True)
     start = metrics["corruption"].map({name: words.label(name, "none").removesuffix("none") for name in sets})
     name = (start + metrics["modalities"].replace("", "none")).where(start.notna(), metrics["corruption"])
@@ -33,6 +36,11 @@ def by_condition(metrics: pd.DataFrame) -> pd.DataFrame:
     rows = metrics.assign(condition=name)
     rows = pd.concat([rows, rows[means].assign(condition=start[means] + "mean")], ignore_index=True)
     return rows.assign(condition=pd.Categorical(rows["condition"], list(words.conditions())))
+
+
+def _has_levels(metrics: pd.DataFrame) -> pd.Series:
+    levels = [*words.corruptions(levels=True, sets=False), *words.corruptions(levels=True, sets=True)]
+    return metrics["corruption"].isin(levels)
 
 
 def with_means(metrics: pd.DataFrame, column: str) -> pd.DataFrame:

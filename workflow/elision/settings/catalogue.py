@@ -89,6 +89,7 @@ def card(name: str) -> str:
         "searches": f"the database of {method.retrieves}" if method.retrieves else _NOTHING,
         "requires": _names(method.requires),
         "reads text as": method.reads_text,
+        "told of noise": "which modalities are noisy" if method.told_absent else _NOTHING,
     }
     lines = [name, "", *_wrapped_paragraphs(inspect.cleandoc(inspect.getmodule(method).__doc__ or "")), ""]
     for fact, told in facts.items():

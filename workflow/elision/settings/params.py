@@ -14,7 +14,7 @@ from functools import cache, cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -167,7 +167,9 @@ class DatasetSettings(Section):
     )
     folds: Folds | None = Field(None, description="cross-validation instead of the splits of the source")
     protocol: ProtocolName | None = Field(
-        None, description="protocol of this dataset (null: the protocol of all datasets)"
+        None,
+        description="protocol of this dataset (null: the protocol of all datasets; in place of elision, sources of "
+        "utterance vectors have the protocol utterances)",
     )
     standardise: Scaled = Field(
         ["audio", "vision"],
@@ -182,6 +184,9 @@ class DatasetSettings(Section):
     published: PublishedCorpus | None = Field(
         None, description="compare with the published numbers of this corpus (null: no comparison)"
     )
+
+    # In place of the default protocol, where neither the dataset nor the params name another.
+    usual_protocol: ClassVar[str] = DEFAULT
 
     @model_validator(mode="after")
     def _check_classes(self) -> "DatasetSettings":
@@ -492,7 +497,7 @@ def _decided(section: str, name: str) -> Section:
     models: dict[str, type[Section]] = {"corruption": Corruption, "train": Train}
     model = models[section]
     default = model.model_validate(getattr(protocol(DEFAULT), section))
-    return _filled(model.model_validate(getattr(protocol(name), section)), default)
+    return _filled(model.model_validate(getattr(protocol(name), section), context={"protocol": name}), default)
 
 
 def _is_open(section: Section, key: str) -> bool:
@@ -551,7 +556,9 @@ class Params(Section):
     )
     features: Features = Features()
     teachers: dict[str, dict[str, Any]] = Field(
-        {}, description="hyperparameters of teachers, for example {mmin_teacher: {epochs: 5}}"
+        {},
+        description="hyperparameters of teachers, for example {mmin_teacher: {epochs: 5}}; a row of methods that has "
+        "the name of a teacher shows the teacher, and sets nothing",
     )
     corruption: Corruption = Corruption()
     train: Train = Train()
@@ -612,16 +619,20 @@ class Params(Section):
     @model_validator(mode="after")
     def _check_names(self) -> "Params":
         _file_names("datasets", self.datasets)
-        for name, variant in self.variants.items():
-            if variant.method != name and name in method_names() and name in teacher_names():
+        starts = teacher_names()
+        for variant in self.methods:
+            name = variant.name
+            if variant.method != name and name in starts:
                 raise ValueError(
                     f"methods.{name}: {name} is the name of a teacher, but this row is the method {variant.method}; "
                     "give the row another name"
                 )
-            if name in self.teachers:
+            if name in starts and variant.overrides:
+                keys = ", ".join(f"{key}: ..." for key in variant.overrides)
                 raise ValueError(
-                    f"teachers.{name}: methods lists {name}, too, and a run is trained only once; move the "
-                    f"hyperparameters to methods: {{{name}: {{...}}}}"
+                    f"methods.{name}: a row of this name shows the teacher from which methods start, and sets nothing; "
+                    f"write teachers: {{{name}: {{{keys}}}}}, or train one more, from which no method starts: "
+                    f"{name}-2: {{method: {name}, {keys}}}"
                 )
         _file_names("methods", self.entries)
         return self
@@ -666,7 +677,9 @@ class Params(Section):
 
     def protocol_name(self, dataset: str) -> str:
         """Name the protocol of a dataset."""
-        return self.datasets[dataset].protocol or self.protocol
+        settings = self.datasets[dataset]
+        usual = settings.usual_protocol if self.protocol == DEFAULT else self.protocol
+        return settings.protocol or usual
 
     def protocol_of(self, dataset: str) -> Protocol:
         """Return the protocol of a dataset."""
@@ -689,6 +702,10 @@ class Params(Section):
         decided = self.protocol_of(dataset).standardise.get(settings.corpus, settings.standardise)
         return list(settings.standardise if "standardise" in settings.model_fields_set else decided)
 
+    def chosen_on_test(self, dataset: str, name: str) -> bool:
+        """Tell whether checkpoints are chosen on the test split; those that methods start from never are."""
+        return self.train_for(dataset).selection == "test_oracle" and name not in teacher_names()
+
     def decided_for(self, dataset: str, method: str) -> dict[str, Any]:
         """Return the hyperparameters of a method that the protocol of a dataset decides; a row may have its own."""
         return self.protocol_of(dataset).methods.get(method, {})
@@ -710,8 +727,9 @@ class Params(Section):
 
     @cached_property
     def variants(self) -> dict[str, Variant]:
-        """Variants by name, in the order of the file."""
-        return {variant.name: variant for variant in self.methods}
+        """Variants by name, in the order of the file. One with the name of a teacher is that teacher."""
+        starts = teacher_names()
+        return {each.name: self.teacher(each.name) if each.name in starts else each for each in self.methods}
 
     @property
     def left_out(self) -> list[str]:
@@ -881,6 +899,11 @@ def needs_complete(method: str) -> bool:
     return bool(_literal(method, "needs_complete", bool, "True"))
 
 
+def told_absent(method: str) -> bool:
+    """Return whether the predictions of a method are told which modalities are absent, or noisy."""
+    return _literal(method, "told_absent", bool, "True") or False
+
+
 def lacking(settings: DatasetSettings, method: str) -> list[str]:
     """Return what a method requires and no dataset of these settings can have, such as ``text (token ids)``."""
     source = dataset_source(settings.source)
@@ -909,8 +932,18 @@ def unreadable_methods() -> dict[str, str]:
     problems = {}
     for method in method_names():
         try:
-            made_for(method), needs(method), retrieves(method), requires(method), reads_text(method), is_floor(method)
-            needs_complete(method), reads(method)
+            for fact in (
+                made_for,
+                needs,
+                retrieves,
+                requires,
+                reads_text,
+                reads,
+                is_floor,
+                needs_complete,
+                told_absent,
+            ):
+                fact(method)
         except ElisionError as error:
             problems[method] = str(error)
     return problems
@@ -933,7 +966,8 @@ def asks_for_times(params: Params, dataset: str) -> bool:
 
 def teacher_names() -> list[str]:
     """Return the methods that others start from; a file that cannot be read has none."""
-    readable = [method for method in method_names() if method not in unreadable_methods()]
+    unreadable = unreadable_methods()
+    readable = [method for method in method_names() if method not in unreadable]
     return sorted({teacher for method in readable for teacher in needs(method)})
 
 

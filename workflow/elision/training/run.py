@@ -14,7 +14,7 @@ from elision.errors import ElisionError
 from elision.methods import build, load, resolve_variant
 from elision.methods.base import Method, TrainingHyperparameters
 from elision.methods.layers.text_encoder import TextEncoder
-from elision.settings.params import Params
+from elision.settings.params import Params, teacher_names
 from elision.store import Store
 from elision.task import DataSpec, parse_run
 from elision.training import checkpoint
@@ -175,7 +175,7 @@ class Run(Assembled):
         self.params, self.dataset, self.name, self.run = params, dataset, name, run
         self.variant = params.trained[name]
         self.settings = params.train_for(dataset)
-        self.oracle = self.settings.selection == "test_oracle" and name in params.variants
+        self.oracle = params.chosen_on_test(dataset, name)
         self.seed, fold = parse_run(run)
         hyperparameters, _ = resolve_variant(params, self.variant, dataset)
         threads = params.train.threads
@@ -211,7 +211,8 @@ class Run(Assembled):
             getattr(corruption, kind, None),
             self.hyperparameters.model_copy(update={"rates": rates}),
             mask_seed=self.mask_seed if corruption.masks == "shared" else None,
-            validation_rate=self.settings.validation_rate if self.name in self.params.variants else None,
+            # What methods start from is chosen under its own training corruption, whether or not a row shows it.
+            validation_rate=None if self.name in teacher_names() else self.settings.validation_rate,
         )
 
     def teacher(self, name: str) -> "Run":

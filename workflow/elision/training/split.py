@@ -181,6 +181,9 @@ class SplitData:
             elif name != "text" and view.alignment == "pooled":
                 self._average(name, _pooled_ranges(self._flat[name].length, length).expand(len(rows), -1, -1))
         self._turns = _Turns.of(store, rows) if view.dialogues else None
+        self._store, self._view = store, view
+        # Units of noise, as far as they were asked for: what is standardised has that of the noise.
+        self._units: dict[str, Scale | None] = dict.fromkeys(scales)
         self.present = tuple(name for name in MODALITIES if self.lengths[name].any())
         # [CLS] and [SEP] are never lost; vectors of them are, with the whole text.
         self._ends = "text" in store.modalities
@@ -264,10 +267,18 @@ class SplitData:
                 torch.from_numpy(noise.values).to(self.device),
                 torch.from_numpy(noise.left).to(self.device),
                 noise.per_batch,
+                *self._unit(name, scaled=noise.scaled),
             )
             for name, noise in drawn.noise.items()
         }
         return Corrupted(torch.tensor(rates, dtype=torch.float32, device=self.device), lost, fields)
+
+    def _unit(self, name: str, *, scaled: bool) -> tuple[Tensor, Tensor] | tuple[()]:
+        """Mean and deviation [d] of a modality over the training split; nothing for noise that is to keep its own."""
+        if name not in self._units:
+            self._units[name] = Scale.of(self._store, self._view.stored[name], self._view.fold, constant=0.0)
+        unit = self._units[name] if scaled else None
+        return () if unit is None else tuple(torch.from_numpy(v).to(self.device) for v in (unit.mean, unit.std))
 
     def training_corruption(self, mixture: "Mixture", *, seed: int, stream: str) -> "Corrupted | None":
         """Draw a training corruption for the whole split; None for complete data."""
@@ -362,16 +373,20 @@ class NoiseField:
         Share of the variance of each sample's signal that is left (abar).
     per_batch : bool
         The first sample of a batch decides for all.
+    mean, deviation : Tensor [d] or None
+        Of the signal that the noise is meant for; None: 0 and 1, as of a signal that is standardised.
     """
 
     values: Tensor
     left: Tensor
     per_batch: bool
+    mean: Tensor | None = None
+    deviation: Tensor | None = None
 
     def mix(self, signal: Tensor, index: Tensor, flat: Tensor) -> Tensor:
         """Mix the signal [B, T, d] of the samples ``index``, which lies at the positions ``flat`` [B, T]."""
         left = self.left[index[:1].expand_as(index) if self.per_batch else index][:, None, None]
-        return noises.noisy(signal, self.values[flat], left)
+        return noises.noisy(signal, self.values[flat], left, mean=self.mean, deviation=self.deviation)
 
 
 @dataclass(frozen=True)

@@ -46,14 +46,16 @@ class View:
         together = method.reads == "dialogues" and h.dialogues == "dataset"
         return cls(h.modalities, h.alignment, method.reads_text, fold, together)
 
+    @property
+    def stored(self) -> dict[str, str]:
+        """Name in the store of each modality that is seen, where the store has it."""
+        names = {name: name for name in self.modalities}
+        return names | {"text": "text_features"} if self.reads_text == "vectors" and "text" in names else names
+
     def sequences(self, store: Store) -> dict[str, Sequences]:
         """Return the sequences that are seen, by modality."""
-        names = {name: name for name in MODALITIES}
-        if self.reads_text == "vectors":
-            names["text"] = "text_features"
-        return {
-            m: store.modalities[name] for m, name in names.items() if m in self.modalities and name in store.modalities
-        }
+        names = self.stored
+        return {m: store.modalities[names[m]] for m in MODALITIES if m in names and names[m] in store.modalities}
 
 
 @dataclass(frozen=True)
@@ -64,18 +66,21 @@ class Scale:
     std: np.ndarray
 
     @classmethod
-    def of(cls, store: Store, modality: str, fold: int = 0, *, everyone: bool = False) -> "Scale":
+    def of(
+        cls, store: Store, modality: str, fold: int = 0, *, everyone: bool = False, constant: float = 1.0
+    ) -> "Scale":
         """Measure a modality on the training split, or on all samples (``everyone``).
 
-        A dimension that does not vary, or is never observed, is only centred.
+        A dimension that does not vary, or is never observed, has the deviation ``constant``: with 1, it is only
+        centred.
         """
         sequences = store.modalities[modality]
         rows = np.arange(len(store.samples)) if everyone else store.rows("train", fold)
         count, mean = _mean(sequences, rows, np.zeros(sequences.width), power=1)
         if not count:
-            return cls(np.zeros(sequences.width, np.float32), np.ones(sequences.width, np.float32))
+            return cls(np.zeros(sequences.width, np.float32), np.full(sequences.width, constant, np.float32))
         std = np.sqrt(_mean(sequences, rows, mean, power=2)[1])
-        return cls(mean.astype(np.float32), np.where(std < 1e-6, 1.0, std).astype(np.float32))
+        return cls(mean.astype(np.float32), np.where(std < 1e-6, constant, std).astype(np.float32))
 
 
 def _mean(sequences: Sequences, rows: np.ndarray, centre: np.ndarray, *, power: int) -> tuple[int, np.ndarray]:

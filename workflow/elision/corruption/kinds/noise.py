@@ -3,6 +3,11 @@
 The official code draws anew whenever it reads a batch, at test time too: one step t per batch, and noise on padding.
 Here step and noise belong to a sample, as masks do (``t_per_batch``: the first sample of a batch decides for it).
 Neither depends on the intensity, so that the noise of one intensity is comparable with that of another.
+
+Noise of variance 1 is many times as large as a feature that is not standardised, such as pooled hidden states of a text
+encoder with a deviation of 0.2, and decides which modality a method seems to need. Noise is therefore that of the
+standardised feature, in its own unit: with the mean m and the deviation s of each dimension over the observed training
+frames, m + sqrt(abar) (x - m) + sqrt(1 - abar) s n. The official code adds n to whatever it reads (``scaled``).
 """
 
 from collections.abc import Sequence
@@ -10,7 +15,7 @@ from dataclasses import replace
 from typing import Annotated, Any, get_args
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from elision.corruption import noise
 from elision.corruption.kind import Condition, Draw, Drawn, Kind, Noise, Samples, each_absence, of_modalities, whole
@@ -37,6 +42,21 @@ class Setting(Section):
         None,
         description=f"true: draw one step per modality and batch, as in NMER's code; false: per sample; {AS_PROTOCOL}",
     )
+    scaled: bool | None = Field(
+        None,
+        description="true: noise has the deviation of each feature over the training split; false: the deviation 1, "
+        f"whatever the features are, as in NMER's code, which only a protocol can say; {AS_PROTOCOL}",
+    )
+
+    @field_validator("scaled")
+    @classmethod
+    def _is_unscaled_by_name(cls, scaled: bool | None, info: ValidationInfo) -> bool | None:
+        if scaled is False and not (info.context or {}).get("protocol"):
+            raise ValueError(
+                "noise of deviation 1 means nothing on features of another deviation; leave out scaled, or, to compare "
+                "with numbers that were made so, write protocol: nmer, or scaled: false in a protocol of your own"
+            )
+        return scaled
 
 
 class InPlace(Kind):
@@ -55,11 +75,13 @@ class InPlace(Kind):
     column = "intensity"
     sets, others = "noisy", "clean"
     condition = "{} condition"
+    disguised = True
     about = "A noisy copy replaces some modalities. The other modalities are clean."
     reading = (
         "Noise of intensity t",
         "Noise replaces the named modalities. A higher intensity is more noise. All methods and runs get the same "
-        "noise.",
+        "noise. Noise has the deviation of each feature over the training split, except under protocol nmer. Token ids "
+        "have no noise: they become [UNK].",
     )
 
     def conditions(self, setting: Setting, present: tuple[str, ...]) -> list[Condition]:
@@ -112,7 +134,12 @@ def _noisy(drawn: Drawn, samples: Samples, draw: Draw, kind: str, intensity: int
             part, sample = values[bounds[row] : bounds[row + 1]], samples.ids[row]
             part[:] = noise.draw(kind, seed=draw.seed, stream=draw.stream, name=sample, modality=name, shape=part.shape)
         steps = noise.times(seed=draw.seed, stream=draw.stream, ids=samples.ids, modality=name) * intensity
-        noises[name] = Noise(values, left[steps.astype(np.int64)].astype(np.float32), bool(setting.t_per_batch))
+        noises[name] = Noise(
+            values,
+            left[steps.astype(np.int64)].astype(np.float32),
+            bool(setting.t_per_batch),
+            setting.scaled is not False,
+        )
     return replace(drawn, noise=noises)
 
 

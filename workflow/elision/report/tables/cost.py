@@ -49,7 +49,8 @@ class Cost(Table):
         from elision.evaluation.aggregate import FLOOR, VALID
         from elision.settings.params import teacher_names
 
-        order = [*(method for method in methods if method != FLOOR), *teacher_names(), FLOOR]
+        # A teacher may be a row, too.
+        order = list(dict.fromkeys([*(method for method in methods if method != FLOOR), *teacher_names(), FLOOR]))
         rows = [
             {
                 "dataset": dataset,

@@ -33,7 +33,7 @@ class EachSetAndLevel(KindTable):
 
     def frame(self, results: Results, methods: Sequence[str]) -> "pd.DataFrame":
         """See ``wide.wide``; columns of the kind's words: its corruption where it has several, its level and set."""
-        from elision.report import wide
+        from elision.report import told, wide
 
         kind = self.kind
         rows = wide.of(results.metrics, kind.corruptions)
@@ -41,7 +41,7 @@ class EachSetAndLevel(KindTable):
         by = [kind.sets, kind.column]
         if self.several:
             rows, by = rows.assign(**{kind.name: rows["corruption"]}), [kind.name, kind.column, kind.sets]
-        return wide.wide(wide.with_means(rows, kind.sets), methods, by=by)
+        return told.column(wide.wide(wide.with_means(rows, kind.sets), methods, by=by), results, kind)
 
     def blocks(self, frame: "pd.DataFrame") -> "list[Block]":
         """Make a block per set, or per corruption, and metric, with levels as columns."""
@@ -61,14 +61,14 @@ class EachSetAndLevel(KindTable):
         return found
 
     def remarks(self, rows: "pd.DataFrame") -> list[str]:
-        """Say over how many sets the means are."""
-        from elision.report import wide
+        """Say over how many sets the means are, and who is told what is lost."""
+        from elision.report import told, wide
 
         if not self.several:
-            return []
+            return told.sentences(rows, self.kind)
         sets = rows.groupby([self.kind.name, self.kind.column])[self.kind.sets].nunique()
         over = f"{wide.counts(sets, 'set')} of {self.kind.sets} modalities"
-        return [f"Mean over {over}. The csv file has every set."]
+        return [f"Mean over {over}. The csv file has every set.", *told.sentences(rows, self.kind)]
 
 
 def _most(rows: "pd.DataFrame") -> int:

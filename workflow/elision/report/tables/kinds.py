@@ -28,16 +28,18 @@ class Kinds(Table):
         return any(len(each.kinds) > 1 for each in asked)
 
     def frame(self, results: Results, methods: Sequence[str]) -> "pd.DataFrame":
-        """See ``wide.wide``; the column ``kind`` names the kind, and ``trained_on`` what the runs were trained on.
+        """See ``wide.wide``, of what is ``aggregate.averaged``.
+
+        The column ``kind`` names the kind, and ``trained_on`` what the runs were trained on.
 
         Complete data count among the conditions where they are a level, as in the tables of means over levels.
         """
         import pandas as pd
 
-        from elision.evaluation.aggregate import incomplete
+        from elision.evaluation.aggregate import averaged
         from elision.report import wide
 
-        rows = incomplete(results.metrics)
+        rows = averaged(results.metrics)
         of = {name: kind_of(name).name for name in rows["corruption"].unique()}
         kind = pd.Categorical(rows["corruption"].map(of), [name for name in kinds() if name in of.values()])
         frame = wide.wide(rows.assign(kind=kind), methods, by=["kind"])

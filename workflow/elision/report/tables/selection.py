@@ -35,10 +35,10 @@ class Selection(KindTable):
         """See ``wide.wide``; the column ``chosen`` is "validation", "TEST" or "difference"."""
         import pandas as pd
 
-        from elision.evaluation.aggregate import POOLED, VALID
+        from elision.evaluation.aggregate import POOLED, VALID, averaged
         from elision.report import wide
 
-        rows = wide.of(results.metrics[results.metrics["fold"] != POOLED], self.kind.corruptions)
+        rows = averaged(wide.of(results.metrics[results.metrics["fold"] != POOLED], self.kind.corruptions))
         on_test = rows["checkpoint"] != VALID
         keys = [column for column in rows if column not in ("checkpoint", "value")]
         pairs = rows[on_test].merge(rows[~on_test], on=keys, suffixes=("", "_on_validation"))
