@@ -38,6 +38,7 @@ class Kinds(Table):
 
         from elision.evaluation.aggregate import averaged
         from elision.report import wide
+        from elision.report.text import NAN
 
         rows = averaged(results.metrics)
         of = {name: kind_of(name).name for name in rows["corruption"].unique()}
@@ -45,9 +46,9 @@ class Kinds(Table):
         frame = wide.wide(rows.assign(kind=kind), methods, by=["kind"])
         trained: dict[tuple[str, str], set[str]] = {}
         for (dataset, method, _), record in results.records.items():
-            trained.setdefault((dataset, method), set()).add(record.get("training_corruption", ""))
+            trained.setdefault((dataset, method), set()).add(record.get("training_corruption", NAN))
         pairs = zip(frame["dataset"], frame["method"], strict=True)
-        frame.insert(3, "trained_on", [", ".join(sorted(trained.get(pair, {""}))) for pair in pairs])
+        frame.insert(3, "trained_on", [", ".join(sorted(trained.get(pair, {NAN}))) for pair in pairs])
         return frame
 
     def blocks(self, frame: "pd.DataFrame") -> "list[Block]":
