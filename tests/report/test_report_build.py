@@ -55,12 +55,8 @@ def test_every_table_and_figure_has_its_words_and_a_file_of_its_own():
 def test_names_of_files_are_those_that_readers_know():
     assert set(table_names(ASKED)) == {
         *("random_missing", "per_rate", "absent", "combined", "noise", "per_class", "pooled", "against_published"),
-<<<<<<< HEAD
         "noise_per_set",
-        *("cost", "selection", "area", "intervals", "comparisons", "ranks"),
-=======
         *("cost", "selection", "area", "intervals", "comparisons", "ranks", "kinds"),
->>>>>>> 38e49f5 (The table of kinds names an unknown training corruption; tests of its words and of imbalanced rates)
     }
     shown = {"absent", "confusion", "training", "representations", "ranks", "curve_f1"}
     names = {dataset: {name for of, name in figure_names(ASKED) if of == dataset} for dataset in ASKED}

@@ -135,14 +135,15 @@ def test_the_headline_comes_first_and_names_the_best_its_lead_and_where_methods_
 def test_tables_have_captions_scopes_and_sortable_headers(written):
     document = Document(written)
     results = [a for a in document.all("td") if "data-value" in a]
-    assert len(document.all("caption")) == 3 + 3 + 7
+    assert len(document.all("caption")) == 3 + 3 + 7 + 3
     assert all(a.get("scope") in ("col", "row", "rowgroup") for a in document.all("th"))
     sortable = [a for a in document.all("th") if "aria-sort" in a]
     assert len(sortable) == len([a for a in document.all("button") if "id" not in a]) > 6
     random = 3 * (12 + 10 + 6)
     conditions = 2 + 2 + 8  # random, combined, two kinds of noise, the complete data, six sets and their mean
     combined, noise = 7 * 2 * 6, 2 * 2 * 6
-    assert len(results) == 19 * random + 3 * (combined + noise + conditions * 8 + conditions * 6)
+    kinds = 2 * 3 * (1 + 4)  # what each of three methods was trained on, and its means under four kinds
+    assert len(results) == 19 * random + 3 * (combined + noise + conditions * 8 + conditions * 6 + kinds)
     assert document.all("html") == [{"lang": "en"}]
     assert all(a.get("role") == "img" and a.get("aria-label") for a in document.all("svg"))
 

@@ -36,7 +36,7 @@ class Kinds(Table):
         """
         import pandas as pd
 
-        from elision.evaluation.aggregate import averaged
+        from elision.evaluation.aggregate import FLOOR, averaged
         from elision.report import wide
         from elision.report.text import NAN
 
@@ -46,6 +46,8 @@ class Kinds(Table):
         frame = wide.wide(rows.assign(kind=kind), methods, by=["kind"])
         trained: dict[tuple[str, str], set[str]] = {}
         for (dataset, method, _), record in results.records.items():
+            if method == FLOOR:  # which reads no input
+                continue
             trained.setdefault((dataset, method), set()).add(record.get("training_corruption", NAN))
         pairs = zip(frame["dataset"], frame["method"], strict=True)
         frame.insert(3, "trained_on", [", ".join(sorted(trained.get(pair, {NAN}))) for pair in pairs])
