@@ -93,3 +93,18 @@ def test_a_protocol_of_ones_own_that_trains_and_tests_on_bursts_goes_to_the_repo
     assert "\ntrain " not in project.snakemake("--cores", "2", "-n")
     own.write_text(own.read_text().replace("length: 5", "length: 6"))
     assert "\ntrain " in project.snakemake("--cores", "2", "-n")
+
+
+def test_runs_are_checked_where_the_params_say_so_and_nothing_else_is_made_again(small, tmp_path):
+    shutil.copytree(small.folder, tmp_path / "checked")
+    project = Warm(tmp_path / "checked", {**SMALL, "report": {"check": True}})
+    assert project.jobs() == {"examine": 1, "report": 1}
+    project.snakemake("--cores", "2")
+    results = project.folder / "results"
+    found = pd.read_parquet(results / "checks.parquet")
+    assert set(found["method"]) == {"majority", "self_mm-short"}
+    assert set(found["status"]) <= {"passed", "skipped", "declared"}
+    table = pd.read_csv(results / "tables" / "checks.csv")
+    assert (table["failed"] == 0).all() and (table["passed"] > 3).all()
+    assert "Checks of the methods" in (results / "report.html").read_text()
+    assert project.jobs() == {}

@@ -6,6 +6,13 @@ from elision.report.table import all_tables
 ASKED = asked(PARAMS)
 
 
+def first_run(dataset, method, teacher):
+    """Return the files of the first run of a method, and of the database that the method searches, if it does."""
+    run = PARAMS.runs(dataset)[0]
+    searched = RESULTS.database_files(dataset, teacher, run) if teacher else []
+    return [*RESULTS.model(dataset, method, run), *searched]
+
+
 if PARAMS.report.check:
 
     rule examine:
@@ -13,14 +20,10 @@ if PARAMS.report.check:
             [
                 path
                 for dataset in PARAMS.datasets
-                for method in PARAMS.trained
-                for path in RESULTS.model(dataset, method, PARAMS.runs(dataset)[0])
-            ],
-            [
-                path
-                for path in FILES["models"]
-                if path.name == "vectors.safetensors"
-                and path.parent.parent.name == PARAMS.runs(path.parts[-5])[0]
+                for method, variant in PARAMS.trained.items()
+                for path in first_run(
+                    dataset, method, parameters.retrieves(variant.method)
+                )
             ],
             samples=[RESULTS.samples(dataset) for dataset in PARAMS.datasets],
         output:
