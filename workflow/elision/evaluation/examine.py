@@ -118,7 +118,8 @@ def _subject(loaded: Loaded) -> Subject:
 
     words = {}
     if isinstance(model.encoder, TextEncoder):
-        count = model.encoder.model.embeddings.word_embeddings.num_embeddings
+        embeddings: Any = model.encoder.model.embeddings
+        count = int(embeddings.word_embeddings.num_embeddings)
         settings = record.sequences["text"].settings if "text" in record.sequences else {}
         words = {"tokens": range(min(_WORDS, count // 2), count), "unknown": settings.get("unk", 0)}
     subject = Subject(
