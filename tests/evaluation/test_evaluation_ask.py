@@ -257,6 +257,7 @@ def test_the_document_has_the_keys_that_the_guide_tells(project, dataset, method
         "checkpoint",
         "task",
         "corpus",
+        "synthetic",
         "range",
         "classes",
         "modalities",
@@ -439,6 +440,21 @@ def test_changed_code_can_be_accepted_and_is_told(project, tmp_path):
     found, _ = predict(project, project / "clips" / "test_1.mp4", "--text", "words", "--accept-code", of=of)
     assert found["notes"] == ["the code of method, audio has changed since the training; you accepted the new code"]
     assert found["clips"] == before["clips"] and before["notes"] == []
+
+
+def test_a_model_of_synthetic_data_says_so(project, tmp_path):
+    of = shutil.copytree(model(project), tmp_path / "run")
+    document, _ = predict(project, "--text", "words", of=of)
+    assert document["model"]["synthetic"] is False and document["notes"] == []
+    record = json.loads((of / "run.json").read_text())
+    assert record["synthetic"] is False
+    (of / "run.json").write_text(json.dumps({**record, "source": "demo", "synthetic": True}))
+    document, _ = predict(project, "--text", "words", of=of)
+    assert document["model"]["synthetic"] is True
+    told = "the model was trained on synthetic data (source demo); predictions of other clips mean nothing"
+    assert document["notes"] == [told]
+    shown = runner.invoke(cli.app, ["predict", "--text", "words", "--model", str(of)])
+    assert told in " ".join(shown.output.split())
 
 
 def test_another_library_is_told_but_not_refused(project, tmp_path):

@@ -95,6 +95,33 @@ def test_other_inputs_are_named(inputs_of):
     assert "Differences from LNLN: self_mm: text encoder minilm" in " ".join(notes("against_published", table))
 
 
+def test_numbers_of_other_features_are_called_not_comparable_beside_the_number(inputs_of, table):
+    other = against_published(made(inputs_of, spec={"encoder": "minilm"}), METHODS)
+    assert table["comparable"].all() == (set(table["source"]) == {"lnln"})
+    own = rows(table, source="lnln")
+    assert own["comparable"].all() and not other["comparable"].any()
+    # Hyperparameters of a variant are told, but are no other features.
+    assert set(rows(own, method="tuned")["differs"]) == {"epochs: 4"}
+    for found, told in ((own, False), (rows(other, source="lnln"), True)):
+        cells = {
+            label: [cell for cell in cells if cell.text]
+            for block in blocks("against_published", found)
+            for label, cells in block.rows
+        }
+        printed = [cell for label, of in cells.items() if "printed" in label for cell in of]
+        assert printed and all(("not comparable" in cell.text) == told for cell in printed)
+        assert any(label.endswith(": difference") for label in cells) != told
+        assert any(note.startswith("not comparable: ") for note in notes("against_published", found)) == told
+    assert other["difference"].notna().all()  # the csv file has it
+
+
+def test_no_column_of_a_printed_table_is_empty(table):
+    shown = blocks("against_published", table)
+    assert len({tuple(block.columns) for block in shown}) > 1
+    for block in shown:
+        assert all(any(cells[i].text for _, cells in block.rows) for i in range(len(block.columns)))
+
+
 def test_runs_without_a_record_are_of_unknown_make(here):
     table = against_published(results(here.metrics, published=here.published), METHODS)
     assert set(table["differs"]) == {"unknown: the runs have no record"}
@@ -130,7 +157,7 @@ def test_a_corrected_number_stands_beside_the_printed_one(inputs_of):
     table = against_published(here, METHODS)
     row = rows(table, method="tuned", corruption="mean_random", metric="f1").iloc[0]
     assert (row["theirs"], row["corrected"]) == (0.7943, 0.6918)
-    assert "79.43† (corrected: 69.18)" in markdown(table, "against_published")
+    assert "79.43† (corrected: 69.18; not comparable)" in markdown(table, "against_published")
 
 
 def test_an_f1_that_was_printed_swapped_is_beside_ours_with_swapped_arguments_too(inputs_of):

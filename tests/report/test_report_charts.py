@@ -48,6 +48,27 @@ def test_series_hold_means_deviations_and_intervals_in_percent(five):
     assert scores["ranked"][-1] == FLOOR
 
 
+def test_plots_of_sets_name_what_is_absent_and_what_is_present(five):
+    absent = charts.data(five, ["steady"])["datasets"][1]["plots"][1]
+    assert absent["names"][:2] == [
+        "nothing absent (text, audio and vision present)",
+        "text absent (audio and vision present)",
+    ]
+    assert absent["others"][:2] == [["text", "audio", "vision"], ["audio", "vision"]]
+    assert (absent["x"], absent["below"]) == ("absent", "present")
+    assert len(absent["names"]) == len(absent["others"]) == len(absent["places"])
+
+
+def test_the_scores_on_complete_data_are_those_of_the_first_kind_and_positive(five):
+    scores = charts.data(five, ["steady", FLOOR])["datasets"][1]
+    first = scores["plots"][0]["series"]
+    for name, of in scores["complete"].items():
+        assert of == pytest.approx({method: first[name][method][0][0] for method in of})
+    assert {"f1_negpos", "mae", "corr"} <= set(scores["complete"])
+    assert FLOOR not in scores["complete"]["corr"]  # undefined
+    assert not [name for name in scores["complete"] if "entropy" in name or "share" in name]
+
+
 def test_what_is_undefined_is_none_in_valid_json(five):
     made = json.loads(json.dumps(charts.data(five, ["steady", FLOOR]), allow_nan=False))
     corr = made["datasets"][1]["plots"][0]["series"]["corr"][FLOOR]

@@ -29,6 +29,28 @@ def made_with(changed: dict, datasets=("mosi_data", "sims_data"), runs=("seed-11
 ONE_RUN = made_with({("mosi_data", "steady", "seed-1112"): NEW})
 
 
+def test_synthetic_data_are_told_wherever_numbers_are(metrics):
+    source = results(metrics, synthetic=("sims_data",))
+    assert set(source.marks) == {("sims_data", method) for method in METHODS}
+    table = marked(frame("random_missing", source, METHODS), source.marks)
+    assert dict(zip(table["dataset"], table["data"], strict=True)) == {
+        "emotion_data": "",
+        "mosi_data": "",
+        "sims_data": "synthetic",
+    }
+    told = "The data are synthetic. The numbers say nothing about recordings of people."
+    for dataset, rows in table.groupby("dataset"):
+        assert (told in markdown(rows, "random_missing")) == (dataset == "sims_data")
+        assert (r"\textbf{synthetic data}" in latex(rows, "random_missing")) == (dataset == "sims_data")
+    with drawing.STYLE():
+        drawn = drawing.svg(draw("curve_f1", source, "sims_data", METHODS))
+    assert "Synthetic data" in drawn
+    line = next(line for line in report.headline(metrics, source.marks).splitlines() if line.startswith("sims_data"))
+    assert line.endswith("(synthetic data)")
+    assert summary(metrics, source.marks)["sims_data"]["steady"]["data"] == "synthetic"
+    assert "data" not in summary(metrics, source.marks)["mosi_data"]["steady"]
+
+
 def test_the_same_versions_mark_nothing():
     assert marks(made_with({}), {}) == {}
 

@@ -135,10 +135,14 @@ def test_the_headline_comes_first_and_names_the_best_its_lead_and_where_methods_
 def test_tables_have_captions_scopes_and_sortable_headers(written):
     document = Document(written)
     results = [a for a in document.all("td") if "data-value" in a]
-    assert len(document.all("caption")) == 3 + 3 + 7 + 3
+    named = {a["aria-labelledby"] for a in document.all("table") if "aria-labelledby" in a}
+    assert len(named) == 3 + 3 + 7 + 3
+    assert named <= {a.get("id") for tag in ("figcaption", "summary") for a in document.all(tag)}
     assert all(a.get("scope") in ("col", "row", "rowgroup") for a in document.all("th"))
     sortable = [a for a in document.all("th") if "aria-sort" in a]
-    assert len(sortable) == len([a for a in document.all("button") if "id" not in a]) > 6
+    folding = [a for a in document.all("button") if a.get("class") == "fold"]
+    assert folding and all(a["aria-expanded"] == "true" for a in folding)  # all is there without the script
+    assert len(sortable) == len([a for a in document.all("button") if "id" not in a]) - len(folding) > 6
     random = 3 * (12 + 10 + 6)
     conditions = 2 + 2 + 8  # random, combined, two kinds of noise, the complete data, six sets and their mean
     combined, noise = 7 * 2 * 6, 2 * 2 * 6
@@ -227,3 +231,50 @@ def test_the_reading_tells_of_noise_folds_and_single_classes_where_they_are(writ
         assert words in written
         assert words not in plain
     assert "emotion_data (Gaussian noise, Impulse noise) at 20, 100." in written
+
+
+def test_the_title_says_synthetic_and_of_which_datasets(metrics, methods, tmp_path):
+    every = tuple(metrics["dataset"].unique())
+    for synthetic, told in (((), ""), (every, "synthetic data"), (("sims_data",), "synthetic data: sims_data")):
+        source = results(metrics, synthetic=synthetic)
+        made = frames(source, methods)
+        page.write(tmp_path / "p", results=source, methods=methods, frames=made, figures={}, settings={}, title="Mine")
+        text = (tmp_path / "p").read_text(encoding="utf-8")
+        line = re.search("<h1>(.*)</h1>", text)[1]
+        assert line == (f'Mine <span class="on-test">{told}</span>' if told else "Mine")
+        assert f"<title>Mine{f' ({told})' if told else ''}</title>" in text
+        for position, name in enumerate(sorted(every)):
+            heading = re.search(f'<h2 id="d{position}">(.*)</h2>', text)[1]
+            assert ("synthetic data" in heading) == (name in synthetic)
+
+
+def test_paragraphs_and_choices_about_what_is_not_there_are_left_out(metrics, five, methods, tmp_path):
+    plain = text_of(tmp_path, metrics[metrics["method"] != FLOOR], methods)
+    assert "The floor: a method that ignores the input" not in plain
+    assert "interval over test samples" not in plain
+    made = frames(five, methods)
+    page.write(tmp_path / "p", results=five, methods=methods, frames=made, figures={}, settings={}, title="t")
+    text = (tmp_path / "p").read_text(encoding="utf-8")
+    assert "The floor: a method that ignores the input" in text
+    assert "95 % interval over test samples" in text
+
+
+def test_facts_beyond_the_first_kinds_are_folded(metrics, methods, tmp_path):
+    mosi, names = metrics[metrics["dataset"] == "mosi_data"], ("burst", "random")
+    alike = [mosi[mosi["corruption"] == "random"].assign(corruption=name) for name in names]
+    text = text_of(tmp_path, pd.concat([mosi[mosi["corruption"] == "absent"], *alike], ignore_index=True), methods)
+    card = text[text.index('class="headline"') : text.index('id="explorer"')]
+    assert card.count("<dt>") == card.count("</dt>") >= 6
+    opened, *folded = card.split("more facts</summary>")
+    assert opened.count("<dt>") == min(6, card.count("<dt>"))
+    assert bool(folded) == (card.count("<dt>") > 6)
+
+
+def test_a_cell_breaks_between_its_number_and_what_is_said_of_it():
+    assert page._parts("71.30 ± 1.20") == ["71.30", "±\xa01.20"]
+    assert page._parts("71.30 [70.00, 72.00]") == ["71.30", "[70.00,\xa072.00]"]
+    assert page._parts("79.43† (corrected: 69.18; not comparable)") == [
+        "79.43†",
+        "(corrected:\xa069.18;\xa0not\xa0comparable)",
+    ]
+    assert page._parts("−") == ["−"]

@@ -1,16 +1,19 @@
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from report_results import ABSENT, TABLES, blocks, frame, latex, markdown, notes, results
 
+from elision.corruption.kind import kinds
 from elision.evaluation.aggregate import FLOOR
 from elision.evaluation.metrics import family as family_of
+from elision.report import words
 from elision.report.headlines import headline, headlines
 from elision.report.table import KindTable, all_tables
-from elision.report.text import _latex_text, csv, number
+from elision.report.text import NAN, _latex_text, csv, filled, number
 
 MARK = "checkpoints chosen on the TEST set"
 # Tables of what metrics alone do not hold, and of kinds of corruption that were not tested.
@@ -291,7 +294,10 @@ def test_absent_and_random_missing_combined_have_a_row_per_set_and_rate(metrics,
     assert list(cases.index) == [*ABSENT, "mean"]
     assert cases.loc["mean", "wa_mean"] == pytest.approx(cases["wa_mean"].iloc[:6].mean())
     shown = blocks("combined", table)
-    assert shown[0].title == "text absent: WA ↑" and shown[0].columns == ["r = 0.2", "r = 0.8"]
+    assert shown[0].title == "text absent (audio and vision present in part): WA ↑" and shown[0].columns == [
+        "r = 0.2",
+        "r = 0.8",
+    ]
     assert shown[-1].title.startswith("mean over the 6 sets of absent modalities: ")
     single = frame("per_class", results(metrics), methods)
     assert single.query("method == 'steady' and condition == 'combined'")["conditions"].tolist() == [12]
@@ -408,8 +414,9 @@ def test_single_classes_have_a_row_per_condition_and_two_metrics_each(metrics, m
         "modalities absent and others missing at random, mean over 12 conditions",
         "Gaussian noise, mean over 4 conditions",
         "Impulse noise, mean over 4 conditions",
-        "nothing absent",
+        "nothing absent (text, audio and vision present)",
     ]
+    assert shown[5].title == "text absent (audio and vision present)"
     assert shown[-1].title == "mean over the 6 sets of absent modalities"
     classes = ("happy", "angry", "sad", "neutral")
     assert shown[0].columns == [*(f"F1 {name}/rest ↑" for name in classes), *(f"F1 {name} ↑" for name in classes)]
@@ -485,7 +492,7 @@ def test_what_choosing_on_test_adds_is_a_difference_within_each_run(metrics_on_t
 def record(**values):
     """What the table of costs reads of ``run.json``."""
     costs = {"seconds_per_epoch": 2.0, "epochs": 10, "peak_memory_mb": 900, "parameters": 1234567}
-    costs["text_encoder_parameters"] = 22000000
+    costs |= {"text_encoder_parameters": 22000000, "seconds_per_sample": 0.0125}
     return {"checkpoints": {"valid": {}}, "device": "cpu, 1 thread(s)", **costs, **values}
 
 
@@ -509,6 +516,8 @@ def test_costs_are_means_over_runs_with_teachers_after_the_methods_that_start_fr
     assert "1,234,567 |" in text
     assert "Devices: A GPU, bfloat16; cpu, 1 thread(s), float32." in text
     assert "differ between runs and between machines" in text
+    assert "ms per predicted sample |" in text and "12.50 |" in text
+    assert "The time includes the text encoder, but no extraction." in text
     assert r"mmin\_teacher & 2.00 & 10.0 & 20.0 & 900 &" in latex(table, "cost")
 
 
@@ -517,6 +526,22 @@ def test_a_teacher_that_is_a_row_costs_once(metrics):
     records = {("demo", method, "seed-1"): record() for method in (FLOOR, "mmin_teacher", "steady")}
     table = frame("cost", results(metrics, records=records), [FLOOR, "mmin_teacher", "steady"])
     assert table["method"].tolist() == ["mmin_teacher", "steady", FLOOR]
+
+
+def test_costs_that_no_method_has_are_left_out_and_notes_tell_only_of_what_is_there(metrics):
+    records = {
+        ("demo", FLOOR, "seed-1"): record(epochs=0, seconds_per_epoch=0.0, text_encoder_parameters=0),
+        ("demo", "older", "seed-1"): record(text_encoder_parameters=0),
+    }
+    del records["demo", "older", "seed-1"]["seconds_per_sample"]  # accepted from before it was measured
+    table = frame("cost", results(metrics, records=records), ["older"])
+    (block,) = blocks("cost", table)
+    assert not [column for column in block.columns if "encoder" in column]
+    assert dict(block.rows)["older"][-1].text == NAN
+    told = " ".join(notes("cost", table))
+    assert "A teacher" not in told and "text encoder" not in told and "wall-clock time of training" in told
+    untrained = notes("cost", table[table["method"] == FLOOR])
+    assert "wall-clock time of training" not in " ".join(untrained)
 
 
 def test_costs_of_trainings_that_chose_on_test_say_so_and_one_run_has_no_deviation(metrics):
@@ -532,3 +557,117 @@ def test_without_records_the_table_of_costs_says_so(metrics, methods):
     table = frame("cost", results(metrics), methods)
     assert "No training has a record." in markdown(table, "cost")
     assert csv(table).startswith("dataset,method,checkpoints,runs,devices,seconds_per_epoch_mean,")
+
+
+def test_a_method_that_is_significantly_worse_than_the_best_of_its_column_has_a_sign(five):
+    methods = ["steady", "brittle_one", "third", "fourth", "fifth"]
+    for name, summary, by in (("random_missing", "mean_random", {}), ("per_rate", "random", {"level": 0.7})):
+        table = frame(name, five, methods).query("dataset == 'mosi_data'")
+        rows = table[np.logical_and.reduce([table[key] == value for key, value in by.items()])] if by else table
+        tests = five.comparisons.query(f"dataset == 'mosi_data' and corruption == '{summary}' and metric == 'mae'")
+        tests = tests[tests["level"] == 0.7] if by else tests
+        pairs = {frozenset(pair): p for *pair, p in tests[["method", "other", "p_holm"]].itertuples(index=False)}
+        means = rows[rows["method"] != FLOOR].set_index("method")["mae_mean"]
+        best = means.idxmin()
+        found = rows.set_index("method")["mae_p"]
+        assert np.isnan(found[best])
+        assert {m: found[m] for m in means.index.drop(best)} == {
+            m: pairs[frozenset((m, best))] for m in means.index.drop(best)
+        }
+        shown = {block.title: block for block in blocks(name, table)}
+        block = shown["MAE ↓"] if by else shown[""]
+        at = block.columns.index("r = 0.7" if by else "MAE ↓")
+        signs = {method: cells[at].sign for method, cells in block.rows}
+        assert signs == {method: "*" if p < 0.05 else "" for method, p in found.items()}
+        assert set(signs.values()) == {"", "*"}
+        assert "\\*" in markdown(table, name) and "$^*$" in latex(table, name)
+        (told,) = [note for note in notes(name, table) if note.startswith("*")]
+        assert "p < 0.05 after Holm's correction" in told and "MAE and Corr" in told
+
+
+def test_without_tests_there_is_no_sign_and_no_word_of_it(metrics, methods):
+    for name in ("random_missing", "per_rate", "absent"):
+        table = frame(name, results(metrics), methods)
+        assert "alpha" not in table
+        assert not any(cell.sign for block in blocks(name, table) for _, cells in block.rows for cell in cells)
+        assert "significantly" not in markdown(table, name)
+
+
+def test_the_limit_of_p_follows_from_the_confidence(five):
+    stricter = five.comparisons.assign(confidence=0.9999999)
+    table = frame("random_missing", replace(five, comparisons=stricter), ["steady", "brittle_one", "fifth"])
+    assert set(table["alpha"]) == {0.0}
+    assert "significantly" in markdown(table, "random_missing")
+    cells = [cell for block in blocks("random_missing", table) for _, cells in block.rows for cell in cells]
+    assert not any(cell.sign for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("name", "complete"), [("per_rate", {"level": 0.0}), ("absent", {"absent": "none"}), ("burst_per_level", None)]
+)
+def test_scores_are_also_known_as_shares_of_those_on_complete_data(metrics, methods, name, complete):
+    if complete is None:
+        metrics, complete = metrics.assign(corruption=metrics["corruption"].replace("random", "burst")), {"level": 0.0}
+    table = frame(name, results(metrics), methods).query("dataset == 'mosi_data'")
+    (column, value), *_ = complete.items()
+    whole = table[table[column] == value].set_index("method")["mae_mean"]
+    found = {}
+    for block in blocks(name, table):
+        for method, cells in block.rows:
+            for part, cell in zip(block.columns, cells, strict=True):
+                found[block.title, part, method] = cell
+    maes = [(key, cell) for key, cell in found.items() if "MAE ↓" in key]
+    assert maes
+    for (*_, method), cell in maes:
+        assert cell.relative == pytest.approx(cell.value / whole[method])
+    assert {c.relative for key, c in maes if "r = 0" in key or key[0].startswith("nothing absent")} == {1.0}
+    # What is neither good nor bad is no score.
+    assert all(np.isnan(cell.relative) for key, cell in found.items() if "Entropy" in key[0] + key[1])
+
+
+def test_the_table_of_every_rate_is_open_and_only_what_is_no_score_is_folded_in_it(metrics, methods):
+    tables = all_tables()
+    assert not tables["per_rate"].folded and tables["burst_per_level"].folded
+    shown = blocks("per_rate", frame("per_rate", results(metrics), methods).query("dataset == 'mosi_data'"))
+    assert {block.title.split(" of ")[0] for block in shown if block.folded} == {"One-class share", "Entropy ratio"}
+    assert {block.title for block in shown if not block.folded} >= {"Acc-7 ↑", "F1 neg/pos ↑", "MAE ↓", "Corr ↑"}
+
+
+def test_a_column_in_which_no_method_has_a_value_is_left_out_and_named(metrics, methods):
+    undefined = metrics.assign(value=metrics["value"].mask(metrics["metric"] == "corr"))
+    table = frame("random_missing", results(undefined), methods).query("dataset == 'mosi_data'")
+    ((block,),), told = filled(all_tables()["random_missing"], table)
+    assert "Corr ↑" not in block.columns and "MAE ↓" in block.columns
+    assert {len(cells) for _, cells in block.rows} == {len(block.columns)}
+    assert told == ["Left out, because no method has a value: Corr ↑."]
+    for text in (markdown(table, "random_missing"), latex(table, "random_missing")):
+        assert "Left out, because no method has a value" in text
+    assert "corr_mean" in csv(table)
+    assert filled(all_tables()["random_missing"], frame("random_missing", results(metrics), methods))[1] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "modalities", "there", "text"),
+    [
+        ("absent", "text", "text audio vision", "text absent (audio and vision present)"),
+        ("absent", "text+vision", "text audio vision", "text and vision absent (audio present)"),
+        ("absent", "none", "text vision", "nothing absent (text and vision present)"),
+        ("absent", "audio", "text audio", "audio absent (text present)"),
+        ("combined", "text", "text audio", "text absent (audio present in part)"),
+        ("noise", "text", "text audio vision", "text noisy (audio and vision clean)"),
+        ("noise", "text+audio+vision", "text audio vision", "text, audio and vision noisy"),
+    ],
+)
+def test_a_set_is_named_by_what_is_present_and_by_what_is_absent(kind, modalities, there, text):
+    assert words.of_set(kinds()[kind], modalities, present=there.split()) == text
+
+
+def test_sets_name_only_modalities_that_the_dataset_has(metrics, methods):
+    without = metrics[~metrics["modalities"].str.contains("vision") | (metrics["corruption"] != "absent")]
+    without = without[(without["corruption"] != "absent") | (without["modalities"] != "text+audio")]
+    titles = [block.title for block in blocks("absent", frame("absent", results(without), methods))]
+    assert titles[:3] == [
+        "nothing absent (text and audio present)",
+        "text absent (audio present)",
+        "audio absent (text present)",
+    ]

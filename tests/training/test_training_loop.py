@@ -169,6 +169,7 @@ def test_a_finished_run_leaves_its_weights_its_history_and_its_record(tiny, tmp_
     assert record["hyperparameters"]["epochs"] == 4
     assert record["provenance"] == {**RECIPE, "data": "fixture"}
     assert record["seconds_per_epoch"] > 0
+    assert 0 < record["seconds_per_sample"] < record["seconds_per_epoch"]
     assert record["peak_memory_mb"] > 0
 
 

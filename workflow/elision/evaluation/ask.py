@@ -33,7 +33,6 @@ from elision.settings.params import (
     Features,
     TextFeatures,
     VisionFeatures,
-    synthetic,
 )
 from elision.store import Extracted, Header, Sequences, Store
 from elision.task import MODALITIES, TaskKind
@@ -137,7 +136,7 @@ class Trained:
         accepted = [f"the code of {', '.join(differ)} has changed since the training; you accepted the new code"]
         here = versions("train")
         return [
-            *([f"{made}; predictions of other clips mean nothing"] if synthetic(self.record.source) else []),
+            *([f"{made}; predictions of other clips mean nothing"] if self.record.synthetic else []),
             *(accepted if differ else []),
         ] + [
             f"{name} is {version}, but was {self.record.versions[name]} in the training; the last digits may differ"
@@ -257,7 +256,7 @@ def ask(
             "checkpoint": VALID,
             "task": spec.task.value,
             "corpus": spec.corpus,
-            "synthetic": synthetic(record.source),
+            "synthetic": record.synthetic,
             "range": None if spec.label_range is None or classes else [-spec.label_range, spec.label_range],
             "classes": list(spec.classes),
             "modalities": list(trained.modalities),

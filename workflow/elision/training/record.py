@@ -15,7 +15,7 @@ from elision.files import sha256
 from elision.methods.base import Method
 from elision.provenance import contents
 from elision.provenance.recipe import code
-from elision.settings.params import extracted
+from elision.settings.params import extracted, synthetic
 from elision.store import Header, Store
 from elision.task import DataSpec
 from elision.training.run import Run
@@ -35,6 +35,8 @@ class Record(BaseModel):
         File of ``methods/``.
     source : str
         File of ``datasets/`` that read the dataset.
+    synthetic : bool
+        Whether the source makes its data, so that no one is recorded in them.
     extracted : list of str
         Modalities that were extracted from clips; none for a source of sequences.
     present : list of str
@@ -69,6 +71,7 @@ class Record(BaseModel):
     run: str
     method: str
     source: str
+    synthetic: bool = False
     extracted: list[str]
     present: list[str]
     sequences: dict[str, Header]
@@ -136,7 +139,8 @@ def describe(run: Run, *, store: Store, model: Method) -> dict[str, Any]:
         "name": run.name,
         "run": run.run,
         "method": model.name,
-        "source": run.params.datasets[run.dataset].source,
+        "source": (source := run.params.datasets[run.dataset].source),
+        "synthetic": synthetic(source),
         "extracted": made,
         "present": list(store.present),
         "sequences": headers,
