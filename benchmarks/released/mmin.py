@@ -262,7 +262,7 @@ class NMER(Family):
 
     repository, module, kind = "Noise-robust_MER", "models.NMER_model", "NMERModel"
     options = {"dropout_rate": 0.1, "invariant_weight": 1.0, "num_time_step": 100, "noise_type": "gaussian"}
-    hyperparameters = {"mask_padding": False, "batch_attention": True}
+    hyperparameters = {"mask_padding": False, "batch_attention": True, "kl_reduction": "sum"}
     stubs = DIFFUSERS | {"Domiss": stub("Domiss", NoiseScheduler=Scheduler)}
     modules = (
         TWO_SPACES
@@ -292,7 +292,7 @@ class AE(Family):
         **{"dataset_mode": "iemocapfour_miss", "dropout_rate": 0.5, "lr": 1e-3, "mse_weight": 0.01},
         **{"AE_layers": "256,128"},
     }
-    hyperparameters = {}
+    hyperparameters = {"dropout": 0.5, "initialisation": "normal"}
     modules = {
         theirs: ours
         for letter, name in LETTERS.items()

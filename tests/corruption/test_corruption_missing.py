@@ -114,7 +114,16 @@ def test_one_of_six_sets_of_modalities_is_absent_for_each_sample():
     assert np.array_equal(rates[5:9], absent_rates(seed=1, stream="train 1", ids=ids[5:9], present=MODALITIES))
 
 
+def test_complete_is_one_more_set_with_the_chance_of_each_other():
+    ids = [f"s{i}" for i in range(3500)]
+    rates = absent_rates(seed=1, stream="train 1", ids=ids, present=MODALITIES, complete=True)
+    kinds, counts = np.unique(rates, axis=0, return_counts=True)
+    assert len(kinds) == 7 and not kinds[0].any()
+    assert (abs(counts - 500) < 100).all()
+
+
 def test_of_a_single_modality_nothing_is_absent():
+    assert not absent_rates(seed=1, stream="x", ids=["a", "b"], present=("audio",), complete=True).any()
     assert not absent_rates(seed=1, stream="x", ids=["a", "b"], present=("audio",)).any()
 
 

@@ -108,7 +108,7 @@ def test_mmsa_trains_on_complete_data_and_rounds_all():
 def test_mmin_trains_and_tests_under_six_conditions():
     assert listed("mmin")[2].tolist() == ["", "text", "audio", "vision", "text+audio", "text+vision", "audio+vision"]
     train = params("mmin").train_for("d")
-    assert (train.corruption, train.selection) == ("absent", "valid")
+    assert (train.corruption, train.with_complete, train.selection) == ("absent", False, "valid")
     drawn = absent_rates(seed=1, stream="train 1", ids=list("abcd"), present=PRESENT)
     assert drawn.tolist() == [[0, 1, 0], [0, 1, 0], [1, 0, 0], [1, 1, 0]]
 
@@ -139,7 +139,8 @@ def test_nmer_tests_noise_in_place_of_modalities():
     assert settings.noise.intensities == [20, 40, 60, 80, 100]
     found = listed("nmer")
     assert found.groupby([0, 1]).size().tolist() == [6] * 10
-    assert params("nmer").train_for("d").corruption == "noise"
+    train = params("nmer").train_for("d")
+    assert (train.corruption, train.with_complete) == ("noise", False)
     drawn = times(seed=1111, stream="test", ids=["a", "b", "c"], modality="audio")
     np.testing.assert_allclose(drawn, [0.1178084, 0.9400230, 0.2453416], atol=1e-7)
 

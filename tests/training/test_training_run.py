@@ -42,6 +42,17 @@ def test_the_name_of_a_run_says_its_seed_and_its_fold():
     assert str(found[0]) == "demo majority seed-1.fold-1"
 
 
+def test_complete_training_samples_are_as_the_method_says_or_the_params_or_the_protocol():
+    def trained_complete(own, **train):
+        row = {"mine": {"method": "mmin", **own}}
+        return Run(params(row, dataset=CLASSES, **train), "demo", "mine", "seed-1").mixture.options.with_complete
+
+    assert trained_complete({})
+    assert not trained_complete({}, with_complete=False)
+    assert trained_complete({"with_complete": True}, with_complete=False)
+    assert not trained_complete({"with_complete": False})
+
+
 @given(
     batch_size=st.integers(1, 64),
     epochs=st.one_of(st.none(), st.integers(1, 9)),

@@ -325,6 +325,18 @@ def test_modalities_are_absent_as_a_whole_and_never_all(store):
     assert len(split(store).validation_corruptions(LNLN, seed=1)) == 1
 
 
+@pytest.mark.parametrize("kind", ["absent", "noise"])
+def test_complete_samples_are_trained_and_validated_where_that_is_asked_for(store, kind):
+    data = split(store, reads_text="vectors")
+    for with_complete, sets in ((None, 2), (False, 2), (True, 3)):
+        mixture = Mixture(kind, Setting(), TrainingHyperparameters(with_complete=with_complete))
+        drawn = [data.training_corruption(mixture, seed=1, stream=f"train {k}").rates for k in range(9)]
+        assert (not torch.cat(drawn).any(1).all()) == bool(with_complete)
+        validated = data.validation_corruptions(mixture, seed=1)
+        assert len(validated) == sets
+        assert sum(not corrupted.rates.any() for corrupted in validated) == bool(with_complete)
+
+
 def absent(data, stream):
     return data.training_corruption(Mixture("absent"), seed=1, stream=stream)
 

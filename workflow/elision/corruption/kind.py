@@ -211,9 +211,9 @@ def whole(samples: Samples, rates: np.ndarray) -> Drawn:
     return Drawn(rates, samples.with_ends(numbers))
 
 
-def each_absence(samples: Samples) -> list[Drawn]:
-    """Take every set of modalities away that can be absent, but the empty one; nothing, if none can."""
-    absences = (subset for subset in subsets(samples.present) if subset)
+def each_absence(samples: Samples, *, complete: bool) -> list[Drawn]:
+    """Take away every set of modalities that can be absent, the empty one if ``complete``; nothing, if none can."""
+    absences = (subset for subset in subsets(samples.present) if subset or complete)
     return [whole(samples, of_modalities(absent, 1.0).astype(np.float32)) for absent in absences]
 
 

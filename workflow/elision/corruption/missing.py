@@ -150,21 +150,25 @@ def subsets(present: Sequence[str]) -> list[tuple[str, ...]]:
     return [subset for size in range(len(present)) for subset in combinations(present, size)]
 
 
-def absent_rates(*, seed: int, stream: str, ids: Sequence[str] | np.ndarray, present: Sequence[str]) -> np.ndarray:
-    """Draw the training mixture of MMIN: for each sample one of the sets of absent modalities, not the empty one.
+def absent_rates(
+    *, seed: int, stream: str, ids: Sequence[str] | np.ndarray, present: Sequence[str], complete: bool = False
+) -> np.ndarray:
+    """Draw the training mixture of MMIN: for each sample one of the sets of absent modalities.
 
     Parameters
     ----------
     ids : sequence of N str
     present : sequence of str
         Modalities that the dataset has; with one alone nothing can be absent.
+    complete : bool
+        Whether the empty set is one of them, so that some samples are complete.
 
     Returns
     -------
     rates : np.ndarray [shape=(N, 3), dtype=float32]
         1 for a modality that is absent, 0 for others.
     """
-    choices = [subset for subset in subsets(present) if subset] or [()]
+    choices = [subset for subset in subsets(present) if subset or complete] or [()]
     drawn = [choices[random.integers(len(choices))] for random in generators(seed, stream, "absent", names=ids)]
     return np.array([[name in absent for name in MODALITIES] for absent in drawn], np.float32)
 

@@ -8,8 +8,8 @@ The method is the baseline in the official code of GCNet (Lian et al., TPAMI 202
 of its own, and goes back to the denoising autoencoder. MMIN's official code has another method of this name, with a
 teacher and a second autoencoder; that method is left out. Departures from the official code:
 
-- One of the six sets of modalities is missing from a training sample, and all sets have equal chances. GCNet loses
-  modalities at one rate and keeps at least one view of each sample. The masks of GCNet are not offered.
+- A set of modalities is missing from a training sample. All sets have equal chances, and the empty set is one of them
+  (``train.with_complete``). GCNet loses modalities at one rate and keeps at least one view of each sample.
 - Masks are drawn anew for every epoch. GCNet draws them once for the whole training.
 - Epochs are chosen by UA on a validation split. GCNet chooses them by weighted F1 on the test split.
 - GCNet averages the vision features of both people of a dialogue. Here vision is that of the speaker.
@@ -20,8 +20,14 @@ teacher and a second autoencoder; that method is left out. Departures from the o
   official code. Padding does not count.
 - A modality that an utterance never had is not rebuilt.
 
-Initial weights have the deviation 0.02 of GCNet's baselines (``init_gain``), and not MMIN's 0.012. The workflow never
-scales text. The error is divided by the width of each modality, but not by its variance. Text vectors with large
+Two values of the released scripts are switches. The released weights start with the deviation 0.02 (``initialisation:
+normal``, ``init_gain``). At GCNet's sizes, the first logits of standardised utterances then deviate from each other by
+2e-7 (``ae``) and 8e-6 (``cra``). Training needs hundreds of steps before the output depends on the input, and small
+datasets never get there. The released dropout of 0.5 acts on six layers, one after the other (``dropout``). On two
+folds of RAVDESS (WA of the linear probe: 60.6), AE has 25.2 as released, 48.3 with ``initialisation: kaiming``, and 56.9
+with ``dropout: 0.3`` and complete samples in training, too.
+
+The workflow never scales text. The error is divided by the width of each modality, but not by its variance. Text vectors with large
 values therefore dominate the error.
 """
 
@@ -68,13 +74,21 @@ class AE(FamilyMethod):
         learning_rate: float = Field(1e-3, gt=0, description="learning rate of Adam before the rate falls")
         clip: float = Field(5.0, gt=0, description="largest norm of the gradient of each sub-network")
         initialisation: Literal["kaiming", "normal"] = Field(
-            "normal",
-            description="distribution of the initial weights. kaiming: Kaiming-normal. normal: deviation init_gain",
+            "kaiming",
+            description="distribution of the initial weights. kaiming: Kaiming-normal. normal: deviation init_gain, "
+            "with which some hundred steps change nothing",
+            json_schema_extra={"released": "normal"},
         )
         init_gain: float = Field(
             0.02, gt=0, description="standard deviation of the initial weights, for initialisation: normal"
         )
-        dropout: float = Field(0.5, ge=0, lt=1, description="dropout in encoders, decoders and classifier")
+        dropout: float = Field(
+            0.3,
+            ge=0,
+            lt=1,
+            description="dropout in encoders, decoders and classifier, one after the other",
+            json_schema_extra={"released": 0.5},
+        )
         layers: tuple[int, ...] = Field((256, 128), min_length=1, description="widths of the encoder of an autoencoder")
         reconstruction_weight: float = Field(
             0.01, ge=0, description="weight of the reconstruction error of missing modalities"

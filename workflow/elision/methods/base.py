@@ -61,6 +61,11 @@ class TrainingHyperparameters(BaseModel):
     rates: Annotated[Rates, Field(min_length=1)] | None = Field(
         None, description="missing rates of the training corruption (null: train.rates, or those of the corruption)"
     )
+    with_complete: bool | None = Field(
+        None,
+        description="true leaves some training samples complete, for corruption: absent or noise (null: "
+        "train.with_complete)",
+    )
     noise: noises.Kind = Field("gaussian", description="kind of the noise, for corruption: noise")
     intensity: int = Field(100, ge=1, description="time steps of the noise scheduler, for corruption: noise")
     modalities: tuple[Literal[MODALITIES], ...] = Field(

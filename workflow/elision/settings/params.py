@@ -342,6 +342,11 @@ class Train(Section):
         )
         + ")",
     )
+    with_complete: bool | None = Field(
+        None,
+        description="true: under the training corruptions absent and noise, complete data are one more set of "
+        f"modalities, with the chance of each other set; false: no training sample is complete; {AS_PROTOCOL}",
+    )
     redraw: Literal["epoch", "never"] | None = Field(
         None, description=f"epoch: draw new training masks in every epoch; never: draw them once; {AS_PROTOCOL}"
     )

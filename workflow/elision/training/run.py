@@ -205,11 +205,15 @@ class Run(Assembled):
         kind = self.hyperparameters.corruption or self.settings.corruption
         # train.rates are those of train.corruption: a method with a corruption of its own has its own rates.
         shared = self.settings.rates if self.hyperparameters.corruption is None else None
-        rates = self.hyperparameters.rates or shared
+        own = self.hyperparameters.with_complete
+        options = {
+            "rates": self.hyperparameters.rates or shared,
+            "with_complete": self.settings.with_complete if own is None else own,
+        }
         return Mixture(
             kind,
             getattr(corruption, kind, None),
-            self.hyperparameters.model_copy(update={"rates": rates}),
+            self.hyperparameters.model_copy(update=options),
             mask_seed=self.mask_seed if corruption.masks == "shared" else None,
             # What methods start from is chosen under its own training corruption, whether or not a row shows it.
             validation_rate=None if self.name in teacher_names() else self.settings.validation_rate,

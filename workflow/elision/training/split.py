@@ -14,6 +14,7 @@ from elision.batch import Batch, Dialogues, Sequence
 from elision.corruption import noise as noises
 from elision.corruption.kind import Draw, Drawn, Origin, Samples, kinds, vector
 from elision.corruption.missing import missing
+from elision.methods.base import TrainingHyperparameters
 from elision.store import Sequences, Store
 from elision.task import MODALITIES
 from elision.training.view import Scale, View, text_length
@@ -352,7 +353,7 @@ class Mixture:
 
     kind: str
     setting: Any = None
-    options: Any = None
+    options: Any = field(default_factory=TrainingHyperparameters)
     mask_seed: int | None = None
     validation_rate: float | dict[str, float] | None = None
 

@@ -1,6 +1,7 @@
 """Whole modalities absent (LNLN appendix A.8; MMIN): every proper subset of them, and none."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from elision.corruption.kind import Condition, Draw, Drawn, Kind, Samples, each_absence, whole
 from elision.corruption.missing import absent_rates, subsets
@@ -13,7 +14,7 @@ class Absent(Kind):
     name = "absent"
     rank = 20
     setting = (bool | None, None, f"true: test every set of absent modalities, and complete data; {AS_PROTOCOL}")
-    training = "each sample loses one set of modalities as a whole"
+    training = "each sample loses one set of modalities as a whole, or none (with_complete)"
     corruptions = {"absent": "modalities absent"}
     caption = "Whole modalities absent"
     section = "Absent modalities"
@@ -35,10 +36,14 @@ class Absent(Kind):
     def describe(self, condition: Condition) -> str:
         return ", ".join(condition.modalities) or "nothing"
 
-    def train(self, samples: Samples, draw: Draw, setting: object, options: object) -> Drawn:
-        rates = absent_rates(seed=draw.seed, stream=draw.stream, ids=samples.ids, present=samples.present)
+    def train(self, samples: Samples, draw: Draw, setting: object, options: Any) -> Drawn:
+        complete, present = options.with_complete, samples.present
+        rates = absent_rates(
+            seed=draw.seed, stream=draw.stream, ids=samples.ids, present=present, complete=complete
+        )
         return whole(samples, rates)
 
-    def validate(self, samples: Samples, draw: Draw, setting: object, options: object) -> Sequence[Drawn | None]:
+    def validate(self, samples: Samples, draw: Draw, setting: object, options: Any) -> Sequence[Drawn | None]:
         """Every sample under every set of absent modalities, as in MMIN's loader."""
-        return each_absence(samples) or [self.train(samples, draw, setting, options)]
+        drawn = each_absence(samples, complete=options.with_complete)
+        return drawn or [self.train(samples, draw, setting, options)]

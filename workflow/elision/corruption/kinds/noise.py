@@ -110,13 +110,17 @@ class InPlace(Kind):
         return setting.model_dump(mode="json", exclude={"kinds", "intensities"})
 
     def train(self, samples: Samples, draw: Draw, setting: Setting, options: Any) -> Drawn:
-        rates = absent_rates(seed=draw.seed, stream=draw.stream, ids=samples.ids, present=samples.present)
+        complete, present = options.with_complete, samples.present
+        rates = absent_rates(
+            seed=draw.seed, stream=draw.stream, ids=samples.ids, present=present, complete=complete
+        )
         return _noisy(whole(samples, rates), samples, draw, options.noise, options.intensity, setting)
 
     def validate(self, samples: Samples, draw: Draw, setting: Setting, options: Any) -> Sequence[Drawn | None]:
         """Every sample under every set of noisy modalities, as in MMIN's loader."""
         return [
-            _noisy(each, samples, draw, options.noise, options.intensity, setting) for each in each_absence(samples)
+            _noisy(each, samples, draw, options.noise, options.intensity, setting)
+            for each in each_absence(samples, complete=options.with_complete)
         ] or [self.train(samples, draw, setting, options)]
 
 
