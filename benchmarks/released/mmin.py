@@ -153,6 +153,7 @@ class MMINAE(Family):
 
     repository, module, kind = "MMIN", "models.mmin_AE_model", "MMINAEModel"
     options = {**MMIN.options, "lr": 1e-3, "AE_layers": "512,450,384,256"}
+    hyperparameters = {"mask_padding": False, "initialisation": "normal"}
     modules = encoders() | classifier("C", "classifier") | {"AE": "imagination", "AE_cycle": "cycle"}
 
 

@@ -2,7 +2,9 @@
 
 The baseline shows what the cascade of residual autoencoders is good for. Everything else is MMIN, with the same
 differences from the official code. The autoencoder ends in a ReLU, as in the official code. The vectors of audio and
-vision are maxima of hidden states of LSTMs, and may be negative. The autoencoder cannot imagine negative values.
+vision are maxima of hidden states of LSTMs, and may be negative. The autoencoder cannot imagine negative values. The
+released weights start so near to 0 that the first outputs do not depend on the input (``initialisation``; `ae` has
+numbers).
 """
 
 from typing import ClassVar, Literal
@@ -10,7 +12,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from elision.methods.layers.imagination import PlainAutoencoder
-from elision.methods.layers.mmin_family import WIDTH
+from elision.methods.layers.mmin_family import INITIALISATION, WIDTH
 from elision.methods.mmin import MMIN, CycleHyperparameters
 
 
@@ -32,9 +34,8 @@ class MMINAE(MMIN):
         decay_epochs: int = Field(30, ge=0, description="epochs during which the learning rate falls linearly")
         batch_size: int = Field(256, ge=1, description="utterances per forward pass")
         learning_rate: float = Field(1e-3, gt=0, description="learning rate of Adam before the rate falls")
-        initialisation: Literal["kaiming", "normal"] = Field(
-            "normal",
-            description="distribution of the initial weights. kaiming: Kaiming-normal. normal: deviation init_gain",
+        initialisation: Literal["kaiming", "lecun", "normal"] = Field(
+            "lecun", description=INITIALISATION, json_schema_extra={"released": "normal"}
         )
         layers: tuple[int, ...] = Field(
             (512, 450, 384, 256), min_length=1, description="widths of the encoder of an autoencoder"

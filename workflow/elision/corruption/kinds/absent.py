@@ -38,9 +38,7 @@ class Absent(Kind):
 
     def train(self, samples: Samples, draw: Draw, setting: object, options: Any) -> Drawn:
         complete, present = options.with_complete, samples.present
-        rates = absent_rates(
-            seed=draw.seed, stream=draw.stream, ids=samples.ids, present=present, complete=complete
-        )
+        rates = absent_rates(seed=draw.seed, stream=draw.stream, ids=samples.ids, present=present, complete=complete)
         return whole(samples, rates)
 
     def validate(self, samples: Samples, draw: Draw, setting: object, options: Any) -> Sequence[Drawn | None]:

@@ -111,9 +111,7 @@ class InPlace(Kind):
 
     def train(self, samples: Samples, draw: Draw, setting: Setting, options: Any) -> Drawn:
         complete, present = options.with_complete, samples.present
-        rates = absent_rates(
-            seed=draw.seed, stream=draw.stream, ids=samples.ids, present=present, complete=complete
-        )
+        rates = absent_rates(seed=draw.seed, stream=draw.stream, ids=samples.ids, present=present, complete=complete)
         return _noisy(whole(samples, rates), samples, draw, options.noise, options.intensity, setting)
 
     def validate(self, samples: Samples, draw: Draw, setting: Setting, options: Any) -> Sequence[Drawn | None]:

@@ -20,6 +20,12 @@ ORDER = ("audio", "text", "vision")  # of the fused vectors
 WIDTH = 128  # of the vector of a modality
 
 
+INITIALISATION = (
+    "deviation of the normal distribution of the initial weights. kaiming: root of 2 / inputs. lecun: root of 1 / "
+    "inputs. normal: init_gain"
+)
+
+
 class AdamHyperparameters(TrainingHyperparameters):
     """How the methods of the family are trained; the values are those of MMIN."""
 
@@ -36,10 +42,7 @@ class AdamHyperparameters(TrainingHyperparameters):
     beta1: float = Field(0.5, ge=0, lt=1, description="first beta of Adam; the second is 0.999")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient of each sub-network")
     dropout: float = Field(0.5, ge=0, lt=1, description="dropout in the classifier")
-    initialisation: Literal["kaiming", "normal"] = Field(
-        "kaiming",
-        description="distribution of the initial weights. kaiming: Kaiming-normal. normal: deviation init_gain",
-    )
+    initialisation: Literal["kaiming", "lecun", "normal"] = Field("kaiming", description=INITIALISATION)
     init_gain: float = Field(
         0.012, gt=0, description="standard deviation of the initial weights, for initialisation: normal"
     )
@@ -109,21 +112,24 @@ class InvariantHead(nn.Sequential):
         return super().forward(fused.unflatten(1, (-1, WIDTH))).flatten(1)
 
 
-def initialise(network: nn.Module, deviation: float | None = None) -> None:
+def initialise(network: nn.Module, initialisation: str = "kaiming", deviation: float = 0.0) -> None:
     """Draw the weights of all linear and convolutional layers anew, and set their biases to 0.
 
     Parameters
     ----------
     network : nn.Module
-    deviation : float, optional
-        Standard deviation of a normal distribution; None: Kaiming's normal distribution.
+    initialisation : str
+        ``kaiming``: the outputs of a ReLU keep the scale of its inputs; ``lecun``: those of a linear layer do, which a
+        cascade that adds up its layers needs; ``normal``.
+    deviation : float
+        Of ``normal``.
     """
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv1d):
-            if deviation is None:
-                nn.init.kaiming_normal_(module.weight)
-            else:
+            if initialisation == "normal":
                 nn.init.normal_(module.weight, std=deviation)
+            else:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu" if initialisation == "kaiming" else "linear")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
@@ -169,7 +175,7 @@ class FamilyMethod(Method):
     def initialise(self) -> None:
         """Draw the weights of linear and convolutional layers anew; their biases are 0."""
         h = self.hyperparameters
-        initialise(self, None if h.initialisation == "kaiming" else h.init_gain)
+        initialise(self, h.initialisation, h.init_gain)
 
     def start(self, teachers: dict[str, Method], database: "Database | None") -> None:
         """Take the weights of the teacher, and keep the teacher for the loss."""
