@@ -186,7 +186,7 @@ def svg(figure: Figure) -> str:
 def write(figure: Figure, stem: Path) -> str:
     """Write ``stem``.svg, ``stem``.png and ``stem``.pdf (atomically), and return the SVG text."""
     text = svg(figure)
-    figure.set_layout_engine("none")  # what was laid out for the SVG holds for the others
+    figure.set_layout_engine(None)  # what was laid out for the SVG holds for the others; "none" would draw them twice
     with replacing(stem.with_name(f"{stem.name}.svg")) as temporary:
         temporary.write_text(text, encoding="utf-8")
     for kind, nothing in (("png", ("Software",)), ("pdf", ("CreationDate", "Creator", "Producer"))):
