@@ -193,3 +193,10 @@ def database(wildcards, run):
 def trained(wildcards, run):
     """Return the weights, the history and the record of a run."""
     return RESULTS.model(wildcards.dataset, wildcards.method, run)
+
+
+def first_run(dataset, method, teacher):
+    """Return the files of the first run of a method, and of the database that the method searches, if it does."""
+    run = PARAMS.runs(dataset)[0]
+    searched = RESULTS.database_files(dataset, teacher, run) if teacher else []
+    return [*RESULTS.model(dataset, method, run), *searched]

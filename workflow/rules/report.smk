@@ -6,13 +6,6 @@ from elision.report.table import all_tables
 ASKED = asked(PARAMS)
 
 
-def first_run(dataset, method, teacher):
-    """Return the files of the first run of a method, and of the database that the method searches, if it does."""
-    run = PARAMS.runs(dataset)[0]
-    searched = RESULTS.database_files(dataset, teacher, run) if teacher else []
-    return [*RESULTS.model(dataset, method, run), *searched]
-
-
 if PARAMS.report.check:
 
     rule examine:
