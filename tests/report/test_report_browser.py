@@ -171,7 +171,7 @@ def test_methods_differ_without_colour(opened):
 
 def test_tables_sort_by_click_and_by_keyboard_with_what_is_undefined_last(opened, five):
     shown = opened()
-    table = shown.locator("table", has=shown.get_by_text("Random missing: mean over the missing rates (mosi_data"))
+    table = shown.get_by_role("table", name="Random missing: mean over the missing rates (mosi_data")
     names = table.locator("tbody th")
     assert names.all_inner_texts() == METHODS
     mae = table.get_by_role("button", name="MAE")
@@ -218,12 +218,75 @@ def test_the_mark_of_selection_on_test_follows_the_dataset(opened):
 def test_the_tab_key_reaches_all_controls_in_their_order(opened):
     shown = opened()
     reached = []
-    for _ in range(30):
+    for _ in range(31):
         shown.keyboard.press("Tab")
         reached.append(shown.evaluate(ACTIVE))
-    controls = ["dataset", "metric", "spread", *METHODS, "best", "every", *["slider"] * 5, "confused"]
+    controls = ["dataset", "metric", "spread", "scores", *METHODS, "best", "every", *["slider"] * 5, "confused"]
     start = reached.index("dataset")
     assert reached[start : start + len(controls)] == controls
+
+
+def test_scores_are_shown_relative_to_complete_data_in_curves_and_tables(opened, five):
+    shown = opened()
+    shown.get_by_label("Dataset", exact=True).select_option(label="mosi_data")
+    table = shown.get_by_role("table", name="Random missing, rate by rate (mosi_data")
+    block = table.locator("tbody", has=shown.get_by_role("button", name="MAE"))
+    cells = block.locator("tr", has=shown.get_by_role("rowheader", name="steady")).locator("td")
+    written = cells.all_inner_texts()
+    scores = frame("per_rate", five, METHODS).query("dataset == 'mosi_data' and method == 'steady'")
+    means = scores.sort_values("level")["mae_mean"].to_numpy()
+    note = block.locator("xpath=ancestor::figure").locator(".view")
+    assert not note.is_visible()
+    shown.get_by_label("Scores").select_option("relative")
+    assert [text.replace("\xa0", " ") for text in cells.all_inner_texts()] == [
+        f"{v:.1f} %" for v in 100 * means / means[0]
+    ]
+    assert note.is_visible()
+    shown.get_by_label("Metric", exact=True).select_option("mae")
+    assert values(shown)["steady"].startswith(f"{100 * means[5] / means[0]:.1f} ± ")
+    assert "% of the score on complete data" in shown.locator("#charts figcaption").first.inner_text()
+    shown.get_by_label("Metric", exact=True).select_option("corr")
+    assert FLOOR not in values(shown)  # it has no score on complete data
+    shown.get_by_label("Scores").select_option("absolute")
+    assert cells.all_inner_texts() == written
+    assert FLOOR in values(shown)
+
+
+def test_a_title_folds_its_rows_and_what_is_no_score_is_folded_at_first(opened):
+    shown = opened()
+    table = shown.get_by_role("table", name="Random missing, rate by rate (emotion_data")
+    for name, is_open in (("WA", True), ("One-class share", False), ("Entropy ratio", False)):
+        button = table.get_by_role("button", name=name, exact=False)
+        rows = table.locator("tbody", has=button).locator("tr:not(.group)")
+        for expected in (is_open, not is_open):
+            assert button.get_attribute("aria-expanded") == str(expected).lower()
+            assert rows.first.is_visible() == expected
+            button.click()
+    plain = opened(scripts=False)
+    assert all(row.is_visible() for row in plain.locator("figure.table > .tables tbody tr").all()[:40])
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_captions_and_notes_fit_into_the_window_and_wide_tables_scroll_alone(opened, width):
+    shown = opened(width=width)
+    shown.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
+    for part in shown.locator("figure.table figcaption, figure.table .notes, figure.table .fold").all():
+        box = part.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width, part.inner_text()
+
+
+def test_the_open_tables_fit_into_a_window_of_1280_pixels(opened):
+    shown = opened()
+    tables = shown.locator(".parts > figure.table .scroll")
+    wide = tables.evaluate_all(
+        "(all) => all.filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent)"
+    )
+    assert tables.count() > 10 and wide == []
+    # A deviation stands beside its number or under it in all cells of a table.
+    stacked = shown.locator("table.stacked td small").evaluate_all(
+        "(all) => all.map((e) => getComputedStyle(e).display)"
+    )
+    assert set(stacked) <= {"block"}
 
 
 @pytest.mark.parametrize("width", [360, 1280])

@@ -104,7 +104,7 @@ def plots(metrics: pd.DataFrame, intervals: pd.DataFrame) -> Iterator[dict]:
             "x": kind.level or kind.sets or "rates",
             "places": [float(place) if kind.level else place or "nothing" for place in places],
             "level": bool(kind.level),
-            **({} if kind.level else _sets(kind, places)),
+            **(_sets(kind, places) if kind.sets and not kind.level else {}),
             **({"empty": _numbers(100 * shares.reindex(places).to_numpy())} if shares.any() else {}),
             "series": series,
         }

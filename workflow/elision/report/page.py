@@ -30,7 +30,7 @@ from elision.task import MODALITIES
 _NARROW = 5  # columns of blocks of which two or more stand beside each other
 _LARGER = 1.4  # than in print
 _SHOWN = 12  # values of a list
-_FACTS = 6  # of a dataset that are open: those of the first kind of corruption
+_FACTS = 7  # of a dataset that are open: those of the first kind of corruption
 
 
 def _inline(svg: str, *, prefix: str, label: str) -> Markup:
