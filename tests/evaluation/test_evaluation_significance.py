@@ -283,7 +283,7 @@ def test_a_mean_is_over_the_levels_at_which_something_is_left_and_an_area_over_a
     listed = pd.DataFrame([("random", rate, "text" if rate else "") for rate in (0.5, 0.0, 0.2)], columns=KEYS)
     plain, found = summaries(listed), summaries(listed.assign(empty=[0.2, 0.0, 0.1]))
     rows, weights = found["mean_random"]
-    assert dict(zip(rows.tolist(), weights, strict=True)) == {0: 0.0, 1: 0.5, 2: 0.5}
+    assert dict(zip(rows.tolist(), weights, strict=True)) == {1: 0.5, 2: 0.5}
     for one, other in zip(found["area_random"], plain["area_random"], strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -300,6 +300,17 @@ def test_the_mean_of_significance_is_that_of_the_tables():
     np.testing.assert_allclose(found["value"], expected[found.index], rtol=0, atol=1e-13)
     single = intervals[intervals["corruption"] == "random"].groupby("level")["empty"].first()
     assert (single[single.index > 0] > 0.1).all() and found["empty"].isna().all()
+
+
+def test_a_metric_that_is_undefined_where_nothing_is_left_has_a_mean_with_its_interval():
+    def constant_where_nothing_is_left(label, level):
+        return np.full(len(label), 0.5) if level == 0.9 else label + np.sin(np.arange(len(label)))
+
+    table = predictions(predicted=constant_where_nothing_is_left)
+    intervals, _ = compared(table.assign(empty=table["level"] == 0.9), resamples=100)
+    corr = intervals[intervals["metric"] == "corr"].set_index("corruption")
+    assert corr.loc[["mean_random"], ["value", "low", "high"]].notna().all(axis=None)
+    assert corr.loc[["area_random"], ["value", "low", "high"]].isna().all(axis=None)
 
 
 def test_seeds_are_scored_on_the_same_resamples():

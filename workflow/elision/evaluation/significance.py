@@ -357,11 +357,11 @@ def summaries(conditions: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarra
     for corruption, of in counted.groupby("corruption"):
         levels = of["level"].sort_values(kind="stable")
         rows, steps = levels.index.to_numpy(), np.diff(levels)
-        in_mean = np.isin(rows, averaged(of).index)
+        in_mean = rows[np.isin(rows, averaged(of).index)]
         for summary in kind_of(str(corruption)).summaries:
             if summary == "mean":
-                found[f"mean_{corruption}"] = rows, in_mean / in_mean.sum()
-            elif len(rows) > 1:
+                found[f"mean_{corruption}"] = in_mean, np.full(len(in_mean), 1 / len(in_mean))
+            elif steps.sum() > 0:
                 areas = (np.append(0, steps) + np.append(steps, 0)) / 2
                 found[f"area_{corruption}"] = rows, areas / steps.sum()
     return found
