@@ -185,8 +185,8 @@ def test_an_environment_holds_what_its_verbs_import(use):
         ("features", "h5py", {"prepare"}),
         ("features", "librosa", {"extract", "merge"}),  # of a modality, found by its name
         ("features", "mediapipe", {"extract"}),  # one of two extractors, and the other environment has the other
-        ("train-cpu", "transformers", {"encode", "train", "index", "evaluate"}),
-        ("train-gpu", "pytorch-gpu", {"encode", "train", "index", "evaluate"}),
+        ("train-cpu", "transformers", {"encode", "examine", "train", "index", "evaluate"}),
+        ("train-gpu", "pytorch-gpu", {"encode", "examine", "train", "index", "evaluate"}),
         ("pyfeat", "py-feat", {"extract"}),
     ],
 )

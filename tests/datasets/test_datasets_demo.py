@@ -161,7 +161,7 @@ def test_too_few_clips_for_the_speakers_are_refused():
 
 def test_the_table_has_the_columns_of_a_clips_source(made):
     table, folder = made
-    assert set(table) == COLUMNS | {"label_text", "label_audio", "label_vision"}
+    assert set(table) == COLUMNS | {"dialogue", "position", "label_text", "label_audio", "label_vision"}
     assert table["path"].tolist() == [str(folder / f"{name}.mp4") for name in table["id"]]
     assert {path.name for path in folder.iterdir()} == {f"{name}.mp4" for name in table["id"]}
     assert table[["has_audio", "has_vision"]].all(axis=None)

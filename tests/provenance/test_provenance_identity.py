@@ -128,7 +128,7 @@ def test_what_is_not_used_makes_nothing_stale(copied, before):
             "methods/mean.py": METHOD,
             "datasets/another.py": SOURCE,
             "cli/greeting.py": VERB,
-            "corruption/kinds/burst.py": ("< 1 / mean", "< 2 / mean"),
+            "corruption/kinds/burst.py": (">= 1 - 1 / mean", ">= 1 - 2 / mean"),
             "methods/misa.py": ('name = "misa"', 'also = 1\n    name = "misa"'),
         }
     )
@@ -154,7 +154,7 @@ def test_a_new_table_or_a_changed_page_makes_the_report_anew_alone(copied, befor
             | {"aggregate", "significance", "report"},
         ),
         (
-            {"corruption/kinds/random.py": ("for rate in setting or []", "for rate in list(setting or [])")},
+            {"corruption/kinds/random.py": ("rank = 10", "also, rank = 1, 10")},
             {"corrupt", "evaluate lnln", "evaluate apart", "evaluate mmin", "aggregate", "significance", "report"},
         ),
         (

@@ -9,7 +9,7 @@ from report_results import draw, frames, results
 from elision.evaluation.aggregate import FLOOR
 from elision.report import drawing, page
 
-VOID = {"meta", "link", "br", "hr", "img", "input"}
+VOID = {"meta", "link", "br", "wbr", "hr", "img", "input"}
 
 
 class Document(HTMLParser):

@@ -40,8 +40,9 @@ def test_what_a_method_requires_is_read_without_pytorch():
 def test_all_leaves_out_what_a_dataset_cannot_serve_and_says_so():
     found = params(MMIN, "all")
     assert "mmin" in found.variants and not {"text_only", "cenet", "mag_bert"} & set(found.variants)
-    assert [line.split(":")[0] for line in found.left_out] == ["cenet", "mag_bert", "text_only"]
-    assert "requires text (token ids), and dataset 'mine' (source mmin) has none" in found.left_out[0]
+    assert [line.split(":")[0] for line in found.left_out] == ["cenet", "gcnet", "mag_bert", "text_only"]
+    assert "reads dialogues, and source mmin need not have any" in found.left_out[1]
+    assert "requires text (token ids), and source mmin has none (dataset 'mine')" in found.left_out[0]
     assert params({"source": "demo"}, "all").left_out == [] == params(MMIN, ["mmin"]).left_out
     assert "text_only" in params({"source": "demo"}, "all").variants
 

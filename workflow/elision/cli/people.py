@@ -99,7 +99,7 @@ def check(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document (docs/checks.md)")] = False,
 ) -> None:
-    """Check methods and trained runs for faults that scores do not show.
+    """Find faults of methods and runs that scores do not show.
 
     docs/checks.md describes the checks. The exit code is 1 if a check fails.
     """

@@ -397,7 +397,7 @@ def significance(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Resu
 
 @app.command()
 def examine(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
-    """Check the first run of every method, for the table of checks in the report."""
+    """Check the first run of every method, for the report."""
     from elision.evaluation.examine import table
     from elision.provenance.adopt import remember
     from elision.store import write_table
