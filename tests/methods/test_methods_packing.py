@@ -3,6 +3,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from elision.methods.layers import packing
 from elision.methods.layers.packing import pack, read, unpack
 
 
@@ -39,3 +40,18 @@ def test_reading_padded_sequences_equals_reading_packed_ones(lengths, bidirectio
     )
     for gradient, same in zip(theirs, ours, strict=True):
         torch.testing.assert_close(gradient, same)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_wide_layer_predicts_from_what_is_no_padding_as_it_trains(bidirectional, monkeypatch):
+    torch.manual_seed(0)
+    values, lengths = torch.randn(4, 9, 4), torch.tensor([3, 9, 1, 5])
+    lstm = nn.LSTM(4, 3, batch_first=True, bidirectional=bidirectional)
+    expected = read(lstm, values, lengths)
+    monkeypatch.setattr(packing, "_WIDE", 3)
+    poisoned = values.masked_fill((torch.arange(9) >= lengths[:, None])[..., None], torch.nan)
+    with torch.inference_mode():
+        outputs, last = read(lstm, poisoned, lengths)
+    valid = (torch.arange(9) < lengths[:, None])[..., None]
+    torch.testing.assert_close(outputs, expected[0] * valid)
+    torch.testing.assert_close(last, expected[1])
