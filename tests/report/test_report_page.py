@@ -146,7 +146,7 @@ def test_tables_have_captions_scopes_and_sortable_headers(written):
     random = 3 * (12 + 10 + 6)
     conditions = 2 + 2 + 8  # random, combined, two kinds of noise, the complete data, six sets and their mean
     combined, noise = 7 * 2 * 6, 2 * 2 * 6
-    kinds = 2 * 3 * (1 + 4)  # what each of three methods was trained on, and its means under four kinds
+    kinds = 2 * (3 * 1 + 4 + 2 + 2)  # what a method was trained on, and its means under the kinds of each dataset
     assert len(results) == 19 * random + 3 * (combined + noise + conditions * 8 + conditions * 6 + kinds)
     assert document.all("html") == [{"lang": "en"}]
     assert all(a.get("role") == "img" and a.get("aria-label") for a in document.all("svg"))
