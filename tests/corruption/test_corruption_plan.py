@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from elision.corruption.kind import Draw
-from elision.corruption.plan import Plan, conditions, draw, emptied, read, write
+from elision.corruption.plan import Plan, conditions, draw, read, write
 from elision.settings.params import Params
 from elision.store import Sequences, Store
 from elision.training.split import SplitData
@@ -74,7 +74,6 @@ def test_what_is_written_is_read_back(store, tmp_path):
     assert plan.conditions == listed
     assert plan.provenance == {"identity": "x"}
     assert all(np.array_equal(plan.uniforms[name], drawn[name]) for name in drawn)
-    assert np.array_equal(plan.empty, emptied(store, corruption(random=[0.0, 0.3]), listed, drawn))
 
 
 def one_vector_each(store, *, tokens):
@@ -101,7 +100,8 @@ def test_a_sample_is_empty_where_a_method_that_reads_all_sees_nothing(store, tok
     noise = {"kinds": ["gaussian"], "intensities": [20]}
     settings = corruption(random=[0.0, 0.5, 0.9, 1.0], combined=[0.5], noise=noise, burst={"rates": [0.5, 0.9]})
     listed, drawn = draw(store, settings)
-    plan = Plan(listed, settings.seed, drawn, {}, emptied(store, settings, listed, drawn))
+    plan = Plan(listed, settings.seed, drawn, {})
+    empty = plan.emptied(store, 0, settings)
     data = SplitData(store, "test", scales={}, view=View(reads_text="tokens" if tokens else "vectors"))
     seen = set()
     for condition in listed:
@@ -114,7 +114,7 @@ def test_a_sample_is_empty_where_a_method_that_reads_all_sees_nothing(store, tok
             observed["text"][:, 0] = False
             observed["text"][torch.arange(len(data)), (batch.text.lengths - 1).clamp(min=0)] = False
         left = torch.stack([of.any(1) for of in observed.values()]).any(0).numpy()
-        assert np.array_equal(plan.emptied(condition, store, 0), ~left), condition
+        assert np.array_equal(empty[condition], ~left), condition
         seen.add((condition.corruption, (~left).mean()))
     assert any(0 < share < 1 for _, share in seen)
     assert ("random", 1.0) in seen and len({share for kind, share in seen if kind == "gaussian"}) == 1
@@ -127,11 +127,10 @@ def test_empty_samples_of_a_fold_are_those_of_its_test_split(store):
     store = one_vector_each(Store(samples, store.modalities, store.provenance), tokens=False)
     settings = corruption(random=[0.9], absent=False)
     listed, drawn = draw(store, settings)
-    plan = Plan(listed, settings.seed, drawn, {}, emptied(store, settings, listed, drawn))
-    every = dict(zip(np.flatnonzero((samples[["fold-1", "fold-2"]] == "test").any(axis=1)), plan.empty[0], strict=True))
-    assert 0 < np.mean(list(every.values())) < 1
+    plan = Plan(listed, settings.seed, drawn, {})
     for fold in (1, 2):
-        assert plan.emptied(listed[0], store, fold).tolist() == [every[row] for row in store.rows("test", fold)]
+        found = plan.emptied(store, fold, settings)[listed[0]]
+        assert len(found) == len(store.rows("test", fold)) and 0 < found.mean() < 1
 
 
 def test_modalities_are_absent_and_the_others_lose_at_a_rate_at_once():
