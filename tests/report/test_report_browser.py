@@ -257,7 +257,8 @@ def test_a_title_folds_its_rows_and_what_is_no_score_is_folded_at_first(opened):
     table = shown.get_by_role("table", name="Random missing, rate by rate (emotion_data")
     for name, is_open in (("WA", True), ("One-class share", False), ("Entropy ratio", False)):
         button = table.get_by_role("button", name=name, exact=False)
-        rows = table.locator("tbody", has=button).locator("tr:not(.group)")
+        inside = shown.get_by_role("button", name=name, exact=False)
+        rows = table.locator("tbody", has=inside).locator("tr:not(.group)")
         for expected in (is_open, not is_open):
             assert button.get_attribute("aria-expanded") == str(expected).lower()
             assert rows.first.is_visible() == expected
