@@ -222,6 +222,7 @@ class _Loop:
         self.selection = Selection.of(kind, run.settings.watch, self.family)
         self.history: list[dict] = []
         self.seconds: list[float] = []
+        self.predicting: list[float] = []  # seconds per sample of each validation
         self.optimizers = fused_optimizers(model) if self.hyperparameters.epochs else []
         self.untrained = [optimizer.state_dict() for optimizer in self.optimizers]
         self.rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
@@ -272,7 +273,7 @@ class _Loop:
             return 0
         self._restore(state["model"], state["optimizers"])
         self.selection.best = {name: tuple(best) for name, best in state["best"].items()}
-        self.history, self.seconds = state["history"], state["seconds"]
+        self.history, self.seconds, self.predicting = state["history"], state["seconds"], state["predicting"]
         self.saved = state["epoch"]
         self.libraries = joined([state["versions"], self.libraries])
         print(f"{self.description}: continues after epoch {self.saved}", flush=True)
@@ -312,6 +313,7 @@ class _Loop:
             "best": self.selection.best,
             "history": self.history,
             "seconds": self.seconds,
+            "predicting": self.predicting,
         }
         checkpoint.save_state(self.state_path, state)
         self.saved, self.initial, end = epoch, None, time.perf_counter()
@@ -404,7 +406,9 @@ class _Loop:
         )
 
     def _validate(self, epoch: int, row: dict) -> dict:
+        start = time.perf_counter()
         parts = [predict(self.model, self.splits["valid"], corrupted) for corrupted in self.validation]
+        self.predicting.append((time.perf_counter() - start) / sum(len(labels) for _, labels in parts))
         outputs, labels = map(np.concatenate, zip(*parts, strict=True))
         valid = self._score(outputs, labels)
         row = {"epoch": epoch, **row, **{f"valid_{name}": value for name, value in valid.items()}}
@@ -429,18 +433,12 @@ class _Loop:
         protocol = self.run.params.protocol_name(self.run.dataset)
         return score_outputs(outputs, labels, self.metrics, protocol=protocol)
 
-    def _seconds_per_sample(self) -> float:
-        """Measure a prediction of complete samples, in batches; the faster of two, as the first one may load code."""
-        seconds = []
-        for _ in range(2):
-            start = time.perf_counter()
-            predict(self.model, self.splits["valid"], None)
-            seconds.append(time.perf_counter() - start)
-        return min(seconds) / len(self.splits["valid"])
-
     def finish(self, provenance: dict, measured: dict[str, Scale], description: dict) -> None:
         """Write what the run leaves; ``run.json``, which completes it, last."""
         names = list(self.selection.best)
+        # What a frozen text encoder makes of the validation split is kept after the first epoch.
+        frozen = not self.hyperparameters.finetune_text_encoder
+        predicting = self.predicting[0] if frozen else min(self.predicting)
         checkpoint.merge_weights({name: self.best_path(name) for name in names}, self.folder / "model.safetensors")
         with replacing(self.folder / "history.csv") as temporary:
             pd.DataFrame(self.history).to_csv(temporary, index=False)
@@ -466,7 +464,7 @@ class _Loop:
             "text_encoder_parameters": sum(p.numel() for p in self.model.encoder.parameters()),
             "scales": {m: {"mean": s.mean.tolist(), "std": s.std.tolist()} for m, s in measured.items()},
             "seconds_per_epoch": round(float(np.mean(self.seconds or [0])), 3),
-            "seconds_per_sample": round(self._seconds_per_sample(), 9),
+            "seconds_per_sample": round(predicting, 9),
             "peak_memory_mb": round(_peak_memory(device) / 2**20),
             "device": torch.cuda.get_device_name(device)
             if device.type == "cuda"

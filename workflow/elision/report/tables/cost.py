@@ -100,7 +100,7 @@ class Cost(Table):
         over = f"Mean over {wide.counts(frame['runs'], 'run')}, ±: sample standard deviation (ddof = 1)."
         trained = frame["seconds_mean"].max() > 0
         encodes = frame["text_encoder_parameters_mean"].max() > 0
-        predicted = "A sample is a complete utterance of the validation split, predicted in batches as in the training."
+        predicted = "A sample is an utterance of the validation split, predicted in batches as in the training."
         measured = [f"{predicted} The time includes {'the text encoder, but ' if encodes else ''}no extraction."]
         teachers = frame["method"].isin(teacher_names()).any()
         return [
