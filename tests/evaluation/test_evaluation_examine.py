@@ -45,7 +45,9 @@ def trained(store, folder, method="text_only", name="mine", **overrides):
         overrides = {"epochs": 1, "batch_size": 4, "accumulate": 1, **overrides}
     settings = Params(
         datasets={"demo": {"source": "demo"}},
-        methods=[{name: {"method": method, **overrides}}],
+        # A row with the name of a teacher shows the teacher.
+        methods=[name if name == method else {name: {"method": method, **overrides}}],
+        teachers={name: overrides} if name == method else {},
         seeds=[3],
         train={"device": "cpu"},
     )

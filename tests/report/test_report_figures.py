@@ -59,7 +59,15 @@ def test_every_method_has_a_look_of_its_own_and_the_floor_is_dashed(metrics):
 def test_absent_modalities_stand_in_order_with_the_complete_data_first(metrics, methods):
     figure = draw("absent", results(metrics), "mosi_data", methods)
     names = [label.get_text().replace("\n", " ") for label in figure.axes[0].get_xticklabels()]
-    assert names == ["nothing", "text", "audio", "vision", "text + audio", "text + vision", "audio + vision"]
+    assert names == [
+        "nothing",
+        "text (audio, vision)",
+        "audio (text, vision)",
+        "vision (text, audio)",
+        "text + audio (vision)",
+        "text + vision (audio)",
+        "audio + vision (text)",
+    ]
 
 
 def test_confusion_matrices_hold_the_counts_summed_over_runs(metrics, counted):

@@ -82,7 +82,8 @@ def _rows(results: Results, dataset: str, names: Sequence[str]) -> dict[str, Row
         rows[name] = Row(
             method in known and is_floor(method), text, frozenset() if method == FLOOR else frozenset(sees)
         )
-    return rows
+    # Floors last; and the page does not depend on the order of its input.
+    return dict(sorted(rows.items(), key=lambda row: (row[1].floor, row[0])))
 
 
 def _worse(chosen: pd.DataFrame, rows: Mapping[str, Row], *, lossy: bool) -> list[str]:

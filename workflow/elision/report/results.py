@@ -81,8 +81,10 @@ class Results:
         from elision.report.marks import marks
 
         trained = {key: of_run(record) for key, record in self.records.items()}
-        rows = {key[:2] for key in trained} | set(zip(self.metrics["dataset"], self.metrics["method"], strict=True))
-        synthetic = sorted(row for row in rows if row[0] in self.synthetic)
+        synthetic = []
+        if self.synthetic:
+            rows = {key[:2] for key in trained} | set(zip(self.metrics["dataset"], self.metrics["method"], strict=True))
+            synthetic = sorted(row for row in rows if row[0] in self.synthetic)
         return marks({**trained, **self.made_with}, self.accepted, synthetic)
 
     @cached_property
