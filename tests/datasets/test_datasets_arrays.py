@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from elision.datasets import arrays, clips
 from elision.datasets._prepare import prepare as prepare_dataset
+from elision.dialogues import members
 from elision.errors import ElisionError
 from elision.features import text
 from elision.settings.params import Params
@@ -189,6 +190,7 @@ TABLES = {
     "same id": ({"id": ["a", "b", "a", "d"]}, "'a' is the id of 2 rows; ids must differ"),
     "no id": ({"id": ["a", "", "c", None]}, "2 rows without id: '2', '4'"),
     "duration": ({"duration": [1, -2, 3, "long"]}, "duration of 2 samples is not a number of seconds: 'b', 'd'"),
+    "position": ({"position": [1, None, "last", "inf"]}, "position of 2 samples is no number; write the place"),
     "no split": ({"split": ["train", "", "valid", "test"]}, "split '' of 1 sample ('b') is none of train, valid, test"),
 }
 
@@ -247,6 +249,17 @@ def test_the_video_of_a_sample_is_kept_under_our_name(tmp_path):
     samples, _ = prepare(tmp_path, {"text": "x", "video": list("ffgg")})
     assert samples["video"].tolist() == list("ffgg")
     assert "video" not in prepare(tmp_path, {"text": "x"})[0]
+
+
+def test_columns_say_the_dialogue_and_the_place_in_it(tmp_path):
+    write_table(tmp_path, text="x", Dialogue_ID=[7, 7, 7, None], Utterance_ID=[2, 0, 1.5, 0])
+    names = {"dialogue": "Dialogue_ID", "position": "Utterance_ID"}
+    of = settings(tmp_path, columns=names)
+    samples, _ = arrays.prepare(of, tmp_path)
+    assert [rows.tolist() for rows in members(samples)] == [[1, 2, 0], [3]]
+    assert arrays.columns(of) == ["dialogue"], "folds and clusters can name the dialogue"
+    samples, _ = prepare(tmp_path, {"text": "x", "dialogue": list("xxyy"), "position": [1, None, 1, 0]})
+    assert [rows.tolist() for rows in members(samples)] == [[0], [1], [3, 2]]
 
 
 def test_scores_that_are_only_cut_into_classes_have_a_range_of_their_own(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 from elision.datasets import clips
 from elision.datasets._prepare import prepare as prepare_dataset
+from elision.dialogues import members
 from elision.errors import ElisionError
 from elision.settings.params import Params
 from elision.store import read_table
@@ -140,6 +141,15 @@ def test_labels_of_single_modalities_and_words_are_kept(folder):
     assert found["words"][1] is None
 
 
+def test_columns_say_the_dialogue_and_the_place_in_it(folder):
+    text = "id,text,label,split,Dialogue,turn\na,x,1,train,k,2\nb,x,1,train,k,1\nc,x,1,valid,l,1\nd,x,1,test,,\n"
+    table(folder, text)
+    of = clips.Settings(source="clips", folder=folder, columns={"position": "turn"})
+    found = clips.prepare(of, folder / "made")
+    assert [rows.tolist() for rows in members(found)] == [[1, 0], [2], [3]]
+    assert clips.columns(of) == ["dialogue"], "folds and clusters can name the dialogue"
+
+
 def test_the_table_passes_through_the_prepare_step(folder):
     table(folder, GOOD)
     params = Params(datasets={"mine": {"source": "clips", "folder": str(folder)}}, methods=["majority"])
@@ -194,6 +204,11 @@ ROWS = {
         "a,,x,1,dev",
         "split is 'dev'; write train, valid or test, or splits: {{valid: dev}} in params.yaml",
     ),
+    "position": (
+        "a,,x,1,train,last",
+        "position 'last' is no number; write the place",
+        "id,path,text,label,split,position",
+    ),
     "no split": ("a,,x,1", "split is ''; write train, valid or test"),
     "no data": ("a,,,1,train", "nothing in path or text: there are no data"),
     "too many cells": ("a,,well, no,1,train", "there are more cells than columns ('train')"),
@@ -202,8 +217,8 @@ ROWS = {
 
 @pytest.mark.parametrize("case", list(ROWS))
 def test_a_problem_of_a_row_names_its_line_and_id(folder, case):
-    line, expected = ROWS[case]
-    found = problems(folder, rows(line))
+    line, expected, *more = ROWS[case]
+    found = problems(folder, rows(line, *more))
     assert any(p.startswith("line 2, id 'a': " + expected.format(folder=folder)) for p in found)
 
 

@@ -106,7 +106,7 @@ def test_what_keeps_the_contract_is_accepted(tmp_path):
         ({"text": pd.Series(["a", "b", "\ud800"], dtype=object)}, {}, "column text is '\\ud800' for 1 sample ('c')"),
         ({"speaker": ["a", "", None]}, {}, "column speaker is '' for 1 sample ('b'); give a name; None"),
         ({"duration": [1.0, -1.0, np.inf]}, {}, "column duration is -1.0 for 2 samples ('b', 'c'); give seconds"),
-        ({"position": [0.0, 0.5, 1.0]}, {}, "column position is 0.5 for 1 sample ('b'); give the place"),
+        ({"position": [0.0, np.inf, 1.0]}, {}, "column position is inf for 1 sample ('b'); give a number that rises"),
         ({"label_text": ["a", "b", "c"]}, {}, "column label_text is 'a' for 3 samples"),
         ({"mood": ["x", 1, None]}, {}, "column mood does not hold text alone"),
         ({"length_audio": 1}, {}, "columns 'length_audio' are added by the workflow"),

@@ -185,8 +185,8 @@ COLUMNS = (
     Column("dialogue", "the name of the dialogue of an utterance; None where it is unknown", _name, needed=False),
     Column(
         "position",
-        "the place of an utterance in the dialogue, a whole number from 0",
-        lambda cell: _number(cell) and cell >= 0 and cell == int(cell),
+        "a number that rises along the dialogue, float64; NaN where the place of the utterance is unknown",
+        lambda cell: _number(cell) and not np.isinf(cell),
         needed=False,
     ),
 )

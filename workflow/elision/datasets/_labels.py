@@ -24,6 +24,7 @@ TOLERANCE = 1e-6  # of scores, which files hold as float32
 
 Problem = tuple[list[int], str]  # rows of the table, and what is wrong with them
 
+NO_POSITION = "is no number; write the place in the dialogue, or columns: {position: null} in params.yaml"
 GIVE_LABELS = "write a label, or set skip_unlabelled: true to leave such samples out"
 
 log = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ The table (CSV, JSON, .xlsx or Parquet) has a row per sample; ``columns`` and ``
 ``label``                                    sentiment, in the range of the corpus; or the name of a class
 ``text``                                     optional: the transcript, which is tokenised for the text encoder
 ``speaker``, ``duration``                    optional; seconds
+``dialogue``, ``position``                   optional: the dialogue of an utterance, and a number that rises along it
 ``label_text, label_audio, label_vision``    optional: labels of a modality alone
 ``words``                                    optional: path of a file with the time of each word, beside the table
 ``video``, ``start``, ``end``                optional: where the sample lies in a file of whole videos; seconds
@@ -64,7 +65,8 @@ __all__ = ["MAKES", "Settings", "encoder", "found", "inputs", "prepare"]
 _REQUIRED = ("id", "label", "split")
 _LABELS = ("label", "label_text", "label_audio", "label_vision")
 _PLACE = ("video", "start", "end")  # of a sample, in a file of whole videos
-_COLUMNS = (*_REQUIRED, "text", "words", "speaker", "duration", *_LABELS[1:], *_PLACE)
+_KEPT = ("video", "dialogue")  # folds and statistics.cluster can name them, too
+_COLUMNS = (*_REQUIRED, "text", "words", "speaker", "dialogue", "position", "duration", *_LABELS[1:], *_PLACE)
 _IN_BRACES = re.compile(r"\{([^{}]+)\}")
 
 log = logging.getLogger(__name__)
@@ -150,7 +152,7 @@ def columns(settings: Settings) -> list[str] | None:
         table, cells = _read_table(settings)
     except ElisionError:
         return None
-    return [*_others(table, settings), *(["video"] if "video" in cells else [])]
+    return [*_others(table, settings), *(name for name in _KEPT if name in cells)]
 
 
 def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, Sequences]]":
@@ -169,7 +171,8 @@ def prepare(settings: Settings, folder: Path) -> "tuple[pd.DataFrame, dict[str, 
     -------
     samples : pd.DataFrame
         ``id``, ``split``, ``label`` (and the labels of modalities that the table has), ``text``, ``speaker``,
-        ``duration`` (seconds; NaN where the table does not say). In the order of the table.
+        ``duration`` (seconds; NaN where the table does not say); ``dialogue`` and ``position`` where the table has
+        them. In the order of the table.
     modalities : dict of str to Sequences
         ``text`` (token ids), ``text_features`` (text vectors), ``audio`` and ``vision``, as far as there are any.
         Where a file holds nothing of a sample, the modality is absent (length 0). With text vectors, transcripts are
@@ -354,7 +357,11 @@ def _samples(cells: dict[str, list[str]], settings: Settings) -> "tuple[pd.DataF
     if "words" in cells:
         table["words"], wrong = _words(table, _given("words", cells), settings)
         problems += wrong
-    others = [name for name in cells if name == "video" or name not in _COLUMNS]
+    if "position" in cells:
+        table["position"] = pd.Series([_labels.number(cell) for cell in cells["position"]], dtype=np.float64)
+        if wrong := ids[np.isinf(table["position"])].tolist():
+            problems.append(f"position of {plural(len(wrong), 'sample')} {_labels.NO_POSITION}: {some(wrong)}")
+    others = [name for name in cells if name in _KEPT or name not in _COLUMNS]
     table |= {name: _given(name, cells) for name in others}
     return pd.DataFrame(table), problems
 

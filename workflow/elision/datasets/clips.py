@@ -7,6 +7,7 @@
 ``path``                                     video or audio file, relative to the folder; empty: text only
 ``text`` or ``transcript``                   the words spoken, or the path of a file with them; empty: no text
 ``speaker``                                  optional
+``dialogue``, ``position``                   optional: the dialogue of an utterance, and a number that rises along it
 ``words``                                    optional: path of a file with the time of each word
 ``label_text, label_audio, label_vision``    optional: labels of a modality alone
 ============================================ =======================================================================
@@ -53,7 +54,7 @@ MAKES = "clips"
 _REQUIRED = ("id", "label", "split")
 _CONTENT = ("path", "text", "transcript")
 _LABELS = ("label", "label_text", "label_audio", "label_vision")
-_COLUMNS = (*_REQUIRED, *_CONTENT, "speaker", "words", *_LABELS[1:])
+_COLUMNS = (*_REQUIRED, *_CONTENT, "speaker", "dialogue", "position", "words", *_LABELS[1:])
 _FILES = ("path", "transcript", "words")
 _FILE_NAME = re.compile(r"[^\x00-\x1f/\\:*?\"<>|.][^\x00-\x1f/\\:*?\"<>|]*")
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/")  # a path that has been parsed has one / of two
@@ -116,12 +117,12 @@ def training_size(settings: Settings, read: Reader | None = None) -> int | None:
 
 
 def columns(settings: Settings, read: Reader | None = None) -> list[str] | None:
-    """Return the columns of the table that are none of ours; None, where it cannot be read."""
+    """Return the columns that folds and ``statistics.cluster`` can name; None, where the table cannot be read."""
     try:
         found, _ = (read or read_table)(settings.folder / settings.table, settings)
     except ElisionError:
         return None
-    return _others(found.columns)
+    return _kept(found.columns)
 
 
 def prepare(settings: Settings, folder: Path, read: Reader | None = None) -> "pd.DataFrame":
@@ -172,7 +173,9 @@ def prepare(settings: Settings, folder: Path, read: Reader | None = None) -> "pd
     splits = [row.cells.get("split", SPLITS[0]) for row in rows]
     if not settings.folds:
         warn_of_shared_speakers([row.cells.get("speaker") for row in rows], splits)
-    others = {name: pd.Series([row.cells[name] or None for row in rows], dtype=object) for name in _others(columns)}
+    others = {name: pd.Series([row.cells[name] or None for row in rows], dtype=object) for name in _kept(columns)}
+    if "position" in columns:
+        others["position"] = pd.Series([_labels.number(row.cells["position"]) for row in rows], dtype=np.float64)
     first = ["id", "path", "text", *labels, "split"]
     clips = clips.assign(**labels, split=splits)
     clips = clips[[*first, *clips.columns.difference(first, sort=False)]].assign(**others)
@@ -384,6 +387,10 @@ def _others(columns: list[str]) -> list[str]:
     return [name for name in columns if name not in _COLUMNS]
 
 
+def _kept(columns: list[str]) -> list[str]:
+    return [name for name in columns if name == "dialogue" or name not in _COLUMNS]
+
+
 def _check_columns(columns: list[str], required: Iterable[str]) -> Iterator[str]:
     for name in required:
         if name not in columns:
@@ -407,6 +414,8 @@ def _check_cells(cells: dict[str, str]) -> Iterator[str]:
         yield f"the id cannot be a file name; {what}"
     if (content := [column for column in _CONTENT if column in cells]) and not any(cells[column] for column in content):
         yield f"nothing in {' or '.join(content)}: there are no data"
+    if np.isinf(_labels.number(cells.get("position", ""))):
+        yield f"position {cells['position']!r} {_labels.NO_POSITION}"
 
 
 def _check_splits(columns: list[str], rows: list[Row]) -> Iterator[str]:
