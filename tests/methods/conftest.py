@@ -6,15 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from tiny_methods import make_batch
 
 import elision.methods
 from elision.batch import Batch
-from elision.methods import build, resolve
-from elision.methods.layers.text_encoder import StubEncoder
+from elision.methods import official
 from elision.settings import params
-from elision.task import OFFICIAL_SPECS
 
 
 @pytest.fixture
@@ -26,12 +23,7 @@ def batch() -> Batch:
 @pytest.fixture
 def official_method():
     """Build a method at the official sizes of a corpus, without weights and without a text encoder."""
-
-    def build_official(name: str, dims: str):
-        with torch.device("meta"):
-            return build(name, resolve(name, dims)[0], OFFICIAL_SPECS[dims], StubEncoder(768))
-
-    return build_official
+    return official
 
 
 @pytest.fixture

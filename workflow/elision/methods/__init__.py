@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from elision.methods.base import Method, TrainingHyperparameters
     from elision.settings.params import Params, Variant
 
-__all__ = ["build", "check", "counts", "load", "load_all", "method_names", "resolve", "resolve_variant"]
+__all__ = ["build", "check", "counts", "load", "load_all", "method_names", "official", "resolve", "resolve_variant"]
 
 _OFFICIAL_ENCODER_WIDTH = 768
 
@@ -199,6 +199,30 @@ def build(
     return cls(hyperparameters, spec, encoder)
 
 
+def official(name: str, dims: str) -> "Method":
+    """Return an untrained method at the official sizes of a corpus, without weights and without a text encoder.
+
+    Parameters
+    ----------
+    name : str
+    dims : str
+        Key of ``OFFICIAL_SPECS``. Text vectors have the width of BERT, where the corpus has none of its own.
+    """
+    import torch
+
+    from elision.methods.layers.text_encoder import StubEncoder
+
+    spec = OFFICIAL_SPECS[dims]
+    text = (spec.text or _OFFICIAL_ENCODER_WIDTH) if load(name).reads_text == "vectors" else 0
+    with torch.device("meta"):
+        return build(
+            name,
+            resolve(name, spec.corpus)[0],
+            dataclasses.replace(spec, text=text),
+            StubEncoder(_OFFICIAL_ENCODER_WIDTH),
+        )
+
+
 def counts(dims: str) -> list[dict]:
     """Count the parameters of every method at the official sizes of a corpus, without the text encoder.
 
@@ -214,20 +238,11 @@ def counts(dims: str) -> list[dict]:
         ``name``, ``parameters`` (total), and ``submodules``: the count of each attribute of the method, and ``<own>``
         for the parameters that lie in none.
     """
-    import torch
-
-    from elision.methods.layers.text_encoder import StubEncoder
-
-    spec, listed = OFFICIAL_SPECS[dims], []
+    listed = []
     for name, cls in load_all()[0].items():
-        if spec.task not in cls.task:
+        if OFFICIAL_SPECS[dims].task not in cls.task:
             continue
-        text = (spec.text or _OFFICIAL_ENCODER_WIDTH) if cls.reads_text == "vectors" else 0
-        hyperparameters, _ = resolve(name, spec.corpus)
-        with torch.device("meta"):
-            method = build(
-                name, hyperparameters, dataclasses.replace(spec, text=text), StubEncoder(_OFFICIAL_ENCODER_WIDTH)
-            )
+        method = official(name, dims)
         submodules = {"<own>": sum(p.numel() for p in method.parameters(recurse=False))}
         for child, module in method.named_children():
             submodules[child] = sum(p.numel() for p in module.parameters())

@@ -2,13 +2,9 @@
 
 from collections.abc import Iterator
 
-import torch
-
-from elision.methods import build, resolve
+from elision.methods import official
 from elision.methods.checks._check import Check, Finding
 from elision.methods.checks._subject import Subject
-from elision.methods.layers.text_encoder import StubEncoder
-from elision.task import OFFICIAL_SPECS
 
 
 class Counts(Check):
@@ -24,8 +20,6 @@ class Counts(Check):
     def findings(self, subject: Subject) -> Iterator[Finding]:
         """Compare the number of parameters on each corpus."""
         for corpus, expected in subject.cls.official_counts.items():
-            with torch.device("meta"):
-                method = build(subject.name, resolve(subject.name, corpus)[0], OFFICIAL_SPECS[corpus], StubEncoder(768))
-            found = sum(p.numel() for p in method.parameters())
+            found = sum(p.numel() for p in official(subject.name, corpus).parameters())
             if found != expected:
                 yield Finding(corpus, f"On {corpus}, the method has {found:,} parameters instead of {expected:,}.")
