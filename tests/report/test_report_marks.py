@@ -202,6 +202,31 @@ def test_a_teacher_is_marked_by_its_own_record(metrics):
     assert results(metrics, records=records).marks[("mosi_data", "hrlf_teacher")] == {"versions": VERSIONS}
 
 
+RECORDS = {
+    ("mosi_data", method, "seed-1111"): {"known_from": text}
+    for method, text in (("steady", "its abstract"), ("brittle_one", ""))
+}
+
+
+def test_a_method_that_was_built_without_its_paper_is_marked_by_its_record(metrics):
+    source = results(metrics, records=RECORDS)
+    assert source.marks == {("mosi_data", "steady"): {"known_from": "its abstract"}}
+    note = "¶ steady: built without the paper, from its abstract."
+    for name in ("random_missing", "absent"):
+        table = marked(frame(name, source, METHODS), source.marks)
+        of_mosi = table[table["dataset"] == "mosi_data"]
+        assert set(of_mosi.loc[of_mosi["method"] != "steady", "known_from"]) == {""}
+        text = markdown(table, name)
+        assert "steady ¶" in text and note in text and "¶ Built without the paper of the method" in text
+        assert r"steady \P{}" in latex(table, name)
+    figure = draw("curve_f1", source, "mosi_data", METHODS)
+    assert figure.get_suptitle() == "¶ Built without the paper of the method"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["steady ¶", "brittle_one", FLOOR]
+    assert note in report.headline(metrics, source.marks)
+    assert summary(metrics, source.marks)["mosi_data"]["steady"]["known_from"] == "its abstract"
+    assert "¶" not in markdown(frame("random_missing", results(metrics), METHODS), "random_missing")
+
+
 def test_marks_leave_the_mark_of_selection_on_test(metrics_on_test):
     source = results(metrics_on_test, made_with=ONE_RUN, accepted=ACCEPTED)
     table = marked(frame("random_missing", source, METHODS), source.marks)

@@ -357,7 +357,12 @@ class Workspace:
         """Say what is to be known of the rows of tables; ``made_with`` as `predictions` gives it."""
         from elision.report.marks import marks
 
-        return marks(by_row(made_with), by_row(self.recipes.accepted), self.synthetic)
+        known_from = {
+            (dataset, name): parameters.known_from(variant.method)
+            for dataset in self.params.datasets
+            for name, variant in self.params.trained.items()
+        }
+        return marks(by_row(made_with), by_row(self.recipes.accepted), self.synthetic, known_from)
 
     @property
     def synthetic(self) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from elision.corruption.kind import kinds
 from elision.errors import ElisionError, plural
 from elision.settings.params import (
     is_floor,
+    known_from,
     lacking,
     made_for,
     method_names,
@@ -55,7 +56,7 @@ def load(name: str) -> "type[Method]":
 
     written = {"task": made_for(name), "needs": needs(name), "retrieves": retrieves(name), "requires": requires(name)}
     written |= {"reads_text": reads_text(name), "floor": is_floor(name), "needs_complete": needs_complete(name)}
-    written["told_absent"] = told_absent(name)
+    written |= {"told_absent": told_absent(name), "known_from": known_from(name)}
     try:
         module = importlib.import_module(f"{__name__}.{name}")
     except Exception as error:  # whatever the lines of the file raise

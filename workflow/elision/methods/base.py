@@ -98,6 +98,9 @@ class Method(nn.Module):
         What the method can be trained for: values of ``TaskKind``, written as a literal.
     paper : str
         One line: authors, venue, arXiv number.
+    known_from : str
+        What the method was built from, where neither its paper nor its code could be read; the tables mark such rows
+        with these words. Written as a literal; empty: from the paper or the code.
     needs : tuple of str
         Teachers: methods whose trained runs it starts from (see ``start``). Written as a literal: the workflow reads it
         without PyTorch.
@@ -157,6 +160,7 @@ class Method(nn.Module):
 
     name: ClassVar[str]
     paper: ClassVar[str] = ""
+    known_from: ClassVar[str] = ""
     task: ClassVar[tuple[str, ...]] = ("regression", "classification")
     needs: ClassVar[tuple[str, ...]] = ()
     corruption: ClassVar[str] = ""

@@ -77,6 +77,13 @@ KINDS = (
         "The current code may give other numbers.",
         "§ {methods}: {text}.",
     ),
+    Kind(
+        "known_from",
+        "¶",
+        "built without the paper of the method",
+        "These numbers are not those of the published method.",
+        "¶ {methods}: built without the paper, from {text}.",
+    ),
 )
 
 # What each step makes, for sentences.
@@ -99,6 +106,7 @@ def marks(
     made_with: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, str]]],
     accepted: Mapping[tuple[str, str], Iterable[str]],
     synthetic: Iterable[tuple[str, str]] = (),
+    known_from: Mapping[tuple[str, str], str] | None = None,
 ) -> dict[tuple[str, str], dict[str, str]]:
     """Say what is to be known of rows.
 
@@ -110,6 +118,8 @@ def marks(
         By (dataset, method): steps whose code was accepted though it had changed.
     synthetic : iterable of (str, str)
         Dataset and method, where the dataset is synthetic.
+    known_from : mapping of (str, str) to str, optional
+        By (dataset, method): what the method was built from without its paper (``Method.known_from``), if it was.
 
     Returns
     -------
@@ -125,6 +135,9 @@ def marks(
         if names := ", ".join(steps):
             text = f"made in part by older code, which the user accepted ({names})"
             found.setdefault(row, {})["code"] = text
+    for row, text in (known_from or {}).items():
+        if text:
+            found.setdefault(row, {})["known_from"] = text
     return found
 
 

@@ -85,7 +85,8 @@ class Results:
         if self.synthetic:
             rows = {key[:2] for key in trained} | set(zip(self.metrics["dataset"], self.metrics["method"], strict=True))
             synthetic = sorted(row for row in rows if row[0] in self.synthetic)
-        return marks({**trained, **self.made_with}, self.accepted, synthetic)
+        known_from = {key[:2]: record.get("known_from", "") for key, record in self.records.items()}
+        return marks({**trained, **self.made_with}, self.accepted, synthetic, known_from)
 
     @cached_property
     def ranked(self) -> "pd.DataFrame":

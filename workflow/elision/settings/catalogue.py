@@ -83,6 +83,7 @@ def card(name: str) -> str:
     method = load(name)
     facts = {
         "paper": method.paper or _NOTHING,
+        "known from": method.known_from or "the paper or the code",
         "task": _names(method.task),
         "starts from": _names(method.needs),
         "trained on": method.corruption or "train.corruption",

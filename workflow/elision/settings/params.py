@@ -904,6 +904,11 @@ def needs_complete(method: str) -> bool:
     return bool(_literal(method, "needs_complete", bool, "True"))
 
 
+def known_from(method: str) -> str:
+    """Return what a method was built from without its paper and its code, or an empty string."""
+    return _literal(method, "known_from", str, '"its abstract"') or ""
+
+
 def told_absent(method: str) -> bool:
     """Return whether the predictions of a method are told which modalities are absent, or noisy."""
     return _literal(method, "told_absent", bool, "True") or False
@@ -946,6 +951,7 @@ def unreadable_methods() -> dict[str, str]:
                 reads,
                 is_floor,
                 needs_complete,
+                known_from,
                 told_absent,
             ):
                 fact(method)

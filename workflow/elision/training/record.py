@@ -139,6 +139,7 @@ def describe(run: Run, *, store: Store, model: Method) -> dict[str, Any]:
         "name": run.name,
         "run": run.run,
         "method": model.name,
+        "known_from": model.known_from,
         "source": (source := run.params.datasets[run.dataset].source),
         "synthetic": synthetic(source),
         "extracted": made,
