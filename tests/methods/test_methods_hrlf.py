@@ -13,8 +13,10 @@ from torch.nn import functional as F
 from elision.batch import Batch, Sequence
 from elision.errors import ElisionError
 from elision.methods import resolve
-from elision.methods.hrlf import HRLF, StatisticsNetwork, adversarial_value, information_bound
-from elision.methods.hrlf_teacher import Bottleneck, Factorisation, HRLFTeacher, SequenceEncoder
+from elision.methods.hrlf import HRLF, adversarial_value
+from elision.methods.hrlf_teacher import Bottleneck, Factorisation, HRLFTeacher
+from elision.methods.layers.information import StatisticsNetwork, information_bound
+from elision.methods.layers.sequence import SequenceEncoder
 from elision.task import MODALITIES
 
 FRF = ("self_translation", "cross_translation", "reconstruction")

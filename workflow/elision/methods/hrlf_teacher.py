@@ -35,74 +35,13 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elision.batch import Batch, Sequence
+from elision.batch import Batch
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
-from elision.methods.layers.crossmodal import sinusoids
+from elision.methods.layers.information import perceptron
 from elision.methods.layers.plateau import Plateau
 from elision.methods.layers.precision import raised
+from elision.methods.layers.sequence import SequenceEncoder
 from elision.task import MODALITIES, DataSpec
-
-
-def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    """Build two linear layers with a ReLU between them."""
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
-
-
-class SequenceEncoder(nn.Module):
-    """Convolution over time, positions and a transformer (section 3.3); one step stands for the sequence.
-
-    Parameters
-    ----------
-    inputs, width : int
-        Of the frames, and of the vector.
-    heads, layers, kernel, feed_forward : int
-    dropout : float
-        On attention weights, inside the feed-forward layers and before each residual.
-    pre_norm : bool
-        Normalise before attention and feed-forward layers, and once more at the end; else after each.
-    bias : bool
-        Of the convolution.
-    last_index : bool
-        Read the last step of the padded sequence, instead of the last valid one.
-    """
-
-    def __init__(
-        self,
-        inputs: int,
-        width: int,
-        *,
-        heads: int,
-        layers: int,
-        kernel: int,
-        feed_forward: int,
-        dropout: float,
-        pre_norm: bool,
-        bias: bool,
-        last_index: bool,
-    ) -> None:
-        super().__init__()
-        self.last_index = last_index
-        self.convolution = nn.Conv1d(inputs, width, kernel, padding="same", bias=bias)
-        # Not nn.TransformerEncoder, which copies one layer, so that all start with the same weights.
-        self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(width, heads, feed_forward, dropout, batch_first=True, norm_first=pre_norm)
-            for _ in range(layers)
-        )
-        self.norm = nn.LayerNorm(width) if pre_norm else nn.Identity()
-
-    def forward(self, sequence: Sequence) -> Tensor:
-        """Summarise a modality in one vector [B, width]."""
-        x = self.convolution(sequence.values.transpose(1, 2)).transpose(1, 2)
-        # Those of ones: zeros would count as padding, and lost frames have a position like any other.
-        x = x + sinusoids(torch.ones_like(x))
-        attended = sequence.valid.clone()
-        attended[:, 0] |= ~sequence.valid.any(1)
-        for layer in self.layers:
-            x = layer(x, src_key_padding_mask=~attended)
-        if self.last_index:
-            return self.norm(x[:, -1])
-        last = (attended * torch.arange(x.shape[1], device=x.device)).amax(1)
-        return self.norm(x[torch.arange(len(x), device=x.device), last])
 
 
 class Factorisation(nn.Module):
