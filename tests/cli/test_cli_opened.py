@@ -158,3 +158,10 @@ def test_a_name_that_the_params_do_not_have_is_answered_with_those_that_they_hav
     ):
         with pytest.raises(ElisionError, match=told):
             opened.check_run(*names, among=[NAME])
+
+
+def test_rows_of_methods_that_were_built_without_their_paper_are_marked(tmp_path):
+    opened = workspace(tmp_path, methods=[*PARAMS["methods"], {"theirs": {"method": "corrkd"}}])
+    marked = {name: marks.get("known_from") for (_, name), marks in opened.marks({}).items()}
+    text = "its abstract, the captions of its figures and descriptions by others"
+    assert marked == {"theirs": text, "corrkd_teacher": text}

@@ -1,3 +1,4 @@
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import elision.methods
 from elision.corruption.kind import kinds
 from elision.errors import ElisionError
 from elision.methods import build, check, counts, load, method_names, resolve, resolve_variant
-from elision.settings.params import Params, made_for, needs, retrieves, teacher_names
+from elision.settings import catalogue
+from elision.settings.params import Params, known_from, made_for, needs, retrieves, teacher_names
 from elision.task import OFFICIAL_SPECS, TaskKind
 
 
@@ -229,3 +231,12 @@ def test_generated_labels_of_self_mm_reach_3_on_ch_sims_v2_and_1_on_ch_sims():
         method = build("self_mm", resolve("self_mm", corpus)[0], sizes, tiny_encoder())
         limits[corpus] = method.label_generator.limit
     assert limits == {"sims": 1.0, "simsv2": 3.0, "mosi": 3.0}
+
+
+@pytest.mark.parametrize("name", [name for name in method_names() if known_from(name)])
+def test_a_method_that_was_built_without_its_paper_says_so_in_its_first_sentence(name):
+    cls = load(name)
+    first = inspect.getmodule(cls).__doc__.partition(".")[0]
+    assert "built without the paper" in first
+    assert cls.known_from == known_from(name)
+    assert cls.known_from in catalogue.card(name).replace("\n", " ").replace("               ", "")

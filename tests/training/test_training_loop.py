@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import BertConfig, BertModel
 
+from elision import methods
 from elision.corruption.plan import Plan, conditions, draw
 from elision.errors import ElisionError
 from elision.evaluation.predict import Evaluation, read_run
@@ -623,3 +624,10 @@ def test_every_kind_with_rates_is_trained_on_and_validated_at_one(tiny, tmp_path
     settings = hidden("self_mm", corruption=corruption, rates=[0.2, 0.6], validation_rate={"text": 0.5, "audio": 0.1})
     _, record = run(settings, tiny, tmp_path)
     assert record["training_corruption"] == corruption and record["training_rates"] == [0.2, 0.6]
+
+
+def test_the_record_says_from_what_a_method_was_built_without_its_paper(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(load("majority"), "known_from", "its abstract")
+    monkeypatch.setattr(methods, "known_from", lambda name: "its abstract")  # what is read of the file
+    _, record = run(params("majority"), tiny, tmp_path)
+    assert record["known_from"] == "its abstract"

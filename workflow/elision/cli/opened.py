@@ -357,12 +357,7 @@ class Workspace:
         """Say what is to be known of the rows of tables; ``made_with`` as `predictions` gives it."""
         from elision.report.marks import marks
 
-        known_from = {
-            (dataset, name): parameters.known_from(variant.method)
-            for dataset in self.params.datasets
-            for name, variant in self.params.trained.items()
-        }
-        return marks(by_row(made_with), by_row(self.recipes.accepted), self.synthetic, known_from)
+        return marks(by_row(made_with), by_row(self.recipes.accepted), self.synthetic, self.known_from)
 
     @property
     def synthetic(self) -> list[tuple[str, str]]:
@@ -370,3 +365,9 @@ class Workspace:
         params = self.params
         datasets = (name for name, entry in params.datasets.items() if parameters.synthetic(entry.source))
         return [(dataset, method) for dataset in datasets for method in params.trained]
+
+    @property
+    def known_from(self) -> dict[tuple[str, str], str]:
+        """By dataset and method: from what a method was built without its paper; empty, where it was not."""
+        trained = {name: parameters.known_from(variant.method) for name, variant in self.params.trained.items()}
+        return {(dataset, name): text for dataset in self.params.datasets for name, text in trained.items()}

@@ -31,16 +31,16 @@ from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elision.batch import Batch
-from elision.methods.base import Method, Prediction, TrainingHyperparameters
+from elision.methods.base import Method, Prediction
 from elision.methods.layers.information import perceptron
 from elision.methods.layers.plateau import Plateau
 from elision.methods.layers.precision import raised
-from elision.methods.layers.sequence import SequenceEncoder
+from elision.methods.layers.sequence import SequenceHyperparameters, sequence_encoders
 from elision.task import MODALITIES, DataSpec
 
 
@@ -183,13 +183,11 @@ class HRLFTeacher(Method):
     compared = "no code was released"
     small: ClassVar[dict] = {"width": 8, "heads": 2, "layers": 1, "dropout": 0.0}
 
-    class Hyperparameters(TrainingHyperparameters):
+    class Hyperparameters(SequenceHyperparameters):
         """Those of the paper for IEMOCAP; what it does not give is ours."""
 
         epochs: int = Field(30, ge=0, description="passes over the training split")
         batch_size: int = Field(32, ge=1, description="utterances per forward pass")
-        learning_rate: float = Field(4e-3, gt=0, description="learning rate of Adam")
-        weight_decay: float = Field(0.0, ge=0, description="L2 penalty; the paper gives none")
         plateau_patience: int | None = Field(
             None,
             ge=0,
@@ -197,25 +195,7 @@ class HRLFTeacher(Method):
             "(null: never). The paper gives no schedule",
             json_schema_extra={"released": None},
         )
-        gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient; the paper gives none")
         width: int = Field(40, ge=2, multiple_of=2, description="width d of the vector of a modality")
-        heads: int = Field(10, ge=1, validate_default=True, description="attention heads; they must divide the width")
-        kernel: int = Field(3, ge=1, description="kernel size of the convolution over time")
-        convolution_bias: bool = Field(
-            False,
-            description="true gives the convolution a bias; the paper gives no detail",
-            json_schema_extra={"released": None},
-        )
-        layers: int = Field(4, ge=1, description="layers of each transformer; the paper gives none")
-        pre_norm: bool = Field(
-            True,
-            description="true normalises before each sub-layer, false after it; the paper gives no detail",
-            json_schema_extra={"released": None},
-        )
-        feed_forward: int = Field(
-            160, ge=1, description="width of the feed-forward layers of the transformers; the paper gives none"
-        )
-        dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the transformers; the paper gives none")
         last_index: bool = Field(
             False,
             description="step that is the vector of a modality. false: the last step of the sequence. true: the "
@@ -263,14 +243,6 @@ class HRLFTeacher(Method):
             json_schema_extra={"released": None},
         )
 
-        @field_validator("heads")
-        @classmethod
-        def _divide_the_width(cls, heads: int, info: ValidationInfo) -> int:
-            width = info.data.get("width", heads)
-            if width % heads:
-                raise ValueError(f"{heads} heads do not divide a width of {width}; set heads to a divisor of the width")
-            return heads
-
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "mosi": {"epochs": 50, "batch_size": 128, "learning_rate": 1e-3},
         "mosei": {"epochs": 20, "batch_size": 16, "learning_rate": 2e-3, "heads": 8},
@@ -281,23 +253,7 @@ class HRLFTeacher(Method):
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
         super().__init__(hyperparameters, spec, encoder)
         h, width = hyperparameters, hyperparameters.width
-        self.sequences = nn.ModuleDict(
-            {
-                name: SequenceEncoder(
-                    getattr(spec, name),
-                    width,
-                    heads=h.heads,
-                    layers=h.layers,
-                    kernel=h.kernel,
-                    feed_forward=h.feed_forward,
-                    dropout=h.dropout,
-                    pre_norm=h.pre_norm,
-                    bias=h.convolution_bias,
-                    last_index=h.last_index,
-                )
-                for name in MODALITIES
-            }
-        )
+        self.sequences = sequence_encoders(h, spec, last_index=h.last_index)
         if h.factorisation:
             code = width // 2 if h.joint == "both" else width
             self.factorisation = Factorisation(

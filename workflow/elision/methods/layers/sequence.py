@@ -4,10 +4,45 @@ Padding is not attended. A modality without a valid frame is read as one frame o
 """
 
 import torch
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from elision.batch import Sequence
+from elision.methods.base import TrainingHyperparameters
 from elision.methods.layers.crossmodal import sinusoids
+from elision.task import MODALITIES, DataSpec
+
+
+class SequenceHyperparameters(TrainingHyperparameters):
+    """What the methods share; defaults are those of HRLF for IEMOCAP."""
+
+    learning_rate: float = Field(4e-3, gt=0, description="learning rate of Adam")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty; ours")
+    gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient; ours")
+    width: int = Field(40, ge=1, description="width d of the vector of a modality")
+    heads: int = Field(10, ge=1, validate_default=True, description="attention heads; they must divide the width")
+    kernel: int = Field(3, ge=1, description="kernel size of the convolution over time")
+    convolution_bias: bool = Field(
+        False,
+        description="true gives the convolution a bias; the default is ours",
+        json_schema_extra={"released": None},
+    )
+    layers: int = Field(4, ge=1, description="layers of each transformer; ours")
+    pre_norm: bool = Field(
+        True,
+        description="true normalises before each sub-layer, false after it; the default is ours",
+        json_schema_extra={"released": None},
+    )
+    feed_forward: int = Field(160, ge=1, description="width of the feed-forward layers of the transformers; ours")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the transformers; ours")
+
+    @field_validator("heads")
+    @classmethod
+    def _divide_the_width(cls, heads: int, info: ValidationInfo) -> int:
+        width = info.data.get("width", heads)
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide a width of {width}; set heads to a divisor of the width")
+        return heads
 
 
 class SequenceEncoder(nn.Module):
@@ -75,3 +110,14 @@ class SequenceEncoder(nn.Module):
             return self.norm(x[:, -1])
         last = (attended * torch.arange(x.shape[1], device=x.device)).amax(1)
         return self.norm(x[torch.arange(len(x), device=x.device), last])
+
+
+def sequence_encoders(h: SequenceHyperparameters, spec: DataSpec, *, last_index: bool = False) -> nn.ModuleDict:
+    """Build an encoder of each modality."""
+    sizes = {name: getattr(h, name) for name in ("heads", "layers", "kernel", "feed_forward", "dropout", "pre_norm")}
+    return nn.ModuleDict(
+        {
+            name: SequenceEncoder(getattr(spec, name), h.width, **sizes, bias=h.convolution_bias, last_index=last_index)
+            for name in MODALITIES
+        }
+    )
