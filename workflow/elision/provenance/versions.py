@@ -24,7 +24,7 @@ _LIBRARIES = {
     "align": ("numpy", "tokenizers", "transformers"),
     "encode": _MODEL,
     "corrupt": ("numpy",),
-    "train": _MODEL,
+    "train": (*_MODEL, "scikit-learn"),  # centres of SMIL
     "index": _MODEL,
     "evaluate": _MODEL,
     "examine": _MODEL,
