@@ -56,7 +56,7 @@ def test_names_of_files_are_those_that_readers_know():
     assert set(table_names(ASKED)) == {
         *("random_missing", "per_rate", "absent", "combined", "noise", "per_class", "pooled", "against_published"),
         "noise_per_set",
-        *("cost", "selection", "area", "intervals", "comparisons", "ranks", "kinds"),
+        *("cost", "selection", "area", "intervals", "comparisons", "ranks", "kinds", "equity", "robustness"),
     }
     shown = {"absent", "confusion", "training", "representations", "ranks", "curve_f1"}
     names = {dataset: {name for of, name in figure_names(ASKED) if of == dataset} for dataset in ASKED}

@@ -22,6 +22,7 @@ class Row:
 
     Attributes
     ----------
+    method : str
     floor : bool
     text : str
         What is read of a text; ``nothing``, where the dataset has none.
@@ -29,6 +30,7 @@ class Row:
         Modalities; none for the constant.
     """
 
+    method: str
     floor: bool
     text: str
     sees: frozenset[str]
@@ -52,7 +54,7 @@ def below_floors(results: Results, dataset: str) -> dict[str, list[str]]:
         Sentences, by the data that they are about; none without a floor.
     """
     metrics = results.metrics[results.metrics["dataset"] == dataset]
-    rows = _rows(results, dataset, metrics["method"].unique())
+    rows = rows_of(results, dataset, metrics["method"].unique())
     if not any(row.floor for row in rows.values()):
         return {}
     complete = metrics[(metrics["level"] == 0) & (metrics["modalities"] == "")]
@@ -67,7 +69,7 @@ def below_floors(results: Results, dataset: str) -> dict[str, list[str]]:
     return {name: sentences for name, sentences in facts.items() if sentences}
 
 
-def _rows(results: Results, dataset: str, names: Sequence[str]) -> dict[str, Row]:
+def rows_of(results: Results, dataset: str, names: Sequence[str]) -> dict[str, Row]:
     """Look up the method of each row, from the record of a run; a row without records is its own method."""
     records = {name: record for (of, name, _), record in results.records.items() if of == dataset}
     known, rows = method_names(), {}
@@ -79,28 +81,32 @@ def _rows(results: Results, dataset: str, names: Sequence[str]) -> dict[str, Row
         held = {sequences.get(key, key) for key in record.get("sequences", [*MODALITIES, "text_features"])}
         sees = held.intersection(record.get("hyperparameters", {}).get("modalities", MODALITIES))
         text = text if "text" in sees else "nothing"
-        rows[name] = Row(
-            method in known and is_floor(method), text, frozenset() if method == FLOOR else frozenset(sees)
-        )
-    # Floors last; and the page does not depend on the order of its input.
-    return dict(sorted(rows.items(), key=lambda row: (row[1].floor, row[0])))
+        sees = frozenset() if method == FLOOR else frozenset(sees)
+        rows[name] = Row(method, method in known and is_floor(method), text, sees)
+    # Floors last, the constant at the end; and the page does not depend on the order of its input.
+    return dict(sorted(rows.items(), key=lambda row: (row[1].floor, row[0] == FLOOR, row[0])))
+
+
+def comparable(rows: Mapping[str, Row], name: str, *, lossy: bool) -> list[str]:
+    """Return the floors with which a row is compared on complete data, or on incomplete data (``lossy``)."""
+    row = rows[name]
+    floors = [floor for floor in rows if rows[floor].floor and _comparable(rows[floor], row)]
+    return [floor for floor in floors if not lossy or rows[floor].text in ("nothing", row.text)]
 
 
 def _worse(chosen: pd.DataFrame, rows: Mapping[str, Row], *, lossy: bool) -> list[str]:
     """Say which methods are worse than a floor, and in which metrics."""
     family = family_of(chosen["family"].iloc[0])
     means = wide(chosen, list(rows)).set_index("method")
-    floors = [name for name in means.index if rows[name].floor]
     sentences, used, alike = [], set(), True
     for name in means.index:
-        of = [floor for floor in floors if _comparable(rows[floor], rows[name])]
-        same = [f for f in of if not lossy or rows[f].text in ("nothing", rows[name].text)]
+        same = comparable(rows, name, lossy=lossy)
         used |= set(same)
-        alike &= of == same
+        alike &= same == comparable(rows, name, lossy=False)
         if found := _metrics(means, name, same, family):
             sentences.append(f"{name}: {found}.")
     if used and not sentences:
-        sentences = [f"No method is below {' or '.join(floor for floor in floors if floor in used)}."]
+        sentences = [f"No method is below {' or '.join(floor for floor in rows if floor in used)}."]
     if not alike:
         sentences.append(
             "On incomplete data, methods that read text as tokens are not compared with floors that read vectors of "

@@ -128,13 +128,13 @@ def unit(kind: Kind) -> str:
     return kind.condition.split()[-1]
 
 
-def one_condition(corruption: str, level: float, modalities: str) -> str:
-    """Return a single condition in words."""
+def one_condition(corruption: str, level: float, modalities: str, *, present: Iterable[str] = MODALITIES) -> str:
+    """Return a single condition in words; ``present`` as of `of_set`."""
     kind = kind_of(corruption)
     parts = [named(corruption)] if kind.level or not kind.sets else []
     parts += [f"{sign(kind)} = {level:g}"] if kind.level else []
     parts += [modalities.replace("+", ", ")] if not (kind.level or kind.sets) else []
-    parts += [of_set(kind, modalities)] if kind.sets else []
+    parts += [of_set(kind, modalities, present=present)] if kind.sets else []
     return ", ".join(parts)
 
 
