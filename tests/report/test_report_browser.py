@@ -1,5 +1,6 @@
 """The page in headless Chromium."""
 
+import re
 import shutil
 
 import numpy as np
@@ -74,7 +75,9 @@ MARKS = """(chart) => Object.fromEntries([...chart.querySelectorAll(".series")].
 SAMPLES = """(labels) => labels.map((label) => [...label.querySelectorAll("path")].map(
   (p) => p.getAttribute("d") + p.getAttribute("stroke-dasharray")
 ).join(" "))"""
-DRAWN = "[...document.querySelectorAll('#charts .pane > svg')].every((plot) => plot.hasAttribute('viewBox'))"
+DRAWN = """[...document.querySelectorAll('#charts .pane > svg')].every(
+  (plot) => plot.hasAttribute('viewBox') || plot.closest('[hidden]')
+)"""
 ACTIVE = "(({ activeElement: e }) => e.id || e.value || e.getAttribute('role'))(document)"
 
 
@@ -108,8 +111,10 @@ def test_another_metric_dataset_or_method_changes_what_is_drawn(opened):
     shown.get_by_label("Metric", exact=True).select_option("ua")
     assert all(marks(shown)[method] != first[method] for method in METHODS[:5])
     assert shown.locator("#charts .chart").count() == 5  # random, absent, combined, two kinds of noise
+    assert shown.locator("#charts [role=tabpanel]").count() == 4
     shown.get_by_label("Dataset", exact=True).select_option(label="mosi_data")
     assert shown.locator("#charts .chart").count() == 2
+    assert shown.locator("#charts [role=tabpanel]").count() == 0  # two kinds follow each other
     assert shown.get_by_label("Metric", exact=True).input_value() == "f1_negpos"
     shown.get_by_role("checkbox", name="third").uncheck()
     assert list(marks(shown)) == [method for method in METHODS if method != "third"]
@@ -218,10 +223,21 @@ def test_the_mark_of_selection_on_test_follows_the_dataset(opened):
 def test_the_tab_key_reaches_all_controls_in_their_order(opened):
     shown = opened()
     reached = []
-    for _ in range(31):
+    for _ in range(28):
         shown.keyboard.press("Tab")
         reached.append(shown.evaluate(ACTIVE))
-    controls = ["dataset", "metric", "spread", "scores", *METHODS, "best", "every", *["slider"] * 5, "confused"]
+    controls = [
+        "dataset",
+        "metric",
+        "spread",
+        "scores",
+        *METHODS,
+        "best",
+        "every",
+        "charts-tab-0",
+        "slider",
+        "confused",
+    ]
     start = reached.index("dataset")
     assert reached[start : start + len(controls)] == controls
 
@@ -264,7 +280,96 @@ def test_a_title_folds_its_rows_and_what_is_no_score_is_folded_at_first(opened):
             assert rows.first.is_visible() == expected
             button.click()
     plain = opened(scripts=False)
-    assert all(row.is_visible() for row in plain.locator("figure.table > .tables tbody tr").all()[:40])
+    assert all(row.is_visible() for row in plain.locator(".parts > figure.table > .tables tbody tr").all()[:40])
+
+
+KINDS = ["Random missing", "Absent modalities", "Absent modalities and random missing", "Noise"]
+
+
+def test_more_than_two_kinds_are_tabs_of_which_one_is_shown(opened):
+    shown = opened()
+    bars = shown.get_by_role("tablist")
+    assert [bar.get_attribute("aria-label") for bar in bars.all()] == [
+        "Curves: kinds of corruption",
+        "emotion_data: kinds of corruption",  # mosi_data has two kinds
+    ]
+    tabs = bars.last.get_by_role("tab")
+    assert tabs.all_inner_texts() == KINDS
+    for key, at in (("", 0), ("ArrowRight", 1), ("End", 3), ("ArrowRight", 0), ("ArrowLeft", 3), ("Home", 0)):
+        if key:
+            shown.keyboard.press(key)
+            assert tabs.nth(at).evaluate("(tab) => tab === document.activeElement")
+        else:
+            tabs.nth(2).click()
+            tabs.nth(at).click()
+        assert [tab.get_attribute("aria-selected") for tab in tabs.all()] == [str(i == at).lower() for i in range(4)]
+        assert [tab.get_attribute("tabindex") for tab in tabs.all()] == ["0" if i == at else "-1" for i in range(4)]
+        for i, tab in enumerate(tabs.all()):
+            part = shown.locator(f"#{tab.get_attribute('aria-controls')}")
+            assert part.get_attribute("aria-labelledby") == tab.get_attribute("id")
+            assert bool(part.bounding_box()["height"]) == (i == at)
+
+
+def test_the_kind_of_the_curves_stays_when_something_else_is_chosen(opened):
+    shown = opened()
+    shown.get_by_role("tablist").first.get_by_role("tab", name="Noise").click()
+    visible = "(all) => all.filter((e) => !e.closest('[hidden]')).map((e) => e.querySelector('b').textContent)"
+    for choice in ("f1_weighted", "ua"):
+        shown.get_by_label("Metric", exact=True).select_option(choice)
+        drawn(shown)
+        assert shown.locator("#charts .chart").evaluate_all(visible) == [
+            f"{name} noise (mean over the sets of modalities)" for name in ("Gaussian", "Impulse")
+        ]
+    assert len(marks(shown, chart=3)) == len(METHODS)
+
+
+def test_a_search_in_the_page_opens_the_part_where_the_text_is(opened):
+    shown = opened()
+    part = shown.locator(".tabs [role=tabpanel]").last
+    assert part.get_attribute("hidden") == "until-found"
+    part.dispatch_event("beforematch")
+    assert part.get_attribute("hidden") is None
+    assert shown.locator(".tabs [role=tab]").last.get_attribute("aria-selected") == "true"
+
+
+def test_without_script_the_kinds_follow_each_other_under_their_headings(opened):
+    shown = opened(scripts=False)
+    parts = shown.locator(".tabs > section")
+    assert [part.locator("h3").inner_text() for part in parts.all()] == KINDS
+    assert all(part.locator("table").first.is_visible() for part in parts.all()[:2])
+    assert shown.locator("[role=tab]").count() == 0
+
+
+def test_the_matrix_of_kinds_is_coloured_by_value_and_sorts(opened, five):
+    shown = opened(reduced_motion="reduce")
+    table = shown.get_by_role("table", name="Methods under each kind of corruption").first
+    assert table.locator("thead th").all_inner_texts()[1:] == KINDS
+    block = table.locator("tbody").first
+    share = "parseFloat(e.style.getPropertyValue('--share'))"
+    colours = f"(all) => all.map((e) => [+e.dataset.value, {share}, getComputedStyle(e).backgroundColor])"
+    cells = sorted(block.locator("td[style]").evaluate_all(colours))
+    assert len(cells) == len(METHODS) * len(KINDS)
+    assert cells[0][1] == 0 and cells[-1][1] == 100
+    assert [share for _, share, _ in cells] == sorted(share for _, share, _ in cells)
+    assert len({colour for *_, colour in cells}) > len(cells) / 2
+    table.get_by_role("button", name="Noise").click()
+    values = [
+        float(v) for v in block.locator("td:nth-child(5)").evaluate_all("(all) => all.map((e) => e.dataset.value)")
+    ]
+    assert values == sorted(values, reverse=True)
+    ink = block.locator("td[style]").first.evaluate("(e) => getComputedStyle(e).color")
+    assert min(contrast(ink, colour) for *_, colour in cells) > 4.5
+
+
+def contrast(*colours):
+    """The ratio of the luminances of two colours, as WCAG defines the contrast."""
+    lights = []
+    for colour in colours:
+        parts = np.array([float(v) for v in re.findall(r"[\d.]+", colour)[:3]])
+        parts = parts / 255 if colour.startswith("rgb") else parts
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        lights.append(linear @ [0.2126, 0.7152, 0.0722] + 0.05)
+    return max(lights) / min(lights)
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -279,10 +384,12 @@ def test_captions_and_notes_fit_into_the_window_and_wide_tables_scroll_alone(ope
 def test_the_open_tables_fit_into_a_window_of_1280_pixels(opened):
     shown = opened()
     tables = shown.locator(".parts > figure.table .scroll")
-    wide = tables.evaluate_all(
-        "(all) => all.filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent)"
-    )
-    assert tables.count() > 10 and wide == []
+    wide = "(all) => all.filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent)"
+    assert tables.count() > 10 and tables.evaluate_all(wide) == []
+    for tab in shown.locator(".tabs [role=tab]").all():
+        tab.click()
+        shown.wait_for_timeout(50)  # deviations go under their numbers a frame after the table is shown
+        assert tables.evaluate_all(wide) == []
     # A deviation stands beside its number or under it in all cells of a table.
     stacked = shown.locator("table.stacked td small").evaluate_all(
         "(all) => all.map((e) => getComputedStyle(e).display)"
@@ -333,6 +440,9 @@ def test_print_shows_the_drawn_figures_and_what_was_folded_up(opened):
     assert not shown.locator("#explorer").is_visible()
     assert all(figure.is_visible() for figure in shown.locator(".plot svg").all())
     assert shown.locator(".plot svg").count() == 2
+    assert not shown.locator("[role=tablist]").first.is_visible()
+    assert all(heading.is_visible() for heading in shown.locator("main h3").all()[1:])
+    assert all(table.bounding_box()["height"] for table in shown.locator(".tabs table").all())
 
 
 def test_without_script_there_are_the_drawn_figures(opened):

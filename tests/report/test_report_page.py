@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from report_results import draw, frames, results
+from report_results import blocks, draw, frame, frames, results
 
 from elision.evaluation.aggregate import FLOOR
 from elision.report import drawing, page
@@ -219,6 +219,32 @@ def test_sections_that_a_dataset_has_nothing_for_are_left_out(written):
     assert len(sections) == 3
     for heading in ("Noise", "Class by class", "Folds pooled"):
         assert [f"<h3>{heading}</h3>" in section for section in sections] == [True, False, False]
+
+
+def test_the_parts_of_more_than_two_kinds_are_one_group_after_what_compares_kinds(written):
+    sections = re.split(r'<h2 id="d\d">', written[: written.index('id="reading"')])[1:]
+    grouped = [re.findall('<section data-tab="([^"]+)">', section) for section in sections]
+    assert grouped == [["Random missing", "Absent modalities", "Absent modalities and random missing", "Noise"], [], []]
+    headings = [re.findall("<h3>([^<]+)</h3>", section) for section in sections]
+    assert headings[0][:3] == ["Kinds of corruption", "Differences between methods", "Random missing"]
+    # Two kinds stand as they always did.
+    assert headings[1][:4] == [
+        "Random missing",
+        "Kinds of corruption",
+        "Differences between methods",
+        "Absent modalities",
+    ]
+
+
+def test_the_best_and_the_worst_mean_of_the_matrix_have_the_ends_of_the_scale(metrics, methods):
+    table = frame("kinds", results(metrics[metrics["dataset"] == "mosi_data"]), methods)
+    for block, best in zip(blocks("kinds", table), (max, min), strict=True):
+        cells = [cell for _, row in block.rows for cell in row if cell.value == cell.value]
+        assert max(cells, key=lambda cell: cell.shade).value == best(cell.value for cell in cells)
+        assert sorted([min(c.shade for c in cells), max(c.shade for c in cells)]) == [0, 1]
+    assert all(row[0].shade != row[0].shade for _, row in block.rows)  # what a method is trained on has no colour
+    same = table.assign(**{name: 0.5 for name in table if name.endswith("_mean")})
+    assert all(c.shade != c.shade for block in blocks("kinds", same) for _, row in block.rows for c in row)
 
 
 def test_the_lead_of_classes_names_both_metrics(written):

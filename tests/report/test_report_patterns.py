@@ -48,7 +48,7 @@ def test_a_row_for_each_method_and_a_column_for_each_kind(random):
         assert mine["mae_mean"].tolist() == pytest.approx(expected["mae_mean"].tolist(), rel=1e-12)
     shown = blocks("kinds", found)
     assert [block.title for block in shown] == ["F1 neg/pos ↑", "MAE ↓"]
-    assert shown[0].columns == ["trained on", "Random missing", "Whole modalities absent"]
+    assert shown[0].columns == ["trained on", "Random missing", "Absent modalities"]
     assert [cells[0].text for _, cells in shown[0].rows] == ["block", "random", "–"]
     assert "block |" in markdown(found, "kinds") and "without such a prior" in markdown(found, "kinds")
 

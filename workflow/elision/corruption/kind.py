@@ -317,6 +317,11 @@ class Kind:
     timed: ClassVar[bool] = False
 
     @property
+    def heading(self) -> str:
+        """The heading of its section of the page, and the name of its tab."""
+        return self.section or self.caption
+
+    @property
     def source(self) -> "Kind":
         """The kind that draws what is missing under its conditions."""
         return self

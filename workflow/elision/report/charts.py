@@ -71,11 +71,11 @@ def plots(metrics: pd.DataFrame, intervals: pd.DataFrame) -> Iterator[dict]:
     Yields
     ------
     plot : dict
-        ``title``; ``x``, its label; ``places``, what stands there; ``level``, whether these are numbers, and of sets
-        their ``names``, the ``others`` of each and what is said of these, ``below``; ``empty``, at each place the
-        percentage of samples of which nothing is left, where there are any; and
-        ``series``, by metric and method: for each place mean, standard deviation, and the ends of the 95 % interval,
-        in percent where the metric is.
+        ``title``; ``kind``, the heading of its kind; ``x``, its label; ``places``, what stands there; ``level``,
+        whether these are numbers, and of sets their ``names``, the ``others`` of each and what is said of these,
+        ``below``; ``empty``, at each place the percentage of samples of which nothing is left, where there are any;
+        and ``series``, by metric and method: for each place mean, standard deviation, and the ends of the 95 %
+        interval, in percent where the metric is.
     """
     names = {m: metric_of(m) for m in metrics["metric"].unique()}
     for corruption, kind in ((name, each) for each in kinds().values() for name in each.corruptions):
@@ -101,6 +101,7 @@ def plots(metrics: pd.DataFrame, intervals: pd.DataFrame) -> Iterator[dict]:
             series.setdefault(name, {})[method] = [_numbers(row) for row in at]
         yield {
             "title": kind.plot.format(named(corruption)) or kind.caption,
+            "kind": kind.heading,
             "x": kind.level or kind.sets or "rates",
             "places": [float(place) if kind.level else place or "nothing" for place in places],
             "level": bool(kind.level),

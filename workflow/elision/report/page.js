@@ -70,6 +70,40 @@ const number = (value, m) => (value === null ? "–" : value.toFixed(isRelative(
 
 const isRelative = () => scores.value === "relative";
 
+// The parts of a region as tabs, one shown at a time. Without the script, and on paper, all follow each other.
+// A search in the page finds hidden parts, too, and opens them.
+function tabs(region) {
+  const parts = [...region.children];
+  const buttons = parts.map((part, i) => {
+    part.id = `${region.id}-part-${i}`;
+    part.setAttribute("role", "tabpanel");
+    part.setAttribute("aria-labelledby", `${region.id}-tab-${i}`);
+    part.addEventListener("beforematch", () => show(i));
+    const button = html("button", { type: "button", role: "tab", id: `${region.id}-tab-${i}`, "aria-controls": part.id }, part.dataset.tab);
+    button.addEventListener("click", () => show(i));
+    return button;
+  });
+  function show(at) {
+    region.dataset.shown = parts[at].dataset.tab;
+    parts.forEach((part, i) => {
+      buttons[i].setAttribute("aria-selected", i === at);
+      buttons[i].tabIndex = i === at ? 0 : -1;
+      if (i === at) part.removeAttribute("hidden"); else part.setAttribute("hidden", "until-found");
+    });
+  }
+  const bar = html("div", { class: "tablist", role: "tablist", "aria-label": region.dataset.label }, ...buttons);
+  bar.addEventListener("keydown", (event) => {
+    const at = buttons.indexOf(event.target), last = buttons.length - 1;
+    const next = { ArrowRight: at < last ? at + 1 : 0, ArrowLeft: at ? at - 1 : last, Home: 0, End: last }[event.key];
+    if (next === undefined) return;
+    event.preventDefault();
+    show(next);
+    buttons[next].focus();
+  });
+  region.prepend(bar);
+  show(Math.max(0, parts.findIndex((part) => part.dataset.tab === region.dataset.shown)));
+}
+
 // What a method scores at the places of a plot; or in percent of its score on complete data, if there is one.
 function scored(plot, m, name) {
   const values = plot.series[m.key]?.[name], complete = chosen().complete[m.key]?.[name];
@@ -285,7 +319,13 @@ function drawMatrices() {
 
 function drawCharts() {
   const m = chosen().metrics.find(({ key }) => key === metric.value);
-  charts.replaceChildren(...(m ? chosen().plots.map((plot) => chart(plot, m)) : []));
+  const plots = m ? chosen().plots : [];
+  const parts = [...new Set(plots.map(({ kind }) => kind))].map((kind) => {
+    const drawn = plots.filter((plot) => plot.kind === kind).map((plot) => chart(plot, m));
+    return html("div", { "data-tab": kind }, ...drawn);
+  });
+  charts.replaceChildren(...parts);
+  if (parts.length > 2) tabs(charts);
 }
 
 function change() {
@@ -315,6 +355,7 @@ document.getElementById("best").addEventListener("click", () => { check(best());
 document.getElementById("every").addEventListener("click", () => { check(boxes.map((box) => box.value)); drawCharts(); });
 check(best());
 explorer.hidden = false;
+document.querySelectorAll(".tabs").forEach(tabs);
 view();
 for (const details of document.querySelectorAll("details.drawn")) details.open = false;
 change();

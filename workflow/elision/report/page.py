@@ -30,7 +30,9 @@ from elision.task import MODALITIES
 _NARROW = 5  # columns of blocks of which two or more stand beside each other
 _LARGER = 1.4  # than in print
 _SHOWN = 12  # values of a list
+_KINDS = 2  # of corruption that follow each other; more are tabs
 _FACTS = 7  # of a dataset that are open: those of the first kind of corruption
+_COLOUR = "Colour: the worst mean of a metric has no colour, and the best mean has the darkest."
 
 
 def _inline(svg: str, *, prefix: str, label: str) -> Markup:
@@ -96,6 +98,7 @@ def _breakable(name: str) -> Markup:
 
 def _table(table: Table, rows: pd.DataFrame, dataset: str) -> dict:
     groups, left_out = filled(table, rows)
+    coloured = any(cell.shade == cell.shade for group in groups for b in group for _, cells in b.rows for cell in cells)
     # Narrow blocks stand side by side.
     groups = [
         part for group in groups for part in ([[b] for b in group] if len(group[0].columns) <= _NARROW else [group])
@@ -105,18 +108,27 @@ def _table(table: Table, rows: pd.DataFrame, dataset: str) -> dict:
         "caption": f"{table.caption} ({'; '.join([dataset, *(text for text, _ in headings(rows))])})",
         "groups": groups,
         "signs": signs(rows),
-        "notes": [*table.notes(rows), *left_out],
+        "notes": [*table.notes(rows), *left_out, *([_COLOUR] if coloured else [])],
         "folded": table.folded,
+        "matrix": coloured,
     }
 
 
-def _sections(shown: Iterable[tuple[Figure | Table, dict]]) -> list[dict]:
-    """Put figures and tables into their sections, in the order of their places."""
+def _sections(shown: Iterable[tuple[Figure | Table, dict]]) -> list[list[dict]]:
+    """Put figures and tables into their sections, in the order of their places, and the sections into groups.
+
+    The sections of more than two kinds of corruption are a group, in the place of the last of them, so that what
+    compares kinds comes first. All other groups have one section.
+    """
     sections: dict[str, dict] = {}
     for each, part in sorted(shown, key=lambda pair: pair[0].place):
         section = sections.setdefault(each.section, {"title": each.section, "figures": [], "tables": []})
         section["figures" if isinstance(each, Figure) else "tables"].append(part)
-    return list(sections.values())
+    of_kinds = [sections[title] for title in sections if title in {kind.heading for kind in kinds().values()}]
+    if len(of_kinds) <= _KINDS:
+        return [[section] for section in sections.values()]
+    groups = ((section, [section]) for section in sections.values() if section not in of_kinds[:-1])
+    return [of_kinds if section is of_kinds[-1] else group for section, group in groups]
 
 
 def _reading(kind: Kind, metrics: pd.DataFrame) -> dict:
@@ -168,7 +180,7 @@ def _dataset(position: int, dataset: str, results: Results, frames: Mapping, dra
         "lead": lead,
         "facts": facts[:_FACTS],
         "more_facts": facts[_FACTS:],
-        "sections": _sections(shown),
+        "groups": _sections(shown),
     }
 
 

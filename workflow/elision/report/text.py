@@ -32,6 +32,8 @@ class Cell:
         What stands behind it, and a note tells.
     relative : float
         Share of the value on complete data; nan where that is unknown.
+    shade : float in [0, 1]
+        Where the page colours the cell: 0 for the worst of the values that share a scale, 1 for the best; else nan.
     """
 
     value: float
@@ -39,6 +41,7 @@ class Cell:
     rank: int
     sign: str = ""
     relative: float = np.nan
+    shade: float = np.nan
 
     @property
     def empty(self) -> bool:

@@ -168,7 +168,7 @@ class OfKind:
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.name = kind.names.get(self.part, f"{kind.name}_{self.part}".strip("_"))
-        self.section = kind.section or kind.caption
+        self.section = kind.heading
         self.place = (kind.rank, self.number)
 
     @classmethod

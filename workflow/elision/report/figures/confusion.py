@@ -25,7 +25,7 @@ class Confusion(Figure):
 
     def __init__(self) -> None:
         first = of_shape(levels=True, sets=False)[0]
-        self.section, self.place = first.section or first.caption, (first.rank, 9)
+        self.section, self.place = first.heading, (first.rank, 9)
 
     def draw(self, results: Results, *, dataset: str, methods: Sequence[str]) -> "Drawing":
         """Draw those of the best of the methods, or of the floor, where none is ranked.

@@ -10,7 +10,7 @@ from elision.report.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from elision.report.text import Block
+    from elision.report.text import Block, Cell
 
 _TRAINED = "trained on"
 
@@ -54,27 +54,36 @@ class Kinds(Table):
         return frame
 
     def blocks(self, frame: "pd.DataFrame") -> "list[Block]":
-        """Make a block for each of the two metrics that curves show, with kinds as columns."""
+        """Make a matrix for each of the two metrics that curves show: kinds are columns, and one scale colours them."""
         from dataclasses import replace
 
         import numpy as np
 
         from elision.evaluation.metrics import family as family_of
+        from elision.evaluation.metrics import metric
         from elision.report import wide
         from elision.report.text import Cell, heading
 
         family = family_of(frame["family"].iloc[0])
-        parts = {kinds()[name].caption: frame[frame["kind"] == name] for name in frame["kind"].unique()}
+        shown = [kinds()[name] for name in frame["kind"].unique()]
+        headings = [kind.heading for kind in shown]
+        parts = {
+            kind.heading if headings.count(kind.heading) == 1 else kind.caption: frame[frame["kind"] == kind.name]
+            for kind in shown
+        }
         trained = frame.drop_duplicates("method").set_index("method")["trained_on"]
-        shown = {heading(name) for name in (family.f1, family.second)}
+        better = {heading(name): metric(name).better for name in (family.f1, family.second)}
+        matrices = [block for block in wide.per_metric(frame, parts) if block.title in better]
         return [
             replace(
                 block,
                 columns=[_TRAINED, *block.columns],
-                rows=[(method, [Cell(np.nan, trained[method], 0), *cells]) for method, cells in block.rows],
+                rows=[
+                    (method, [Cell(np.nan, trained[method], 0), *cells])
+                    for method, cells in _coloured(block.rows, better[block.title])
+                ],
             )
-            for block in wide.per_metric(frame, parts)
-            if block.title in shown
+            for block in matrices
         ]
 
     def remarks(self, rows: "pd.DataFrame") -> list[str]:
@@ -83,3 +92,17 @@ class Kinds(Table):
             "A method knows the pattern that it was trained on. All other columns show patterns without such a prior.",
             "The csv file has all metrics.",
         ]
+
+
+def _coloured(rows: "list[tuple[str, list[Cell]]]", better: str | None) -> "list[tuple[str, list[Cell]]]":
+    """Shade each cell by its place between the worst and the best value of all."""
+    from dataclasses import replace
+
+    values = sorted((cell.value for _, cells in rows for cell in cells if cell.value == cell.value), reverse=True)
+    if not values or values[0] == values[-1]:
+        return rows
+    best, worst = values[:: len(values) - 1] if better == "higher" else values[:: 1 - len(values)]
+    return [
+        (method, [replace(cell, shade=(cell.value - worst) / (best - worst)) for cell in cells])
+        for method, cells in rows
+    ]
