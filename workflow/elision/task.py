@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 MODALITIES = ("text", "audio", "vision")
@@ -100,6 +100,12 @@ class DataSpec:
     def outputs(self) -> int:
         """Width of the prediction head."""
         return len(self.classes) if self.task is TaskKind.CLASSIFICATION else 1
+
+    def aligned(self, alignment: str) -> "DataSpec":
+        """Return the sizes under an alignment of a method: audio and vision are as long as the text."""
+        if alignment == "none":
+            return self
+        return replace(self, length=dict.fromkeys(MODALITIES, self.length["text"]))
 
 
 # The sizes of the published feature files: unaligned ones of MMSA, those of MMIN, utterance vectors of MER2024.

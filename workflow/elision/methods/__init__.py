@@ -215,13 +215,10 @@ def official(name: str, dims: str) -> "Method":
 
     spec = OFFICIAL_SPECS[dims]
     text = (spec.text or _OFFICIAL_ENCODER_WIDTH) if load(name).reads_text == "vectors" else 0
+    hyperparameters, _ = resolve(name, spec.corpus)
+    sizes = dataclasses.replace(spec, text=text).aligned(hyperparameters.alignment)
     with torch.device("meta"):
-        return build(
-            name,
-            resolve(name, spec.corpus)[0],
-            dataclasses.replace(spec, text=text),
-            StubEncoder(_OFFICIAL_ENCODER_WIDTH),
-        )
+        return build(name, hyperparameters, sizes, StubEncoder(_OFFICIAL_ENCODER_WIDTH))
 
 
 def counts(dims: str) -> list[dict]:

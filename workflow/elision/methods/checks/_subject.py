@@ -12,7 +12,7 @@ from elision.batch import Batch
 from elision.methods import build, load, resolve
 from elision.methods.base import Method, TrainingHyperparameters
 from elision.methods.checks._small import CLASSES, SPEC, UNK, VOCABULARY, make_batch, make_labels, tiny_encoder
-from elision.task import MODALITIES, DataSpec, TaskKind
+from elision.task import DataSpec, TaskKind
 
 
 def small(name: str, **overrides: Any) -> TrainingHyperparameters:
@@ -26,9 +26,7 @@ def spec_for(name: str, spec: DataSpec = SPEC) -> DataSpec:
         spec = replace(spec, text=6)
     if load(name).reads == "dialogues":
         spec = replace(spec, speakers=2)
-    if small(name).alignment == "none":
-        return spec
-    return replace(spec, length=dict.fromkeys(MODALITIES, spec.length["text"]))
+    return spec.aligned(small(name).alignment)
 
 
 @dataclass(frozen=True)
