@@ -209,6 +209,20 @@ def test_the_joint_vector_has_3_d_entries_of_both_codes_or_of_the_sentiment_alon
     torch.testing.assert_close(found.scales[0][:, :24], torch.cat(each, 1))
 
 
+@pytest.mark.parametrize("factorisation", [True, False])
+def test_only_with_our_initial_weights_does_the_first_output_depend_on_the_input(factorisation):
+    def deviation(initialisation: str) -> float:
+        changes = {"initialisation": initialisation, "factorisation": factorisation}
+        h, spec = resolve("hrlf_teacher", "iemocap", changes)[0], spec_for("hrlf_teacher", CLASSES)
+        torch.manual_seed(0)
+        method = HRLFTeacher(h, spec, nn.Identity()).eval()
+        return method.predict(make_batch(64, spec=spec, lost=0.0)).output.std(0).mean().item()
+
+    assert deviation("pytorch") < 0.02
+    assert 0.1 < deviation("kaiming") < 3
+    assert resolve("hrlf", "iemocap")[0].initialisation == "kaiming"
+
+
 def test_the_teacher_learns_from_the_task_and_the_factorisation(batch):
     method = make("hrlf_teacher").eval()
     terms = method.loss(batch)

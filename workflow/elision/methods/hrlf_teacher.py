@@ -19,6 +19,11 @@ No code was released. The paper leaves the following open:
 - Squared distances are averaged over the entries of a vector (``factorisation_error``). A sum, as printed, outweighs
   the task by the width.
 - The teacher learns from the loss of the task and from L_FRF (``factorisation_loss``).
+- Codes and bottleneck start with Kaiming's normal weights and biases of 0 (``initialisation``). They are six layers,
+  one after the other. With the default weights of PyTorch, each layer makes the differences between utterances smaller.
+  The first logits of MOSI's text then deviate from each other by 0.001, against 0.28. On RAVDESS, with 14 actors for
+  training and 8 for test, the WA of the teacher is 48.1 with PyTorch's weights and 59.6 with Kaiming's. The linear
+  probe has 68.1 there.
 - The learning rate stays, unless ``plateau_patience`` is set. A score has the squared error, classes the
   cross-entropy.
 
@@ -38,6 +43,7 @@ from torch.nn import functional as F
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
 from elision.methods.layers.information import perceptron
+from elision.methods.layers.mmin_family import initialise
 from elision.methods.layers.plateau import Plateau
 from elision.methods.layers.precision import raised
 from elision.methods.layers.sequence import SequenceHyperparameters, sequence_encoders
@@ -236,6 +242,12 @@ class HRLFTeacher(Method):
             description="true has a ReLU after each inner layer of the bottleneck; the paper gives no detail",
             json_schema_extra={"released": None},
         )
+        initialisation: Literal["kaiming", "pytorch"] = Field(
+            "kaiming",
+            description="initial weights of the codes and of the bottleneck. kaiming: deviation root of 2 / inputs, "
+            "biases 0. pytorch: the default of PyTorch, with which the first outputs hardly depend on the input",
+            json_schema_extra={"released": None},
+        )
         scales: Literal["concatenated", "added"] = Field(
             "concatenated",
             description="how features of equal width make a scale. concatenated: 6 d, 4 d and d wide. added: 3 "
@@ -260,6 +272,9 @@ class HRLFTeacher(Method):
                 width, code, h.code_hidden, error=h.factorisation_error, targets=h.factorisation_targets
             )
         self.bottleneck = Bottleneck(width, relu=h.bottleneck_relu)
+        if h.initialisation == "kaiming":
+            for part in [self.factorisation, self.bottleneck] if h.factorisation else [self.bottleneck]:
+                initialise(part)
         self.head = nn.Linear(3 * width, spec.outputs)
         if h.plateau_patience is not None:
             self.plateau = Plateau(factor=0.5, patience=h.plateau_patience)
