@@ -21,9 +21,10 @@ No code was released. The paper leaves the following open:
 - The teacher learns from the loss of the task and from L_FRF (``factorisation_loss``).
 - Codes and bottleneck start with Kaiming's normal weights and biases of 0 (``initialisation``). They are six layers,
   one after the other. With the default weights of PyTorch, each layer makes the differences between utterances smaller.
-  The first logits of MOSI's text then deviate from each other by 0.001, against 0.28. On RAVDESS, with 14 actors for
-  training and 8 for test, the WA of the teacher is 48.1 with PyTorch's weights and 59.6 with Kaiming's. The linear
-  probe has 68.1 there.
+  The first logits of MOSI's text then deviate from each other by 0.001, against 0.28. With the learning rate of 0.004,
+  five epochs on MOSI's text alone (two classes) end in a constant. With Kaiming's weights, the accuracy is 78, as that
+  of a linear probe. On RAVDESS, with 14 actors for training and 8 for test, the WA of the teacher is 48 with PyTorch's
+  weights and 60 with Kaiming's, and that of a linear probe is 68.
 - The learning rate stays, unless ``plateau_patience`` is set. A score has the squared error, classes the
   cross-entropy.
 
