@@ -201,3 +201,15 @@ def test_official_values_are_those_of_mmsa():
     (optimizer,) = make("mctn").optimizers()
     assert type(optimizer) is torch.optim.Adam
     assert [(g["name"], g["lr"], g["weight_decay"]) for g in optimizer.param_groups] == [("method", 1e-4, 0)]
+
+
+def test_it_learns_what_the_text_tells():
+    batch = make_batch(16, spec=SPEC, lost=0.0, lengths=SPEC.length)
+    score = torch.tensor([-1.0, 1.0] * 8)
+    batch.text.values[:, 1] = torch.where(score > 0, 20, 21)
+    batch = replace(batch, label=score)
+    method = make("mctn", learning_rate=3e-3).train()
+    optimizers = method.optimizers()
+    for _ in range(60):
+        method.update(batch, optimizers, 0)
+    assert (method.eval().predict(batch).output - score).abs().mean() < 0.25  # a constant has 1
