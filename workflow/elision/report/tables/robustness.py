@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from elision.report.text import Block, Cell
 
+_RUNS = ("runs", "seeds", "folds", "over")
 _ALL, _NONE, _COMPLETE = "all", "none", "complete data"
 
 
@@ -227,11 +228,12 @@ def _of_dataset(results: Results, dataset: str, metrics: "pd.DataFrame", order: 
             levels = by_level[(by_level["metric"] == key) & (by_level["corruption"] == corruption)]
             levels = levels.pivot(index="level", columns="method", values="mean")
             printed = levels.apply(_printed, key=key)
-            for method in (name for name in order if name in set(of_key["method"])):
-                own, floors = of_key[of_key["method"] == method], comparable(rows, method, lossy=True)
+            of_method = {str(name): own for name, own in of_key.groupby("method")}
+            for method in (name for name in order if name in of_method):
+                own, floors = of_method[method], comparable(rows, method, lossy=True)
                 row = {"dataset": dataset, "family": family, "method": method}
                 row |= {"checkpoints": "TEST" if own["on_test"].any() else "valid", "metric": key}
-                row |= {"corruption": corruption, **own[["runs", "seeds", "folds", "over"]].max()}
+                row |= {"corruption": corruption, **{name: own[name].iloc[0] for name in _RUNS}}
                 row |= {"compared": ", ".join(floors) or _NONE, **_worst(own, key)}
                 row |= {"highest": np.nan, "effective": np.nan}
                 if corruption != _ALL and kind_of(corruption).level:
