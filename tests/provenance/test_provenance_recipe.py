@@ -379,3 +379,20 @@ def test_a_row_without_a_corruption_of_its_own_is_trained_on_that_of_the_params(
     found = recipes(methods=["mmin", {"mine": {"method": "mmin", "corruption": None}}])
     kinds = [found.train("demo", name, "seed-1")["settings"]["corruption"] for name in ("mmin", "mine")]
     assert kinds == ["absent", "half_complete"]
+
+
+def test_a_test_on_another_dataset_changes_no_identity_but_those_of_what_shows_it():
+    datasets = {"demo": {"source": "demo"}, "other": {"source": "demo", "seed": 5}}
+    tested = {**datasets, "demo": {"source": "demo", "test_on": "other"}}
+    before, after = recipes(datasets=datasets), recipes(datasets=tested)
+    assert {name for name, made in identities(before).items() if made != identities(after)[name]} == {
+        "aggregate",
+        "significance",
+        "report",
+    }
+    elsewhere = after.evaluate("demo-on-other", "short", "seed-1")
+    assert elsewhere["inputs"] == {
+        "model": after.train("demo", "short", "seed-1")["identity"],
+        "corruptions": after.corrupt("other")["identity"],
+        "alignment": after.align("other")["identity"],
+    }

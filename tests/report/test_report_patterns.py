@@ -82,3 +82,13 @@ def test_the_report_of_such_rates_has_their_table():
     assert "random_imbalanced" not in table_names(
         asked(Params(datasets={"d": {"source": "demo"}}, methods=["majority"]))
     )
+
+
+def test_rows_of_a_test_on_another_dataset_know_the_records_of_their_training(random):
+    other = random.metrics.assign(dataset="mosi_data-on-other")
+    tests = {"mosi_data": ("mosi_data", "mosi_data"), "mosi_data-on-other": ("mosi_data", "other")}
+    both = replace(random, metrics=pd.concat([random.metrics, other], ignore_index=True), tests=tests)
+    found = frame("kinds", both, METHODS)
+    parts = [found[found["dataset"] == name].drop(columns="dataset").reset_index(drop=True) for name in tests]
+    pd.testing.assert_frame_equal(*parts)
+    pd.testing.assert_frame_equal(parts[0], frame("kinds", random, METHODS).drop(columns="dataset"))

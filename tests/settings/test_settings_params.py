@@ -141,3 +141,42 @@ def test_a_corpus_of_classes_claims_no_scores(tmp_path):
             params.Params(
                 datasets={"d": {"source": "clips", "folder": str(tmp_path), "corpus": corpus}}, methods=["tfn"]
             )
+
+
+def test_a_test_on_another_dataset_has_a_name_of_its_own_after_those_of_the_datasets(tmp_path):
+    entries = {"a": {"source": "demo", "test_on": "b"}, "b": {"source": "demo", "test_on": ["a"]}}
+    tests = load(tmp_path, {**GOOD, "datasets": entries}).tests
+    assert list(tests.items()) == [("a", ("a", "a")), ("b", ("b", "b")), ("a-on-b", ("a", "b")), ("b-on-a", ("b", "a"))]
+    assert list(load(tmp_path, GOOD).tests.items()) == [("demo", ("demo", "demo"))]
+
+
+ARRAYS = {"source": "arrays", "table": "table.csv", "audio": {"file": "audio.npy"}}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "message"),
+    [
+        ({"test_on": "c"}, {}, r"datasets.a.test_on: unknown dataset 'c'"),
+        ({"test_on": "a"}, {}, r"datasets.a.test_on: unknown dataset 'a'; .*b"),
+        ({"test_on": ["b", "b"]}, {}, r"a.test_on: .*b"),
+        ({}, {"task": "classification"}, r"the task of a and of b differ \(regression; classification\); give both"),
+        ({}, {**ARRAYS, "corpus": "sims"}, r"range of the labels of a and of b differ \(-3 to 3; -1 to 1\)"),
+        (
+            {"task": "classification", "classes": ["sad", "happy"], "cuts": [0.0]},
+            {"task": "classification", "classes": ["happy", "sad"], "cuts": [0.0]},
+            r"classes of a and of b differ \(sad, happy; happy, sad\)",
+        ),
+        ({}, {"folds": {"count": 2}}, "b has folds in place of a test split; leave folds out, or leave b out"),
+        ({"folds": {"count": 2}}, {}, "a has folds in place of a test split"),
+    ],
+)
+def test_datasets_with_other_labels_cannot_test_each_other(tmp_path, ours, theirs, message):
+    entries = {"a": {"source": "demo", "test_on": "b", **ours}, "b": {"source": "demo", **theirs}}
+    with pytest.raises(ElisionError, match=message):
+        load(tmp_path, {**GOOD, "datasets": entries})
+
+
+def test_the_name_of_a_test_cannot_be_that_of_a_dataset(tmp_path):
+    entries = {"a": {"source": "demo", "test_on": "b"}, "b": {"source": "demo"}, "a-on-b": {"source": "demo"}}
+    with pytest.raises(ElisionError, match="test_on makes results of the name a-on-b twice; rename a dataset"):
+        load(tmp_path, {**GOOD, "datasets": entries})

@@ -18,6 +18,7 @@ sys.path.insert(0, PACKAGE)
 
 from elision import compilers, devices
 from elision.errors import ElisionError, stop
+from elision.evaluation import elsewhere
 from elision.methods import check
 from elision.provenance import adopt, kept
 from elision.provenance.layout import STAGES, Layout
@@ -47,6 +48,7 @@ try:
                 )
             for problem in PARAMS.left_out:
                 print(f"elision: methods: all leaves out {problem}", file=sys.stderr)
+        elsewhere.check(RECIPES)
         if "adopt" not in config:
             adopt.put_typed_aside(PARAMS, RESULTS)
             adopt.refuse_unknown(RESULTS.root)
@@ -121,7 +123,7 @@ def common(recipe):
     return lambda w: recipe(w.dataset, w.method, "")["identity"]
 
 
-def jobs(name, runs_of):
+def jobs(name, runs_of, datasets):
     """Return jobs by the name of each: `name`, and where jobs have several runs, also `name_2`, ...
 
     Parameters
@@ -129,27 +131,33 @@ def jobs(name, runs_of):
     name : str
     runs_of : function
         Returns the runs of each job on a dataset.
+    datasets : mapping of str to str
+        What the wildcard `dataset` may be, and the dataset that its runs are trained on.
     """
-    datasets = {}
-    for dataset in PARAMS.datasets:
+    of_runs = {}
+    for value, dataset in datasets.items():
         for runs in runs_of(dataset):
-            datasets.setdefault(tuple(runs), []).append(dataset)
+            of_runs.setdefault(tuple(runs), []).append(value)
     if PARAMS.train.seeds_per_job == 1:
-        found = [
-            Job(sorted({run for runs in datasets for run in runs}), PARAMS.datasets)
-        ]
+        found = [Job(sorted({run for runs in of_runs for run in runs}), datasets)]
     else:
-        found = [Job(list(runs), those) for runs, those in datasets.items()]
+        found = [Job(list(runs), those) for runs, those in of_runs.items()]
     return {
         name if number == 1 else f"{name}_{number}": job
         for number, job in enumerate(found, start=1)
     }
 
 
-TRAINING = jobs("train", PARAMS.jobs)
+# What runs are trained and tested on. In rules of evaluation, the wildcard `dataset` is a test (see Params.tests).
+TRAINED_ON = {test: trained_on for test, (trained_on, _) in PARAMS.tests.items()}
+TESTED_ON = {test: tested_on for test, (_, tested_on) in PARAMS.tests.items()}
+
+TRAINING = jobs("train", PARAMS.jobs, {name: name for name in PARAMS.datasets})
 # The first run of each method is represented, too.
-EVALUATION = jobs("evaluate", lambda dataset: PARAMS.jobs(dataset)[1:])
-EVALUATION_OF_FIRST = jobs("evaluate_first", lambda dataset: PARAMS.jobs(dataset)[:1])
+EVALUATION = jobs("evaluate", lambda name: PARAMS.jobs(name)[1:], TRAINED_ON)
+EVALUATION_OF_FIRST = jobs(
+    "evaluate_first", lambda name: PARAMS.jobs(name)[:1], TRAINED_ON
+)
 # What a profile sets for the first holds for all that were made of it.
 for key in ("overwrite_resources", "overwrite_threads"):
     given = dict(getattr(workflow.resource_settings, key))
@@ -180,19 +188,21 @@ def starts(wildcards, run):
 
 def text_vectors(wildcards):
     """Return the text vectors of a dataset, if the method of a job reads those that are made of tokens."""
-    needed = parameters.reads_encoded(PARAMS, wildcards.dataset, wildcards.method)
-    return [RESULTS.text_vectors(wildcards.dataset)] if needed else []
+    dataset = TESTED_ON[wildcards.dataset]
+    needed = parameters.reads_encoded(PARAMS, dataset, wildcards.method)
+    return [RESULTS.text_vectors(dataset)] if needed else []
 
 
 def database(wildcards, run):
     """Return the files of the database that a method searches."""
+    dataset = TRAINED_ON[wildcards.dataset]
     teacher = parameters.retrieves(PARAMS.trained[wildcards.method].method)
-    return RESULTS.database_files(wildcards.dataset, teacher, run) if teacher else []
+    return RESULTS.database_files(dataset, teacher, run) if teacher else []
 
 
 def trained(wildcards, run):
     """Return the weights, the history and the record of a run."""
-    return RESULTS.model(wildcards.dataset, wildcards.method, run)
+    return RESULTS.model(TRAINED_ON[wildcards.dataset], wildcards.method, run)
 
 
 def first_run(dataset, method, teacher):

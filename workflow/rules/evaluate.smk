@@ -7,10 +7,10 @@ for name, job in {**EVALUATION, **EVALUATION_OF_FIRST}.items():
             name
         input:
             job.each(trained),
-            RESULTS.corruptions("{dataset}"),
+            lambda w: RESULTS.corruptions(TESTED_ON[w.dataset]),
             job.each(database),
-            samples=RESULTS.samples("{dataset}"),
-            alignment=RESULTS.alignment("{dataset}"),
+            samples=lambda w: RESULTS.samples(TESTED_ON[w.dataset]),
+            alignment=lambda w: RESULTS.alignment(TESTED_ON[w.dataset]),
             vectors=text_vectors,
         output:
             job.output(RESULTS.predictions),

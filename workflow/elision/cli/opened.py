@@ -36,6 +36,12 @@ Results = Annotated[
     typer.Option(envvar="ELISION_RESULTS", help="folder for the results (default: `results` in the params file)"),
 ]
 Dataset = Annotated[str, typer.Option(help="name of a dataset in params.yaml")]
+Test = Annotated[
+    str,
+    typer.Option(
+        "--dataset", help="name of a dataset in params.yaml, or DATASET-on-OTHER for the test_on of a dataset"
+    ),
+]
 MethodName = Annotated[str, typer.Option("--method", help="name of a method in params.yaml")]
 RunName = Annotated[str, typer.Option("--run", help="run id, for example seed-1111 or seed-1111.fold-3")]
 RunNames = Annotated[
@@ -211,7 +217,7 @@ class Workspace:
 
     def seen(self, run: "Run", store: "Store") -> "Store":
         """Return a store as a run sees it: with the text vectors, if the method reads them."""
-        return self.with_vectors(run.dataset, store) if run.view.reads_text == "vectors" else store
+        return self.with_vectors(run.tested_on, store) if run.view.reads_text == "vectors" else store
 
     def samples(self, dataset: str) -> "tuple[pd.DataFrame, str]":
         """Read the table of the samples of a dataset; returns the digest of the data, too."""
@@ -235,9 +241,9 @@ class Workspace:
     def spans(self, run: "Run", store: "Store") -> "dict[str, np.ndarray] | None":
         """Open the frames of every text token, if a run asks for them."""
         timed = kinds()[run.mixture.kind].timed
-        if self.params.corruption_for(run.dataset).seed == "run":  # masks are drawn where they are needed
-            timed |= parameters.asks_for_times(self.params, run.dataset)
-        return self.alignment(run.dataset, store) if timed or run.hyperparameters.alignment == "words" else None
+        if self.params.corruption_for(run.tested_on).seed == "run":  # masks are drawn where they are needed
+            timed |= parameters.asks_for_times(self.params, run.tested_on)
+        return self.alignment(run.tested_on, store) if timed or run.hyperparameters.alignment == "words" else None
 
     def alignment(self, dataset: str, store: "Store") -> "dict[str, np.ndarray]":
         """Open the frames of every text token of a dataset."""
@@ -275,17 +281,23 @@ class Workspace:
             )
         return database
 
-    def trained(self, run: "Run", store: "Store", record: dict) -> dict:
-        """Open a trained run and what it is tested on: the arguments of `evaluation.predict.Evaluation`."""
+    def trained(self, run: "Run", store: "Store", tested: "Store", record: dict) -> dict:
+        """Open a trained run and what it is tested on: the arguments of `evaluation.predict.Evaluation`.
+
+        ``store`` is that of the training, and ``tested`` the one whose test split is predicted.
+        """
         weights, *_ = self.layout.model(run.dataset, run.name, run.run)
+        database = self.database(run, store, record["provenance"].get("starts", {}))
+        if database is not None and run.tested_on != run.dataset:
+            database.rows.fill_(-1)  # no sample that is predicted is one of it
         return {
             "run": run,
-            "store": self.seen(run, store),
-            "plan": self.plan(run.dataset, store),
+            "store": self.seen(run, tested),
+            "plan": self.plan(run.tested_on, tested),
             "weights": weights,
             "record": record,
-            "spans": self.spans(run, store),
-            "database": self.database(run, store, record["provenance"].get("starts", {})),
+            "spans": self.spans(run, tested),
+            "database": database,
         }
 
     def starts(self, run: "Run", store: "Store") -> "Starts | None":
@@ -314,16 +326,16 @@ class Workspace:
         """
         from elision.store import read_table
 
-        for dataset in self.params.datasets:
+        for test, (dataset, tested_on) in self.params.tests.items():
             for method in self.params.variants:
                 for run in self.params.runs(dataset):
-                    path = self.layout.predictions(dataset, method, run)
+                    path = self.layout.predictions(test, method, run)
                     table, found = read_table(path)
-                    check(found, self.recipes.evaluate(dataset, method, run), path)
-                    check_data(found["data"], data.setdefault(dataset, found["data"]), path)
+                    check(found, self.recipes.evaluate(test, method, run), path)
+                    check_data(found["data"], data.setdefault(tested_on, found["data"]), path)
                     if made_with is not None:
-                        made_with[f"{dataset}/{method}/{run}"] = of_all(found)
-                    yield dataset, found["family"], method, run, table
+                        made_with[f"{test}/{method}/{run}"] = of_all(found)
+                    yield test, found["family"], method, run, table
 
     def table(self, name: str, recipe: dict) -> "tuple[pd.DataFrame, dict]":
         """Read a table of the results, such as ``metrics``; returns its provenance, too."""
@@ -343,13 +355,13 @@ class Workspace:
         check(record["provenance"], self.recipes.train(dataset, method, run), path)
         return record, pd.read_csv(history)
 
-    def representations(self, dataset: str, method: str, run: str, data: str) -> "dict[str, np.ndarray]":
-        """Read the representations of a run; ``data`` is the digest of the data that it was trained on."""
+    def representations(self, test: str, method: str, run: str, data: str) -> "dict[str, np.ndarray]":
+        """Read the representations of a run; ``data`` is the digest of the data that it was tested on."""
         from elision.evaluation.representations import read
 
-        path = self.layout.representations(dataset, method, run)
+        path = self.layout.representations(test, method, run)
         arrays, found = read(path)
-        check(found, self.recipes.evaluate(dataset, method, run), path)
+        check(found, self.recipes.evaluate(test, method, run), path)
         check_data(found["data"], data, path)
         return arrays
 
@@ -363,11 +375,11 @@ class Workspace:
     def synthetic(self) -> list[tuple[str, str]]:
         """Dataset and method, where the dataset is synthetic."""
         params = self.params
-        datasets = (name for name, entry in params.datasets.items() if parameters.synthetic(entry.source))
-        return [(dataset, method) for dataset in datasets for method in params.trained]
+        made = {name for name, entry in params.datasets.items() if parameters.synthetic(entry.source)}
+        return [(test, method) for test, pair in params.tests.items() if made & {*pair} for method in params.trained]
 
     @property
     def known_from(self) -> dict[tuple[str, str], str]:
         """By dataset and method: from what a method was built without its paper; empty, where it was not."""
         trained = {name: parameters.known_from(variant.method) for name, variant in self.params.trained.items()}
-        return {(dataset, name): text for dataset in self.params.datasets for name, text in trained.items()}
+        return {(test, name): text for test in self.params.tests for name, text in trained.items()}

@@ -18,9 +18,11 @@ from elision.cli.opened import (
     RunName,
     RunNames,
     Shard,
+    Test,
     Workspace,
     by_row,
     expect,
+    known,
     stamp,
 )
 from elision.errors import ElisionError
@@ -37,22 +39,24 @@ app = typer.Typer()
 def prepare(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     """Check the clips or the features of a dataset, or make them."""
     from elision.datasets._prepare import prepare as run_prepare
+    from elision.evaluation import elsewhere
 
     opened = Workspace(params, results)
     settings, layout = opened.params, opened.layout
     opened.check_dataset(dataset)
     provenance = stamp(opened.recipes.prepare(dataset), recipe)
     from_clips = parameters.extracted(settings, dataset)
-    if opened.make_room(layout.clips(dataset) if from_clips else layout.samples(dataset), provenance):
-        return
-    run_prepare(
-        settings,
-        dataset,
-        clips=layout.clips(dataset),
-        media=layout.media(dataset),
-        store=layout.store(dataset),
-        provenance=provenance,
-    )
+    if not opened.make_room(layout.clips(dataset) if from_clips else layout.samples(dataset), provenance):
+        run_prepare(
+            settings,
+            dataset,
+            clips=layout.clips(dataset),
+            media=layout.media(dataset),
+            store=layout.store(dataset),
+            provenance=provenance,
+        )
+    if not from_clips:
+        elsewhere.check(opened.recipes, [dataset])
 
 
 @app.command()
@@ -120,6 +124,7 @@ def merge(
 @app.command()
 def assemble(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS) -> None:
     """Write the table of samples of a dataset of clips."""
+    from elision.evaluation import elsewhere
     from elision.features.shards import assemble as run_assemble
 
     opened = Workspace(params, results)
@@ -128,16 +133,16 @@ def assemble(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS,
     modalities = opened.recipes.modalities(dataset)
     provenance = stamp(opened.recipes.store(dataset), recipe)
     output, made_from = layout.samples(dataset), opened.digest_of_clips(dataset)
-    if opened.make_room(output, provenance, clips=made_from):
-        return
-    run_assemble(
-        settings=settings.datasets[dataset],
-        clips=layout.clips(dataset),
-        modalities={name: layout.sequences(dataset, name) for name in modalities},
-        recipes=modalities,
-        output=output,
-        provenance=provenance,
-    )
+    if not opened.make_room(output, provenance, clips=made_from):
+        run_assemble(
+            settings=settings.datasets[dataset],
+            clips=layout.clips(dataset),
+            modalities={name: layout.sequences(dataset, name) for name in modalities},
+            recipes=modalities,
+            output=output,
+            provenance=provenance,
+        )
+    elsewhere.check(opened.recipes, [dataset])
 
 
 @app.command()
@@ -275,7 +280,7 @@ def index(
 
 @app.command()
 def evaluate(
-    dataset: Dataset,
+    test: Test,
     method: MethodName,
     run: RunNames,
     recipe: RecipesOfRuns = None,
@@ -287,6 +292,7 @@ def evaluate(
     The first run of a method also writes the fused representations of some test samples.
     """
     from elision.evaluation import representations
+    from elision.evaluation.elsewhere import as_trained
     from elision.evaluation.metrics import family_name
     from elision.evaluation.predict import Evaluation
     from elision.store import write_table
@@ -295,30 +301,33 @@ def evaluate(
     opened = Workspace(params, results)
     settings, layout = opened.params, opened.layout
     planned = opened.planned(run, recipe)
+    dataset, tested_on = settings.tests[known(test, list(settings.tests), "dataset")]
     for name in planned:
         opened.check_run(dataset, method, name, among=list(settings.variants))
-    store = opened.store(dataset)
+    store = tested = opened.store(dataset)
+    if tested_on != dataset:
+        tested = as_trained(store, opened.store(tested_on), names=(dataset, tested_on))
     records = {name: opened.record(dataset, method, name, store) for name in planned}
-    family = family_name(settings.datasets[dataset].corpus, store.classes)
+    family = family_name(settings.datasets[tested_on].corpus, tested.classes)
     turns = kept.Turns(layout, run)
     for name, identity in planned.items():
-        made_from = {"data": store.provenance["data"], "weights": records[name]["weights"]}
-        expected = expect(opened.recipes.evaluate(dataset, method, name), identity)["identity"]
-        turns.ask(name, layout.predictions(dataset, method, name), expected, **made_from)
+        made_from = {"data": tested.provenance["data"], "weights": records[name]["weights"]}
+        expected = expect(opened.recipes.evaluate(test, method, name), identity)["identity"]
+        turns.ask(name, layout.predictions(test, method, name), expected, **made_from)
         if name == settings.runs(dataset)[0]:
-            turns.ask(name, layout.representations(dataset, method, name), expected, **made_from)
+            turns.ask(name, layout.representations(test, method, name), expected, **made_from)
     with opened.gpu(settings.train.device) if turns.missing else nullcontext():
         for name, missing in turns:
-            found = opened.trained(Run(settings, dataset, method, name), store, records[name])
+            found = opened.trained(Run(settings, dataset, method, name, tested_on), store, tested, records[name])
             provenance = {
-                **stamped(opened.recipes.evaluate(dataset, method, name)),
+                **stamped(opened.recipes.evaluate(test, method, name)),
                 "made_with": {**of_all(found["plan"].provenance), **of_run(records[name])},
-                "data": store.provenance["data"],
+                "data": tested.provenance["data"],
                 "weights": records[name]["weights"],
             }
             evaluation = Evaluation(**found)
             for path in missing:
-                if path == layout.predictions(dataset, method, name):
+                if path == layout.predictions(test, method, name):
                     about = {**provenance, "selection": records[name]["selection"], "family": family}
                     write_table(path, evaluation.predictions(), about)
                 else:
@@ -365,7 +374,7 @@ def aggregate(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results
     settings, root = opened.params, opened.layout.root
     data, made_with = {}, {}
     provenance = stamp(opened.recipes.aggregate, recipe)
-    protocols = {dataset: settings.protocol_name(dataset) for dataset in settings.datasets}
+    protocols = {test: settings.protocol_name(tested_on) for test, (_, tested_on) in settings.tests.items()}
     metrics, confusions = aggregation.both(opened.predictions(data, made_with), protocols=protocols)
     provenance |= {"data": digest(data), "made_with": made_with}
     summary = aggregation.summary(metrics, opened.marks(made_with))
@@ -388,7 +397,11 @@ def significance(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Resu
     samples, data = {}, {}
     for dataset in opened.params.datasets:
         samples[dataset], data[dataset] = opened.samples(dataset)
-    made = run_significance(opened.predictions(data), samples, opened.params.statistics)
+    tests = opened.params.tests
+    samples = {test: samples[tested_on] for test, (_, tested_on) in tests.items()}
+    units = {test: opened.params.statistics.cluster_of(tested_on) for test, (_, tested_on) in tests.items()}
+    statistics = opened.params.statistics.model_copy(update={"cluster": units})
+    made = run_significance(opened.predictions(data), samples, statistics)
     for name, table in zip(("intervals", "comparisons"), made, strict=True):
         path = opened.layout.root / f"{name}.parquet"
         write_table(path, table, {**provenance, "data": digest(data)})
@@ -440,11 +453,10 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
                 record, histories[dataset, method, run] = opened.history(dataset, method, run)
                 records[dataset, method, run] = record
                 data[dataset] = record["provenance"]["data"]
-    for dataset in settings.datasets:
+    for test, (dataset, tested_on) in settings.tests.items():
         for method in settings.variants:
             run = settings.runs(dataset)[0]
-            trained_on = records[dataset, method, run]["provenance"]["data"]
-            representations[dataset, method] = opened.representations(dataset, method, run, trained_on)
+            representations[test, method] = opened.representations(test, method, run, data[tested_on])
     asked = reports.asked(settings)
     reports.build(
         reports.Results(
@@ -453,7 +465,8 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
             histories=histories,
             representations=representations,
             published={name: entry.published for name, entry in settings.datasets.items() if entry.published},
-            protocols={name: settings.protocol_text(name) for name in settings.datasets},
+            protocols={test: settings.protocol_text(tested_on) for test, (_, tested_on) in settings.tests.items()},
+            tests=settings.tests,
             made_with=by_row(made_with),
             accepted=by_row(recipes.accepted),
             synthetic={dataset for dataset, _ in opened.synthetic},

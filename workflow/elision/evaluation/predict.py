@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import TypeAdapter
 
 from elision.corruption.kind import Condition, Draw
 from elision.corruption.plan import Plan
+from elision.dialogues import speakers
 from elision.errors import ElisionError
 from elision.evaluation.representations import RATES, choose
 from elision.files import sha256
@@ -17,6 +19,7 @@ from elision.methods.base import Method
 from elision.progress import track
 from elision.provenance.recipe import check, check_data
 from elision.store import Store
+from elision.task import DataSpec
 from elision.training.checkpoint import load_run_weights
 from elision.training.run import Run, predict, remembering
 from elision.training.selection import VALID
@@ -74,7 +77,7 @@ class Evaluation:
     ----------
     run : Run
     store : Store
-        With the text vectors, where the method reads them.
+        That is tested, with the text vectors, where the method reads them.
     plan : Plan
     weights : Path
         ``model.safetensors`` of the run.
@@ -84,6 +87,11 @@ class Evaluation:
         Frames of each text token (see ``features.align``): needed for ``alignment: words`` only.
     database : Database, optional
         For a method that retrieves.
+
+    Raises
+    ------
+    ElisionError
+        If a dialogue of another dataset than that of the training has more speakers than the method knows.
     """
 
     def __init__(
@@ -99,10 +107,15 @@ class Evaluation:
     ) -> None:
         self.run, self.weights, self.checkpoints = run, weights, record["checkpoints"]
         self.classes, self._store = store.classes, store
-        self._settings = run.params.corruption_for(run.dataset)
+        self._settings = run.params.corruption_for(run.tested_on)
         self.plan = plan.of_run(run.seed, store, self._settings, spans)
-        self.model = run.build(run.sizes(store))
+        self.model = run.build(TypeAdapter(DataSpec).validate_python(record["spec"]))
         self.model.start({}, database)
+        if run.view.dialogues and (most := int(speakers(store.samples).max()) + 1) > self.model.spec.speakers:
+            raise ElisionError(
+                f"datasets.{run.dataset}.test_on: a dialogue of {run.tested_on} has {most} speakers, and {run.name} "
+                f"was trained with at most {self.model.spec.speakers}; leave out {run.tested_on} or {run.name}"
+            )
         self.data = run.split(store, "test", scales=recorded_scales(record), spans=spans)
 
     def _corrupted(self, condition: Condition) -> Corrupted | None:

@@ -246,6 +246,8 @@ class _Inventory:
         What other settings or code made, and why it does not fit.
     unfit : dict of Path to str
         What the same settings and code made of something else than what is there now.
+    weights : dict of (str, str, str) to str or None
+        Digest of the weights of each run that is kept, by dataset, method and run.
     """
 
     def __init__(self, params: Params, layout: Layout, *, thorough: bool) -> None:
@@ -254,9 +256,12 @@ class _Inventory:
         self.looked_at: list[tuple[Path, dict]] = []
         self.changed: dict[Path, str] = {}
         self.unfit: dict[Path, str] = {}
+        self.weights: dict[tuple[str, str, str], str | None] = {}
         data = {dataset: self._dataset(dataset) for dataset in params.datasets}
         for dataset, digest_of in data.items():
             self._runs(dataset, digest_of)
+        for test, (dataset, tested_on) in params.tests.items():
+            self._predicted(test, dataset, data[tested_on])
         together = digest(data) if all(data.values()) else None
         for name, step in _FINAL.items():
             self._look(layout.root / name, getattr(self.recipes, step), data=together)
@@ -301,19 +306,26 @@ class _Inventory:
         return data
 
     def _runs(self, dataset: str, data: str | None) -> None:
-        """Judge what was trained and predicted."""
+        """Judge what was trained."""
         layout, recipes, params = self.layout, self.recipes, self.params
         for run in params.runs(dataset):
             for method in params.trained:
                 *_, record = layout.model(dataset, method, run)
-                trained = self._look(record, recipes.train(dataset, method, run), data=data)
+                self.weights[dataset, method, run] = self._look(
+                    record, recipes.train(dataset, method, run), data=data
+                ).get("weights")
                 *_, vectors = layout.database_files(dataset, method, run)
                 if vectors.exists():
                     self._look(vectors, recipes.index(dataset, method, run), data=data)
-                if method in params.variants:
-                    made_from = {"data": data, "weights": trained.get("weights")}
-                    for found in (layout.predictions, layout.representations):
-                        self._look(found(dataset, method, run), recipes.evaluate(dataset, method, run), **made_from)
+
+    def _predicted(self, test: str, dataset: str, data: str | None) -> None:
+        """Judge the predictions of a test, of the runs on a dataset."""
+        layout, recipes, params = self.layout, self.recipes, self.params
+        for run in params.runs(dataset):
+            for method in params.variants:
+                made_from = {"data": data, "weights": self.weights[dataset, method, run]}
+                for found in (layout.predictions, layout.representations):
+                    self._look(found(test, method, run), recipes.evaluate(test, method, run), **made_from)
 
     def _manifest(self, stage: str, *, thorough: bool) -> None:
         """Judge a manifest by the files that it lists; with ``thorough``, as to which and as to content.

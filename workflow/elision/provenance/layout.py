@@ -93,17 +93,17 @@ class Layout:
         """Files of the retrieval database of a teacher."""
         return [self.database(dataset, teacher, run) / "vectors.safetensors"]
 
-    def predictions(self, dataset: str, method: str, run: str) -> Path:
-        """Predictions of a run under every test condition."""
-        return self.root / "predictions" / dataset / method / f"{run}.parquet"
+    def predictions(self, test: str, method: str, run: str) -> Path:
+        """Predictions of a run under every condition of a test (see ``Params.tests``)."""
+        return self.root / "predictions" / test / method / f"{run}.parquet"
 
-    def representations(self, dataset: str, method: str, run: str) -> Path:
+    def representations(self, test: str, method: str, run: str) -> Path:
         """Fused representations of test samples of a run."""
-        return self.root / "representations" / dataset / method / f"{run}.safetensors"
+        return self.root / "representations" / test / method / f"{run}.safetensors"
 
     def stage(self, name: str, params: Params) -> list[Path]:
         """Every file that a stage owns under the current params."""
-        runs = [(d, m, r) for d in params.datasets for m in params.variants for r in params.runs(d)]
+        runs = [(t, m, r) for t, (d, _) in params.tests.items() for m in params.variants for r in params.runs(d)]
         if name == "datasets":
             files = []
             for dataset in params.datasets:
@@ -122,7 +122,8 @@ class Layout:
         if name == "predictions":
             return [self.predictions(*run) for run in runs]
         if name == "representations":
-            return [self.representations(d, m, params.runs(d)[0]) for d in params.datasets for m in params.variants]
+            tests = params.tests.items()
+            return [self.representations(t, m, params.runs(d)[0]) for t, (d, _) in tests for m in params.variants]
         raise KeyError(name)
 
 

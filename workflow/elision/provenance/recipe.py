@@ -265,7 +265,7 @@ class Recipes:
     def _dataset(self, dataset: str) -> dict:
         # Standardisation happens when a method reads the store, protocols and reports come after it, classes and folds
         # last: changing them must not extract anything again. Where files may lie changes nothing in them.
-        later = {"standardise", "scale_by", "protocol", "published", "outside"}
+        later = {"standardise", "scale_by", "protocol", "published", "outside", "test_on"}
         settings = {k: v for k, v in self._settings["datasets"][dataset].items() if k not in later}
         if not extracted(self.params, dataset):
             return settings
@@ -409,21 +409,23 @@ class Recipes:
         return self._recipe("index", {}, self._code("training.index"), teacher=self.train(dataset, teacher, run))
 
     @_once
-    def evaluate(self, dataset: str, method: str, run: str) -> dict:
+    def evaluate(self, test: str, method: str, run: str) -> dict:
         """Predictions of a run, and representations of test samples."""
+        dataset, tested_on = self.params.tests[test]
         inputs = {
             "model": self.train(dataset, method, run),
-            "corruptions": self.corrupt(dataset),
-            "alignment": self.align(dataset),
+            "corruptions": self.corrupt(tested_on),
+            "alignment": self.align(tested_on),
         }
         modules = ("evaluation.predict", f"methods.{self.params.variants[method].method}")
-        return self._recipe("evaluate", {}, self._code(*modules, *self._kinds(dataset)), **inputs)
+        return self._recipe("evaluate", {}, self._code(*modules, *self._kinds(tested_on)), **inputs)
 
     @cached_property
     def aggregate(self) -> dict:
         """Metrics of everything."""
         p = self.params
-        settings = {"protocols": {d: [p.protocol_name(d), p.protocol_of(d).report.model_dump()] for d in p.datasets}}
+        on = {test: tested_on for test, (_, tested_on) in p.tests.items()}
+        settings = {"protocols": {t: [p.protocol_name(d), p.protocol_of(d).report.model_dump()] for t, d in on.items()}}
         settings |= self._marks()
         code_of = self._code("evaluation.aggregate", *self._metrics, *self._kinds(*p.datasets))
         return self._recipe("aggregate", settings, code_of, **self._evaluated())
@@ -457,7 +459,8 @@ class Recipes:
 
     def _evaluated(self) -> dict[str, dict]:
         p = self.params
-        return {f"{d}/{m}/{r}": self.evaluate(d, m, r) for d in p.datasets for m in p.variants for r in p.runs(d)}
+        runs = ((t, m, r) for t, (d, _) in p.tests.items() for m in p.variants for r in p.runs(d))
+        return {"/".join(run): self.evaluate(*run) for run in runs}
 
     @cached_property
     def report(self) -> dict:
@@ -467,7 +470,7 @@ class Recipes:
         settings |= {"numbers": data("published"), "page": data("report")}
         settings |= self._marks()
         p = self.params
-        inputs = {f"{d}/{m}": self.evaluate(d, m, p.runs(d)[0]) for d in p.datasets for m in p.variants}
+        inputs = {f"{t}/{m}": self.evaluate(t, m, p.runs(d)[0]) for t, (d, _) in p.tests.items() for m in p.variants}
         inputs |= {"aggregate": self.aggregate, "significance": self.significance}
         if p.report.check:
             inputs["checks"] = self.examine

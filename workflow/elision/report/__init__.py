@@ -30,12 +30,12 @@ def asked(params: "Params") -> dict[str, Asked]:
 
     listed = {name: conditions(params.corruption_for(name), MODALITIES) for name in params.datasets}
     return {
-        name: Asked(
-            entry.task,
+        test: Asked(
+            params.datasets[name].task,
             frozenset(kind_of(condition.corruption).name for condition in listed[name]),
             params.report.check,
         )
-        for name, entry in params.datasets.items()
+        for test, (_, name) in params.tests.items()
     }
 
 
@@ -104,6 +104,9 @@ def build(
         )
     asked = results.asked if asked is None else asked
     frames = {name: marked(all_tables()[name].frame(results, methods), results.marks) for name in table_names(asked)}
+    if any(trained_on != tested_on for trained_on, tested_on in results.tests.values()):
+        for frame in frames.values():
+            frame.insert(1, "tested_on", [results.tests[name][1] for name in frame["dataset"]])
     for name, frame in frames.items():
         table = all_tables()[name]
         texts = {"csv": text.csv(frame), "md": text.markdown(table, frame), "tex": text.latex(table, frame)}

@@ -71,7 +71,8 @@ def below_floors(results: Results, dataset: str) -> dict[str, list[str]]:
 
 def rows_of(results: Results, dataset: str, names: Sequence[str]) -> dict[str, Row]:
     """Look up the method of each row, from the record of a run; a row without records is its own method."""
-    records = {name: record for (of, name, _), record in results.records.items() if of == dataset}
+    trained_on = results.trained_on(dataset)
+    records = {name: record for (of, name, _), record in results.records.items() if of == trained_on}
     known, rows = method_names(), {}
     for name in names:
         record = records.get(name, {})

@@ -149,6 +149,11 @@ def _reading(kind: Kind, metrics: pd.DataFrame) -> dict:
     return {"title": title, "text": text, "tested": "; ".join(tested)}
 
 
+def _test(trained_on: str, tested_on: str) -> str:
+    """Say what methods are trained and tested on, where these are two datasets."""
+    return f"Trained on {trained_on}, tested on the test split of {tested_on}." if trained_on != tested_on else ""
+
+
 def _dataset(position: int, dataset: str, results: Results, frames: Mapping, drawn: Mapping) -> dict:
     metrics = results.metrics[results.metrics["dataset"] == dataset]
     family = family_of(metrics["family"].iloc[0])
@@ -177,6 +182,7 @@ def _dataset(position: int, dataset: str, results: Results, frames: Mapping, dra
         "headings": [text for text, _ in headings(known)],
         "marks": [*warnings, *marks_of(known, signed=True)],
         "protocol": results.protocols.get(dataset, ""),
+        "test": _test(*results.tests.get(dataset, ("", ""))),
         "lead": lead,
         "facts": facts[:_FACTS],
         "more_facts": facts[_FACTS:],

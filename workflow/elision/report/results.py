@@ -58,6 +58,9 @@ class Results:
         Of ``evaluation.examine``; None: nothing was checked.
     synthetic : collection of str
         Datasets that are not recordings of people.
+    tests : mapping of str to (str, str)
+        For each dataset of the tables, the one that methods are trained on and the one that they are tested on; see
+        ``Params.tests``.
     """
 
     metrics: "pd.DataFrame"
@@ -73,6 +76,11 @@ class Results:
     accepted: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
     checks: "pd.DataFrame | None" = None
     synthetic: Collection[str] = ()
+    tests: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def trained_on(self, dataset: str) -> str:
+        """Return the dataset of the records of the runs that a dataset of the tables shows."""
+        return self.tests.get(dataset, (dataset, dataset))[0]
 
     @cached_property
     def marks(self) -> dict[tuple[str, str], dict[str, str]]:

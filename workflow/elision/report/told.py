@@ -26,7 +26,7 @@ def column(frame: pd.DataFrame, results: Results, kind: Kind) -> pd.DataFrame:
     known = set(method_names())
 
     def told(dataset: str, row: str) -> str:
-        method = of.get((dataset, row), row)
+        method = of.get((results.trained_on(dataset), row), row)
         if row == FLOOR or method not in known:
             return _NOTHING
         return _ALL if told_absent(method) else _TEXT if reads_text(method) == "tokens" else _NOTHING

@@ -67,6 +67,10 @@ def _renamed(**names: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 def _is_protocol(name: str) -> str:
     try:
         protocol(name)
@@ -180,6 +184,11 @@ class DatasetSettings(Section):
         "training",
         description="samples whose frames are measured for standardise. training: those of the training split (of the "
         "fold); all: every sample, tested ones included, as the code of MMIN does for MSP-IMPROV",
+    )
+    test_on: Annotated[list[Name], BeforeValidator(_listed), AfterValidator(unique)] = Field(
+        [],
+        description="other datasets with the same labels and features, a name or a list: the methods of this dataset "
+        "are tested on the test splits of these datasets, too",
     )
     published: PublishedCorpus | None = Field(
         None, description="compare with the published numbers of this corpus (null: no comparison)"
@@ -623,7 +632,11 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _check_names(self) -> "Params":
-        _file_names("datasets", self.datasets)
+        tests = [f"{name}-on-{other}" for name, entry in self.datasets.items() for other in entry.test_on]
+        names = [*self.datasets, *tests]
+        if twice := [name for name in tests if names.count(name) > 1]:
+            raise ValueError(f"datasets: test_on makes results of the name {twice[0]} twice; rename a dataset")
+        _file_names("datasets", names)
         starts = teacher_names()
         for variant in self.methods:
             name = variant.name
@@ -649,6 +662,38 @@ class Params(Section):
                 _known(name, list(self.datasets), "dataset")
             except ValueError as error:
                 raise ValueError(f"statistics.cluster.{name}: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _check_tests(self) -> "Params":
+        for name, settings in self.datasets.items():
+            for other in settings.test_on:
+                where = f"datasets.{name}.test_on"
+                try:
+                    tested = self.datasets[_known(other, [each for each in self.datasets if each != name], "dataset")]
+                except ValueError as error:
+                    raise ValueError(f"{where}: {error}") from None
+                ranges = [
+                    each.task is TaskKind.REGRESSION and CORPORA[each.corpus].label_range for each in (settings, tested)
+                ]
+                compared = {
+                    "task": (settings.task.value, tested.task.value),
+                    "range of the labels": tuple(f"-{end:g} to {end:g}" if end else "none" for end in ranges),
+                    "classes": tuple(
+                        ", ".join(each.classes or ()) or "those of the source" for each in (settings, tested)
+                    ),
+                }
+                for what, (ours, theirs) in compared.items():
+                    if ours != theirs:
+                        raise ValueError(
+                            f"{where}: the {what} of {name} and of {other} differ ({ours}; {theirs}); give both the "
+                            f"same, or leave {other} out"
+                        )
+                if with_folds := [each for each in (name, other) if self.datasets[each].folds]:
+                    raise ValueError(
+                        f"{where}: {with_folds[0]} has folds in place of a test split; leave folds out, or leave "
+                        f"{other} out"
+                    )
         return self
 
     @model_validator(mode="after")
@@ -679,6 +724,16 @@ class Params(Section):
                     f"masks: shared works with one test split, but dataset {name!r} has folds; write masks: per_sample"
                 )
         return self
+
+    @cached_property
+    def tests(self) -> dict[str, tuple[str, str]]:
+        """The dataset that methods are trained on, and the one whose test split they are tested on, by test.
+
+        A test on its own test split has the name of the dataset; one on that of another, ``DATASET-on-OTHER``.
+        """
+        own = {name: (name, name) for name in self.datasets}
+        others = ((name, other) for name, entry in self.datasets.items() for other in entry.test_on)
+        return own | {f"{name}-on-{other}": (name, other) for name, other in others}
 
     def protocol_name(self, dataset: str) -> str:
         """Name the protocol of a dataset."""

@@ -160,6 +160,8 @@ class Run(Assembled):
         Of a variant or of a teacher.
     run : str
         ``seed-S`` or ``seed-S.fold-F``.
+    tested_on : str
+        The dataset whose test split is predicted, under its conditions; by default that of the training.
 
     Attributes
     ----------
@@ -171,8 +173,9 @@ class Run(Assembled):
         Whether checkpoints are chosen on the test split, too.
     """
 
-    def __init__(self, params: Params, dataset: str, name: str, run: str) -> None:
+    def __init__(self, params: Params, dataset: str, name: str, run: str, tested_on: str = "") -> None:
         self.params, self.dataset, self.name, self.run = params, dataset, name, run
+        self.tested_on = tested_on or dataset
         self.variant = params.trained[name]
         self.settings = params.train_for(dataset)
         self.oracle = params.chosen_on_test(dataset, name)
@@ -195,7 +198,7 @@ class Run(Assembled):
     @property
     def mask_seed(self) -> int:
         """Seed of what is missing in the validation and the test split."""
-        seed = self.params.corruption_for(self.dataset).seed
+        seed = self.params.corruption_for(self.tested_on).seed
         return self.seed if seed == "run" else seed
 
     @property

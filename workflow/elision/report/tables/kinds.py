@@ -49,7 +49,7 @@ class Kinds(Table):
             if method == FLOOR:  # which reads no input
                 continue
             trained.setdefault((dataset, method), set()).add(record.get("training_corruption", NAN))
-        pairs = zip(frame["dataset"], frame["method"], strict=True)
+        pairs = zip(frame["dataset"].map(results.trained_on), frame["method"], strict=True)
         frame.insert(3, "trained_on", [", ".join(sorted(trained.get(pair, {NAN}))) for pair in pairs])
         return frame
 
