@@ -136,7 +136,7 @@ def test_tables_have_captions_scopes_and_sortable_headers(written):
     document = Document(written)
     results = [a for a in document.all("td") if "data-value" in a]
     named = {a["aria-labelledby"] for a in document.all("table") if "aria-labelledby" in a}
-    assert len(named) == 3 + 3 + 8 + 3
+    assert len(named) == 5 + 5 + 10 + 3
     assert named <= {a.get("id") for tag in ("figcaption", "summary") for a in document.all(tag)}
     assert all(a.get("scope") in ("col", "row", "rowgroup") for a in document.all("th"))
     sortable = [a for a in document.all("th") if "aria-sort" in a]
@@ -149,7 +149,8 @@ def test_tables_have_captions_scopes_and_sortable_headers(written):
     kinds = 2 * (4 + 2 + 2)  # the means of a method under the kinds of each dataset
     noise_per_set = 2 * 2 * 4  # two kinds and two metrics: the complete data, two sets and their mean
     each = combined + noise + noise_per_set + conditions * 8 + conditions * 6 + kinds
-    assert len(results) == 19 * random + 3 * each
+    measures = 3 * 2 * (5 + 1)  # of each dataset and metric: what modalities contribute, and the worst condition
+    assert len(results) == 19 * random + 3 * (each + measures)
     assert document.all("html") == [{"lang": "en"}]
     assert all(a.get("role") == "img" and a.get("aria-label") for a in document.all("svg"))
 
