@@ -4,7 +4,8 @@ A check finds modalities that do not fit the others, as noise does not. A proxy 
 takes the place of such a modality. A memory reads the three sequences step by step. Each modality also predicts alone,
 and the multiplicative loss plays down the error of a modality that is unreliable for the sample.
 
-No code was released. The paper is Mittal et al., AAAI 2020, arXiv 1911.05659. Where its parts are:
+No code was released. The paper is Mittal et al., AAAI 2020, arXiv 1911.05659. The formulas are known from accounts of
+the paper and were not compared with its printed equations, so the parts have no numbers here. Where the parts are:
 
 - Modality check by canonical correlation: `Pair.correlation` and `M3ER.effectual`. A modality is ineffectual if its
   correlation with every other modality is below ``threshold``.
