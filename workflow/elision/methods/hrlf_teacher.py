@@ -25,10 +25,13 @@ No code was released. The paper leaves the following open:
   five epochs on MOSI's text alone (two classes) end in a constant. With Kaiming's weights, the accuracy is 78, as that
   of a linear probe. On RAVDESS, with 14 actors for training and 8 for test, the WA of the teacher is 48 with PyTorch's
   weights and 60 with Kaiming's, and that of a linear probe is 68.
+- The paper has a learning rate of 0.004 on IEMOCAP, and the default here is 0.001. The loss of the student has no lower
+  bound. With 0.004, L_HAL reached -13 in the third epoch on a fold of RAVDESS, and the student predicted one class.
+  With 0.001, on the split above, the WA is 57 for the student and 59 for its teacher.
 - The learning rate stays, unless ``plateau_patience`` is set. A score has the squared error, classes the
   cross-entropy.
 
-The default hyperparameters are those of the paper for IEMOCAP (section 4.2). The paper names a sequence length of
+The other default hyperparameters are those of the paper for IEMOCAP (section 4.2). The paper names a sequence length of
 300, which is most likely the width of its text vectors. Here sequences have the length of the dataset.
 """
 
@@ -195,6 +198,13 @@ class HRLFTeacher(Method):
 
         epochs: int = Field(30, ge=0, description="passes over the training split")
         batch_size: int = Field(32, ge=1, description="utterances per forward pass")
+        learning_rate: float = Field(
+            1e-3,
+            gt=0,
+            description="learning rate of Adam. The paper has 0.004 on IEMOCAP, with which L_HAL of the student may "
+            "fall without end",
+            json_schema_extra={"released": None},
+        )
         plateau_patience: int | None = Field(
             None,
             ge=0,
@@ -259,7 +269,7 @@ class HRLFTeacher(Method):
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "mosi": {"epochs": 50, "batch_size": 128, "learning_rate": 1e-3},
         "mosei": {"epochs": 20, "batch_size": 16, "learning_rate": 2e-3, "heads": 8},
-        "iemocap": {"epochs": 30, "batch_size": 32, "learning_rate": 4e-3},
+        "iemocap": {"epochs": 30, "batch_size": 32, "learning_rate": 1e-3},
         "demo": {"epochs": 10, "batch_size": 8, "learning_rate": 1e-3, "layers": 2},
     }
 
