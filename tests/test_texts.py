@@ -29,11 +29,15 @@ def sentences(text):
 
 
 def too_much(text):
-    """Return the sentences that are too long, and those with words that a reader must guess at."""
+    """Return the sentences that are too long, and those with words that a reader must guess at.
+
+    A list of names, such as those of the methods, is no sentence.
+    """
     return [
         sentence
         for sentence in sentences(text)
-        if len(re.findall(r"[^\W_]+(?:['’.,/_-][^\W_]+)*", sentence)) > LONGEST or UNCLEAR.search(sentence)
+        if re.search(r"[a-z]", sentence.replace("`code`", ""))
+        and (len(re.findall(r"[^\W_]+(?:['’.,/_-][^\W_]+)*", sentence)) > LONGEST or UNCLEAR.search(sentence))
     ]
 
 

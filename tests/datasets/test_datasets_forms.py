@@ -599,5 +599,6 @@ def test_an_example_of_a_published_file_reads_it(tmp_path, name):
 def test_every_example_in_the_guide_is_run():
     """Those of MMIN and GCNet leave the classes open; the demo and clips are read elsewhere."""
     others = {("iemocap", "mmin"), ("dialogues", "gcnet"), ("demo", "demo"), ("mine", "clips"), ("interviews", "clips")}
+    others.add(("yours", "clips"))
     others |= {("meld", "clips"), ("sims", "mmsa_raw")}  # read in tests of tables and of their source
     assert set(entries_of_the_guide()) == {*((name, "arrays") for name in EXAMPLES), *PUBLISHED, *others}

@@ -274,7 +274,7 @@ def test_the_json_lines_of_the_guide_are_prepared_with_the_names_of_its_classes(
     samples, classes = prepared(tmp_path, entry)
     assert classes == ["neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"]
     assert samples["label"].tolist()[:4] == ["surprise", "neutral", "surprise", "joy"]
-    assert samples["speaker"].tolist()[:2] == ["Joey", "Rachel"] and samples["Dialogue"].tolist()[:2] == ["0", "0"]
+    assert samples["speaker"].tolist()[:2] == ["Joey", "Rachel"] and samples["dialogue"].tolist()[:2] == ["0", "0"]
 
 
 def test_the_label_csv_of_the_guide_is_prepared(tmp_path):

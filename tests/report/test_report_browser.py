@@ -118,7 +118,7 @@ def test_another_metric_dataset_or_method_changes_what_is_drawn(opened):
     assert shown.get_by_label("Metric", exact=True).input_value() == "f1_negpos"
     shown.get_by_role("checkbox", name="third").uncheck()
     assert list(marks(shown)) == [method for method in METHODS if method != "third"]
-    shown.get_by_role("button", name="All").click()
+    shown.get_by_role("button", name="All", exact=True).click()
     assert list(marks(shown)) == METHODS
 
 

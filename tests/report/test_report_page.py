@@ -227,14 +227,10 @@ def test_the_parts_of_more_than_two_kinds_are_one_group_after_what_compares_kind
     grouped = [re.findall('<section data-tab="([^"]+)">', section) for section in sections]
     assert grouped == [["Random missing", "Absent modalities", "Absent modalities and random missing", "Noise"], [], []]
     headings = [re.findall("<h3>([^<]+)</h3>", section) for section in sections]
-    assert headings[0][:3] == ["Kinds of corruption", "Differences between methods", "Random missing"]
-    # Two kinds stand as they always did.
-    assert headings[1][:4] == [
-        "Random missing",
-        "Kinds of corruption",
-        "Differences between methods",
-        "Absent modalities",
-    ]
+    comparing = ["Kinds of corruption", "Worst conditions and floors"]
+    assert headings[0][:4] == [*comparing, "Contribution of each modality", "Random missing"]
+    # Two kinds stand one after the other.
+    assert headings[1][:4] == ["Random missing", *comparing, "Absent modalities"]
 
 
 def test_the_best_and_the_worst_mean_of_the_matrix_have_the_ends_of_the_scale(metrics, methods):

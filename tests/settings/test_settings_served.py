@@ -40,7 +40,14 @@ def test_what_a_method_requires_is_read_without_pytorch():
 def test_all_leaves_out_what_a_dataset_cannot_serve_and_says_so():
     found = params(MMIN, "all")
     assert "mmin" in found.variants and not {"text_only", "cenet", "mag_bert"} & set(found.variants)
-    assert [line.split(":")[0] for line in found.left_out] == ["cenet", "gcnet", "mag_bert", "text_only"]
+    assert [line.split(":")[0] for line in found.left_out] == [
+        "cenet",
+        "gcnet",
+        "mag_bert",
+        "mctn",
+        "niat",
+        "text_only",
+    ]
     assert "reads dialogues, and source mmin need not have any" in found.left_out[1]
     assert "requires text (token ids), and source mmin has none (dataset 'mine')" in found.left_out[0]
     assert params({"source": "demo"}, "all").left_out == [] == params(MMIN, ["mmin"]).left_out
@@ -95,7 +102,7 @@ def test_a_column_that_the_samples_lack_is_told_when_the_run_is_planned(folder):
     entry = {"source": "clips", "folder": str(folder)}
     table = (folder / "clips.csv").read_text().splitlines()
     (folder / "clips.csv").write_text(
-        "\n".join([f"{table[0]},Dialogue", *(f"{row},d{i}" for i, row in enumerate(table[1:]))])
+        "\n".join([f"{table[0]},Session", *(f"{row},d{i}" for i, row in enumerate(table[1:]))])
     )
 
     def asked(cluster, folds=None, **other):
@@ -103,23 +110,23 @@ def test_a_column_that_the_samples_lack_is_told_when_the_run_is_planned(folder):
         content = {"datasets": {"mine": first, **other}, "methods": ["majority"], "statistics": {"cluster": cluster}}
         return Params.model_validate(content)
 
-    wrong = r"cluster: unknown unit 'dialogue' for dataset 'mine'; did you mean Dialogue"
+    wrong = r"cluster: unknown unit 'session' for dataset 'mine'; did you mean Session"
     with pytest.raises(ElisionError, match=wrong):
-        check(asked("dialogue"))
-    for cluster in ("Dialogue", "speaker", "video", "none", {}, {"mine": "Dialogue"}):
+        check(asked("session"))
+    for cluster in ("Session", "speaker", "video", "none", {}, {"mine": "Session"}):
         check(asked(cluster))
     # Each dataset has its own columns, and can have its own unit.
     other = {"source": "gcnet", "corpus": "mosi", "labels": "x.pkl", "features": "x"}
-    with pytest.raises(ElisionError, match="unknown unit 'Dialogue' for dataset 'other'; did you mean dialogue"):
-        check(asked("Dialogue", other=other, mine=entry))
+    with pytest.raises(ElisionError, match="unknown unit 'Session' for dataset 'other'"):
+        check(asked("Session", other=other, mine=entry))
     with pytest.raises(ElisionError, match=wrong):
-        check(asked({"mine": "dialogue"}, other=other, mine=entry))
+        check(asked({"mine": "session"}, other=other, mine=entry))
     with pytest.raises(ValueError, match=r"statistics\.cluster\.mime: unknown dataset 'mime'; did you mean mine"):
-        asked({"mime": "dialogue"})
-    with pytest.raises(ElisionError, match=r"mine\.folds\.by: unknown column 'dialog'; did you mean Dialogue"):
-        check(asked("none", folds={"by": "dialog", "count": 2}))
+        asked({"mime": "session"})
+    with pytest.raises(ElisionError, match=r"mine\.folds\.by: unknown column 'sessio'; did you mean Session"):
+        check(asked("none", folds={"by": "sessio", "count": 2}))
     # What cannot be read yet is told at prepare.
-    check(asked("dialogue", mine=entry | {"folder": "nowhere"}))
+    check(asked("session", mine=entry | {"folder": "nowhere"}))
 
 
 def example_of(name, folder):

@@ -142,7 +142,7 @@ class CorrKD(CorrKDTeacher):
     def compare_prototypes(self, student: Tensor, teacher: Tensor, category: Tensor) -> Tensor:
         """Return L_CPD of joint vectors [B, D] of classes [B]."""
         found, wanted = (similarities(joint, category, self.classes) for joint in (student, teacher))
-        present = F.one_hot(category, self.classes).any(0)
+        present = one_hot(category, self.classes).any(0)
         if self.hyperparameters.prototype_loss == "squared_error":
             # What a class that is not there adds is 0.
             return (found - wanted).square().sum() / (len(found) * present.sum())
@@ -198,10 +198,15 @@ def contrastive_distance(student: Tensor, teacher: Tensor, margin: float) -> Ten
     return distances.diagonal().square().mean() + lacking.sum() / max(1, count * (count - 1))
 
 
+def one_hot(category: Tensor, classes: int) -> Tensor:
+    """Return which class each sample has [B, C] bool. Unlike that of PyTorch, nothing waits for the device."""
+    return category[:, None] == torch.arange(classes, device=category.device)
+
+
 @float32
 def similarities(joint: Tensor, category: Tensor, classes: int) -> Tensor:
     """Return the cosine [B, C] of each vector [B, D] with the mean vector of each class; 0 for a class without one."""
-    members = F.one_hot(category, classes).to(joint)
+    members = one_hot(category, classes).to(joint)
     means = members.T @ joint / members.sum(0)[:, None].clamp(min=1)
     return F.cosine_similarity(joint[:, None], means, dim=2)
 
