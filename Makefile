@@ -40,8 +40,9 @@ demo: $(INSTALLED)
 	$(SNAKEMAKE) --cores $(CORES)
 	@$(BIN)/elision headline
 
+# The workers share the cores: more threads than cores wait for each other.
 test: $(INSTALLED)
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(ALL),-m "not conda") \
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(ALL),-m "not conda") \
 		$(if $(PART),tests/$(PART))
 
 quick: $(INSTALLED)
