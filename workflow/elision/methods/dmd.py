@@ -41,10 +41,18 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
-from elision.methods.layers.crossmodal import Convolution, CrossmodalEncoder, Job, encode
+from elision.methods.layers.crossmodal import (
+    Convolution,
+    CrossmodalEncoder,
+    Job,
+    check_heads,
+    encode,
+    pairwise,
+    summarised,
+)
 from elision.methods.layers.plateau import Plateau
 from elision.methods.layers.precision import float32
-from elision.task import MODALITIES, DataSpec, TaskKind
+from elision.task import DataSpec, TaskKind
 
 NODES = ("text", "vision", "audio")  # of the graphs, and of vectors side by side
 PAIRS = tuple((student, teacher) for student in NODES for teacher in NODES if teacher != student)
@@ -196,10 +204,7 @@ class DMD(Method):
         @field_validator("heads")
         @classmethod
         def _divide_the_width(cls, heads: int, info: ValidationInfo) -> int:
-            width = info.data.get("width", heads)
-            if width % heads:
-                raise ValueError(f"{heads} heads do not divide a width of {width}; set heads to a divisor of the width")
-            return heads
+            return check_heads(heads, info.data.get("width", heads))
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "mosei": {
@@ -244,14 +249,7 @@ class DMD(Method):
         self.common_attention = nn.ModuleDict({name: self.attention(width, h.layers, dropouts[name]) for name in NODES})
         self.common_fusion = head(3 * width, 3 * width)
 
-        self.crossmodal = nn.ModuleDict(
-            {
-                f"{target}_from_{source}": self.attention(width, h.layers, dropouts[source])
-                for target in MODALITIES
-                for source in MODALITIES
-                if source != target
-            }
-        )
+        self.crossmodal = pairwise(lambda source: self.attention(width, h.layers, dropouts[source]))
         self.memory = nn.ModuleDict(
             {name: self.attention(2 * width, max(h.layers, _MEMORY_LAYERS), h.attention_dropout) for name in NODES}
         )
@@ -293,13 +291,9 @@ class DMD(Method):
 
     def attend(self, specific: dict[str, Tensor], common: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         """Summarise the specific parts of each modality [B, 2 width], and the common parts of all [B, 3 width]."""
-        pairs = [name.split("_from_") for name in self.crossmodal]
-        jobs = zip(self.crossmodal.values(), pairs, strict=True)
-        found = encode([Job(encoder, specific[x], specific[source]) for encoder, (x, source) in jobs])
-        both = {name: [y for y, (x, _) in zip(found, pairs, strict=True) if x == name] for name in NODES}
-        last = encode([Job(self.memory[name], torch.cat(both[name], 2)) for name in NODES], last=True)
+        summaries = summarised(self.crossmodal, self.memory, specific)
         shared = encode([Job(self.common_attention[name], common[name]) for name in NODES], last=True)
-        return {name: x.squeeze(1) for name, x in zip(NODES, last, strict=True)}, torch.cat(shared, 2).squeeze(1)
+        return summaries, torch.cat(shared, 2).squeeze(1)
 
     def fuse(self, specific: dict[str, Tensor], common: Tensor) -> tuple[Tensor, Tensor]:
         """Predict from the gates of all summaries; returns the prediction and what is predicted from [B, 9 width]."""

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
-from elision.methods.layers.crossmodal import Convolution, CrossmodalEncoder, Job, encode
+from elision.methods.layers.crossmodal import Convolution, CrossmodalEncoder, check_heads, pairwise, summarised
 from elision.methods.layers.plateau import Plateau
 from elision.task import MODALITIES, DataSpec
 
@@ -107,10 +107,7 @@ class MulT(Method):
         @field_validator("heads")
         @classmethod
         def _divide_the_width(cls, heads: int, info: ValidationInfo) -> int:
-            width = info.data.get("width", heads)
-            if width % heads:
-                raise ValueError(f"{heads} heads do not divide a width of {width}; set heads to a divisor of the width")
-            return heads
+            return check_heads(heads, info.data.get("width", heads))
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "mosei": {
@@ -170,14 +167,7 @@ class MulT(Method):
                 for name in MODALITIES
             }
         )
-        self.crossmodal = nn.ModuleDict(
-            {
-                f"{target}_from_{source}": self.attention(width, h.layers, dropouts[source])
-                for target in MODALITIES
-                for source in MODALITIES
-                if source != target
-            }
-        )
+        self.crossmodal = pairwise(lambda source: self.attention(width, h.layers, dropouts[source]))
         self.memory = nn.ModuleDict(
             {name: self.attention(2 * width, max(h.layers, _MEMORY_LAYERS), h.attention_dropout) for name in MODALITIES}
         )
@@ -205,12 +195,7 @@ class MulT(Method):
     def fuse(self, sequences: dict[str, Tensor]) -> Tensor:
         """Turn the features [B, T, d] of each modality into one vector per utterance [B, 6 width]."""
         projected = {name: self.projections[name](sequences[name]) for name in MODALITIES}
-        pairs = [name.split("_from_") for name in self.crossmodal]
-        jobs = zip(self.crossmodal.values(), pairs, strict=True)
-        enriched = encode([Job(encoder, projected[x], projected[source]) for encoder, (x, source) in jobs])
-        found = {name: [y for y, (x, _) in zip(enriched, pairs, strict=True) if x == name] for name in MODALITIES}
-        last = encode([Job(self.memory[name], torch.cat(found[name], 2)) for name in MODALITIES], last=True)
-        return torch.cat(last, 2).squeeze(1)
+        return torch.cat([*summarised(self.crossmodal, self.memory, projected).values()], 1)
 
     def predict(self, batch: Batch) -> Prediction:
         """Predict from the last steps of the three modalities."""

@@ -39,7 +39,7 @@ from torch.nn import functional as F
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
 from elision.methods.layers.batch_norm import BatchNorm
-from elision.methods.layers.crossmodal import CrossmodalEncoder
+from elision.methods.layers.crossmodal import CrossmodalEncoder, check_heads
 from elision.methods.layers.precision import raised
 from elision.task import MODALITIES, DataSpec, TaskKind
 
@@ -142,10 +142,7 @@ class NIAT(Method):
         @field_validator("heads")
         @classmethod
         def _divide_the_width(cls, heads: int, info: ValidationInfo) -> int:
-            width = sum(info.data.get(f"{name}_width", 0) for name in MODALITIES)
-            if width % heads:
-                raise ValueError(f"{heads} heads do not divide a width of {width}; set heads to a divisor of the width")
-            return heads
+            return check_heads(heads, sum(info.data.get(f"{name}_width", 0) for name in MODALITIES))
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "mosei": {

@@ -34,7 +34,7 @@ from torch.nn import functional as F
 
 from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction, TrainingHyperparameters
-from elision.methods.layers.crossmodal import sinusoids
+from elision.methods.layers.crossmodal import check_heads, sinusoids
 from elision.methods.layers.information import perceptron
 from elision.methods.layers.packing import pack, unpack
 from elision.methods.layers.precision import float32
@@ -275,10 +275,7 @@ class TransM(Method):
         @field_validator("heads")
         @classmethod
         def _divide_the_width(cls, heads: int, info: ValidationInfo) -> int:
-            width = info.data.get("width", heads)
-            if width % heads:
-                raise ValueError(f"{heads} heads do not divide a width of {width}; set heads to a divisor of the width")
-            return heads
+            return check_heads(heads, info.data.get("width", heads))
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "mosei": {"epochs": 20},

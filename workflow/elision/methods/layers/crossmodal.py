@@ -1,10 +1,10 @@
-"""Crossmodal transformer of MulT, TETFN and TFR-Net, after MMSA's code (fairseq style, pre-norm).
+"""Crossmodal transformer of MulT, DMD, TETFN and TFR-Net, after MMSA's code (fairseq style, pre-norm).
 
 No padding is masked: padded frames are attended like any other.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from typing import NamedTuple
 
@@ -13,6 +13,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elision.methods.layers.stack import stack
+from elision.task import MODALITIES
+
+
+def check_heads(heads: int, width: int) -> int:
+    """Return the number of attention heads.
+
+    Raises
+    ------
+    ValueError
+        If they do not divide the width.
+    """
+    if width % heads:
+        raise ValueError(f"{heads} heads do not divide a width of {width}; set heads to a divisor of the width")
+    return heads
 
 
 class CrossmodalLayer(nn.Module):
@@ -28,8 +42,7 @@ class CrossmodalLayer(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        if width % heads:
-            raise ValueError(f"{heads} heads do not divide a width of {width}; set heads to a divisor of the width")
+        check_heads(heads, width)
         self.norm, self.norm_feed_forward = nn.LayerNorm(width), nn.LayerNorm(width)
         self.project, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.expand, self.contract = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
@@ -130,6 +143,36 @@ def encode(jobs: Sequence[Job], *, last: bool = False) -> list[Tensor]:
         numbers.sort(key=lambda number: jobs[number].shape)
         encoded.update(zip(numbers, _encode_alike([jobs[number] for number in numbers], last), strict=True))
     return [encoded[number] for number in range(len(jobs))]
+
+
+def pairwise(build: Callable[[str], CrossmodalEncoder]) -> nn.ModuleDict:
+    """Build an encoder with which each modality attends to each other one, given the name of the other one."""
+    pairs = [(target, source) for target in MODALITIES for source in MODALITIES if source != target]
+    return nn.ModuleDict({f"{target}_from_{source}": build(source) for target, source in pairs})
+
+
+def summarised(crossmodal: nn.ModuleDict, memory: nn.ModuleDict, sequences: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Let each modality attend to both others, and what comes of them, side by side, to itself.
+
+    Parameters
+    ----------
+    crossmodal : nn.ModuleDict
+        Of `pairwise`.
+    memory : nn.ModuleDict
+        Encoders of twice the width, by modality.
+    sequences : mapping of str to Tensor [B, T, width]
+
+    Returns
+    -------
+    dict of str to Tensor [B, 2 width]
+        The last steps, in the order of ``memory``.
+    """
+    pairs = [name.split("_from_") for name in crossmodal]
+    jobs = zip(crossmodal.values(), pairs, strict=True)
+    found = encode([Job(encoder, sequences[x], sequences[source]) for encoder, (x, source) in jobs])
+    both = {name: [y for y, (x, _) in zip(found, pairs, strict=True) if x == name] for name in memory}
+    last = encode([Job(encoder, torch.cat(both[name], 2)) for name, encoder in memory.items()], last=True)
+    return {name: x.squeeze(1) for name, x in zip(memory, last, strict=True)}
 
 
 def _encode_alike(jobs: list[Job], last: bool) -> list[Tensor]:

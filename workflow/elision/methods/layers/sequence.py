@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from elision.batch import Sequence
 from elision.methods.base import TrainingHyperparameters
-from elision.methods.layers.crossmodal import sinusoids
+from elision.methods.layers.crossmodal import check_heads, sinusoids
 from elision.task import MODALITIES, DataSpec
 
 
@@ -39,10 +39,7 @@ class SequenceHyperparameters(TrainingHyperparameters):
     @field_validator("heads")
     @classmethod
     def _divide_the_width(cls, heads: int, info: ValidationInfo) -> int:
-        width = info.data.get("width", heads)
-        if width % heads:
-            raise ValueError(f"{heads} heads do not divide a width of {width}; set heads to a divisor of the width")
-        return heads
+        return check_heads(heads, info.data.get("width", heads))
 
 
 class SequenceEncoder(nn.Module):
