@@ -72,6 +72,23 @@ def test_training_is_averaged_over_the_runs_that_reached_an_epoch(metrics, metho
     assert set(emotion["panel"]) == {"emotion_data: training loss", "emotion_data: validation UA"}
 
 
+def test_the_learning_index_is_a_share_of_the_gradient_norms(metrics, methods):
+    norms = {"gradient_text": [3.0, 1.0], "gradient_audio": [1.0, 0.0], "gradient_vision": [0.0, 3.0]}
+    two = {"gradient_text": [1.0, np.nan], "gradient_audio": [1.0, np.nan]}
+    alone = {"gradient_text": [2.0, 1.0]}
+    histories = {
+        ("mosi_data", "steady", "seed-1111"): pd.DataFrame({"epoch": [1, 2], **norms}),
+        ("mosi_data", "steady", "seed-1112"): pd.DataFrame({"epoch": [1, 2], **two}),
+        ("mosi_data", "mmin_teacher", "seed-1111"): pd.DataFrame({"epoch": [1, 2], **alone}),
+        ("mosi_data", FLOOR, "seed-1111"): pd.DataFrame({"epoch": [0]}),
+    }
+    table = curves.learning(results(metrics, histories=histories), methods).set_index(["quantity", "epoch"])
+    assert set(table["method"]) == {"steady"}
+    assert table.loc[("text", 1), ["mean", "runs"]].tolist() == pytest.approx([0.625, 2])
+    assert table.loc[("audio", 1), "mean"] == pytest.approx(0.375)
+    assert table.loc[("vision", 2), ["mean", "runs"]].tolist() == pytest.approx([0.75, 1])
+
+
 def test_the_order_of_runs_changes_no_bit(metrics, methods):
     backwards = dict(reversed(HISTORIES.items()))
     first, second = (curves.training(results(metrics, histories=h), methods) for h in (HISTORIES, backwards))

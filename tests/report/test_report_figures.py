@@ -223,9 +223,22 @@ def test_training_that_chose_on_test_says_so(metrics):
     assert drawn["steady"].get_markevery() == [True, True, False]
 
 
+def test_learning_has_a_panel_per_modality_with_a_line_per_method(metrics):
+    given = histories()["histories"]
+    norms = {"gradient_text": [3.0, 1.0, 1.0], "gradient_audio": [1.0, 1.0, 3.0]}
+    given["mosi_data", "steady", "seed-1"] = given["mosi_data", "steady", "seed-1"].assign(**norms)
+    figure = draw("learning", results(metrics, histories=given), "mosi_data", ["steady", FLOOR])
+    assert [axes.get_title("left") for axes in figure.axes] == ["mosi_data: text", "mosi_data: audio"]
+    text, audio = ({line.get_label(): line for line in axes.get_lines()} for axes in figure.axes)
+    assert text["steady"].get_ydata() == pytest.approx([75, 50, 25])
+    assert audio["steady"].get_ydata() == pytest.approx([25, 50, 75])
+    assert [each.get_text() for each in figure.legends[0].get_texts()] == ["steady"]
+
+
 def test_without_histories_or_representations_the_figures_say_so(metrics, methods):
     what = {"dataset": "mosi_data", "methods": methods}
     assert "No training has a history" in draw("training", results(metrics), **what).texts[0].get_text()
+    assert "No method has encoders" in draw("learning", results(metrics), **what).texts[0].get_text()
     assert "needs representations at r = 0" in draw("representations", results(metrics), **what).texts[0].get_text()
     corrupted_only = {**represented(rates=(0.0, 0.1)), "rates": np.array([0.1, 0.5])}
     for arrays in (corrupted_only, represented(samples=1), represented(rates=(0.0,)), represented(rates=())):

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 MODALITIES = ("text", "audio", "vision")
 SPLITS = ("train", "valid", "test")
+GRADIENTS = {name: f"gradient_{name}" for name in MODALITIES}  # columns of history.csv: see training.gradients
 _OF_SPLITS = re.compile(r"split|fold-\d+")
 
 

@@ -1,5 +1,6 @@
 """What a method is: a module that turns a batch into named losses and into a prediction."""
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -290,6 +291,17 @@ class Method(nn.Module):
     def trainable(self) -> list[nn.Parameter]:
         """Return all parameters that are trained, those of the text encoder included."""
         return [p for p in self.parameters() if p.requires_grad]
+
+    def modality_of(self, name: str) -> str | None:
+        """Return the modality whose encoder a parameter belongs to; None: it belongs to several, or to none.
+
+        By default, the text encoder is the text's, and any other parameter is that of the one modality in its name
+        (``projections.audio.weight``).
+        """
+        if name.startswith("encoder."):
+            return "text"
+        named = [modality for modality in MODALITIES if modality in re.split(r"[._]", name)]
+        return named[0] if len(named) == 1 else None
 
     def parameter_groups(self) -> list[dict]:
         """Optimizer groups, with what differs from ``learning_rate`` and ``weight_decay``; text encoder and rest."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from elision.corruption.kind import kind_of
 from elision.report.results import Results
 from elision.report.words import corruptions, is_first, named
+from elision.task import GRADIENTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,11 +72,46 @@ def training(results: Results, methods: Sequence[str]) -> "pd.DataFrame":
         metric), ``epoch``, ``mean``, ``std`` (ddof = 1; nan for one run) and ``runs``, sorted. A method that is not
         optimised has the epoch 0 alone.
     """
+    from elision.evaluation.metrics import family as family_of
+    from elision.evaluation.metrics import metric as metric_of
+
+    def quantities(history: "pd.DataFrame", family: str) -> dict[str, tuple[str, "pd.Series"]]:
+        metric = family_of(family).selection[0]
+        named = {"loss": _LOSS, f"valid_{metric}": f"validation {metric_of(metric).name}"}
+        return {c.removeprefix("valid_"): (name, history[c]) for c, name in named.items() if c in history}
+
+    return _over_epochs(results, methods, quantities)
+
+
+def learning(results: Results, methods: Sequence[str]) -> "pd.DataFrame":
+    """Average the learning index of each modality over the runs that reached each epoch.
+
+    The index is the share of the modality in the sum of the gradient norms of the encoders of all modalities. Methods
+    with less than two such encoders have none.
+
+    Returns
+    -------
+    curves : pd.DataFrame
+        As of `training`; ``quantity`` is the modality.
+    """
+
+    def quantities(history: "pd.DataFrame", family: str) -> dict[str, tuple[str, "pd.Series"]]:
+        norms = history[[name for name in GRADIENTS.values() if name in history]]
+        shares = norms.div(norms.sum(axis=1), axis=0) if norms.shape[1] > 1 else norms.iloc[:, :0]
+        return {m: (f"learning index of {m}", shares[c]) for m, c in GRADIENTS.items() if c in shares}
+
+    return _over_epochs(results, methods, quantities)
+
+
+def _over_epochs(
+    results: Results,
+    methods: Sequence[str],
+    quantities: Callable[["pd.DataFrame", str], dict[str, tuple[str, "pd.Series"]]],
+) -> "pd.DataFrame":
+    """Average what the histories tell; ``quantities`` gives, of a history and a family, names in words and values."""
     import pandas as pd
 
     from elision.evaluation.aggregate import FLOOR
-    from elision.evaluation.metrics import family as family_of
-    from elision.evaluation.metrics import metric as metric_of
     from elision.settings.params import teacher_names
 
     families = dict(zip(results.metrics["dataset"], results.metrics["family"], strict=True))
@@ -84,14 +120,10 @@ def training(results: Results, methods: Sequence[str]) -> "pd.DataFrame":
     for (dataset, method, run), history in results.histories.items():
         if dataset not in families or method not in {*methods, FLOOR, *teacher_names()}:
             continue
-        metric = family_of(families[dataset]).selection[0]
-        named = {"loss": _LOSS, f"valid_{metric}": f"validation {metric_of(metric).name}"}
-        for column, name in named.items():
-            if column in history:
-                where = {"panel": f"{dataset}: {name}{told[dataset]}", "dataset": dataset, "method": method, "run": run}
-                quantity = column.removeprefix("valid_")
-                part = history[["epoch"]].assign(**where, quantity=quantity, value=history[column])
-                parts.append(part[part["value"].notna()])
+        for quantity, (name, values) in quantities(history, families[dataset]).items():
+            where = {"panel": f"{dataset}: {name}{told[dataset]}", "dataset": dataset, "method": method, "run": run}
+            part = history[["epoch"]].assign(**where, quantity=quantity, value=values)
+            parts.append(part[part["value"].notna()])
     columns = ["panel", "dataset", "method", "quantity", "epoch"]
     values = pd.concat(parts) if parts else pd.DataFrame(columns=[*columns, "run", "value"])
     # Sums in one order, whatever the order of the runs: the last bits belong to the numbers.

@@ -32,6 +32,7 @@ from elision.settings.served import check_methods, check_splits
 from elision.store import Store
 from elision.task import SPLITS
 from elision.training import checkpoint
+from elision.training.gradients import GradientNorms
 from elision.training.record import describe, encoder_of
 from elision.training.run import Run, predict, remembering
 from elision.training.selection import VALID, Selection
@@ -224,6 +225,7 @@ class _Loop:
         self.seconds: list[float] = []
         self.predicting: list[float] = []  # seconds per sample of each validation
         self.optimizers = fused_optimizers(model) if self.hyperparameters.epochs else []
+        self.gradients = GradientNorms(model, self.optimizers)
         self.untrained = [optimizer.state_dict() for optimizer in self.optimizers]
         self.rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         # Validation masks are drawn once and are the same for all methods and runs.
@@ -295,7 +297,8 @@ class _Loop:
         terms = self._learn(epoch)
         if not all(map(math.isfinite, terms.values())):
             self._find_what_is_not_finite(epoch, terms)
-        row = self._validate(epoch, {"learning_rate_factor": factor, "loss": sum(terms.values()), **terms})
+        loss = {"loss": sum(terms.values()), **terms}
+        row = self._validate(epoch, {"learning_rate_factor": factor, **loss, **self.gradients.read()})
         self.model.on_epoch_end(row["valid_error"])
         self.seconds.append(time.perf_counter() - start)
         if time.perf_counter() >= self.next_save:
