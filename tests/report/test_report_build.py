@@ -58,7 +58,7 @@ def test_names_of_files_are_those_that_readers_know():
         "noise_per_set",
         *("cost", "selection", "area", "intervals", "comparisons", "ranks", "kinds", "equity", "robustness"),
     }
-    shown = {"absent", "confusion", "training", "representations", "ranks", "curve_f1"}
+    shown = {"absent", "confusion", "training", "learning", "representations", "ranks", "curve_f1"}
     names = {dataset: {name for of, name in figure_names(ASKED) if of == dataset} for dataset in ASKED}
     assert names == {"emotion_data": shown | {"curve_ua", "curve_classes"}, "mosi_data": shown | {"curve_mae"}}
     for dataset, of in (("mosi_data", "mosi"), ("emotion_data", "emotion:a,b")):

@@ -44,6 +44,13 @@ def test_the_params_of_the_repository_state_the_defaults():
         ({"train": {"device": "gpu"}}, r"train\.device"),
         ({"corruption": {"random": [0.5, 1.5]}}, r"corruption\.random\.1: .*less than or equal to 1"),
         ({"corruption": {"random": [0.5, 0.5]}}, r"corruption\.random: duplicate entry: 0\.5"),
+        (
+            {"corruption": {"noise": 0.3}},
+            r"corruption\.noise: found 0\.3; give a mapping of some of the keys kinds, in",
+        ),
+        ({"features": {"text": "minilm"}}, r"features\.text: found 'minilm'; give a mapping of .* encoder, max_length"),
+        ({"train": [3]}, r"train: found \[3\]; give a mapping of some of the keys corruption, rates"),
+        ({"corruption": {"burst": [1.5]}}, r"corruption\.burst\.rates\.0: .*less than or equal to 1"),
         ({"seeds": []}, r"seeds: .*at least 1"),
         ({"methods": ["lnl"]}, r"methods\.0\.method: unknown method 'lnl'; did you mean lnln\? allowed: .*majority"),
         ({"methods": ["lnln", "lnln"]}, r"methods: duplicate entry: lnln"),
@@ -59,6 +66,14 @@ def test_the_params_of_the_repository_state_the_defaults():
 def test_a_mistake_is_named_with_what_is_allowed(tmp_path, change, message):
     with pytest.raises(ElisionError, match=message):
         load(tmp_path, {**GOOD, **change})
+
+
+@pytest.mark.parametrize("kind", ["burst", "synchronous"])
+def test_a_list_stands_for_the_rates_of_a_kind_with_more_settings(tmp_path, kind):
+    listed, mapped = ([0.1, {"text": 0.8}], {"rates": [0.1, {"text": 0.8}]})
+    found, same = (load(tmp_path, {**GOOD, "corruption": {kind: given}}).corruption for given in (listed, mapped))
+    assert getattr(found, kind) == getattr(same, kind)
+    assert len(getattr(found, kind).rates) == 2
 
 
 def test_all_mistakes_are_named_at_once(tmp_path):

@@ -42,9 +42,9 @@ class Kind:
         """Return the methods that are marked, by what is to be known of them."""
         found: dict[str, list[str]] = {}
         if self.column in table:
-            pairs = table[["method", self.column]].drop_duplicates()
-            for method, text in pairs[~pairs[self.column].isin(["", "valid"])].itertuples(index=False):
-                found.setdefault(str(text), []).append(str(method))
+            for method, text in dict.fromkeys(zip(table["method"], table[self.column], strict=True)):
+                if text not in ("", "valid"):
+                    found.setdefault(str(text), []).append(str(method))
         return found
 
 

@@ -178,14 +178,19 @@ def _block(
     *,
     folded: bool = False,
 ) -> Block:
+    """Make a block of columns: heading, metric, and rows by method, as those of complete data are."""
     columns = list(columns)
-    whole = None if complete is None or complete.empty else complete.set_index("method")
     cells = [
-        _cells(methods, rows.set_index("method"), name, None if whole is None else whole[f"{name}_mean"].to_dict())
+        _cells(methods, rows, name, None if complete is None else complete[f"{name}_mean"].to_dict())
         for _, name, rows in columns
     ]
     lines = [(method, list(row)) for method, *row in zip(methods, *cells, strict=True)]
     return Block(title, [name for name, _, _ in columns], lines, folded)
+
+
+def _whole(complete: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Return the rows of complete data by method; None without any."""
+    return None if complete is None or complete.empty else complete.set_index("method")
 
 
 def block(
@@ -195,21 +200,23 @@ def block(
 
     The frame tells methods and metrics, and ``complete`` are its rows of complete data.
     """
-    rows, names = frame if rows is None else rows, metrics_of(frame)
-    return _block(title, frame["method"].unique(), ((heading(name), name, rows) for name in names), complete)
+    rows = (frame if rows is None else rows).set_index("method")
+    columns = ((heading(name), name, rows) for name in metrics_of(frame))
+    return _block(title, frame["method"].unique(), columns, _whole(complete))
 
 
 def per_metric(
     frame: pd.DataFrame, parts: Mapping[str, pd.DataFrame], title: str = "", complete: pd.DataFrame | None = None
 ) -> list[Block]:
     """Make a block per metric, with the named parts of a frame as columns; what is neither good nor bad is folded."""
-    methods = frame["method"].unique()
+    methods, whole = frame["method"].unique(), _whole(complete)
+    indexed = {part: rows.set_index("method") for part, rows in parts.items()}
     return [
         _block(
             title + heading(name),
             methods,
-            ((part, name, rows) for part, rows in parts.items()),
-            complete,
+            ((part, name, rows) for part, rows in indexed.items()),
+            whole,
             folded=metric(name).better is None,
         )
         for name in metrics_of(frame)

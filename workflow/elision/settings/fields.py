@@ -16,6 +16,7 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
     WrapValidator,
+    model_validator,
 )
 
 from elision.task import MODALITIES
@@ -129,6 +130,17 @@ Scaled = Annotated[list[Scalable], BeforeValidator(_scaled, json_schema_input_ty
 Length = Annotated[int, Field(ge=1, le=LONGEST)]
 
 
+class Rated(Section):
+    """A section that tests missing rates. A list stands for its rates alone."""
+
+    rates: Rates = Field([], description="missing rates to test")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_list(cls, value: Any) -> Any:
+        return {"rates": value} if isinstance(value, list) else value
+
+
 def suggestion(word: str, allowed: list[str]) -> str:
     """Return "did you mean ...? allowed: ..." for a word that is not allowed."""
     near = get_close_matches(str(word), allowed, 1)
@@ -144,6 +156,9 @@ def explained(error: ValidationError, model: type[BaseModel]) -> list[str]:
         if problem["type"] == "extra_forbidden":
             fields = _fields_at(model, parents)
             lines.append(f"{key}: unknown key; {suggestion(str(last), fields)}")
+        elif problem["type"] == "model_type":
+            fields = ", ".join(_fields_at(model, [*parents, last]))
+            lines.append(f"{key}: found {short(problem['input'])}; give a mapping of some of the keys {fields}")
         elif problem["type"] == "value_error":
             lines += [
                 line if not key else f"{key}.{line}" if "." in line.split(":")[0] else f"{key}: {line}"

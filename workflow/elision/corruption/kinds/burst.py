@@ -4,13 +4,12 @@ import numpy as np
 from pydantic import Field
 
 from elision.corruption.kind import Pattern
-from elision.settings.fields import Length, Rates, Section
+from elision.settings.fields import Length, Rated
 
 
-class Setting(Section):
+class Setting(Rated):
     """Bursts of missing tokens and frames."""
 
-    rates: Rates = Field([], description="missing rates to test")
     length: Length = Field(10, description="mean length of a burst, in tokens or frames")
 
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from elision.corruption.kind import Draw, Pattern, Samples, kinds
 from elision.corruption.missing import generators
 from elision.corruption.moments import moments
-from elision.settings.fields import Length, Rates, Section, suggestion
+from elision.settings.fields import Length, Rated, suggestion
 
 
 def _patterns() -> dict[str, Pattern]:
@@ -21,10 +21,9 @@ def _pattern(name: str) -> str:
     return name
 
 
-class Setting(Section):
+class Setting(Rated):
     """The same moments missing in all modalities."""
 
-    rates: Rates = Field([], description="missing rates to test")
     pattern: Annotated[str, AfterValidator(_pattern)] = Field(
         "random", description="which moments are missing together: random, block or burst"
     )
