@@ -316,16 +316,18 @@ def test_sound_that_ends_early_is_not_stretched_over_the_words(tmp_path):
 def test_samples_with_words_are_aligned_by_them_and_the_rest_evenly(tmp_path, capsys):
     text = "Well, the film was good."
     words = [SPOKEN, None, [], [("anders", 0, 1)], SPOKEN]
-    found = aligned(make_store([text] * 4 + [None], words=words), tmp_path)
-    assert found.provenance["aligned"] == {m: {"words": 1, "evenly": 3} for m in ("audio", "vision")}
+    store = make_store([text] * 4 + [None], words=words)
+    found = aligned(store, tmp_path)
+    assert found.provenance["aligned"] == {m: {"words": 1, "evenly": 4} for m in ("audio", "vision")}
     assert found.provenance["data"] == "d"
     assert found.provenance["identity"] == "a"
     spans = found.spans["audio"]
-    assert (spans.dtype, spans.shape) == (np.int32, (4 * 9, 2))
+    without = min(50, store.aligned_length)
+    assert (spans.dtype, spans.shape) == (np.int32, (4 * 9 + without, 2))
     by_words = [[0, 0], [5, 8], [5, 8], [8, 10], [10, 14], [16, 18], [20, 24], [20, 24], [0, 0]]
     assert spans[:9].tolist() == by_words
-    assert np.array_equal(spans[9:], spread(np.array([9] * 3), np.array([50] * 3)))
-    assert "audio: aligned by the times of words: 1, evenly: 3" in capsys.readouterr().out
+    assert np.array_equal(spans[9:], spread(np.array([9] * 3 + [without]), np.array([50] * 4)))
+    assert "audio: aligned by the times of words: 1, evenly: 4" in capsys.readouterr().out
 
 
 def test_words_beyond_a_sequence_that_was_cut_have_no_frames(tmp_path):
@@ -358,20 +360,25 @@ def test_a_video_with_fewer_frames_than_asked_for_keeps_its_rate():
     assert np.isnan(frame_rates(make_store(["x"], rate=None), "vision")).all()
 
 
-def test_a_dataset_without_words_is_aligned_evenly(tmp_path, store):
+def test_a_dataset_without_words_is_aligned_evenly(tmp_path, store, capsys):
     found = aligned(store, tmp_path)
-    # One of the 24 samples has no text, another one no audio.
-    assert found.provenance["aligned"] == {"audio": {"words": 0, "evenly": 22}, "vision": {"words": 0, "evenly": 23}}
-    offsets = store.modalities["text"].offsets
-    assert not found.spans["audio"][offsets[5] : offsets[6]].any()
-    assert offsets[6] == offsets[7]
+    # One of the 24 samples has no audio, another one no text: its frames stand for tokens.
+    assert found.provenance["aligned"] == {"audio": {"words": 0, "evenly": 23}, "vision": {"words": 0, "evenly": 24}}
+    assert "1 utterance without text: the frames of the shorter modality stand for" in capsys.readouterr().out
+    ends = np.cumsum(store.positions())
+    assert not found.spans["audio"][ends[4] : ends[5]].any()
+    lengths = [store.modalities[name].lengths[6] for name in ("audio", "vision")]
+    assert ends[6] - ends[5] == min(lengths)
+    assert found.spans["audio"][ends[5] : ends[6], 1].max() == lengths[0]
 
 
 def test_what_a_dataset_lacks_is_not_aligned(tmp_path, store):
     text, audio = store.modalities["text"], store.modalities["audio"]
     assert aligned(Store(store.samples, {"text": text}, store.provenance), tmp_path).spans == {}
     found = aligned(Store(store.samples, {"audio": audio}, store.provenance), tmp_path)
-    assert {name: spans.shape for name, spans in found.spans.items()} == {"audio": (0, 2)}
+    assert list(found.spans) == ["audio"]
+    each = np.concatenate([np.arange(length) for length in audio.lengths])
+    assert np.array_equal(found.spans["audio"], np.stack([each, each + 1], 1))  # each frame stays as it is
 
 
 def test_other_tokens_than_the_tokenizer_gives_are_refused(tmp_path):

@@ -4,7 +4,7 @@ import torch
 
 from elision.corruption.kind import Condition, Draw, Drawn, kinds
 from elision.corruption.kinds.noise import Setting
-from elision.features.align import spread
+from elision.features.align import spans_of, spread
 from elision.methods import build, resolve
 from elision.methods.base import TrainingHyperparameters
 from elision.methods.layers.text_encoder import StubEncoder
@@ -134,7 +134,7 @@ def test_what_is_listed_is_scaled_and_the_rest_stays_as_it_is(store):
 
 def _spans(store):
     """Even spans, but that two tokens of the first sample share frames 1 and 2, and its ends have none."""
-    spans = {name: spread(store.modalities["text"].lengths, store.modalities[name].lengths) for name in FRAMES}
+    spans = {name: spread(store.positions(), store.modalities[name].lengths) for name in FRAMES}
     for found in spans.values():
         found[: store.modalities["text"].offsets[1]] = 0
         found[1:3] = 1, 3
@@ -154,7 +154,7 @@ def test_a_token_has_the_mean_of_its_frames(store):
 
 
 def test_frames_are_lost_before_they_are_averaged(store):
-    spans, offsets = _spans(store), store.modalities["text"].offsets
+    spans, offsets = _spans(store), np.concatenate([[0], np.cumsum(store.positions())])
     plain, data = split(store), split(store, alignment="words", spans=spans)
     corrupted = data.corrupted(Drawn(HALF, _uniforms(data)))
     before, after = plain.batch(ALL, corrupted, with_clean=True), data.batch(ALL, corrupted, with_clean=True)
@@ -266,14 +266,54 @@ def test_an_absent_modality_has_the_length_of_the_text(store, alignment):
 
 
 @pytest.mark.parametrize("alignment", ["words", "pooled"])
-def test_a_dataset_without_text_is_aligned_to_one_position(store, alignment):
-    store = Store(store.samples, {name: store.modalities[name] for name in FRAMES}, store.provenance)
-    spans = {name: np.zeros((0, 2), np.int32) for name in FRAMES}
+def test_a_dataset_without_text_is_aligned_to_the_frames_of_its_shorter_modality(store, alignment):
+    audio, vision = (store.modalities[name] for name in FRAMES)
+    store = Store(store.samples, {"audio": audio, "vision": vision}, store.provenance)
+    spans, _ = spans_of(store, where="")
     batch = split(store, alignment=alignment, spans=spans).batch(ALL, None)
-    assert batch.text.values.shape == (12, 1)
-    assert batch.audio.values.shape == (12, 1, 4)
-    assert batch.audio.valid.any().item() == (alignment == "pooled")
-    assert spec(store, "mosi", View(alignment=alignment)).length == {"text": 1, "audio": 1, "vision": 1}
+    assert batch.text.values.shape == (12, 9) and not batch.text.valid.any()
+    assert batch.audio.values.shape == (12, 9, 4) and batch.vision.values.shape == (12, 9, 3)
+    assert spec(store, "mosi", View(alignment=alignment)).length == {"text": 9, "audio": 9, "vision": 9}
+    for row in range(12):
+        for name, sequence in (("audio", audio), ("vision", vision)):
+            assert getattr(batch, name).observed[row].any() == bool(sequence.lengths[row])
+        if alignment == "words" and audio.lengths[row]:
+            fewest = min(audio.lengths[row], vision.lengths[row])
+            assert batch.audio.valid[row].sum() == batch.vision.valid[row].sum() == fewest
+            if fewest == audio.lengths[row]:  # each position has a frame of its own
+                np.testing.assert_array_equal(batch.audio.values[row, :fewest], audio[row])
+
+
+def test_one_vector_per_modality_without_text_is_one_position(store):
+    vectors = {
+        name: Sequences.of([s[row][:1] for row in range(len(s))], s.header.model_copy(update={"length": 1}))
+        for name, s in store.modalities.items()
+        if name in FRAMES
+    }
+    store = Store(store.samples, vectors, store.provenance)
+    batch = split(store, alignment="words", spans=spans_of(store, where="")[0]).batch(ALL, None)
+    assert torch.equal(batch.audio.values, split(store).batch(ALL, None).audio.values)
+    assert batch.vision.observed.any()
+
+
+def test_text_vectors_without_token_ids_are_what_audio_and_vision_are_aligned_to(store):
+    whole = with_vectors(store)
+    tokenless = Store(store.samples, {k: v for k, v in whole.modalities.items() if k != "text"}, store.provenance)
+    first, second = (
+        split(each, alignment="words", spans=spans_of(each, where="")[0], reads_text="vectors").batch(ALL, None)
+        for each in (whole, tokenless)
+    )
+    for name in ("text", *FRAMES):
+        assert torch.equal(getattr(first, name).values, getattr(second, name).values)
+        assert torch.equal(getattr(first, name).observed, getattr(second, name).observed)
+
+
+def test_a_sample_without_text_keeps_its_audio_and_vision(store):
+    # Sample 6 of the fixture has no text.
+    batch = split(store, alignment="words", spans=spans_of(store, where="")[0]).batch(torch.tensor([6]), None)
+    lengths = [store.modalities[name].lengths[6] for name in FRAMES]
+    assert not batch.text.valid.any()
+    assert batch.audio.valid.sum() == batch.vision.valid.sum() == min(lengths)
 
 
 def with_vectors(store):

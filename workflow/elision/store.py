@@ -341,6 +341,31 @@ class Store:
         has = {name.removesuffix("_features") for name, s in self.modalities.items() if s.lengths.any()}
         return tuple(name for name in MODALITIES if name in has)
 
+    @property
+    def text(self) -> Sequences | None:
+        """Token ids of the text, or its vectors, where there are no ids."""
+        return self.modalities.get("text", self.modalities.get("text_features"))
+
+    @property
+    def aligned_length(self) -> int:
+        """Padded length of what is aligned: that of the text, or, without text, of the shorter other modality."""
+        if self.text is not None:
+            return self.text.header.length
+        return min((sequences.header.length for sequences in self.modalities.values()), default=1)
+
+    def positions(self) -> np.ndarray:
+        """Count the positions of each sample that audio and vision are aligned to [shape=(N,), dtype=int64].
+
+        They are the tokens of its text. A sample without text has as many as its shorter other modality has frames, but
+        no more than ``aligned_length``.
+        """
+        tokens = np.zeros(len(self.samples), np.int64) if self.text is None else self.text.lengths
+        others = [sequences.lengths for name, sequences in self.modalities.items() if not name.startswith("text")]
+        most = np.iinfo(np.int64).max
+        fewest = np.min([np.where(of > 0, of, most) for of in others], axis=0) if others else np.full(len(tokens), most)
+        frames = np.where(fewest < most, np.minimum(fewest, self.aligned_length), 0)
+        return np.where(tokens > 0, tokens, frames).astype(np.int64)
+
     def rows(self, split: str, fold: int = 0) -> np.ndarray:
         """Row numbers of a split, in the order of the table; of a fold, where the dataset has folds."""
         column = f"fold-{fold}" if fold else "split"

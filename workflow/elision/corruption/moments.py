@@ -107,7 +107,7 @@ def times(origin: Origin) -> dict[str, np.ndarray]:
             seconds[name][k] = begin + step / 2
             last[k] = np.fmax(last[k], begin[-1] + step)
     if "text" in store.modalities and origin.spans is not None:
-        offsets = store.modalities["text"].offsets
+        offsets = np.concatenate([[0], np.cumsum(store.positions())])
         for k, row in enumerate(origin.rows):
             for name in ("audio", "vision"):
                 if lengths["text"][k] and name in origin.spans and name in seconds and len(seconds[name][k]):

@@ -1,5 +1,7 @@
 """Which audio and vision frames belong to which text token.
 
+A sample without text has positions in place of tokens: the frames of its shorter modality (``Store.positions``).
+
 Ranges of frames are stored, not averages: corruption takes frames away, and a method that wants one vector per token
 averages what is left, so that every method sees the very same lost frames.
 
@@ -18,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from elision.errors import ElisionError
+from elision.errors import ElisionError, plural
 from elision.features.text import tokenizer
 from elision.progress import track
 from elision.store import Store, read_tensors, write_tensors
@@ -39,9 +41,9 @@ class Alignment:
 
     Attributes
     ----------
-    spans : dict of str to np.ndarray [shape=(sum of text lengths, 2), dtype=int32]
+    spans : dict of str to np.ndarray [shape=(sum of positions, 2), dtype=int32]
         For ``audio`` and ``vision``, as far as the dataset has them: the frames [start, stop) of each token, counted
-        from the start of its sample's sequence, in the order of the text's values; (0, 0) for none.
+        from the start of its sample's sequence, sample by sample (``Store.positions``); (0, 0) for none.
     provenance : dict
         Its ``aligned`` says how many samples were aligned by words, and how many evenly.
     """
@@ -58,7 +60,7 @@ class Alignment:
 def align(store: Store, *, output: Path, provenance: dict) -> None:
     """Align audio and vision with the text, and write an `Alignment`.
 
-    Without text there are no tokens to align to, and every modality has an empty array.
+    It says how many samples have no text.
 
     Parameters
     ----------
@@ -75,6 +77,10 @@ def align(store: Store, *, output: Path, provenance: dict) -> None:
     spans, aligned = spans_of(store, where=str(output.with_name("text.safetensors")))
     for modality, counts in aligned.items():
         print(f"{modality}: aligned by the times of words: {counts['words']}, evenly: {counts['evenly']}")
+    tokens = np.zeros(len(store.samples)) if store.text is None else store.text.lengths
+    if bare := int(np.count_nonzero((store.positions() > 0) & (tokens == 0))):
+        told = "the frames of the shorter modality stand for the tokens"
+        print(f"{plural(bare, 'utterance')} without text: {told}")
     write_tensors(output, spans, {**provenance, "data": store.provenance["data"], "aligned": aligned})
 
 
@@ -97,8 +103,8 @@ def spans_of(store: Store, *, where: str) -> tuple[dict[str, np.ndarray], dict[s
     ElisionError
         If the tokens of a sample with words are not those that the tokenizer gives for its text.
     """
-    text = store.modalities.get("text")
-    tokens = text.lengths if text else np.zeros(len(store.samples), np.int64)
+    tokens = store.positions()
+    starts = np.cumsum(tokens) - tokens
     times = _times_of_tokens(store, where)
     spans, aligned = {}, {}
     for modality in (name for name in ALIGNED if name in store.modalities):
@@ -118,7 +124,7 @@ def spans_of(store: Store, *, where: str) -> tuple[dict[str, np.ndarray], dict[s
                 found = spread_in_time(tokens[row], seconds, end=ends[row], step=_step(seconds, rate))
             else:
                 continue
-            spans[modality][text.offsets[row] : text.offsets[row + 1]] = found
+            spans[modality][starts[row] : starts[row] + tokens[row]] = found
         evenly = int(np.count_nonzero((tokens > 0) & (frames > 0))) - len(by_words)
         aligned[modality] = {"words": len(by_words), "evenly": evenly}
     return spans, aligned

@@ -17,7 +17,7 @@ from elision.corruption.missing import missing
 from elision.methods.base import TrainingHyperparameters
 from elision.store import Sequences, Store
 from elision.task import MODALITIES
-from elision.training.view import Scale, View, text_length
+from elision.training.view import Scale, View
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,9 @@ class _Flat:
 
 
 def _word_ranges(store: Store, rows: np.ndarray, spans: np.ndarray) -> Tensor:
-    """Frames from and up to [N, T, 2] of each token of the samples ``rows``; none, where there is no token."""
-    count = len(store.samples)
-    tokens = store.modalities["text"].lengths if "text" in store.modalities else np.zeros(count, np.int64)
-    ranges = np.zeros((count, text_length(store), 2), np.int64)
-    ranges[np.arange(ranges.shape[1]) < tokens[:, None]] = spans
+    """Frames from and up to [N, T, 2] of each position of the samples ``rows`` (see ``Store.positions``)."""
+    ranges = np.zeros((len(store.samples), store.aligned_length, 2), np.int64)
+    ranges[np.arange(ranges.shape[1]) < store.positions()[:, None]] = spans
     return torch.from_numpy(ranges[rows])
 
 
@@ -169,7 +167,7 @@ class SplitData:
         self._known: dict[str, Tensor] = {}
         self._frames: dict[str, Tensor] = {}
         self._ranges: dict[str, Tensor] = {}
-        length = 1 if view.alignment == "none" else text_length(store)
+        length = 1 if view.alignment == "none" else store.aligned_length
         seen = view.sequences(store)
         for name in MODALITIES:
             if name not in seen:

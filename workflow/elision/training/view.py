@@ -116,7 +116,7 @@ def spec(store: Store, corpus: str, view: View = View()) -> DataSpec:
         corpus=corpus,
         audio=width.get("audio", 1),
         vision=width.get("vision", 1),
-        length=length if view.alignment == "none" else dict.fromkeys(MODALITIES, text_length(store)),
+        length=length if view.alignment == "none" else dict.fromkeys(MODALITIES, store.aligned_length),
         samples=len(store.rows("train", view.fold)),
         encoder=store.modalities["text"].header.extractor if "text" in store.modalities else "minilm",
         task=TaskKind.CLASSIFICATION if store.classes else TaskKind.REGRESSION,
@@ -124,8 +124,3 @@ def spec(store: Store, corpus: str, view: View = View()) -> DataSpec:
         text=width.get("text", 1) if view.reads_text == "vectors" else 0,
         speakers=int(speakers(store.samples).max()) + 1 if view.dialogues else 1,
     )
-
-
-def text_length(store: Store) -> int:
-    """Return the padded length of the text; 1 without text."""
-    return store.modalities["text"].header.length if "text" in store.modalities else 1
