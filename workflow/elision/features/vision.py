@@ -10,10 +10,12 @@ import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from importlib import metadata
 from itertools import product
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -88,7 +90,7 @@ class Backend:
     analyse : callable
         From an iterable of frames [shape=(height, width, 3), dtype=uint8] (RGB) and ``VisionFeatures`` to features
         [shape=(T, d), dtype=float32], a row per frame, NaN where there is no face, and the places of the faces
-        [shape=(T, 3), dtype=float64]: x and y of the middle, and the longer side, in pixels.
+        [shape=(T, 4), dtype=float64]: x and y of the middle, width and height, in pixels.
     """
 
     names: tuple[str, ...]
@@ -96,41 +98,72 @@ class Backend:
     analyse: Callable[[Iterable[np.ndarray], VisionFeatures], tuple[np.ndarray, np.ndarray]]
 
 
-def extract(path: str | Path, settings: VisionFeatures, *, audio: AudioFeatures | None = None) -> Extracted:
-    """Analyse the face in a video.
+Frames = Iterator[tuple[Fraction, np.ndarray]]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The video track of a clip, as far as it is analysed.
+
+    Attributes
+    ----------
+    frames : callable
+        Decodes it, anew each time: from a dict that takes the facts of `media.read_frames` to an iterator over the
+        second and the RGB picture [shape=(height, width, 3), dtype=uint8] of each frame.
+    """
+
+    frames: Callable[[dict[str, Any]], Frames]
+
+
+def read(path: str | Path, settings: VisionFeatures, *, audio: AudioFeatures | None = None) -> Pictures:
+    """Open the video track of a file.
 
     Parameters
     ----------
     path : str or Path
     settings : VisionFeatures
-        ``fps``: frames analysed per second; ``max_length``: what comes after so many frames is not analysed;
-        ``centre == "clip"``: subtract the mean of the clip (see ``centre``).
+        ``fps``: frames analysed per second; ``max_length``: what comes after so many frames is not analysed.
     audio : AudioFeatures, optional
         What its ``max_length`` leaves out of the audio is not analysed either.
+
+    Raises
+    ------
+    ElisionError
+        If the file cannot be read.
+    """
+    end = kept_until(path, audio=audio, vision=settings)
+    return Pictures(lambda facts: read_frames(path, fps=settings.fps, end=end, facts=facts))
+
+
+def extract(path: str | Path, settings: VisionFeatures, *, audio: AudioFeatures | None = None) -> Extracted:
+    """Analyse the face in a video: see `read` and `of_pictures`."""
+    return of_pictures(read(path, settings, audio=audio), settings)
+
+
+def of_pictures(pictures: Pictures, settings: VisionFeatures) -> Extracted:
+    """Analyse the face in pictures.
+
+    Parameters
+    ----------
+    pictures : Pictures
+    settings : VisionFeatures
+        ``centre == "clip"``: subtract the mean of the clip (see ``centre``).
 
     Returns
     -------
     extracted : Extracted
         Values [shape=(T, d), dtype=float32] have a row per frame, NaN where there is no face or another person's; no
-        rows when the file has no video track. Facts are those of `media.read_frames`, and ``others``: the number of
-        frames with the face of another person.
+        rows without a video track. Facts are those of `media.read_frames`, and ``others``: the number of frames with
+        the face of another person.
 
     Raises
     ------
     ElisionError
         If the video cannot be decoded, or the backend is not installed or lacks its weights.
     """
-    facts: dict = {}
-    times: list[float] = []
-    end = kept_until(path, audio=audio, vision=settings)
-
-    def noted(frames: Iterable) -> Iterator[np.ndarray]:
-        for second, frame in frames:
-            times.append(float(second))
-            yield frame
-
-    with closing(read_frames(path, fps=settings.fps, end=end, facts=facts)) as frames:
-        features, places = BACKENDS[settings.extractor].analyse(noted(frames), settings)
+    facts: dict[str, Any] = {}
+    times, features, places, _ = _analysed(pictures, settings, facts)
     others = ~np.isnan(places).any(axis=1) & ~one_person(places)
     if others.any():
         features[others] = np.nan
@@ -138,6 +171,43 @@ def extract(path: str | Path, settings: VisionFeatures, *, audio: AudioFeatures 
     if settings.centre == "clip":
         (features,) = centre([features], [0])
     return Extracted(features, np.array(times, np.float64), facts)
+
+
+def boxes(pictures: Pictures, settings: VisionFeatures) -> dict[Fraction, Box | None]:
+    """Find the box of the face in each frame.
+
+    Returns
+    -------
+    boxes : dict of Fraction to (left, top, right, bottom), or None
+        By the second of the frame, in shares of its width and height; None where the face of the person who is followed
+        is not seen.
+    """
+    times, _, places, size = _analysed(pictures, settings, {})
+    followed, (x, y, width, height) = one_person(places), places.T
+    corners = np.column_stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2]) / (*size, *size)
+    return {
+        second: (float(box[0]), float(box[1]), float(box[2]), float(box[3])) if seen else None
+        for second, box, seen in zip(times, corners, followed, strict=True)
+    }
+
+
+def _analysed(
+    pictures: Pictures, settings: VisionFeatures, facts: dict[str, Any]
+) -> tuple[list[Fraction], np.ndarray, np.ndarray, tuple[int, int]]:
+    """Return the second of each frame, what a backend analyses, and the width and height of the pictures."""
+    times: list[Fraction] = []
+    size = (1, 1)
+
+    def noted(frames: Frames) -> Iterator[np.ndarray]:
+        nonlocal size
+        for second, frame in frames:
+            times.append(second)
+            size = (frame.shape[1], frame.shape[0])
+            yield frame
+
+    with closing(pictures.frames(facts)) as frames:
+        features, places = BACKENDS[settings.extractor].analyse(noted(frames), settings)
+    return times, features, places, size
 
 
 def one_person(places: np.ndarray) -> np.ndarray:
@@ -148,8 +218,9 @@ def one_person(places: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    places : np.ndarray [shape=(T, 3)]
-        x and y of the middle of the face, and its size, in one unit; NaN where no face is seen.
+    places : np.ndarray [shape=(T, 3) or (T, 4)]
+        x and y of the middle of the face, and its size, or its width and height, in one unit; NaN where no face is
+        seen.
 
     Returns
     -------
@@ -163,6 +234,7 @@ def one_person(places: np.ndarray) -> np.ndarray:
     array([1, 1, 1, 1, 1, 0, 0, 0, 1])
     """
     people: list[tuple[np.ndarray, list[int]]] = []  # the last face of each, and all frames
+    places = np.column_stack([places[:, :2], places[:, 2:].max(axis=1)])  # the longer side is the size
     for number in np.flatnonzero(~np.isnan(places).any(axis=1)):
         face = places[number]
         for who, (last, frames) in enumerate(people):
@@ -403,7 +475,7 @@ def _mediapipe(frames: Iterable[np.ndarray], settings: VisionFeatures) -> tuple[
     meshes = np.reshape(meshes, (-1, 478, 3))
     pixels = meshes[:, :, :2].astype(np.float64) * (width, height)
     low, high = pixels.min(axis=1), pixels.max(axis=1)
-    places = np.column_stack([(low + high) / 2, (high - low).max(axis=1)])
+    places = np.column_stack([(low + high) / 2, high - low])
     return descriptor(meshes, width=width, height=height), places
 
 
