@@ -7,12 +7,15 @@ is a pure function of (seed, kind, clip), and not of the severity: where it is m
 the weaker one (the same noise scaled, the same part of the face hidden and more).
 """
 
+import ast
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -24,6 +27,14 @@ from elision.corruption.missing import generator
 Medium = Literal["sound", "picture", "words"]
 Box = tuple[float, float, float, float]
 SEVERITIES = (1, 2, 3, 4, 5)
+MODALITY: dict[str, str] = {"sound": "audio", "picture": "vision", "words": "text"}  # that a medium is extracted to
+
+# What is measured of every corrupted clip beside what its kind measures.
+MEASURED: dict[str, dict[str, str]] = {
+    "sound": {"distortion": "signal-to-distortion ratio, dB", "voiced": "share of voiced frames"},
+    "picture": {"faces": "share of frames with a face"},
+    "words": {"wer": "word error rate"},
+}
 
 
 @dataclass(frozen=True)
@@ -188,16 +199,112 @@ class WordsKind(MediaKind):
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What a kind says of itself in the attributes of its class: see `MediaKind`."""
+
+    name: str
+    medium: Medium
+    levels: tuple[float, ...]
+    unit: str
+    caption: str
+    level: str
+    about: str
+    measured: Mapping[str, str]
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Return the names of all kinds: those of the files of ``corruption/media/``."""
+    return tuple(sorted(each.name for each in pkgutil.iter_modules(folder.__path__) if not each.name.startswith("_")))
+
+
+@cache
+def facts(name: str) -> Facts:
+    """Return what a kind says of itself, without the libraries that it computes with, where its facts are literals.
+
+    The params, the report and the planning of the workflow ask for the facts. They have no decoders.
+
+    Raises
+    ------
+    ValueError
+        If the file does not define a kind of its name, or the class lacks an attribute.
+    """
+    found = {}
+    for attribute in ("medium", "levels", "unit", "caption", "level", "about", "measured"):
+        try:
+            found[attribute] = _literal(f"{folder.__name__}.{name}", name, attribute)
+        except (LookupError, ValueError):  # not there, or computed
+            if not hasattr(kind(name), attribute):
+                raise ValueError(f"corruption/media/{name}.py: the class has no {attribute}; add it") from None
+            found[attribute] = getattr(kind(name), attribute)
+    return Facts(name, **found)
+
+
+@cache
+def _classes(module: str) -> tuple[dict[str, ast.ClassDef], dict[str, str]]:
+    """Return the classes of a module, and the modules that its names are imported from, without running it."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise LookupError(module)
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    imported = {alias.asname or alias.name: node.module or "" for node in imports for alias in node.names}
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}, imported
+
+
+def _assigned(node: ast.ClassDef) -> dict[str, ast.expr]:
+    found: dict[str, ast.expr] = {}
+    for each in node.body:
+        if isinstance(each, ast.Assign | ast.AnnAssign) and each.value is not None:
+            targets = each.targets if isinstance(each, ast.Assign) else [each.target]
+            found |= {target.id: each.value for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+def _literal(module: str, name: str, attribute: str) -> Any:
+    """Return an attribute of the class of a module that has a ``name``, or of the first of its bases that sets it."""
+    for cls, node in _classes(module)[0].items():
+        named = _assigned(node).get("name")
+        if isinstance(named, ast.Constant) and named.value == name:
+            return _inherited(module, cls, attribute)
+    raise LookupError(name)
+
+
+def _inherited(module: str, cls: str, attribute: str) -> Any:
+    classes, imported = _classes(module)
+    if cls not in classes:
+        if not imported.get(cls, "").startswith("elision.corruption"):
+            raise LookupError(cls)
+        return _inherited(imported[cls], cls, attribute)
+    if attribute in (values := _assigned(classes[cls])):
+        return ast.literal_eval(values[attribute])
+    for base in classes[cls].bases:
+        if isinstance(base, ast.Name):
+            try:
+                return _inherited(module, base.id, attribute)
+            except LookupError:
+                continue
+    raise LookupError(attribute)
+
+
+@cache
+def kind(name: str) -> type[MediaKind]:
+    """Import the class of a kind.
+
+    Raises
+    ------
+    ValueError
+        If the file does not define a kind of its name.
+    """
+    members = vars(importlib.import_module(f"{folder.__name__}.{name}")).values()
+    for each in members:
+        if isinstance(each, type) and issubclass(each, MediaKind) and vars(each).get("name") == name:
+            return each
+    raise ValueError(f"corruption/media/{name}.py: must define a MediaKind with name = {name!r}")
+
+
 @cache
 def catalogue() -> dict[str, type[MediaKind]]:
-    """Find the kinds of ``corruption/media/`` by the names of their files, which are the names of the kinds."""
-    found: dict[str, Any] = {}
-    for module in pkgutil.iter_modules(folder.__path__):
-        if not module.name.startswith("_"):
-            members = vars(importlib.import_module(f"{folder.__name__}.{module.name}")).values()
-            found |= {
-                each.name: each
-                for each in members
-                if isinstance(each, type) and issubclass(each, MediaKind) and vars(each).get("name") == module.name
-            }
-    return found
+    """Import all kinds, by name."""
+    return {name: kind(name) for name in names()}

@@ -3,7 +3,7 @@
 Nothing but the folder of the run is needed (of a method that retrieves, its database as well): no params, no dataset.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from elision.errors import ElisionError
 from elision.evaluation.loaded import Loaded, changed, check_code, modules
 from elision.features.align import spans_of
 from elision.features.encode import hidden_states
-from elision.features.shards import extractor
+from elision.features.shards import Extractor, extractor
 from elision.methods.base import Method
 from elision.progress import track
 from elision.provenance.versions import versions
@@ -145,9 +145,10 @@ class Trained:
         ]
 
 
-def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
+def _extractors(trained: Trained, names: list[str]) -> dict[str, Extractor]:
     """Return the function from a clip to its sequence of each name, provided that it works as for training."""
-    functions, record = {}, trained.record
+    functions: dict[str, Extractor] = {}
+    record = trained.record
     limits = {
         name: {**_settings(name, header), "max_length": max(header.length, _LEAST[name])}
         for name, header in record.sequences.items()
@@ -268,7 +269,7 @@ def ask(
 
 
 def _answer(
-    trained: Trained, clip: pd.DataFrame, functions: dict[str, Callable], settings: Corruption
+    trained: Trained, clip: pd.DataFrame, functions: dict[str, Extractor], settings: Corruption
 ) -> dict[str, Any]:
     """Predict one clip, a table of one row."""
     (row,) = clip.itertuples()

@@ -123,6 +123,7 @@ class Extractor:
     describe: Callable[[Any], Extracted]
 
     def __call__(self, clip: Any) -> Extracted:
+        """Extract a clip."""
         return self.describe(self.read(clip))
 
 
