@@ -1,10 +1,10 @@
 """What a kind of corruption of a clip is. Each file of ``corruption/media/`` defines one; no other file names it.
 
-The kinds of ``corruption/kinds/`` corrupt features. Those here corrupt the clip: its sound, its pictures or its words.
-The features of what is corrupted are then extracted again, and a trained model is tested on them. A severity is a number
-from 0 to 5: 0 is the clean clip, to the bit, and a kind says what it does at the five others (``levels``). What is drawn
-is a pure function of (seed, kind, clip), and not of the severity: where it is meaningful, a stronger corruption holds
-the weaker one (the same noise scaled, the same part of the face hidden and more).
+The kinds of ``corruption/kinds/`` corrupt features. Those here corrupt the clip: its sound, its pictures or its
+words. The features of what is corrupted are then extracted again, and a trained model is tested on them. A severity
+is a number from 0 to 5: 0 is the clean clip, to the bit, and a kind says what it does at the five others
+(``levels``). What is drawn is a pure function of (seed, kind, clip), and not of the severity: where it is meaningful,
+a stronger corruption holds the weaker one (the same noise scaled, the same part of the face hidden and more).
 """
 
 import ast
@@ -78,6 +78,8 @@ class MediaKind:
         ``sound``, ``picture`` or ``words``: what is corrupted.
     levels : tuple of five float
         What severities 1 to 5 are, in ``unit``: from mild to strong.
+    names : tuple of five str, or of none
+        What severities 1 to 5 are called, where a number does not say it: "Opus, 12 kbit/s".
     unit : str
         Unit of the levels, such as ``dB``; empty for a plain number.
     caption : str
@@ -87,7 +89,8 @@ class MediaKind:
     about : str
         One sentence for the page and the docs: what it does, and whose it is.
     measured : mapping of str to str
-        Measurements of a corrupted clip that `corrupt` returns, and what they are, with their unit.
+        Measurements of a corrupted clip that `corrupt` returns, and what they are, with their unit. A value is nan
+        where there is nothing to measure, such as the signal-to-noise ratio of a silent clip.
     Options : type of BaseModel
         Its settings beside the severities; each has a default and a description.
     """
@@ -95,6 +98,7 @@ class MediaKind:
     name: ClassVar[str]
     medium: ClassVar[Medium]
     levels: ClassVar[tuple[float, float, float, float, float]]
+    names: ClassVar[tuple[str, ...]] = ()
     unit: ClassVar[str] = ""
     caption: ClassVar[str]
     level: ClassVar[str]
