@@ -57,8 +57,8 @@ class CorruptedClips:
         """Return what was measured: a row per clip and severity, with NaN where a clip has no such value."""
         import pandas as pd
 
-        names = dict.fromkeys(name for row in self.measured for name in row)
-        return pd.DataFrame(self.measured, columns=[*dict.fromkeys(("id", "severity", *names))])
+        names = {name for row in self.measured for name in row} - {"id", "severity"}
+        return pd.DataFrame(self.measured, columns=["id", "severity", *sorted(names)])
 
     def store(self, clean: Store, severity: int) -> Store:
         """Return a store as it would be if its clips were corrupted, where they were; other samples have no data.
@@ -74,6 +74,8 @@ class CorruptedClips:
         ElisionError
             If a clip is none of its samples.
         """
+        import pandas as pd
+
         place = {name: row for row, name in enumerate(clean.samples["id"])}
         if unknown := [name for name in self.ids if name not in place]:
             raise ElisionError(f"the corrupted clip {unknown[0]!r} is no sample of the dataset; run the workflow again")
@@ -84,10 +86,10 @@ class CorruptedClips:
         samples = clean.samples
         texts = {row["id"]: row["text"] for row in self.measured if row["severity"] == severity and "text" in row}
         if texts:  # words that are no longer those of the transcript have no times
-            changed = samples["id"].isin(list(texts))
-            samples = samples.assign(text=samples["id"].map(texts).where(changed, samples["text"]))
+            now = [texts.get(name, text) for name, text in zip(samples["id"], samples["text"], strict=True)]
+            samples = samples.assign(text=pd.Series(now, samples.index, dtype=object))
             if "words" in samples:
-                samples["words"] = samples["words"].astype(object).where(~changed, None)
+                samples["words"] = samples["words"].astype(object).where(~samples["id"].isin(list(texts)), None)
         return replace(clean, samples=samples, modalities=modalities)
 
     def write(self, path: Path) -> None:

@@ -316,6 +316,10 @@ class Kind:
     imbalanced: ClassVar[bool] = False
     timed: ClassVar[bool] = False
 
+    def parts(self) -> "list[Kind]":
+        """Return the kinds that stand beside it in tables and plots, where its conditions are not of one sort."""
+        return [Imbalanced(self)] if self.imbalanced and self.setting else []
+
     @property
     def heading(self) -> str:
         """The heading of its section of the page, and the name of its tab."""
@@ -482,8 +486,7 @@ def kinds() -> dict[str, Kind]:
     for words in ([str(kind.rank) for kind in found], [word for kind in found for word in kind.corruptions]):
         if twice := sorted({word for word in words if words.count(word) > 1}):
             raise ValueError(f"{folder.__path__[0]}: two kinds have the rank or the corruption {twice[0]!r}")
-    pairs = ([kind, Imbalanced(kind)] if kind.imbalanced and kind.setting else [kind] for kind in found)
-    return {kind.name: kind for pair in pairs for kind in pair}
+    return {each.name: each for kind in found for each in (kind, *kind.parts())}
 
 
 @cache

@@ -12,21 +12,24 @@ import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from elision.corruption import media as folder
 from elision.corruption.missing import generator
+from elision.settings.fields import Section, short, suggestion
 
 Medium = Literal["sound", "picture", "words"]
 Box = tuple[float, float, float, float]
 SEVERITIES = (1, 2, 3, 4, 5)
+Severity = Annotated[int, Field(ge=0, le=SEVERITIES[-1])]
 MODALITY: dict[str, str] = {"sound": "audio", "picture": "vision", "words": "text"}  # that a medium is extracted to
 
 # What is measured of every corrupted clip beside what its kind measures.
@@ -210,11 +213,26 @@ class Facts:
     name: str
     medium: Medium
     levels: tuple[float, ...]
+    names: tuple[str, ...]
     unit: str
     caption: str
     level: str
     about: str
     measured: Mapping[str, str]
+
+    @property
+    def all_measured(self) -> dict[str, str]:
+        """What is measured of its clips: by the kind, and of every clip."""
+        return {**self.measured, **MEASURED[self.medium]}
+
+    def level_name(self, severity: int) -> str:
+        """Return what a severity is, as in "5 dB"; nothing of severity 0."""
+        if not severity:
+            return "clean"
+        if self.names:
+            return self.names[severity - 1]
+        text = f"{self.levels[severity - 1]:g}"
+        return f"{text} {self.unit}".strip()
 
 
 @cache
@@ -225,9 +243,10 @@ def names() -> tuple[str, ...]:
 
 @cache
 def facts(name: str) -> Facts:
-    """Return what a kind says of itself, without the libraries that it computes with, where its facts are literals.
+    """Return what a kind says of itself, without the libraries that it computes with.
 
-    The params, the report and the planning of the workflow ask for the facts. They have no decoders.
+    The params, the planning of the workflow and the report ask for the facts, and have no decoders: the attributes are
+    read from the file, where they are literals, or names of literals. Others are asked of the class.
 
     Raises
     ------
@@ -235,10 +254,10 @@ def facts(name: str) -> Facts:
         If the file does not define a kind of its name, or the class lacks an attribute.
     """
     found = {}
-    for attribute in ("medium", "levels", "unit", "caption", "level", "about", "measured"):
+    for attribute in ("medium", "levels", "names", "unit", "caption", "level", "about", "measured"):
         try:
             found[attribute] = _literal(f"{folder.__name__}.{name}", name, attribute)
-        except (LookupError, ValueError):  # not there, or computed
+        except (LookupError, ValueError):
             if not hasattr(kind(name), attribute):
                 raise ValueError(f"corruption/media/{name}.py: the class has no {attribute}; add it") from None
             found[attribute] = getattr(kind(name), attribute)
@@ -246,18 +265,18 @@ def facts(name: str) -> Facts:
 
 
 @cache
-def _classes(module: str) -> tuple[dict[str, ast.ClassDef], dict[str, str]]:
-    """Return the classes of a module, and the modules that its names are imported from, without running it."""
+def _parsed(module: str) -> tuple[dict[str, ast.ClassDef], dict[str, ast.expr], dict[str, str]]:
+    """Return the classes of a module, what it assigns, and the modules that its names come from, without running it."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise LookupError(module)
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     imported = {alias.asname or alias.name: node.module or "" for node in imports for alias in node.names}
-    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}, imported
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}, _assigned(tree), imported
 
 
-def _assigned(node: ast.ClassDef) -> dict[str, ast.expr]:
+def _assigned(node: ast.ClassDef | ast.Module) -> dict[str, ast.expr]:
     found: dict[str, ast.expr] = {}
     for each in node.body:
         if isinstance(each, ast.Assign | ast.AnnAssign) and each.value is not None:
@@ -267,29 +286,52 @@ def _assigned(node: ast.ClassDef) -> dict[str, ast.expr]:
 
 
 def _literal(module: str, name: str, attribute: str) -> Any:
-    """Return an attribute of the class of a module that has a ``name``, or of the first of its bases that sets it."""
-    for cls, node in _classes(module)[0].items():
+    """Return an attribute of the class of a module that has a ``name``."""
+    for cls, node in _parsed(module)[0].items():
         named = _assigned(node).get("name")
         if isinstance(named, ast.Constant) and named.value == name:
-            return _inherited(module, cls, attribute)
+            return _of_class(module, cls, attribute)
     raise LookupError(name)
 
 
-def _inherited(module: str, cls: str, attribute: str) -> Any:
-    classes, imported = _classes(module)
+def _of_class(module: str, cls: str, attribute: str) -> Any:
+    """Return an attribute of a class, or of the first of its bases that sets it."""
+    classes, _, imported = _parsed(module)
     if cls not in classes:
-        if not imported.get(cls, "").startswith("elision.corruption"):
-            raise LookupError(cls)
-        return _inherited(imported[cls], cls, attribute)
+        return _of_class(_ours(imported.get(cls, "")), cls, attribute)
     if attribute in (values := _assigned(classes[cls])):
-        return ast.literal_eval(values[attribute])
+        return _value(module, values[attribute])
     for base in classes[cls].bases:
         if isinstance(base, ast.Name):
-            try:
-                return _inherited(module, base.id, attribute)
-            except LookupError:
-                continue
+            with suppress(LookupError):
+                return _of_class(module, base.id, attribute)
     raise LookupError(attribute)
+
+
+def _ours(module: str) -> str:
+    if not module.startswith("elision.corruption"):
+        raise LookupError(module)
+    return module
+
+
+def _value(module: str, node: ast.expr) -> Any:
+    """Return the value of an expression of literals, names of literals and attributes of classes."""
+    if isinstance(node, ast.Name):
+        _, values, imported = _parsed(module)
+        if node.id in values:
+            return _value(module, values[node.id])
+        return _value(_ours(imported.get(node.id, "")), node)
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return _of_class(module, node.value.id, node.attr)
+    if isinstance(node, ast.Dict):
+        found: dict = {}
+        for key, value in zip(node.keys, node.values, strict=True):
+            found |= _value(module, value) if key is None else {_value(module, key): _value(module, value)}
+        return found
+    if isinstance(node, ast.JoinedStr):
+        parts = [part.value if isinstance(part, ast.FormattedValue) else part for part in node.values]
+        return "".join(str(_value(module, part)) for part in parts)
+    return ast.literal_eval(node)
 
 
 @cache
@@ -306,6 +348,60 @@ def kind(name: str) -> type[MediaKind]:
         if isinstance(each, type) and issubclass(each, MediaKind) and vars(each).get("name") == name:
             return each
     raise ValueError(f"corruption/media/{name}.py: must define a MediaKind with name = {name!r}")
+
+
+def known(name: str) -> str:
+    """Return the name of a kind.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind.
+    """
+    if name not in names():
+        raise ValueError(f"unknown kind of corrupted media {name!r}; {suggestion(name, list(names()))}")
+    return name
+
+
+def made(name: str, options: Mapping[str, Any]) -> MediaKind:
+    """Return a kind with its options.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or wrong.
+    """
+    found = kind(name)
+    try:
+        return found(found.Options.model_validate(dict(options)))
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            key, why = ".".join(map(str, problem["loc"])), problem["msg"]
+            if problem["type"] == "extra_forbidden":
+                why = f"unknown key; {suggestion(key, list(found.Options.model_fields))}"
+            lines.append(f"{name}.{key}: {why}")
+        raise ValueError("\n".join(lines)) from None
+
+
+class At(Section):
+    """A severity of one kind. Options of the kind are further keys."""
+
+    model_config = ConfigDict(extra="allow")
+
+    severity: Severity
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_number(cls, value: Any) -> Any:
+        if not isinstance(value, int | dict) or isinstance(value, bool):
+            raise ValueError(f"found {short(value)}; give a severity from 1 to {SEVERITIES[-1]}")
+        return {"severity": value} if isinstance(value, int) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the kind that are set."""
+        return dict(self.model_extra or {})
 
 
 @cache

@@ -333,7 +333,7 @@ def _sequences(describe: Any, header: Header, parts: list[Extracted]) -> Sequenc
     return whole.part(0, len(parts))
 
 
-def tested_clips(clips: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
+def of_test(clips: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     """Return the clips that are test samples, with folds those of any fold, in the order of the samples."""
     tested = samples[(samples[split_columns(samples)] == "test").any(axis=1)]
     return clips.set_index("id", drop=False).loc[tested["id"]].reset_index(drop=True)
