@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from elision.corruption.clips import CorruptedClips
-from elision.corruption.medium import MODALITY, Box, Clip, MediaKind, PictureKind, SoundKind, WordsKind
+from elision.corruption.medium import MODALITY, At, Box, Clip, MediaKind, PictureKind, SoundKind, WordsKind, made
 from elision.errors import ElisionError
 from elision.features.shards import extractor, shard_rows
 from elision.progress import track
@@ -29,6 +29,11 @@ from elision.task import MODALITIES, split_columns
 T = TypeVar("T")
 Steps = Sequence[tuple[MediaKind, int]]
 _SOUNDS = 16  # of other clips that are held in memory
+
+
+def steps_of(entries: Mapping[str, At]) -> list[tuple[MediaKind, int]]:
+    """Return the kinds that a dataset names for all of its clips, with their options and severities."""
+    return [(made(name, at.options), at.severity) for name, at in entries.items()]
 
 
 def concerned(steps: Steps, *, recognised: bool = False) -> list[str]:
@@ -199,6 +204,17 @@ class Corruptor:
             measured.setdefault("wer", _word_error_rate(row.text, measured["text"]))
         return found, measured
 
+    def describer(self, modality: str, steps: Steps) -> Callable[[Any], Extracted]:
+        """Return what extracts a modality of a clip (None: no data) after some steps."""
+        describe, _ = self.extractor(modality)
+
+        def extracted(row: Any) -> Extracted:
+            return (
+                describe(None) if row is None else self.extracted(row, steps, self.read(row, [modality]))[0][modality]
+            )
+
+        return extracted
+
     def _sound(self, signal: Any, steps: Steps, clip: Clip, measured: dict[str, Any]) -> Any:
         y = signal.y
         for kind, severity in steps:
@@ -301,13 +317,15 @@ def corrupt(
     """
     severities = sorted({*severities} - {0})
     modalities = concerned([(kind, 1)], recognised=corruptor.recognises)
+    for name in modalities:  # what it loads, and compiles, is not the work on a clip
+        corruptor.extractor(name)
     parts: dict[tuple[int, str], list[Extracted]] = {(s, name): [] for s in severities for name in modalities}
     measured: list[dict[str, Any]] = []
     failed: dict[str, str] = {}
     for row in track(list(rows.itertuples()), f"corrupt media, {kind.name}{where}"):
         try:
             read = corruptor.read(row, modalities)
-            made = {s: corruptor.extracted(row, [*before, (kind, s)], read) for s in severities}
+            forms = {s: corruptor.extracted(row, [*before, (kind, s)], read) for s in severities}
         except ElisionError as error:
             if corruptor.features.on_error == "stop":
                 raise ElisionError(
@@ -316,8 +334,8 @@ def corrupt(
             print(f"no {' and no '.join(modalities)} of clip {row.id!r} under {kind.name}: {error}", file=sys.stderr)
             failed[row.id] = str(error)
             nothing = {name: corruptor.extractor(name)[0](None) for name in modalities}
-            made = dict.fromkeys(severities, (nothing, {}))
-        for severity, (found, told) in made.items():
+            forms = dict.fromkeys(severities, (nothing, {}))
+        for severity, (found, told) in forms.items():
             measured.append({"id": row.id, "severity": severity, **told})
             for name in modalities:
                 parts[severity, name].append(found[name])

@@ -5,16 +5,17 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from elision.corruption.medium import At
 from elision.datasets._prepare import finish, write_samples
 from elision.errors import ElisionError, plural
 from elision.features import facts, text
@@ -43,6 +44,8 @@ def extract(
     output: Path,
     provenance: dict,
     merged: Path | None = None,
+    media: Mapping[str, At] = MappingProxyType({}),
+    seed: int = 0,
 ) -> None:
     """Extract one modality of one shard.
 
@@ -63,6 +66,10 @@ def extract(
     merged : Path, optional
         Sequences of all shards that were made earlier in the same way; the shard is cut from them, if they are of the
         same clips.
+    media : mapping of str to At
+        Kinds of corruption, which all clips undergo before extraction (``datasets.NAME.media``).
+    seed : int
+        Of this corruption.
 
     Raises
     ------
@@ -83,6 +90,10 @@ def extract(
         return
     if modality == "vision" and "openface" in table:
         describe, header = _module("openface").reader(table, features)
+    elif media:
+        corrupted = _module("corrupted")
+        corruptor = corrupted.Corruptor(table, features, seed=seed)
+        describe, header = corruptor.describer(modality, corrupted.steps_of(media)), corruptor.extractor(modality)[1]
     else:
         describe, header = extractor(modality, features)
     extracted, failed = [], {}

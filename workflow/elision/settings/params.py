@@ -548,7 +548,7 @@ def _replaced(section: Section, decided: Section, where: str) -> Iterator[tuple[
     """Yield the settings that stand in place of what was decided, with their values."""
     for key in type(section).model_fields:
         mine, theirs = getattr(section, key), getattr(decided, key)
-        if isinstance(mine, Section):
+        if isinstance(mine, Section) and isinstance(theirs, Section):
             yield from _replaced(mine, theirs, f"{where}.{key}")
         elif key in decided.model_fields_set and not _is_open(section, key) and mine != theirs:
             yield f"{where}.{key}", mine
@@ -784,16 +784,27 @@ class Params(Section):
     def corruption_for(self, dataset: str) -> Corruption:
         """Return the test conditions of a dataset, with what its protocol decides; media, where it has clips."""
         found = _filled(self.corruption, _decided("corruption", self.protocol_name(dataset)))
-        if found.media and not extracted(self, dataset):
+        media = getattr(found, "media", None)
+        if media and not extracted(self, dataset):
             return found.model_copy(update={"media": None})
-        if found.media and getattr(self.datasets[dataset], "openface", None):
-            return found.model_copy(update={"media": found.media.without("picture")})
+        if media and getattr(self.datasets[dataset], "openface", None):
+            return found.model_copy(update={"media": media.without("picture")})
         return found
 
-    def media_for(self, dataset: str) -> dict[str, medium.At]:
+    def media_for(self, dataset: str) -> dict[str, Any]:
         """Return the kinds of corrupted media that a dataset is tested under, and what is set for each."""
-        found = self.corruption_for(dataset).media
+        found = getattr(self.corruption_for(dataset), "media", None)
         return found.kinds if found else {}
+
+    def recogniser_for(self, dataset: str, kind: str) -> str | None:
+        """Return what recognises the words of the clips of a dataset under a kind; None: no words are recognised."""
+        found = getattr(self.corruption_for(dataset), "media", None)
+        return found.recogniser if found and medium.facts(kind).medium == "sound" else None
+
+    def media_seed(self, dataset: str) -> int:
+        """Return the seed of corrupted media, which are the same for all runs: 1111, where each run has masks."""
+        seed = self.corruption_for(dataset).seed
+        return int(type(self.corruption).model_fields["seed"].default) if seed == "run" else int(seed)
 
     @property
     def media_left_out(self) -> list[str]:
