@@ -221,6 +221,11 @@ class Facts:
     measured: Mapping[str, str]
 
     @property
+    def words(self) -> str:
+        """What it is called within a sentence."""
+        return self.caption[0].lower() + self.caption[1:] if self.caption[1:2].islower() else self.caption
+
+    @property
     def all_measured(self) -> dict[str, str]:
         """What is measured of its clips: by the kind, and of every clip."""
         return {**self.measured, **MEASURED[self.medium]}

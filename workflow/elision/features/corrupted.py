@@ -184,12 +184,33 @@ class Corruptor:
         ElisionError
             If the clip cannot be decoded, or a kind cannot corrupt it.
         """
-        clip, found, measured = self.clip(row), {}, {}
+        found, measured = {}, {}
+        for name, signal in self.corrupted(row, steps, read, measured).items():
+            with self.seconds.of("extraction"):
+                found[name] = self.extractor(name)[0].describe(signal)
+            measured |= measured_of(name, found[name].values)
+        return found, measured
+
+    def corrupted(self, row: Any, steps: Steps, read: Mapping[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
+        """Corrupt what was read of a clip (parameters as of `extracted`).
+
+        Parameters
+        ----------
+        measured : dict
+            Takes what the kinds measure: of pictures while these are read.
+
+        Returns
+        -------
+        signals : dict of str to signal
+        """
+        clip, signals = self.clip(row), {}
         steps = [step for step in steps if step[1]]
         for name in sorted(read, key=lambda each: each == "text"):  # words may be those of the corrupted sound
             signal, mine = read[name], [step for step in steps if MODALITY[step[0].medium] == name]
             if name == "text":
                 signal = measured["text"] = self._words(measured.get("text", signal), mine, clip, measured)
+                if signal is not None and row.text and steps:
+                    measured.setdefault("wer", _word_error_rate(row.text, signal))
             elif name == "audio" and signal is not None and signal.y is not None:
                 signal = self._sound(signal, mine, clip, measured)
                 if "text" in read and self.recognise is not None and steps:
@@ -197,12 +218,8 @@ class Corruptor:
                         measured["text"] = self.recognise(signal.y)
             elif name == "vision" and signal is not None:
                 signal = self._pictures(signal, mine, clip, measured)
-            with self.seconds.of("extraction"):
-                found[name] = self.extractor(name)[0].describe(signal)
-            measured |= measured_of(name, found[name].values)
-        if measured.get("text") is not None and row.text and steps:
-            measured.setdefault("wer", _word_error_rate(row.text, measured["text"]))
-        return found, measured
+            signals[name] = signal
+        return signals
 
     def describer(self, modality: str, steps: Steps) -> Callable[[Any], Extracted]:
         """Return what extracts a modality of a clip (None: no data) after some steps."""

@@ -125,7 +125,7 @@ class Media(Kind):
         if not condition.level:
             return "nothing"
         fact = medium.facts(condition.corruption)
-        return f"{fact.caption}, severity {condition.level:g} ({fact.level_name(int(condition.level))})"
+        return f"{fact.words}, severity {condition.level:g} ({fact.level_name(int(condition.level))})"
 
 
 def concerned(name: str, recogniser: str | None, present: tuple[str, ...]) -> tuple[str, ...]:
@@ -159,7 +159,7 @@ class OfMedium(Kind):
 
     @cached_property
     def corruptions(self) -> dict[str, str]:  # type: ignore[override]
-        return {self.name: self.caption[0].lower() + self.caption[1:]}
+        return {self.name: self.facts.words}
 
     @cached_property
     def caption(self) -> str:  # type: ignore[override]
