@@ -166,6 +166,22 @@ class Workspace:
             check_data(found[kind].provenance["data"], data, path)
         return found
 
+    def measured(self) -> "pd.DataFrame | None":
+        """Read what was measured of corrupted media, as ``report.Results`` has it; None, if no media are corrupted."""
+        import pandas as pd
+
+        from elision.corruption.clips import means
+        from elision.store import read_table
+
+        parts = []
+        for test, (_, tested_on) in self.params.tests.items():
+            for kind in self.params.media_for(tested_on):
+                _, path = self.layout.corrupted(tested_on, kind)
+                table, found = read_table(path)
+                check(found, self.recipes.corrupt_media(tested_on, kind), path)
+                parts.append(means(table, kinds()[kind].measured).assign(dataset=test, kind=kind))
+        return pd.concat(parts, ignore_index=True) if parts else None
+
     def check_run(self, dataset: str, method: str, run: str, *, among: list[str], noun: str = "method") -> None:
         """Refuse a run that the params do not have; ``among``: the methods that are allowed."""
         self.check_dataset(dataset)

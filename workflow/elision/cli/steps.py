@@ -551,6 +551,7 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
             made_with=by_row(made_with),
             accepted=by_row(recipes.accepted),
             synthetic={dataset for dataset, _ in opened.synthetic},
+            measured=opened.measured(),
         ),
         layout.root,
         methods=list(settings.variants),

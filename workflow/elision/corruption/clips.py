@@ -4,7 +4,7 @@ One safetensors file per kind of corruption has the sequences, for each severity
 concerns; a parquet table beside it has a row per clip and severity. Nothing here decodes media.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,8 +164,17 @@ def _at(found: Sequences, rows: np.ndarray, clean: Sequences) -> Sequences:
     return Sequences(found.values, offsets, clean.header, found.times)
 
 
-def means(measured: "pd.DataFrame", names: Mapping[str, str]) -> "pd.DataFrame":
-    """Average what was measured over the clips at each severity; infinite and missing values are left out."""
+def means(measured: "pd.DataFrame", names: Iterable[str]) -> "pd.DataFrame":
+    """Average what was measured over the clips at each severity; infinite and missing values are left out.
+
+    Returns
+    -------
+    means : pd.DataFrame
+        Columns ``severity``, ``measurement``, ``mean`` and ``clips``, which have a value; a row for each measurement
+        that some clip has at the severity.
+    """
     shown = [name for name in names if name in measured]
-    values = measured[["severity", *shown]].replace([np.inf, -np.inf], np.nan)
-    return values.groupby("severity", as_index=False)[shown].mean()
+    values = measured.melt("severity", shown, "measurement", "mean").replace([np.inf, -np.inf], np.nan).dropna()
+    values = values.astype({"mean": np.float64, "measurement": str})
+    found = values.groupby(["measurement", "severity"], sort=False)["mean"].agg(mean="mean", clips="size").reset_index()
+    return found[["severity", "measurement", "mean", "clips"]]

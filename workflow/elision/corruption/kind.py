@@ -291,6 +291,8 @@ class Kind:
         Whether a rate may be one for each modality. Such conditions have tables of their own: see `Imbalanced`.
     timed : bool
         Whether it asks when a position is heard or seen: see `Origin`.
+    measured : mapping of str to str
+        What is measured of the test samples under its conditions, and what each measurement is, with its unit.
     """
 
     name: ClassVar[str]
@@ -315,6 +317,7 @@ class Kind:
     training_rates: ClassVar[tuple[float, ...]] = ()
     imbalanced: ClassVar[bool] = False
     timed: ClassVar[bool] = False
+    measured: ClassVar[Mapping[str, str]] = {}
 
     def parts(self) -> "list[Kind]":
         """Return the kinds that stand beside it in tables and plots, where its conditions are not of one sort."""

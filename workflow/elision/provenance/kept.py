@@ -20,7 +20,7 @@ _UNFINISHED = "unfinished"
 _COUNTED = (
     ("datasets", "samples.parquet", "dataset"),
     ("corruptions", ".json", "corruption plan"),
-    ("corruptions", ".parquet", "measurement of corrupted clips"),
+    ("corruptions", ".parquet", "media corruption"),
     ("models", "run.json", "trained run"),
     ("predictions", ".parquet", "prediction file"),
     ("representations", ".safetensors", "representation file"),

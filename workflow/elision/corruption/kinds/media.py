@@ -153,6 +153,16 @@ class OfMedium(Kind):
         return medium.facts(self.name)
 
     @property
+    def measured(self) -> dict[str, str]:  # type: ignore[override]
+        """What is measured of a clip; the words, too, where those of the sound are recognised."""
+        recognised = medium.MEASURED["words"] if self.facts.medium == "sound" else {}
+        return {**self.facts.all_measured, **recognised}
+
+    def level_name(self, severity: int) -> str:
+        """Return what a severity is, as in "5 dB"."""
+        return self.facts.level_name(severity)
+
+    @property
     def source(self) -> Kind:
         """The kind that lists the conditions."""
         return self._source
