@@ -30,7 +30,7 @@ def speech_samples(y: np.ndarray, rate: int) -> np.ndarray:
     Examples
     --------
     >>> y = np.zeros(16000)
-    >>> y[4000:12000] = np.sin(np.arange(8000))
+    >>> y[3200:11200] = np.sin(np.arange(8000))
     >>> float(speech_samples(y, 16000).mean())
     0.5
     """

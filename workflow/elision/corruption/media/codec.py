@@ -27,11 +27,11 @@ class _Codec(NamedTuple):
     delay: int = 0
 
 
-_VOICE = {"application": "voip"}
+_VOICE = {"application": "voip", "vbr": "off"}
 _CODECS = (
     _Codec("libopus", "libopus", 48000, "flt", 12000, _VOICE),
-    _Codec("pcm_mulaw", "pcm_mulaw", 8000, "s16", None, {}),
     _Codec("libmp3lame", "mp3float", 16000, "fltp", 16000, {}),
+    _Codec("pcm_mulaw", "pcm_mulaw", 8000, "s16", None, {}),
     _Codec("libopus", "libopus", 48000, "flt", 6000, _VOICE),
     # Its delay is the 5 ms that the encoder looks ahead (3GPP TS 26.090).
     _Codec("libopencore_amrnb", "amrnb", 8000, "s16", 4750, {}, delay=40),
@@ -41,15 +41,16 @@ _AFTER = 4  # frames of silence behind the sound, which push the end of it throu
 
 
 class Codec(SoundKind):
-    """The sound is encoded and decoded in memory: speech codecs and music codecs, from mild to strong.
+    """The sound is encoded and decoded in memory by one of five codecs.
 
+    They are in the order in which they change the mel spectrogram of speech at 16 kHz, which is not that of bit rates.
     Codecs of 8 kHz (G.711's mu-law, AMR) take all above 4 kHz away, and so does Opus at 6 kbit/s. The delay of each
     codec is taken off, so that the sound keeps its times. Nothing is drawn. What exceeds full scale is clipped.
     """
 
     name = "codec"
-    levels = (12, 64, 16, 6, 4.75)
-    names = ("Opus, 12 kbit/s", "mu-law at 8 kHz", "MP3, 16 kbit/s", "Opus, 6 kbit/s", "AMR-NB, 4.75 kbit/s")
+    levels = (12, 16, 64, 6, 4.75)
+    names = ("Opus, 12 kbit/s", "MP3, 16 kbit/s", "mu-law at 8 kHz", "Opus, 6 kbit/s", "AMR-NB, 4.75 kbit/s")
     unit = "kbit/s"
     caption = "Codecs"
     level = "codec"
