@@ -29,7 +29,7 @@ class DamagedVideo(PictureKind):
     """
 
     name = "damaged_video"
-    levels = (1, 2, 5, 10, 20)
+    levels = (2, 5, 10, 20, 40)
     unit = "%"
     caption = "Damaged video stream"
     level = "share of damaged packets"

@@ -15,8 +15,8 @@ from elision.corruption.pictures import PSNR, Error, Frame, decoder, encode, enc
 class H264(PictureKind):
     """Pictures are encoded by libx264 at a constant rate factor, and decoded, in one thread.
 
-    Encoder and decoder hold some ten frames at a time. The encoder takes the video to have 25 frames per second, which
-    has hardly an effect at a constant rate factor; the times of frames are kept. Sides that are odd or shorter than 16
+    Encoder and decoder hold some fifteen frames. The encoder takes every video to have 25 frames per second, as its
+    rate control reads; the times of frames that come out are the true ones. Sides that are odd or shorter than 16
     pixels are padded by their last pixels for the encoder.
     """
 

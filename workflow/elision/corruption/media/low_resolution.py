@@ -30,7 +30,9 @@ class LowResolution(PictureKind):
             small = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
                 narrow, low, "rgb24", interpolation="AREA"
             )
-            large = small.reformat(width, height, "rgb24", interpolation="BICUBIC").to_ndarray()
+            large = np.ascontiguousarray(
+                small.reformat(width, height, "rgb24", interpolation="BICUBIC").to_ndarray(format="rgb24")
+            )
             error.add(frame, large)
             yield second, large
         measured |= {"height": low, "psnr": error.psnr()}

@@ -1,6 +1,7 @@
 """Part of the face is hidden, as by a hand, a microphone or a mask."""
 
 from collections.abc import Iterable, Iterator
+from math import ceil
 
 import numpy as np
 
@@ -69,8 +70,9 @@ class Occlusion(PictureKind):
 
 def within(box: Box, height: int, width: int) -> tuple[int, int, int, int] | None:
     """Return the pixels of a box that lie within the picture: left, top, right, bottom; None where there are none."""
-    left, right = (min(max(round(side * width), 0), width) for side in box[::2])
-    top, bottom = (min(max(round(side * height), 0), height) for side in box[1::2])
+    # A pixel lies within where its middle does.
+    left, right = (min(max(ceil(side * width - 0.5), 0), width) for side in box[::2])
+    top, bottom = (min(max(ceil(side * height - 0.5), 0), height) for side in box[1::2])
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 
