@@ -115,7 +115,9 @@ def _pocketsphinx(language: str | None) -> Recogniser:
     with installed():
         from pocketsphinx import Decoder
     if language not in (None, "en"):
-        raise ElisionError(f"the recogniser pocketsphinx knows English, not {language!r}; choose an openai/whisper model")
+        raise ElisionError(
+            f"the recogniser pocketsphinx knows English, not {language!r}; choose an openai/whisper model"
+        )
 
     def recognise(sound: np.ndarray) -> str:
         samples = (np.clip(sound, -1, 1) * 32767).astype(np.int16)
