@@ -12,8 +12,8 @@ from elision.corruption.media._words import WER, ByWord, cased_like
 class Antonyms(ByWord):
     """Words of VADER's lexicon become their antonyms of WordNet, or are negated where WordNet has none.
 
-    WordNet has antonyms of base forms: "love" becomes "hate", but "enjoyed" becomes "not enjoyed". A "not" before a word
-    that would be negated is deleted instead: "not enjoyed" becomes "enjoyed".
+    WordNet has antonyms of base forms: "love" becomes "hate", but "enjoyed" becomes "not enjoyed". Where a "not" stands
+    before such a word, the "not" is deleted: "not enjoyed" becomes "enjoyed".
     """
 
     name = "antonyms"
