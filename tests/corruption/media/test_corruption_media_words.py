@@ -218,9 +218,17 @@ def test_the_alignment_of_jiwer_finds_the_same_shares(long_text):
     assert shares == pytest.approx([0.60, 0.25, 0.15], abs=0.03)
 
 
-def test_an_error_of_a_severity_is_made_at_every_higher_one():
-    words = [f"word{i}" for i in range(300)]
-    texts = [RecognitionErrors().edit(words, severity, clip().random("x"))[0] for severity in SEVERITIES]
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (RecognitionErrors, [f"word{i}" for i in range(300)]),
+        (TypingErrors, list("abcdefghij" * 40)),
+        (Antonyms, ["good", "not", "funny", "table", "enjoyed"] * 20),
+    ],
+)
+def test_an_error_of_a_severity_is_made_at_every_higher_one(kind, words):
+    texts = [kind().edit(words, severity, clip().random("x"))[0] for severity in SEVERITIES]
+    assert len({tuple(text) for text in texts}) == len(SEVERITIES)
     for weaker, stronger in pairwise(texts):
         assert all(mild in (word, strong) for word, mild, strong in zip(words, weaker, stronger, strict=True))
 
