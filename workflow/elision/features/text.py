@@ -104,6 +104,10 @@ class EmbeddedTokenizer:
         found = self._tokenizer.encode(words)
         return {"input_ids": found.ids, "offset_mapping": found.offsets}
 
+    def get_vocab(self) -> dict[str, int]:
+        """Return the ids of all tokens."""
+        return self._tokenizer.get_vocab()
+
 
 @lru_cache(maxsize=4)
 def tokenizer(name: str) -> "EmbeddedTokenizer | PreTrainedTokenizerFast":
