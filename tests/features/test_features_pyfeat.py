@@ -75,11 +75,11 @@ def test_the_size_of_a_face_is_the_area_of_its_box():
     assert columns(fex, frames=1)[0, 0] == 200
 
 
-def test_the_place_of_a_face_is_the_middle_the_width_and_the_height_of_its_box():
+def test_the_place_of_a_face_is_the_middle_and_the_longer_side_of_its_box():
     fex = table((0, 10.0, 100), (2, 4.0, 200), (2, 6.0, 300))
     fex.loc[0, "FaceRectHeight"] = 20.0
     _, places = pyfeat.columns(fex, frames=3)
-    np.testing.assert_array_equal(places, [[6, 12, 10, 20], [np.nan] * 4, [4, 5, 6, 6]])
+    np.testing.assert_array_equal(places, [[6, 12, 20], [np.nan] * 3, [4, 5, 6]])
 
 
 def test_of_equal_faces_the_first_counts():

@@ -333,6 +333,8 @@ def _value(module: str, node: ast.expr) -> Any:
         for key, value in zip(node.keys, node.values, strict=True):
             found |= _value(module, value) if key is None else {_value(module, key): _value(module, value)}
         return found
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return _value(module, node.left) | _value(module, node.right)
     if isinstance(node, ast.JoinedStr):
         parts = [part.value if isinstance(part, ast.FormattedValue) else part for part in node.values]
         return "".join(str(_value(module, part)) for part in parts)

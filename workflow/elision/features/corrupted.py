@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from fractions import Fraction
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -106,6 +106,7 @@ class Corruptor:
         self._paths = {row.id: row.path for row in table.itertuples() if row.path is not None and row.has_audio}
         self._recogniser, self.recognises = recogniser, bool(recogniser)
         self._sound_of = lru_cache(_SOUNDS)(_sound)
+        self._faces: dict[str, Callable[[Fraction], Box | None]] = {}
         self._extractors: dict[str, tuple[Any, Header]] = {}
 
     def extractor(self, modality: str) -> tuple[Any, Header]:
@@ -129,20 +130,16 @@ class Corruptor:
     def clip(self, row: Any) -> Clip:
         """Return what kinds may ask about a clip, each answer looked up when it is asked for."""
 
-        @cache
-        def faces() -> dict[Fraction, Box | None]:
-            from elision.features.vision import boxes
-
-            describe, _ = self.extractor("vision")
-            pictures = describe.read(row)
-            with self.seconds.of("face of the clean clip"):
-                return {} if pictures is None else boxes(pictures, self.features.vision)
-
         def face(second: Fraction) -> Box | None:
-            found = faces()
-            if second not in found and found:  # a kind may ask about a moment between two frames
-                return found[min(found, key=lambda each: abs(each - second))]
-            return found.get(second)
+            if row.path is None or not row.has_vision:
+                return None
+            if row.id not in self._faces:
+                from elision.features.faces import face_boxes
+
+                with self.seconds.of("face of the clean clip"):
+                    found = face_boxes(row.path, self.features.vision, audio=self.features.audio)
+                self._faces = {row.id: found}  # of one clip, which has several forms
+            return self._faces[row.id](second)
 
         def others(rate: int) -> Iterator[np.ndarray]:
             names = [name for name in self._paths if name != row.id]

@@ -63,8 +63,8 @@ def analyse(frames: Iterable[np.ndarray], settings: VisionFeatures) -> tuple[np.
     features : np.ndarray [shape=(T, 35), dtype=float32]
         Columns as in ``NAMES``: head pose and gaze (rad), probabilities of 20 action units and of 7 emotions, valence
         and arousal in [-1, 1]; NaN where there is no face.
-    places : np.ndarray [shape=(T, 4), dtype=float64]
-        x and y of the middle of the face, width and height of its box, in pixels; NaN where there is no face.
+    places : np.ndarray [shape=(T, 3), dtype=float64]
+        x and y of the middle of the face, and the longer side of its box, in pixels; NaN where there is no face.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def analyse(frames: Iterable[np.ndarray], settings: VisionFeatures) -> tuple[np.
         If py-feat is not installed or lacks its weights.
     """
     frames = iter(frames)
-    rows, places = [np.zeros((0, len(NAMES)), np.float32)], [np.zeros((0, 4))]
+    rows, places = [np.zeros((0, len(NAMES)), np.float32)], [np.zeros((0, 3))]
     while batch := list(islice(frames, settings.batch_size)):
         detector = _detector()
         images = _torch_images(batch)
@@ -97,8 +97,8 @@ def columns(fex: pd.DataFrame, *, frames: int) -> tuple[np.ndarray, np.ndarray]:
     -------
     features : np.ndarray [shape=(T, 35), dtype=float32]
         In row i the largest face of frame i (by the area of its box); NaN where there is none.
-    places : np.ndarray [shape=(T, 4), dtype=float64]
-        x and y of the middle of its box, width and height.
+    places : np.ndarray [shape=(T, 3), dtype=float64]
+        x and y of the middle of its box, and the longer side.
 
     Raises
     ------
@@ -116,9 +116,9 @@ def columns(fex: pd.DataFrame, *, frames: int) -> tuple[np.ndarray, np.ndarray]:
     frame = fex[present["frame"]].to_numpy(int)
     x, y, width, height = (fex[present[name.lower()]].to_numpy(float) for name in _BOX)
     area = width * height
-    place = np.column_stack([x + width / 2, y + height / 2, width, height])
+    place = np.column_stack([x + width / 2, y + height / 2, np.maximum(width, height)])
 
-    features, places = np.full((frames, len(NAMES)), np.nan, np.float32), np.full((frames, 4), np.nan)
+    features, places = np.full((frames, len(NAMES)), np.nan, np.float32), np.full((frames, 3), np.nan)
     observed = np.flatnonzero(~np.isnan(values).any(axis=1) & ~np.isnan(area))
     # Of several faces the largest is written last; of equal ones the first in the table.
     ascending = observed[np.lexsort((-observed, area[observed]))]

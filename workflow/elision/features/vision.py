@@ -90,7 +90,7 @@ class Backend:
     analyse : callable
         From an iterable of frames [shape=(height, width, 3), dtype=uint8] (RGB) and ``VisionFeatures`` to features
         [shape=(T, d), dtype=float32], a row per frame, NaN where there is no face, and the places of the faces
-        [shape=(T, 4), dtype=float64]: x and y of the middle, width and height, in pixels.
+        [shape=(T, 3), dtype=float64]: x and y of the middle, and the longer side, in pixels.
     """
 
     names: tuple[str, ...]
@@ -99,7 +99,6 @@ class Backend:
 
 
 Frames = Iterator[tuple[Fraction, np.ndarray]]
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,15 @@ def of_pictures(pictures: Pictures, settings: VisionFeatures) -> Extracted:
         If the video cannot be decoded, or the backend is not installed or lacks its weights.
     """
     facts: dict[str, Any] = {}
-    times, features, places, _ = _analysed(pictures, settings, facts)
+    times: list[float] = []
+
+    def noted(frames: Frames) -> Iterator[np.ndarray]:
+        for second, frame in frames:
+            times.append(float(second))
+            yield frame
+
+    with closing(pictures.frames(facts)) as frames:
+        features, places = BACKENDS[settings.extractor].analyse(noted(frames), settings)
     others = ~np.isnan(places).any(axis=1) & ~one_person(places)
     if others.any():
         features[others] = np.nan
@@ -171,43 +178,6 @@ def of_pictures(pictures: Pictures, settings: VisionFeatures) -> Extracted:
     if settings.centre == "clip":
         (features,) = centre([features], [0])
     return Extracted(features, np.array(times, np.float64), facts)
-
-
-def boxes(pictures: Pictures, settings: VisionFeatures) -> dict[Fraction, Box | None]:
-    """Find the box of the face in each frame.
-
-    Returns
-    -------
-    boxes : dict of Fraction to (left, top, right, bottom), or None
-        By the second of the frame, in shares of its width and height; None where the face of the person who is followed
-        is not seen.
-    """
-    times, _, places, size = _analysed(pictures, settings, {})
-    followed, (x, y, width, height) = one_person(places), places.T
-    corners = np.column_stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2]) / (*size, *size)
-    return {
-        second: (float(box[0]), float(box[1]), float(box[2]), float(box[3])) if seen else None
-        for second, box, seen in zip(times, corners, followed, strict=True)
-    }
-
-
-def _analysed(
-    pictures: Pictures, settings: VisionFeatures, facts: dict[str, Any]
-) -> tuple[list[Fraction], np.ndarray, np.ndarray, tuple[int, int]]:
-    """Return the second of each frame, what a backend analyses, and the width and height of the pictures."""
-    times: list[Fraction] = []
-    size = (1, 1)
-
-    def noted(frames: Frames) -> Iterator[np.ndarray]:
-        nonlocal size
-        for second, frame in frames:
-            times.append(second)
-            size = (frame.shape[1], frame.shape[0])
-            yield frame
-
-    with closing(pictures.frames(facts)) as frames:
-        features, places = BACKENDS[settings.extractor].analyse(noted(frames), settings)
-    return times, features, places, size
 
 
 def one_person(places: np.ndarray) -> np.ndarray:
@@ -218,9 +188,8 @@ def one_person(places: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    places : np.ndarray [shape=(T, 3) or (T, 4)]
-        x and y of the middle of the face, and its size, or its width and height, in one unit; NaN where no face is
-        seen.
+    places : np.ndarray [shape=(T, 3)]
+        x and y of the middle of the face, and its size, in one unit; NaN where no face is seen.
 
     Returns
     -------
@@ -234,7 +203,6 @@ def one_person(places: np.ndarray) -> np.ndarray:
     array([1, 1, 1, 1, 1, 0, 0, 0, 1])
     """
     people: list[tuple[np.ndarray, list[int]]] = []  # the last face of each, and all frames
-    places = np.column_stack([places[:, :2], places[:, 2:].max(axis=1)])  # the longer side is the size
     for number in np.flatnonzero(~np.isnan(places).any(axis=1)):
         face = places[number]
         for who, (last, frames) in enumerate(people):
@@ -475,7 +443,7 @@ def _mediapipe(frames: Iterable[np.ndarray], settings: VisionFeatures) -> tuple[
     meshes = np.reshape(meshes, (-1, 478, 3))
     pixels = meshes[:, :, :2].astype(np.float64) * (width, height)
     low, high = pixels.min(axis=1), pixels.max(axis=1)
-    places = np.column_stack([(low + high) / 2, high - low])
+    places = np.column_stack([(low + high) / 2, (high - low).max(axis=1)])
     return descriptor(meshes, width=width, height=height), places
 
 
