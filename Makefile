@@ -16,6 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make demo    install, run the whole workflow on params.yaml, print the headline table"
+	@echo "             (MEDIA=1: on params-media.yaml, which corrupts sound, pictures and words)"
 	@echo "make test    install, run the tests (ALL=1: also those of DVC, Slurm and kills, about 15 minutes more;"
 	@echo "             PART=methods: only those in tests/methods)"
 	@echo "make quick   install, run the tests that take less than a minute together"
@@ -36,9 +37,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $(INSTALLED)
 
 demo: $(INSTALLED)
-	$(BIN)/elision adopt
-	$(SNAKEMAKE) --cores $(CORES)
-	@$(BIN)/elision headline
+	$(BIN)/elision adopt $(MEDIA:%=--params params-media.yaml)
+	$(SNAKEMAKE) --cores $(CORES) $(MEDIA:%=--config params=params-media.yaml)
+	@$(BIN)/elision headline $(MEDIA:%=--params params-media.yaml)
 
 # The workers share the cores: more threads than cores wait for each other.
 test: $(INSTALLED)

@@ -36,7 +36,7 @@ MODALITY: dict[str, str] = {"sound": "audio", "picture": "vision", "words": "tex
 MEASURED: dict[str, dict[str, str]] = {
     "sound": {"distortion": "signal-to-distortion ratio, dB", "voiced": "share of voiced frames"},
     "picture": {"faces": "share of frames with a face"},
-    "words": {"wer": "word error rate"},
+    "words": {"wer": "word error rate, in percent"},
 }
 
 
@@ -228,7 +228,8 @@ class Facts:
     @property
     def all_measured(self) -> dict[str, str]:
         """What is measured of its clips: by the kind, and of every clip."""
-        return {**self.measured, **MEASURED[self.medium]}
+        common = MEASURED[self.medium]
+        return {**self.measured, **{name: what for name, what in common.items() if name not in self.measured}}
 
     def level_name(self, severity: int) -> str:
         """Return what a severity is, as in "5 dB"; nothing of severity 0."""

@@ -291,7 +291,7 @@ def _distortion(clean: np.ndarray, y: np.ndarray) -> dict[str, float]:
 def _word_error_rate(said: str, words: str) -> float:
     from elision.features.recognise import word_error_rate
 
-    return word_error_rate(said, words)
+    return 100 * word_error_rate(said, words)
 
 
 def _sound(path: str, rate: int) -> np.ndarray | None:
