@@ -8,12 +8,12 @@ import pytest
 from skimage import data
 
 from elision.corruption.clips import CorruptedClips, means
-from elision.corruption.medium import WordsKind, kind
+from elision.corruption.medium import At, WordsKind, kind
 from elision.errors import ElisionError
 from elision.features.corrupted import Corruptor, as_long_as, concerned, corrupt, finished, of_test, part
-from elision.features.shards import extractor
+from elision.features.shards import extract, extractor
 from elision.settings.params import Features
-from elision.store import Sequences, Store
+from elision.store import Sequences, Store, read_sequences, write_table
 from elision.task import MODALITIES
 
 RATE = 16000
@@ -264,3 +264,25 @@ def test_the_face_of_the_clean_clip_is_where_it_is(clips):
     assert nothing.face(Fraction(0)) is None
     assert nothing.sound(RATE) is None
     assert [len(y) for y in nothing.others(RATE)] == [RATE] * 3
+
+
+def test_a_dataset_whose_clips_are_all_corrupted_has_the_features_of_the_corrupted_clips(clips, clean, tmp_path):
+    recipe = {"identity": "clips", "step": "prepare", "settings": {}, "code": "", "inputs": {}}
+    write_table(tmp_path / "clips.parquet", clips, {**recipe, "data": "d"})
+    features = FEATURES.model_copy(update={"shards": 1})
+    for modality in ("audio", "text"):
+        extract(
+            modality,
+            clips=tmp_path / "clips.parquet",
+            clips_recipe=recipe,
+            shard=0,
+            features=features,
+            output=tmp_path / f"{modality}.safetensors",
+            provenance={},
+            media={"white_noise": At(severity=3)},
+            seed=1,
+        )
+    made = corrupt(Corruptor(clips, features, seed=1), kind("white_noise")(), [3], clips)
+    same(read_sequences(tmp_path / "audio.safetensors"), made.sequences[3, "audio"])
+    text = read_sequences(tmp_path / "text.safetensors")  # which the kind does not concern
+    assert [each.tolist() for each in text] == [each.values.tolist() for each in clean["text"][0]]

@@ -162,9 +162,9 @@ def corrupt_media(
     print(f"{out}: {preview.name}, {fact.words}, severity {severity}{at}")
     for name, value in measured.items():
         if name != "text":
-            before = f" (clean: {round(clean[name], 3):g})" if name in clean else ""
+            before = f" (clean: {round(clean[name], 3) + 0:g})" if name in clean else ""
             what = {**medium.MEASURED["words"], **fact.all_measured}.get(name, name)
-            print(f"  {what}: {round(value, 3):g}{before}")
+            print(f"  {what}: {round(value, 3) + 0:g}{before}")  # + 0: no -0
     if "text" in measured:
         print(f"  words: {measured['text']}")
 
