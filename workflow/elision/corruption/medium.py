@@ -392,6 +392,19 @@ def made(name: str, options: Mapping[str, Any]) -> MediaKind:
         raise ValueError("\n".join(lines)) from None
 
 
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse wrong options of a kind, where the libraries of the kind are installed: not all steps have them.
+
+    Raises
+    ------
+    ValueError
+        See `made`.
+    """
+    with suppress(ImportError):
+        if options:
+            made(name, options)
+
+
 class At(Section):
     """A severity of one kind. Options of the kind are further keys."""
 

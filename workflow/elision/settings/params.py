@@ -70,9 +70,7 @@ def _renamed(**names: str) -> BeforeValidator:
 
 def _known_media(entries: dict[str, medium.At]) -> dict[str, medium.At]:
     for name, entry in entries.items():
-        medium.known(name)
-        if entry.options:
-            medium.made(name, entry.options)
+        medium.check_options(medium.known(name), entry.options)
     return entries
 
 

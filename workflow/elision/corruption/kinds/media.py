@@ -70,8 +70,7 @@ class Setting(Section):
     @model_validator(mode="after")
     def _know_options(self) -> "Setting":
         for name, entry in self.kinds.items():
-            if entry.options:
-                medium.made(name, entry.options)
+            medium.check_options(name, entry.options)
         return self
 
     def without(self, medium_of: str) -> "Setting | None":
