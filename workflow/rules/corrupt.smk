@@ -1,4 +1,14 @@
-"""Corruption: every test condition of a dataset, fixed once for all methods."""
+"""Corruption: every test condition of a dataset, fixed once for all methods; corrupted clips, extracted again."""
+
+
+def of_pictures(wildcards):
+    """Tell whether a kind corrupts pictures."""
+    return medium.facts(wildcards.kind).medium == "picture"
+
+
+def recognised(wildcards):
+    """Tell whether the words of corrupted sound are recognised."""
+    return PARAMS.recogniser_for(wildcards.dataset, wildcards.kind) is not None
 
 
 rule corrupt:
@@ -24,6 +34,53 @@ rule corrupt:
         recipe=lambda w: RECIPES.corrupt(w.dataset)["identity"],
     shell:
         "python -m elision corrupt --dataset {wildcards.dataset} --recipe {params.recipe} > {log} 2>&1"
+
+
+rule corrupt_media:
+    input:
+        clips=RESULTS.clips("{dataset}"),
+        samples=RESULTS.samples("{dataset}"),
+    output:
+        temp(RESULTS.corrupted_shard("{dataset}", "{kind}", "{shard}")),
+    log:
+        RESULTS.log("corrupt_media", "{dataset}", "{kind}", "{shard}"),
+    benchmark:
+        RESULTS.benchmark("corrupt_media", "{dataset}", "{kind}", "{shard}")
+    conda:
+        lambda w: f"../../envs/{'pyfeat' if PYFEAT and of_pictures(w) else 'features'}.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=480,
+        gpu=lambda w: int(GPUS > 0 and (PYFEAT if of_pictures(w) else recognised(w))),
+    params:
+        recipe=lambda w: RECIPES.corrupt_media(w.dataset, w.kind)["identity"],
+    shell:
+        "python -m elision extract-corrupted --dataset {wildcards.dataset} --kind {wildcards.kind}"
+        " --shard {wildcards.shard} --recipe {params.recipe} > {log} 2>&1"
+
+
+rule merge_media:
+    input:
+        samples=RESULTS.samples("{dataset}"),
+        shards=[
+            RESULTS.corrupted_shard("{dataset}", "{kind}", shard) for shard in SHARDS
+        ],
+    output:
+        RESULTS.corrupted("{dataset}", "{kind}"),
+    log:
+        RESULTS.log("merge_media", "{dataset}", "{kind}"),
+    benchmark:
+        RESULTS.benchmark("merge_media", "{dataset}", "{kind}")
+    conda:
+        "../../envs/features.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 8000 * attempt,
+        runtime=60,
+    params:
+        recipe=lambda w: RECIPES.corrupt_media(w.dataset, w.kind)["identity"],
+    shell:
+        "python -m elision merge-corrupted --dataset {wildcards.dataset} --kind {wildcards.kind}"
+        " --recipe {params.recipe} > {log} 2>&1"
 
 
 rule corruptions:

@@ -8,6 +8,7 @@ for name, job in {**EVALUATION, **EVALUATION_OF_FIRST}.items():
         input:
             job.each(trained),
             lambda w: RESULTS.corruptions(TESTED_ON[w.dataset]),
+            corrupted_clips,
             job.each(database),
             samples=lambda w: RESULTS.samples(TESTED_ON[w.dataset]),
             alignment=lambda w: RESULTS.alignment(TESTED_ON[w.dataset]),

@@ -46,6 +46,11 @@ rule report:
         [RESULTS.root / "checks.parquet"] if PARAMS.report.check else [],
         records=[p for p in FILES["models"] if p.name in ("run.json", "history.csv")],
         representations=FILES["representations"],
+        measured=[
+            RESULTS.corrupted(dataset, kind)[1]
+            for dataset in PARAMS.datasets
+            for kind in PARAMS.media_for(dataset)
+        ],
     output:
         page=report(
             RESULTS.root / "report.html",

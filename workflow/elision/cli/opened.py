@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from elision.corruption.clips import CorruptedClips
+    from elision.corruption.kinds.media import Of
     from elision.corruption.plan import Plan
     from elision.methods.layers.retrieval import Database
     from elision.store import Store
@@ -42,6 +44,7 @@ Test = Annotated[
         "--dataset", help="name of a dataset in params.yaml, or DATASET-on-OTHER for the test_on of a dataset"
     ),
 ]
+KindName = Annotated[str, typer.Option("--kind", help="kind of corrupted media, such as white_noise (docs/media.md)")]
 MethodName = Annotated[str, typer.Option("--method", help="name of a method in params.yaml")]
 RunName = Annotated[str, typer.Option("--run", help="run id, for example seed-1111 or seed-1111.fold-3")]
 RunNames = Annotated[
@@ -138,6 +141,46 @@ class Workspace:
                 f"{modality!r} is not extracted from dataset {dataset!r}; "
                 + (parameters.suggestion(modality, allowed) if allowed else "the dataset consists of features already")
             )
+
+    def check_shard(self, shard: int) -> None:
+        """Refuse a shard that the params do not have."""
+        if not 0 <= shard < self.params.features.shards:
+            most = self.params.features.shards - 1
+            raise ElisionError(f"shard {shard} does not exist; give a number from 0 to {most} (features.shards - 1)")
+
+    def media(self, dataset: str, kind: str) -> "Of":
+        """Return what the params set for a kind of corrupted media that a dataset is tested under."""
+        self.check_dataset(dataset)
+        known(kind, list(self.params.media_for(dataset)), f"kind of corrupted media of {dataset}")
+        return self.params.media_for(dataset)[kind]
+
+    def corrupted_clips(self, dataset: str, data: str) -> "dict[str, CorruptedClips]":
+        """Open what was extracted of the corrupted test clips of a dataset, by kind; ``data``: its digest."""
+        from elision.corruption.clips import CorruptedClips
+
+        found = {}
+        for kind in self.params.media_for(dataset):
+            path, _ = self.layout.corrupted(dataset, kind)
+            found[kind] = CorruptedClips.read(path)
+            check(found[kind].provenance, self.recipes.corrupt_media(dataset, kind), path)
+            check_data(found[kind].provenance["data"], data, path)
+        return found
+
+    def measured(self) -> "pd.DataFrame | None":
+        """Read what was measured of corrupted media, as ``report.Results`` has it; None, if no media are corrupted."""
+        import pandas as pd
+
+        from elision.corruption.clips import means
+        from elision.store import read_table
+
+        parts = []
+        for test, (_, tested_on) in self.params.tests.items():
+            for kind in self.params.media_for(tested_on):
+                _, path = self.layout.corrupted(tested_on, kind)
+                table, found = read_table(path)
+                check(found, self.recipes.corrupt_media(tested_on, kind), path)
+                parts.append(means(table, kinds()[kind].measured).assign(dataset=test, kind=kind))
+        return pd.concat(parts, ignore_index=True) if parts else None
 
     def check_run(self, dataset: str, method: str, run: str, *, among: list[str], noun: str = "method") -> None:
         """Refuse a run that the params do not have; ``among``: the methods that are allowed."""
@@ -294,6 +337,7 @@ class Workspace:
             "run": run,
             "store": self.seen(run, tested),
             "plan": self.plan(run.tested_on, tested),
+            "media": self.corrupted_clips(run.tested_on, tested.provenance["data"]),
             "weights": weights,
             "record": record,
             "spans": self.spans(run, tested),

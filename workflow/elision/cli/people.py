@@ -1,6 +1,7 @@
 """The verbs that people type: inspect params, methods and results, and predict clips with a trained run."""
 
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from elision.cli.opened import PARAMS, RESULTS, Dataset, ParamsFile, Results, Workspace, known
+from elision.cli.opened import PARAMS, RESULTS, Dataset, KindName, ParamsFile, Results, Workspace, known
 from elision.errors import ElisionError, plural
 from elision.provenance import kept
 from elision.provenance.contents import PYFEAT_WEIGHTS
@@ -43,6 +44,14 @@ def predict(
         int,
         typer.Option(min=0, max=parameters.LARGEST_SEED, help="seed for drawing the missing parts, as corruption.seed"),
     ] = 1111,
+    corrupt: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND=SEVERITY",
+            help="also predict the clip with its sound, pictures or words corrupted, such as white_noise=3; may be "
+            "repeated (docs/media.md)",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N")] = "auto",
     accept_code: Annotated[
         bool, typer.Option("--accept-code", help="predict even if the code changed since the training")
@@ -67,12 +76,13 @@ def predict(
         listed = [-1.0]
     if not all(0 <= rate <= 1 for rate in listed) or len(set(listed)) < len(listed):
         raise typer.BadParameter(f"--rates is {rates!r}; give different numbers from 0 to 1, separated by commas")
+    media = [_severity(text) for text in corrupt or []]
     from elision.datasets.clips import opened, unlabelled
     from elision.evaluation import ask
 
     trained = ask.Trained.open(model, device=device, accept_code=accept_code)
     found, problems = unlabelled(table) if table else opened(clips or [None], text)
-    document = ask.ask(trained, found, problems, rates=listed, seed=seed)
+    document = ask.ask(trained, found, problems, rates=listed, seed=seed, media=media)
     if as_json:
         print(json.dumps(document, indent=1, allow_nan=False))
     else:
@@ -82,6 +92,96 @@ def predict(
         print(f"elision: clip {clip['id']!r}: {clip['error']}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
+
+
+def _severity(text: str) -> tuple[str, int]:
+    """Read KIND=SEVERITY."""
+    from elision.corruption import medium
+
+    name, _, severity = text.partition("=")
+    try:
+        medium.known(name)
+    except ValueError as error:
+        raise typer.BadParameter(f"--corrupt: {error}") from None
+    if severity not in map(str, range(1 + medium.SEVERITIES[-1])):
+        raise typer.BadParameter(f"--corrupt is {text!r}; give a severity from 1 to 5, such as {name}=3")
+    return name, int(severity)
+
+
+@app.command("corrupt-media")
+def corrupt_media(
+    preview: Annotated[Path, typer.Option(metavar="CLIP", help="video or audio file to corrupt")],
+    kind: KindName,
+    severity: Annotated[int, typer.Option(min=0, max=5, help="0 (the clean clip), 1 (mild) to 5 (strong)")] = 3,
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="file to write: .mp4, or .m4a for sound alone (default: CLIP.KIND-SEVERITY.mp4)")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="transcript of the clip, for kinds that corrupt words")] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="option of the kind; may be repeated")
+    ] = None,
+    others: Annotated[
+        list[Path] | None, typer.Option("--other", metavar="CLIP", help="other clip, for babble; may be repeated")
+    ] = None,
+    recogniser: Annotated[
+        str | None, typer.Option(help="recognise the words of corrupted sound: pocketsphinx, or a Whisper")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=parameters.LARGEST_SEED, help="seed of the corruption, as corruption.seed")
+    ] = 1111,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+) -> None:
+    """Corrupt a clip, write the clip as a file, and print its measurements.
+
+    docs/media.md describes the kinds.
+    """
+    from elision.corruption import medium
+    from elision.datasets.clips import opened
+    from elision.features.corrupted import Corruptor
+    from elision.features.preview import write
+
+    try:
+        made = medium.made(medium.known(kind), dict(map(_option, options or [])))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    clips, problems = opened([preview, *(others or [])], text)
+    if problems:
+        raise ElisionError("\n".join(problem for _, problem in problems))
+    whole = {"audio": {"max_length": None}, "vision": {"max_length": None}, "text": {"max_length": 1000}}
+    corruptor = Corruptor(clips, parameters.Features.model_validate(whole), seed=seed, recogniser=recogniser)
+    row = next(clips.itertuples())
+    out = out or preview.with_name(f"{preview.stem}.{kind}-{severity}.{'mp4' if row.has_vision else 'm4a'}").name
+    measured, clean = write(corruptor, row, made, severity, Path(out))
+    fact = medium.facts(kind)
+    if as_json:
+        found = {"clip": str(preview), "kind": kind, "severity": severity, "level": fact.level_name(severity)}
+        print(json.dumps({**found, "file": str(out), "measured": _finite(measured), "clean": _finite(clean)}, indent=1))
+        return
+    at = "" if not severity else f" ({fact.level}: {fact.level_name(severity)})"
+    print(f"{out}: {preview.name}, {fact.words}, severity {severity}{at}")
+    for name, value in measured.items():
+        if name != "text":
+            before = f" (clean: {round(clean[name], 3) + 0:g})" if name in clean else ""
+            what = {**medium.MEASURED["words"], **fact.all_measured}.get(name, name)
+            print(f"  {what}: {round(value, 3) + 0:g}{before}")  # + 0: no -0
+    if "text" in measured:
+        print(f"  words: {measured['text']}")
+
+
+def _option(text: str) -> tuple[str, object]:
+    """Read KEY=VALUE, the value as in a params file."""
+    from elision.settings import strict_yaml
+
+    key, sign, value = text.partition("=")
+    if not (key and sign):
+        raise ValueError(f"--option is {text!r}; write KEY=VALUE, such as voices=3")
+    return key, strict_yaml.parse(value, f"--option {key}")
+
+
+def _finite(measured: dict[str, object]) -> dict[str, object]:
+    """Return measurements as JSON has them: what is not defined is null."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in measured.items()}
 
 
 @app.command()

@@ -1,7 +1,9 @@
 """The verbs that rules call. Each verb is one step of the workflow."""
 
 import json
+import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -10,6 +12,7 @@ from elision.cli.opened import (
     PARAMS,
     RESULTS,
     Dataset,
+    KindName,
     MethodName,
     ParamsFile,
     Recipe,
@@ -25,11 +28,11 @@ from elision.cli.opened import (
     known,
     stamp,
 )
-from elision.errors import ElisionError
+from elision.errors import ElisionError, plural
 from elision.provenance import kept
 from elision.provenance import layout as layouts
 from elision.provenance.recipe import digest
-from elision.provenance.versions import of_all, of_run, stamped, versions
+from elision.provenance.versions import joined, of_all, of_run, stamped, versions
 from elision.settings import params as parameters
 
 app = typer.Typer()
@@ -74,9 +77,7 @@ def extract(
     opened = Workspace(params, results)
     settings, layout = opened.params, opened.layout
     opened.check_modality(dataset, modality)
-    if not 0 <= shard < settings.features.shards:
-        most = settings.features.shards - 1
-        raise ElisionError(f"shard {shard} does not exist; give a number from 0 to {most} (features.shards - 1)")
+    opened.check_shard(shard)
     provenance = stamp(opened.recipes.extract(dataset, modality), recipe)
     merged = kept.find(layout, layout.sequences(dataset, modality), provenance["identity"])
     on_gpu = modality == "vision" and settings.features.vision.extractor == "pyfeat" and not merged
@@ -90,6 +91,8 @@ def extract(
             output=layout.shard(dataset, modality, shard),
             provenance=provenance,
             merged=merged,
+            media=settings.datasets[dataset].media,
+            seed=settings.media_seed(dataset),
         )
 
 
@@ -198,6 +201,84 @@ def corrupt(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, 
     spans = opened.alignment(dataset, store) if parameters.asks_for_times(settings, dataset) else None
     provenance = {**provenance, "data": store.provenance["data"]}
     write(store, settings.corruption_for(dataset), draws, description, provenance, spans)
+
+
+@app.command("extract-corrupted")
+def extract_corrupted(
+    dataset: Dataset,
+    kind: KindName,
+    shard: Shard,
+    recipe: Recipe = "",
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Corrupt the test clips of one shard, and extract what is corrupted."""
+    from elision.corruption import medium
+    from elision.features import corrupted
+    from elision.store import read_table
+
+    opened = Workspace(params, results)
+    settings, layout = opened.params, opened.layout
+    asked = opened.media(dataset, kind)
+    opened.check_shard(shard)
+    store = opened.store(dataset)
+    provenance = {**stamp(opened.recipes.corrupt_media(dataset, kind), recipe), "data": store.provenance["data"]}
+    made = kept.find(layout, layout.corrupted(dataset, kind)[0], provenance["identity"])
+    made = made if made and kept.made_by(made).get("data") == provenance["data"] else None
+    recogniser = settings.recogniser_for(dataset, kind)
+    features, output = corrupted.as_long_as(settings.features, store), layout.corrupted_shard(dataset, kind, shard)
+    if made:  # which `merge-corrupted` gives back
+        corrupted.CorruptedClips([], {}, [], {}, provenance).write(output)
+        return
+    of_pictures = medium.facts(kind).medium == "picture"
+    on_gpu = recogniser or (of_pictures and features.vision.extractor == "pyfeat")
+    with opened.gpu("auto" if on_gpu else "cpu"):
+        clips = corrupted.of_test(read_table(layout.clips(dataset))[0], store.samples)
+        print(
+            f"{dataset}: {plural(len(clips), 'test clip')} under {kind} at severities "
+            f"{', '.join(map(str, asked.severities))}, seed {settings.media_seed(dataset)}"
+        )
+        found = corrupted.corrupt(
+            corrupted.Corruptor(clips, features, seed=settings.media_seed(dataset), recogniser=recogniser),
+            medium.made(kind, asked.options),
+            asked.severities,
+            corrupted.part(clips, shard, settings.features.shards),
+            before=corrupted.steps_of(settings.datasets[dataset].media),
+            where=f", shard {shard + 1} of {settings.features.shards}",
+        )
+    replace(found, provenance=provenance).write(output)
+
+
+@app.command("merge-corrupted")
+def merge_corrupted(
+    dataset: Dataset, kind: KindName, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS
+) -> None:
+    """Merge the shards of the test clips under one kind of corrupted media."""
+    from elision.corruption.clips import CorruptedClips
+    from elision.features.corrupted import finished
+    from elision.provenance.recipe import check, check_data
+    from elision.store import write_table
+
+    opened = Workspace(params, results)
+    settings, layout = opened.params, opened.layout
+    opened.media(dataset, kind)
+    store = opened.store(dataset)
+    expected, data = expect(opened.recipes.corrupt_media(dataset, kind), recipe), store.provenance["data"]
+    output, measured = layout.corrupted(dataset, kind)
+    if opened.make_room(output, expected, data=data):
+        return
+    shards = [layout.corrupted_shard(dataset, kind, number) for number in range(settings.features.shards)]
+    parts = [CorruptedClips.read(path) for path in shards]
+    for part, path in zip(parts, shards, strict=True):
+        check(part.provenance, expected, path)
+        check_data(part.provenance["data"], data, path)
+    libraries = joined(part.provenance.get("versions", {}) for part in parts)
+    whole = finished(parts, store, settings.features, {**parts[0].provenance, "versions": libraries})
+    write_table(measured, whole.table(), whole.provenance)
+    whole.write(output)
+    print(f"{kind}: {plural(len(whole.ids), 'clip')} at {plural(len(whole.severities), 'severity level')}")
+    for clip, why in whole.failed.items():
+        print(f"clip {clip!r} has no {' and no '.join(whole.modalities)} under {kind}: {why}", file=sys.stderr)
 
 
 @app.command()
@@ -470,6 +551,7 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
             made_with=by_row(made_with),
             accepted=by_row(recipes.accepted),
             synthetic={dataset for dataset, _ in opened.synthetic},
+            measured=opened.measured(),
         ),
         layout.root,
         methods=list(settings.variants),

@@ -291,6 +291,8 @@ class Kind:
         Whether a rate may be one for each modality. Such conditions have tables of their own: see `Imbalanced`.
     timed : bool
         Whether it asks when a position is heard or seen: see `Origin`.
+    measured : mapping of str to str
+        What is measured of the test samples under its conditions, and what each measurement is, with its unit.
     """
 
     name: ClassVar[str]
@@ -315,6 +317,11 @@ class Kind:
     training_rates: ClassVar[tuple[float, ...]] = ()
     imbalanced: ClassVar[bool] = False
     timed: ClassVar[bool] = False
+    measured: ClassVar[Mapping[str, str]] = {}
+
+    def parts(self) -> "list[Kind]":
+        """Return the kinds that stand beside it in tables and plots, where its conditions are not of one sort."""
+        return [Imbalanced(self)] if self.imbalanced and self.setting else []
 
     @property
     def heading(self) -> str:
@@ -482,8 +489,7 @@ def kinds() -> dict[str, Kind]:
     for words in ([str(kind.rank) for kind in found], [word for kind in found for word in kind.corruptions]):
         if twice := sorted({word for word in words if words.count(word) > 1}):
             raise ValueError(f"{folder.__path__[0]}: two kinds have the rank or the corruption {twice[0]!r}")
-    pairs = ([kind, Imbalanced(kind)] if kind.imbalanced and kind.setting else [kind] for kind in found)
-    return {kind.name: kind for pair in pairs for kind in pair}
+    return {each.name: each for kind in found for each in (kind, *kind.parts())}
 
 
 @cache

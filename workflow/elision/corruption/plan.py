@@ -208,6 +208,20 @@ def _tells(sequences: Sequences, rows: np.ndarray) -> np.ndarray:
     return tells
 
 
+def bare(store: Store, fold: int) -> np.ndarray:
+    """Find the test samples of a fold that have nothing to begin with, of any modality (see `Plan.emptied`)."""
+    rows = store.rows("test", fold)
+    samples = _samples(store, rows)
+    lost = [
+        _largest(
+            np.zeros(samples.lengths[name].sum(), np.float32), _tells(_sequences(store, name), rows), samples, name
+        )
+        < 0
+        for name in samples.present
+    ]
+    return np.all(lost, axis=0) if lost else np.ones(len(samples), bool)
+
+
 def _largest(numbers: np.ndarray, tells: np.ndarray, samples: Samples, modality: str) -> np.ndarray:
     """Return the largest number of each sample at a position that tells something [shape=(N,)]; -1 without one.
 

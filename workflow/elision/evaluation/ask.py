@@ -3,7 +3,7 @@
 Nothing but the folder of the run is needed (of a method that retrieves, its database as well): no params, no dataset.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,15 @@ from rich.table import Table
 from scipy.special import softmax
 
 import elision
+from elision.corruption import medium
 from elision.corruption.kind import Condition, Drawn
 from elision.corruption.plan import conditions, draw
 from elision.errors import ElisionError
 from elision.evaluation.loaded import Loaded, changed, check_code, modules
 from elision.features.align import spans_of
+from elision.features.corrupted import Corruptor, concerned
 from elision.features.encode import hidden_states
-from elision.features.shards import extractor
+from elision.features.shards import Extractor, extractor
 from elision.methods.base import Method
 from elision.progress import track
 from elision.provenance.versions import versions
@@ -145,14 +147,9 @@ class Trained:
         ]
 
 
-def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
+def _extractors(trained: Trained, names: list[str]) -> dict[str, Extractor]:
     """Return the function from a clip to its sequence of each name, provided that it works as for training."""
-    functions, record = {}, trained.record
-    limits = {
-        name: {**_settings(name, header), "max_length": max(header.length, _LEAST[name])}
-        for name, header in record.sequences.items()
-        if name in record.present
-    }
+    functions: dict[str, Extractor] = {}
     for name in names:
         recorded = trained.record.sequences[name]
         if recorded.extractor.startswith("OpenFace"):
@@ -169,7 +166,7 @@ def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
         try:
             _, here = extractor(name, Features.model_validate({name: _settings(name, recorded)}))
             # As long as in training: a text still ends in [SEP], and audio and vision are cut at the same second.
-            functions[name], _ = extractor(name, Features.model_validate(limits))
+            functions[name], _ = extractor(name, _features(trained.record))
         except ValidationError as error:
             wrong = error.errors()[0]["loc"][0]
             raise ElisionError(
@@ -188,6 +185,21 @@ def _extractors(trained: Trained, names: list[str]) -> dict[str, Callable]:
     return functions
 
 
+def _features(record: Record) -> Features:
+    """Return how clips are extracted: as in training, and no longer than there."""
+    limits = {
+        name: {**_settings(name, header), "max_length": max(header.length, _LEAST[name])}
+        for name, header in record.sequences.items()
+        if name in record.present
+    }
+    return Features.model_validate({name: limits[name] for name in MODALITIES if name in limits})
+
+
+def _finite(measured: dict[str, Any]) -> dict[str, Any]:
+    """Return measurements as JSON has them: what is not defined is null."""
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in measured.items()}
+
+
 def _settings(kind: str, header: Header) -> dict[str, Any]:
     return {key: value for key, value in header.settings.items() if key in _SETTINGS[kind].model_fields}
 
@@ -199,6 +211,7 @@ def ask(
     *,
     rates: Sequence[float] = RATES,
     seed: int = SEED,
+    media: Sequence[tuple[str, int]] = (),
 ) -> dict[str, Any]:
     """Predict clips under complete and reduced modalities.
 
@@ -216,6 +229,8 @@ def ask(
         Missing rates; what is missing is drawn for the id of a clip, as in the evaluation.
     seed : int
         As ``corruption.seed``.
+    media : sequence of (str, int)
+        Kinds of corrupted media with their severities: each clip is corrupted by each, extracted again and predicted.
 
     Returns
     -------
@@ -235,6 +250,7 @@ def ask(
     seen = [name for name in trained.headers() if name in MODALITIES]
     needed = [name for name in seen if name in record.present and given[name].any()]
     functions = _extractors(trained, needed)
+    corruptor = Corruptor(clips, _features(record), seed=seed) if media else None
     settings = Corruption.model_validate({"seed": seed, "random": list(rates), "absent": True, "masks": "per_sample"})
     answers = []
     for row, clip in track(list(enumerate(clips.itertuples())), f"predict with {record.name}"):
@@ -243,7 +259,8 @@ def ask(
         try:
             if row in wrong:
                 raise ElisionError("; ".join(wrong[row]))
-            answer |= _answer(trained, clips.iloc[[row]], functions, settings)
+            forms = _corrupted(corruptor, clip, functions, media) if corruptor else []
+            answer |= _answer(trained, clips.iloc[[row]], functions, settings, forms)
         except ElisionError as error:
             answer["error"] = str(error)
         answers.append(answer)
@@ -267,18 +284,45 @@ def ask(
     }
 
 
+@dataclass(frozen=True)
+class _Form:
+    """A corrupted form of a clip: what it is, and what is extracted and measured of it."""
+
+    condition: Condition
+    extracted: dict[str, Extracted]
+    measured: dict[str, Any]
+
+
+def _corrupted(
+    corruptor: Corruptor, clip: Any, functions: dict[str, Extractor], media: Sequence[tuple[str, int]]
+) -> list[_Form]:
+    """Corrupt a clip by each kind, as far as the model sees what the kind changes and the clip has it."""
+    forms = []
+    for name, severity in media:
+        steps = [(medium.kind(name)(), severity)]
+        (modality,) = concerned(steps)
+        found: dict[str, Extracted] = {}
+        measured: dict[str, Any] = {}
+        if modality in functions and severity:
+            found, measured = corruptor.extracted(clip, steps, corruptor.read(clip, [modality]))
+            found = found if len(found[modality].values) else {}
+        forms.append(_Form(Condition(name, float(severity), tuple(found)), found, measured))
+    return forms
+
+
 def _answer(
-    trained: Trained, clip: pd.DataFrame, functions: dict[str, Callable], settings: Corruption
+    trained: Trained,
+    clip: pd.DataFrame,
+    functions: dict[str, Extractor],
+    settings: Corruption,
+    forms: Sequence[_Form] = (),
 ) -> dict[str, Any]:
-    """Predict one clip, a table of one row."""
+    """Predict one clip, a table of one row, and its corrupted forms."""
     (row,) = clip.itertuples()
     headers, extracted = trained.headers(), {}
     for name, header in headers.items():
         extracted[name] = functions[name](row) if name in functions else _nothing(header, trained.record)
-    if "text_features" in headers and len(ids := extracted["text"].values):
-        device, threads = trained.assembled.device, trained.record.threads
-        states = hidden_states([ids], encoder=headers["text"].extractor, device=device, threads=threads)
-        extracted["text_features"] = Extracted(states[0])
+    extracted = _with_vectors(trained, extracted)
     sequences = {name: each.values for name, each in extracted.items()}
     present = [name for name in trained.modalities if len(sequences[name])]
     if not present:
@@ -287,14 +331,19 @@ def _answer(
             "; give another clip, or a text"
         )
     listed = sorted(conditions(settings, tuple(present)), key=lambda condition: bool(condition.modalities))
-    # A row for each condition, so that all are predicted in one batch.
+    # A row for each condition and each corrupted form, so that all are predicted in one batch.
+    rows = [extracted] * len(listed) + [_with_vectors(trained, {**extracted, **form.extracted}) for form in forms]
+    listed += [form.condition for form in forms]
     label = None if trained.record.spec.classes else np.nan
     cut = [each.facts["cut"] for each in extracted.values() if each.facts and "cut" in each.facts]
-    store = Store(
-        clip.iloc[[0] * len(listed)].assign(split="test", label=label, cut_at=min(cut, default=np.nan)),
-        {name: _repeated(each, len(listed), headers[name]) for name, each in extracted.items()},
-        {"classes": list(trained.record.spec.classes)},
-    )
+    samples = clip.iloc[[0] * len(listed)].assign(split="test", label=label, cut_at=min(cut, default=np.nan))
+    if any("text" in form.measured for form in forms):  # words that are no longer those of the transcript have no times
+        samples = samples.reset_index(drop=True).astype({"text": object, "words": object})
+        for number, form in enumerate(forms, start=len(listed) - len(forms)):
+            if "text" in form.measured:
+                samples.loc[number, ["text", "words"]] = [form.measured["text"], None]
+    sequences_of = {name: _sequences([each[name] for each in rows], headers[name]) for name in extracted}
+    store = Store(samples, sequences_of, {"classes": list(trained.record.spec.classes)})
     lacking = [name in trained.modalities and name not in present for name in MODALITIES]
     rates = np.where(lacking, 1.0, [condition.kind.rates(condition) for condition in listed])
     spans = spans_of(store, where=row.id)[0] if trained.view.alignment == "words" else None
@@ -303,21 +352,33 @@ def _answer(
     outputs, _ = predict(trained.model, data, data.corrupted(Drawn(rates, uniform)))
     if not np.isfinite(outputs).all():
         raise ElisionError(f"{row.path or row.id}: the predictions are not finite; check the features of the clip")
+    told: list[dict[str, Any]] = [{} for _ in listed[len(forms) :]]
+    told += [{"measured": _finite(form.measured)} for form in forms]
     return {
         "present": present,
         "absent": [name for name in trained.modalities if name not in present],
         "lengths": {name: min(len(sequences[name]), headers[name].length) for name in present},
         "notes": _notes(trained, row, extracted),
         "predictions": [
-            {**_named(condition), **_prediction(output, trained.record.spec.classes)}
-            for condition, output in zip(listed, outputs, strict=True)
+            {**_named(condition), **measured, **_prediction(output, trained.record.spec.classes)}
+            for condition, measured, output in zip(listed, told, outputs, strict=True)
         ],
     }
 
 
-def _repeated(extracted: Extracted, count: int, header: Header) -> Sequences:
-    times = None if extracted.times is None else [extracted.times] * count
-    return Sequences.of([extracted.values] * count, header, times)
+def _with_vectors(trained: Trained, extracted: dict[str, Extracted]) -> dict[str, Extracted]:
+    """Return what is extracted with the vectors of its tokens, if the model sees vectors."""
+    if "text_features" not in extracted or not len(ids := extracted["text"].values):
+        return extracted
+    device, threads = trained.assembled.device, trained.record.threads
+    encoder = trained.headers()["text"].extractor
+    states = hidden_states([ids], encoder=encoder, device=device, threads=threads)
+    return {**extracted, "text_features": Extracted(states[0])}
+
+
+def _sequences(parts: list[Extracted], header: Header) -> Sequences:
+    times = [each.times for each in parts if each.times is not None]
+    return Sequences.of([each.values for each in parts], header, times or None)
 
 
 def _nothing(header: Header, record: Record) -> Extracted:

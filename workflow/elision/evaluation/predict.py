@@ -1,7 +1,10 @@
 """The step that uses a trained run on the test split: predictions and representations, in one load of the model."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,16 +12,19 @@ import pandas as pd
 import torch
 from pydantic import TypeAdapter
 
+from elision.corruption.clips import CorruptedClips
 from elision.corruption.kind import Condition, Draw
-from elision.corruption.plan import Plan
+from elision.corruption.plan import Plan, bare
 from elision.dialogues import speakers
 from elision.errors import ElisionError
 from elision.evaluation.representations import RATES, choose
+from elision.features.align import spans_of
+from elision.features.encode import hidden_states
 from elision.files import sha256
 from elision.methods.base import Method
 from elision.progress import track
 from elision.provenance.recipe import check, check_data
-from elision.store import Store
+from elision.store import Sequences, Store
 from elision.task import DataSpec
 from elision.training.checkpoint import load_run_weights
 from elision.training.run import Run, predict, remembering
@@ -87,6 +93,8 @@ class Evaluation:
         Frames of each text token (see ``features.align``): needed for ``alignment: words`` only.
     database : Database, optional
         For a method that retrieves.
+    media : mapping of str to CorruptedClips, optional
+        Features of the corrupted test clips, by kind of corruption.
 
     Raises
     ------
@@ -104,9 +112,10 @@ class Evaluation:
         record: dict,
         spans: dict[str, np.ndarray] | None = None,
         database: "Database | None" = None,
+        media: Mapping[str, CorruptedClips] = MappingProxyType({}),
     ) -> None:
         self.run, self.weights, self.checkpoints = run, weights, record["checkpoints"]
-        self.classes, self._store = store.classes, store
+        self.classes, self._store, self._media = store.classes, store, media
         self._settings = run.params.corruption_for(run.tested_on)
         self.plan = plan.of_run(run.seed, store, self._settings, spans)
         self.model = run.build(TypeAdapter(DataSpec).validate_python(record["spec"]))
@@ -116,7 +125,32 @@ class Evaluation:
                 f"datasets.{run.dataset}.test_on: a dialogue of {run.tested_on} has {most} speakers, and {run.name} "
                 f"was trained with at most {self.model.spec.speakers}; leave out {run.tested_on} or {run.name}"
             )
-        self.data = run.split(store, "test", scales=recorded_scales(record), spans=spans)
+        self._scales = recorded_scales(record)
+        self.data = run.split(store, "test", scales=self._scales, spans=spans)
+
+    def _extracted(self, condition: Condition) -> Store | None:
+        """Return the store of a condition whose clips were corrupted and extracted again; None for other conditions."""
+        clips = self._media.get(condition.corruption) if condition.level else None
+        if clips is None:
+            return None
+        return clips.store(self._store, int(condition.level))
+
+    def _split(self, condition: Condition) -> SplitData:
+        """Return the test split: where clips were corrupted, with the features that were extracted of them."""
+        store = self._extracted(condition)
+        if store is None:
+            return self.data
+        run, words = self.run, self.run.hyperparameters.alignment == "words"
+        text = store.modalities.get("text")
+        if "text_features" in store.modalities and text and text is not self._store.modalities["text"]:
+            tested = set(store.rows("test", run.fold).tolist())
+            ids = [tokens if row in tested else tokens[:0] for row, tokens in enumerate(text)]
+            device, threads = self.data.device, run.params.train.threads
+            states = hidden_states(ids, encoder=text.header.extractor, device=device, threads=threads)
+            vectors = Sequences.of(states, store.modalities["text_features"].header)
+            store = replace(store, modalities={**store.modalities, "text_features": vectors})
+        spans = spans_of(store, where=f"{run.tested_on} under {condition}")[0] if words else None
+        return run.split(store, "test", scales=self._scales, spans=spans)
 
     def _corrupted(self, condition: Condition) -> Corrupted | None:
         """Do to the test split what a condition does."""
@@ -144,6 +178,8 @@ class Evaluation:
         """
         run, data, tables = self.run, self.data, []
         empty = self.plan.emptied(self._store, run.fold, self._settings)
+        extracted = ((condition, self._extracted(condition)) for condition in self.plan.conditions)
+        empty |= {condition: bare(store, run.fold) for condition, store in extracted if store is not None}
         epochs: dict[int, list[str]] = {}
         for checkpoint, kept in self.checkpoints.items():
             epochs.setdefault(kept["epoch"], []).append(checkpoint)
@@ -172,9 +208,11 @@ class Evaluation:
         made: dict[bytes | None, tuple[np.ndarray, np.ndarray]] = {}
         with remembering(self.model):
             for condition in track(self.plan.conditions, description):
-                corrupted = self._corrupted(condition)
+                data = self._split(condition)
+                corrupted = self._corrupted(condition) if data is self.data else None
                 identity = corrupted.identity if corrupted else b""
-                found = made.get(identity) or predict(self.model, self.data, corrupted)
+                identity = identity if data is self.data else None
+                found = made.get(identity) or predict(self.model, data, corrupted)
                 if identity is not None:
                     made[identity] = found
                 yield condition, *found

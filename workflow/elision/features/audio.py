@@ -6,7 +6,10 @@ ACL 2020, section 3.3.
 
 import math
 import warnings
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import librosa
 import numpy as np
@@ -23,8 +26,27 @@ _BINS_PER_CHROMA = 3
 _SILENT = 1e-4  # of full scale
 
 
-def extract(path: str | Path, settings: AudioFeatures, *, vision: VisionFeatures | None = None) -> Extracted:
-    """Describe the audio track of a file.
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """The decoded audio track of a clip, as far as it is described.
+
+    Attributes
+    ----------
+    y : np.ndarray [shape=(n,), dtype=float32] or None
+        Mono signal at ``AudioFeatures.sample_rate``; None without an audio track.
+    end : Fraction or None
+        Second at which the clip is cut; None: it is whole.
+    facts : dict
+        Of `media.read_audio`.
+    """
+
+    y: np.ndarray | None
+    end: Fraction | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def read(path: str | Path, settings: AudioFeatures, *, vision: VisionFeatures | None = None) -> Sound:
+    """Decode the audio track of a file.
 
     Parameters
     ----------
@@ -34,28 +56,49 @@ def extract(path: str | Path, settings: AudioFeatures, *, vision: VisionFeatures
     vision : VisionFeatures, optional
         What its ``max_length`` leaves out of the video is left out of the audio as well.
 
+    Raises
+    ------
+    ElisionError
+        If the audio cannot be decoded.
+    """
+    facts: dict[str, Any] = {}
+    end = kept_until(path, audio=settings, vision=vision)
+    return Sound(read_audio(path, sample_rate=settings.sample_rate, end=end, facts=facts), end, facts)
+
+
+def extract(path: str | Path, settings: AudioFeatures, *, vision: VisionFeatures | None = None) -> Extracted:
+    """Describe the audio track of a file: see `read` and `of_sound`."""
+    return of_sound(read(path, settings, vision=vision), settings)
+
+
+def of_sound(sound: Sound, settings: AudioFeatures) -> Extracted:
+    """Describe a sound.
+
+    Parameters
+    ----------
+    sound : Sound
+    settings : AudioFeatures
+
     Returns
     -------
     extracted : Extracted
-        Values [shape=(T, d), dtype=float32] as of ``describe``; no rows when the file has no audio track. Frame t is at
-        second t * hop_length / sample_rate of the file. Facts are those of `media.read_audio`, and ``silent``: no
-        sample is above -80 dB.
+        Values [shape=(T, d), dtype=float32] as of ``describe``; no rows without an audio track. Frame t is at second
+        t * hop_length / sample_rate of the file. Facts are those of the sound, and ``silent``: no sample is above
+        -80 dB.
 
     Raises
     ------
     ElisionError
-        If the audio cannot be decoded, or the range of F0 does not suit the sampling rate and the hop.
+        If the range of F0 does not suit the sampling rate and the hop.
     """
-    facts: dict = {}
-    end = kept_until(path, audio=settings, vision=vision)
-    y = read_audio(path, sample_rate=settings.sample_rate, end=end, facts=facts)
-    if y is None:
+    if sound.y is None:
         return Extracted(np.zeros((0, len(feature_names(settings))), np.float32))
-    if np.abs(y).max() < _SILENT:
+    facts = dict(sound.facts)
+    if np.abs(sound.y).max() < _SILENT:
         facts["silent"] = True
-    values = describe(y, settings)
-    if end is not None:  # the last frame is centred on the end of the signal, or beyond
-        values = values[: math.ceil(end * settings.sample_rate / settings.hop_length)]
+    values = describe(sound.y, settings)
+    if sound.end is not None:  # the last frame is centred on the end of the signal, or beyond
+        values = values[: math.ceil(sound.end * settings.sample_rate / settings.hop_length)]
     return Extracted(values, facts=facts)
 
 

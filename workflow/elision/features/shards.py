@@ -5,15 +5,17 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from elision.corruption.medium import At
 from elision.datasets._prepare import finish, write_samples
 from elision.errors import ElisionError, plural
 from elision.features import facts, text
@@ -42,6 +44,8 @@ def extract(
     output: Path,
     provenance: dict,
     merged: Path | None = None,
+    media: Mapping[str, At] = MappingProxyType({}),
+    seed: int = 0,
 ) -> None:
     """Extract one modality of one shard.
 
@@ -62,6 +66,10 @@ def extract(
     merged : Path, optional
         Sequences of all shards that were made earlier in the same way; the shard is cut from them, if they are of the
         same clips.
+    media : mapping of str to At
+        Kinds of corruption, which all clips undergo before extraction (``datasets.NAME.media``).
+    seed : int
+        Of this corruption.
 
     Raises
     ------
@@ -82,6 +90,10 @@ def extract(
         return
     if modality == "vision" and "openface" in table:
         describe, header = _module("openface").reader(table, features)
+    elif media:
+        corrupted = _module("corrupted")
+        corruptor = corrupted.Corruptor(table, features, seed=seed)
+        describe, header = corruptor.describer(modality, corrupted.steps_of(media)), corruptor.extractor(modality)[1]
     else:
         describe, header = extractor(modality, features)
     extracted, failed = [], {}
@@ -105,21 +117,38 @@ def extract(
     write_sequences(output, whole.part(0, len(extracted)))
 
 
-def extractor(modality: str, features: Features):  # noqa: ANN201
-    """Return a function from a clip (None: no data) to what is `Extracted`, and the header of such sequences.
+@dataclass(frozen=True)
+class Extractor:
+    """Turns a clip (None: no data) into what is `Extracted`, in two steps, between which a clip can be corrupted.
 
-    A clip has ``text``, ``path``, ``has_audio`` and ``has_vision``, as a row of the table of clips. The padded length
-    of the header is the largest that is allowed.
+    Attributes
+    ----------
+    read : callable
+        From a clip, which has ``text``, ``path``, ``has_audio`` and ``has_vision``, as a row of the table of clips, to
+        its words, its `audio.Sound` or its `vision.Pictures`; None where the clip has none.
+    describe : callable
+        From what is read to what is `Extracted`.
     """
+
+    read: Callable[[Any], Any]
+    describe: Callable[[Any], Extracted]
+
+    def __call__(self, clip: Any) -> Extracted:
+        """Extract a clip."""
+        return self.describe(self.read(clip))
+
+
+def extractor(modality: str, features: Features) -> tuple[Extractor, Header]:
+    """Return what extracts a modality, and the header of its sequences, whose length is the largest that is allowed."""
     if modality == "text":
         settings = features.text
         special = text.special_tokens(settings.encoder)
 
-        def tokens(clip) -> Extracted:  # noqa: ANN001
-            ids = text.extract(clip and clip.text, encoder=settings.encoder, max_length=settings.max_length)
+        def tokens(words: str | None) -> Extracted:
+            ids = text.extract(words, encoder=settings.encoder, max_length=settings.max_length)
             if len(ids) < settings.max_length:
                 return Extracted(ids)
-            whole = len(text.extract(clip.text, encoder=settings.encoder, max_length=_NO_LIMIT))
+            whole = len(text.extract(words, encoder=settings.encoder, max_length=_NO_LIMIT))
             return Extracted(ids, facts={"tokens": whole} if whole > len(ids) else {})
 
         header = Header(
@@ -128,7 +157,7 @@ def extractor(modality: str, features: Features):  # noqa: ANN201
             extractor=settings.encoder,
             settings={**settings.model_dump(exclude={"frozen"}), **special},
         )
-        return tokens, header
+        return Extractor(lambda clip: clip and clip.text, tokens), header
 
     settings = getattr(features, modality)
     if modality == "audio":
@@ -142,10 +171,12 @@ def extractor(modality: str, features: Features):  # noqa: ANN201
     (other,) = {"audio", "vision"} - {modality}
     nothing = Extracted(np.zeros((0, len(names)), np.float32), np.zeros(0) if modality == "vision" else None)
 
-    def values(clip) -> Extracted:  # noqa: ANN001
+    def read(clip: Any) -> Any:
         if clip is None or clip.path is None or not getattr(clip, f"has_{modality}"):
-            return nothing
-        return module.extract(Path(clip.path), settings, **{other: getattr(features, other)})
+            return None
+        return module.read(Path(clip.path), settings, **{other: getattr(features, other)})
+
+    of_signal = module.of_sound if modality == "audio" else module.of_pictures
 
     header = Header(
         modality=modality,
@@ -156,7 +187,7 @@ def extractor(modality: str, features: Features):  # noqa: ANN201
         version=module.version(settings),
         settings=settings.model_dump(),
     )
-    return values, header
+    return Extractor(read, lambda signal: nothing if signal is None else of_signal(signal, settings)), header
 
 
 @contextmanager

@@ -54,10 +54,11 @@ def encoder_path(name: str) -> str:
     return str(folder)
 
 
-def load_encoder_part(auto_class: type, name: str):  # noqa: ANN201
+def load_encoder_part(auto_class: type, name: str, what: str = "text encoder"):  # noqa: ANN201
     """Load a tokenizer or model (``transformers.AutoTokenizer``, ``AutoModel``, ...) of an encoder.
 
-    The local copy is used when there is one; the hub is asked only otherwise.
+    The local copy is used when there is one; the hub is asked only otherwise. ``what`` says in errors what ``name`` is:
+    two words, of which the second is its setting.
 
     Raises
     ------
@@ -72,16 +73,17 @@ def load_encoder_part(auto_class: type, name: str):  # noqa: ANN201
         return auto_class.from_pretrained(path, local_files_only=True)
     except (OSError, ValueError):
         if Path(path).exists():
-            raise ElisionError(f"{path}: holds no usable {auto_class.__name__[4:].lower()} of a text encoder") from None
+            raise ElisionError(f"{path}: holds no usable {auto_class.__name__[4:].lower()} of a {what}") from None
+    setting = what.split()[-1]
     try:
         if os.environ.get("HF_HUB_OFFLINE") == "1":
             raise OSError("HF_HUB_OFFLINE=1")
         return auto_class.from_pretrained(path)
     except Exception as error:
         raise ElisionError(
-            f"text encoder {name!r} is not on this machine and cannot be downloaded ({type(error).__name__}). "
-            f"On a machine with a network run: hf download {name} --local-dir data/encoders/{name.split('/')[-1]} ; "
-            f"copy that folder here and give its path as the encoder in params.yaml"
+            f"{what} {name!r} is not on this machine and cannot be downloaded ({type(error).__name__}). "
+            f"On a machine with a network run: hf download {name} --local-dir data/{setting}s/{name.split('/')[-1]} "
+            f"; copy that folder here and give its path as the {setting} in params.yaml"
         ) from error
 
 
@@ -101,6 +103,10 @@ class EmbeddedTokenizer:
         self._tokenizer.enable_truncation(max_length)
         found = self._tokenizer.encode(words)
         return {"input_ids": found.ids, "offset_mapping": found.offsets}
+
+    def get_vocab(self) -> dict[str, int]:
+        """Return the ids of all tokens."""
+        return self._tokenizer.get_vocab()
 
 
 @lru_cache(maxsize=4)

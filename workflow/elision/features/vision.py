@@ -10,10 +10,12 @@ import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from importlib import metadata
 from itertools import product
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -96,40 +98,78 @@ class Backend:
     analyse: Callable[[Iterable[np.ndarray], VisionFeatures], tuple[np.ndarray, np.ndarray]]
 
 
-def extract(path: str | Path, settings: VisionFeatures, *, audio: AudioFeatures | None = None) -> Extracted:
-    """Analyse the face in a video.
+Frames = Iterator[tuple[Fraction, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The video track of a clip, as far as it is analysed.
+
+    Attributes
+    ----------
+    frames : callable
+        Decodes it, anew each time: from a dict that takes the facts of `media.read_frames` to an iterator over the
+        second and the RGB picture [shape=(height, width, 3), dtype=uint8] of each frame.
+    """
+
+    frames: Callable[[dict[str, Any]], Frames]
+
+
+def read(path: str | Path, settings: VisionFeatures, *, audio: AudioFeatures | None = None) -> Pictures:
+    """Open the video track of a file.
 
     Parameters
     ----------
     path : str or Path
     settings : VisionFeatures
-        ``fps``: frames analysed per second; ``max_length``: what comes after so many frames is not analysed;
-        ``centre == "clip"``: subtract the mean of the clip (see ``centre``).
+        ``fps``: frames analysed per second; ``max_length``: what comes after so many frames is not analysed.
     audio : AudioFeatures, optional
         What its ``max_length`` leaves out of the audio is not analysed either.
+
+    Raises
+    ------
+    ElisionError
+        If the file cannot be read.
+    """
+    end = kept_until(path, audio=audio, vision=settings)
+    return Pictures(lambda facts: read_frames(path, fps=settings.fps, end=end, facts=facts))
+
+
+def extract(path: str | Path, settings: VisionFeatures, *, audio: AudioFeatures | None = None) -> Extracted:
+    """Analyse the face in a video: see `read` and `of_pictures`."""
+    return of_pictures(read(path, settings, audio=audio), settings)
+
+
+def of_pictures(pictures: Pictures, settings: VisionFeatures) -> Extracted:
+    """Analyse the face in pictures.
+
+    Parameters
+    ----------
+    pictures : Pictures
+    settings : VisionFeatures
+        ``centre == "clip"``: subtract the mean of the clip (see ``centre``).
 
     Returns
     -------
     extracted : Extracted
         Values [shape=(T, d), dtype=float32] have a row per frame, NaN where there is no face or another person's; no
-        rows when the file has no video track. Facts are those of `media.read_frames`, and ``others``: the number of
-        frames with the face of another person.
+        rows without a video track. Facts are those of `media.read_frames`, and ``others``: the number of frames with
+        the face of another person.
 
     Raises
     ------
     ElisionError
         If the video cannot be decoded, or the backend is not installed or lacks its weights.
     """
-    facts: dict = {}
+    facts: dict[str, Any] = {}
     times: list[float] = []
-    end = kept_until(path, audio=audio, vision=settings)
 
-    def noted(frames: Iterable) -> Iterator[np.ndarray]:
+    def noted(frames: Frames) -> Iterator[np.ndarray]:
         for second, frame in frames:
             times.append(float(second))
             yield frame
 
-    with closing(read_frames(path, fps=settings.fps, end=end, facts=facts)) as frames:
+    with closing(pictures.frames(facts)) as frames:
         features, places = BACKENDS[settings.extractor].analyse(noted(frames), settings)
     others = ~np.isnan(places).any(axis=1) & ~one_person(places)
     if others.any():

@@ -303,6 +303,11 @@ class _Inventory:
         if parameters.encoded(self.params, dataset):
             self._look(layout.text_vectors(dataset), recipes.encode(dataset), data=data)
         self._look(layout.corruptions(dataset)[0], recipes.corrupt(dataset), data=data)
+        for kind in self.params.media_for(dataset):
+            recipe = recipes.corrupt_media(dataset, kind)
+            for shard in range(self.params.features.shards):
+                self._look(layout.corrupted_shard(dataset, kind, shard), recipe, data=data)
+            self._look(layout.corrupted(dataset, kind)[0], recipe, data=data)
         return data
 
     def _runs(self, dataset: str, data: str | None) -> None:

@@ -16,14 +16,15 @@ from elision.files import sha256
 from elision.provenance.layout import Layout
 
 _UNFINISHED = "unfinished"
-# What a listing counts, by the end of the name of the file that says how each was made.
-_COUNTED = {
-    "datasets": ("samples.parquet", "dataset"),
-    "corruptions": (".safetensors", "corruption plan"),
-    "models": ("run.json", "trained run"),
-    "predictions": (".parquet", "prediction file"),
-    "representations": (".safetensors", "representation file"),
-}
+# What a listing counts, by the stage and the end of the name of a file.
+_COUNTED = (
+    ("datasets", "samples.parquet", "dataset"),
+    ("corruptions", ".json", "corruption plan"),
+    ("corruptions", ".parquet", "media corruption"),
+    ("models", "run.json", "trained run"),
+    ("predictions", ".parquet", "prediction file"),
+    ("representations", ".safetensors", "representation file"),
+)
 
 
 def record(path: Path, root: Path) -> Path:
@@ -226,10 +227,10 @@ def unused(layout: Layout) -> str:
     counts: dict[str, int] = {}
     for path in files:
         folder, stage, *_ = path.relative_to(layout.unused).parts
-        ending, noun = _COUNTED.get(stage, ("", ""))
-        if noun and folder != _UNFINISHED and path.name.endswith(ending):
-            counts[noun] = counts.get(noun, 0) + 1
-    told = [plural(counts[noun], noun) for _, noun in _COUNTED.values() if noun in counts]
+        for of, ending, noun in _COUNTED if folder != _UNFINISHED else ():
+            if stage == of and path.name.endswith(ending):
+                counts[noun] = counts.get(noun, 0) + 1
+    told = [plural(counts[noun], noun) for *_, noun in _COUNTED if noun in counts]
     size = sum(path.stat().st_size for path in files) / 1e6
     return f"{', '.join(told) or 'unfinished jobs, tables and figures'} ({size:.1f} MB)"
 

@@ -76,6 +76,15 @@ class Layout:
         folder = self.root / "corruptions"
         return folder / f"{dataset}.safetensors", folder / f"{dataset}.json"
 
+    def corrupted_shard(self, dataset: str, kind: str, shard: int | str) -> Path:
+        """Features of one shard of the test clips under one kind of corrupted media."""
+        return self.root / "corruptions" / dataset / "shards" / f"{kind}.{shard}.safetensors"
+
+    def corrupted(self, dataset: str, kind: str) -> tuple[Path, Path]:
+        """Features of the test clips under one kind of corrupted media, and what was measured of them."""
+        folder = self.root / "corruptions" / dataset
+        return folder / f"{kind}.safetensors", folder / f"{kind}.parquet"
+
     def run(self, dataset: str, method: str, run: str) -> Path:
         """Folder of a trained run."""
         return self.root / "models" / dataset / method / run
@@ -113,7 +122,9 @@ class Layout:
                     files += [self.clips(dataset), *(self.sequences(dataset, m) for m in modalities)]
             return files
         if name == "corruptions":
-            return [path for dataset in params.datasets for path in self.corruptions(dataset)]
+            corrupted = [(dataset, kind) for dataset in params.datasets for kind in params.media_for(dataset)]
+            files = [path for dataset in params.datasets for path in self.corruptions(dataset)]
+            return files + [path for pair in corrupted for path in self.corrupted(*pair)]
         if name == "models":
             trained = [(d, m, r) for d in params.datasets for m in params.trained for r in params.runs(d)]
             searched = {retrieves(variant.method) for variant in params.trained.values()} - {""}

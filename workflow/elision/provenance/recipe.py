@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import cache, cached_property, wraps
 from pathlib import Path
 
+from elision.corruption import medium
 from elision.corruption.kind import kinds
 from elision.corruption.plan import tested
 from elision.errors import ElisionError
@@ -64,6 +65,11 @@ _UNLESS_SET = {"precision", "compile", "rates", "clean"}
 
 # What the step `assemble` makes of the labels and splits of clips.
 _LATE = {"task", "classes", "cuts", "folds", "scale"}
+
+
+def _changes(kind: str) -> str:
+    """Name the modality that a kind of corrupted media changes."""
+    return medium.MODALITY[medium.facts(kind).medium]
 
 
 def digest(value: object) -> str:
@@ -265,7 +271,7 @@ class Recipes:
     def _dataset(self, dataset: str) -> dict:
         # Standardisation happens when a method reads the store, protocols and reports come after it, classes and folds
         # last: changing them must not extract anything again. Where files may lie changes nothing in them.
-        later = {"standardise", "scale_by", "protocol", "published", "outside", "test_on"}
+        later = {"standardise", "scale_by", "protocol", "published", "outside", "test_on", "media"}
         settings = {k: v for k, v in self._settings["datasets"][dataset].items() if k not in later}
         if not extracted(self.params, dataset):
             return settings
@@ -295,10 +301,16 @@ class Recipes:
         if modality == "vision":
             settings["audio"] = {key: features["audio"][key] for key in ("max_length", "sample_rate", "hop_length")}
         read_from_files = modality == "vision" and self._settings["datasets"][dataset].get("openface")
-        code_of = self._code("features.shards", "features.openface" if read_from_files else f"features.{modality}")
+        named = ["features.shards", "features.openface" if read_from_files else f"features.{modality}"]
         read = {"encoder": self._encoder(dataset)} if modality == "text" else {}
         if modality == "vision":
             read = {"weights": self._face_weights(dataset)}
+        if steps := {n: at for n, at in self.params.datasets[dataset].media.items() if _changes(n) == modality}:
+            settings["media"] = [[name, at.model_dump(mode="json")] for name, at in steps.items()]
+            settings["media_seed"] = self.params.media_seed(dataset)
+            named += ["features.corrupted", *(f"corruption.media.{name}" for name in steps)]
+            read["media"] = self._named_files(*(at.options for at in steps.values()))
+        code_of = self._code(*named)
         return self._recipe(f"extract {modality}", settings, code_of, clips=self.prepare(dataset), **read)
 
     @_once
@@ -335,13 +347,38 @@ class Recipes:
         return self._recipe("corrupt", settings, code_of, store=self.store(dataset), **inputs)
 
     @_once
+    def corrupt_media(self, dataset: str, kind: str) -> dict:
+        """Features of the test clips under one kind of corrupted media."""
+        asked, recogniser = self.params.media_for(dataset)[kind], self.params.recogniser_for(dataset, kind)
+        settings = {
+            "kind": kind,
+            "severities": sorted({*asked.severities} - {0}),
+            "options": asked.options,
+            "recogniser": recogniser,
+            "seed": self.params.media_seed(dataset),
+            "on_error": self.params.features.on_error,
+            "shards": self.params.features.shards,
+        }
+        named = ["features.corrupted", f"features.{_changes(kind)}", f"corruption.media.{kind}"]
+        read = {"media": self._named_files(asked.options, {"recogniser": recogniser})}
+        return self._recipe("corrupt media", settings, self._code(*named), store=self.store(dataset), **read)
+
+    def _named_files(self, *options: dict) -> str:
+        """Digest of the files and folders that options of kinds name, such as recordings of noise."""
+        values = (value for each in options for value in each.values() if isinstance(value, str) and value)
+        found = [Path(value) for value in values if Path(value).exists()]
+        return contents.files(found) or "" if found else ""
+
+    @_once
     def _tested(self, dataset: str) -> list[str]:
         """Name the kinds of corruption that a dataset is tested under."""
         return [kind.name for kind in tested(self.params.corruption_for(dataset))]
 
     def _kinds(self, *datasets: str) -> list[str]:
         """Name the modules of the kinds of corruption that some datasets are tested under."""
-        return [f"corruption.kinds.{name}" for name in sorted({n for each in datasets for n in self._tested(each)})]
+        names = [f"corruption.kinds.{name}" for name in sorted({n for each in datasets for n in self._tested(each)})]
+        media = sorted({name for each in datasets for name in self.params.media_for(each)})
+        return [*names, *(f"corruption.media.{name}" for name in media)]
 
     @_once
     def train(self, dataset: str, method: str, run: str) -> dict:
@@ -416,6 +453,7 @@ class Recipes:
             "model": self.train(dataset, method, run),
             "corruptions": self.corrupt(tested_on),
             "alignment": self.align(tested_on),
+            **{f"media {kind}": self.corrupt_media(tested_on, kind) for kind in self.params.media_for(tested_on)},
         }
         modules = ("evaluation.predict", f"methods.{self.params.variants[method].method}")
         return self._recipe("evaluate", {}, self._code(*modules, *self._kinds(tested_on)), **inputs)

@@ -24,6 +24,10 @@ _LIBRARIES = {
     "align": ("numpy", "tokenizers", "transformers"),
     "encode": _MODEL,
     "corrupt": ("numpy",),
+    "corrupt media": (
+        *("av", "jiwer", "librosa", "llvmlite", "mediapipe", "numba", "numpy", "pandas", "pocketsphinx", "scipy"),
+        *("tokenizers", "transformers", "vaderSentiment", *_OPENCV),
+    ),
     "train": (*_MODEL, "scikit-learn"),  # centres of SMIL
     "index": _MODEL,
     "evaluate": _MODEL,

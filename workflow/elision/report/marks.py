@@ -92,6 +92,7 @@ _MAKES = {
     "assemble": "samples",
     "encode": "text vectors",
     "corrupt": "test conditions",
+    "corrupt media": "corrupted media",
     "train": "training",
     "evaluate": "evaluation",
     "extract text": "text tokens",
@@ -176,7 +177,9 @@ def _listed(found: Mapping[str, list[str]]) -> str:
 
 
 def marked(table: pd.DataFrame, marks: Marks) -> pd.DataFrame:
-    """Return a table with a column for each kind of mark, after ``checkpoints``."""
+    """Return a table with a column for each kind of mark, after ``checkpoints``; one without methods as it is."""
+    if "checkpoints" not in table:
+        return table
     table, at = table.copy(), list(table.columns).index("checkpoints") + 1
     rows = list(zip(table["dataset"], table["method"], strict=True))
     for kind in reversed([kind for kind in KINDS if kind.column not in table]):

@@ -110,6 +110,7 @@ def _table(table: Table, rows: pd.DataFrame, dataset: str) -> dict:
         "signs": signs(rows),
         "notes": [*table.notes(rows), *left_out, *([_COLOUR] if coloured else [])],
         "folded": table.folded,
+        "of": table.of.capitalize(),
         "matrix": coloured,
     }
 

@@ -61,6 +61,9 @@ class Results:
     tests : mapping of str to (str, str)
         For each dataset of the tables, the one that methods are trained on and the one that they are tested on; see
         ``Params.tests``.
+    measured : pd.DataFrame or None
+        Means over the test clips of what was measured of corrupted media: columns ``dataset``, ``kind``, ``severity``
+        (0: the clean clips), ``measurement``, ``mean`` and ``clips`` (that have such a value).
     """
 
     metrics: "pd.DataFrame"
@@ -77,6 +80,7 @@ class Results:
     checks: "pd.DataFrame | None" = None
     synthetic: Collection[str] = ()
     tests: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    measured: "pd.DataFrame | None" = None
 
     def trained_on(self, dataset: str) -> str:
         """Return the dataset of the records of the runs that a dataset of the tables shows."""

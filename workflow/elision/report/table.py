@@ -35,6 +35,8 @@ class Table:
         The page shows the caption alone until the reader opens it.
     empty : str
         What its text says where it has no rows.
+    of : str
+        What a row is, as the heading of the first column.
     means : str
         Column in which ``mean`` is a mean over rows that the frame also has.
     """
@@ -45,6 +47,7 @@ class Table:
     place: tuple[int, int] = (9999, 0)
     folded: bool = False
     empty: str = "No condition of this table was evaluated."
+    of: str = "method"
     means: str = ""
 
     @classmethod

@@ -179,7 +179,7 @@ def markdown(table: Table, frame: pd.DataFrame) -> str:
                 ]
                 for method, cells in block.rows
             ]
-            lines += [*_markdown_table([["method", *block.columns], *body]), ""]
+            lines += [*_markdown_table([[table.of, *block.columns], *body]), ""]
         lines += [
             *(f"- {_markdown_text(sentence)}" for sentence in [*table.notes(rows, second="italic"), *left_out]),
             "",
@@ -230,7 +230,7 @@ def latex(table: Table, frame: pd.DataFrame) -> str:
                     rf"\multicolumn{{{len(columns) + 1}}}{{c}}{{\textbf{{{_latex_text(text)}}}}} \\"
                     for text in marked_by
                 ),
-                " & ".join(["Method", *map(_latex_text, columns)]) + r" \\",
+                " & ".join([table.of.capitalize(), *map(_latex_text, columns)]) + r" \\",
             ]
             for block in grouped:
                 lines.append(r"\midrule")

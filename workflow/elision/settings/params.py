@@ -29,6 +29,7 @@ from pydantic import (
 )
 
 from elision import published
+from elision.corruption import medium
 from elision.corruption.kind import kinds
 from elision.corruption.plan import conditions
 from elision.errors import ElisionError, plural
@@ -65,6 +66,12 @@ def _renamed(**names: str) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
+
+
+def _known_media(entries: dict[str, medium.At]) -> dict[str, medium.At]:
+    for name, entry in entries.items():
+        medium.check_options(medium.known(name), entry.options)
+    return entries
 
 
 def _listed(value: Any) -> Any:
@@ -192,6 +199,11 @@ class DatasetSettings(Section):
     )
     published: PublishedCorpus | None = Field(
         None, description="compare with the published numbers of this corpus (null: no comparison)"
+    )
+    media: Annotated[dict[str, medium.At], AfterValidator(_known_media)] = Field(
+        {},
+        description="corruption of all clips before their features are extracted, those of training as well: "
+        "{kind: severity}, such as {white_noise: 3}, in the order in which it happens (docs/media.md)",
     )
 
     # In place of the default protocol, where neither the dataset nor the params name another.
@@ -534,7 +546,7 @@ def _replaced(section: Section, decided: Section, where: str) -> Iterator[tuple[
     """Yield the settings that stand in place of what was decided, with their values."""
     for key in type(section).model_fields:
         mine, theirs = getattr(section, key), getattr(decided, key)
-        if isinstance(mine, Section):
+        if isinstance(mine, Section) and isinstance(theirs, Section):
             yield from _replaced(mine, theirs, f"{where}.{key}")
         elif key in decided.model_fields_set and not _is_open(section, key) and mine != theirs:
             yield f"{where}.{key}", mine
@@ -725,6 +737,28 @@ class Params(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _check_media(self) -> "Params":
+        for name, settings in self.datasets.items():
+            if settings.media and not extracted(self, name):
+                raise ValueError(
+                    f"datasets.{name}.media: source {settings.source} has features and no clips, which alone can be "
+                    "corrupted; leave out media"
+                )
+            if (openface := getattr(settings, "openface", None)) and (
+                found := [kind for kind in settings.media if medium.facts(kind).medium == "picture"]
+            ):
+                raise ValueError(
+                    f"datasets.{name}.media: {found[0]} corrupts pictures, but the vision of {name} comes from the "
+                    f"files of OpenFace in {short(openface)}; leave out {found[0]}"
+                )
+        if getattr(self.corruption, "media", None) and not any(extracted(self, name) for name in self.datasets):
+            raise ValueError(
+                "corruption.media: no dataset consists of clips, which alone can be corrupted; leave out "
+                "corruption.media, or add a dataset of clips (docs/own-data.md)"
+            )
+        return self
+
     @cached_property
     def tests(self) -> dict[str, tuple[str, str]]:
         """The dataset that methods are trained on, and the one whose test split they are tested on, by test.
@@ -746,8 +780,41 @@ class Params(Section):
         return protocol(self.protocol_name(dataset))
 
     def corruption_for(self, dataset: str) -> Corruption:
-        """Return the test conditions of a dataset, with what its protocol decides."""
-        return _filled(self.corruption, _decided("corruption", self.protocol_name(dataset)))
+        """Return the test conditions of a dataset, with what its protocol decides; media, where it has clips."""
+        found = _filled(self.corruption, _decided("corruption", self.protocol_name(dataset)))
+        media = getattr(found, "media", None)
+        if media and not extracted(self, dataset):
+            return found.model_copy(update={"media": None})
+        if media and getattr(self.datasets[dataset], "openface", None):
+            return found.model_copy(update={"media": media.without("picture")})
+        return found
+
+    def media_for(self, dataset: str) -> dict[str, Any]:
+        """Return the kinds of corrupted media that a dataset is tested under, and what is set for each."""
+        found = getattr(self.corruption_for(dataset), "media", None)
+        return found.kinds if found else {}
+
+    def recogniser_for(self, dataset: str, kind: str) -> str | None:
+        """Return what recognises the words of the clips of a dataset under a kind; None: no words are recognised."""
+        found = getattr(self.corruption_for(dataset), "media", None)
+        return found.recogniser if found and medium.facts(kind).medium == "sound" else None
+
+    def media_seed(self, dataset: str) -> int:
+        """Return the seed of corrupted media, which are the same for all runs: 1111, where each run has masks."""
+        seed = self.corruption_for(dataset).seed
+        return int(type(self.corruption).model_fields["seed"].default) if seed == "run" else int(seed)
+
+    @property
+    def media_left_out(self) -> list[str]:
+        """What ``corruption.media`` leaves out, dataset by dataset, because the dataset lacks such media."""
+        if not (asked := getattr(self.corruption, "media", None)):
+            return []
+        told = []
+        for name, settings in self.datasets.items():
+            lost = sorted({*asked.kinds} - {*self.media_for(name)})
+            why = "has features and no clips" if not extracted(self, name) else "has the vision of OpenFace's files"
+            told += [f"{', '.join(lost)}: dataset {name!r} (source {settings.source}) {why}"] if lost else []
+        return told
 
     def train_for(self, dataset: str) -> Train:
         """Return how methods are trained on a dataset, with what its protocol decides."""
