@@ -180,6 +180,16 @@ def user_files(wildcards):
     return [ancient(path) for path in files if not set(str(path)) & set("{}")]
 
 
+def of_pictures(wildcards):
+    """Tell whether a kind corrupts pictures."""
+    return medium.facts(wildcards.kind).medium == "picture"
+
+
+def recognised(wildcards):
+    """Tell whether the words of corrupted sound are recognised."""
+    return PARAMS.recogniser_for(wildcards.dataset, wildcards.kind) is not None
+
+
 def corrupted_clips(wildcards):
     """Return the features of the corrupted test clips that a test needs."""
     dataset = TESTED_ON[wildcards.dataset]

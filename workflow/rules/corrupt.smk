@@ -1,16 +1,6 @@
 """Corruption: every test condition of a dataset, fixed once for all methods; corrupted clips, extracted again."""
 
 
-def of_pictures(wildcards):
-    """Tell whether a kind corrupts pictures."""
-    return medium.facts(wildcards.kind).medium == "picture"
-
-
-def recognised(wildcards):
-    """Tell whether the words of corrupted sound are recognised."""
-    return PARAMS.recogniser_for(wildcards.dataset, wildcards.kind) is not None
-
-
 rule corrupt:
     input:
         samples=RESULTS.samples("{dataset}"),

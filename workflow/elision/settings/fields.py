@@ -157,8 +157,8 @@ def explained(error: ValidationError, model: type[BaseModel]) -> list[str]:
             fields = _fields_at(model, parents)
             lines.append(f"{key}: unknown key; {suggestion(str(last), fields)}")
         elif problem["type"] == "model_type":
-            fields = ", ".join(_fields_at(model, [*parents, last]))
-            lines.append(f"{key}: found {short(problem['input'])}; give a mapping of some of the keys {fields}")
+            named = ", ".join(_fields_at(model, [*parents, last]))
+            lines.append(f"{key}: found {short(problem['input'])}; give a mapping of some of the keys {named}")
         elif problem["type"] == "value_error":
             lines += [
                 line if not key else f"{key}.{line}" if "." in line.split(":")[0] else f"{key}: {line}"
