@@ -176,6 +176,8 @@ class Visitor(ast.NodeVisitor):
     def visit_With(self, node: ast.With) -> None:
         before = self.without
         calls = [item.context_expr for item in node.items if isinstance(item.context_expr, ast.Call)]
+        if any(called(call) == "suppress" and "ImportError" in map(ast.unparse, call.args) for call in calls):
+            return  # whatever is not installed is done without
         if any(called(call) == "installed" for call in calls):  # turns a failed import into an error of ours
             self.without = "says so"
         self.generic_visit(node)

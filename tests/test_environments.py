@@ -64,7 +64,8 @@ def texts(node, given):
         yield from texts(node.value, given)
     elif isinstance(node, ast.IfExp):
         equal = [each for each in ast.walk(node.test) if isinstance(each, ast.Compare)]
-        asked = {each.left.attr: each.comparators[0].value for each in equal}
+        # A wildcard, or what a function says of the wildcards: the modality that a kind of corrupted media changes.
+        asked = {getattr(each.left, "attr", "modality"): each.comparators[0].value for each in equal}
         yield from texts(node.body, given | asked)
         yield from texts(node.orelse, given)
     elif isinstance(node, ast.JoinedStr):
@@ -96,6 +97,7 @@ def uses():
         for path, given in texts(ast.parse(conda, mode="eval").body, {}):
             foreign = {f"elision.datasets.{name}" for name in set(source_names()) - sources}
             foreign |= {f"elision.features.{name}" for name in modalities if given.get("modality", name) != name}
+            foreign |= {"elision.features.recognise"} if given.get("modality") == "vision" else set()
             found.add(Use(Path(path).stem, verb, frozenset(foreign)))
     return sorted(found, key=str)
 
@@ -183,11 +185,15 @@ def test_an_environment_holds_what_its_verbs_import(use):
         ("report", "jinja2", {"report"}),
         ("data", "scikit-image", {"prepare"}),  # imported in a function of a dataset, found by its name
         ("features", "h5py", {"prepare"}),
-        ("features", "librosa", {"extract", "merge"}),  # of a modality, found by its name
-        ("features", "mediapipe", {"extract"}),  # one of two extractors, and the other environment has the other
+        ("features", "librosa", {"corrupt-clips", "extract", "merge"}),  # of a modality, found by its name
+        (
+            "features",
+            "mediapipe",
+            {"corrupt-clips", "extract"},
+        ),  # one of two extractors, and the other environment has the other
         ("train-cpu", "transformers", {"encode", "examine", "train", "index", "evaluate"}),
         ("train-gpu", "pytorch-gpu", {"encode", "examine", "train", "index", "evaluate"}),
-        ("pyfeat", "py-feat", {"extract"}),
+        ("pyfeat", "py-feat", {"corrupt-clips", "extract"}),
     ],
 )
 def test_a_package_that_an_environment_loses_is_missed(tmp_path, name, package, verbs):

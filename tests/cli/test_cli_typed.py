@@ -20,6 +20,7 @@ PARAMS = {
     "datasets": {"mine": {"source": "demo", "clips": 12}, "file": {"source": "mmsa", "file": "mine.pkl"}},
     "methods": ["majority", "ramer", {"short": {"method": "lnln", "epochs": 1}}],
     "seeds": [1],
+    "corruption": {"media": {"white_noise": [1]}},
 }
 
 
@@ -72,6 +73,8 @@ RIGHT = {
     "align": "--dataset mine",
     "encode": "--dataset mine",
     "corrupt": "--dataset mine",
+    "corrupt-clips": "--dataset mine --kind white_noise --shard 0",
+    "merge-clips": "--dataset mine --kind white_noise",
     "train": RUN,
     "index": "--dataset mine --teacher ramer_encoders --run seed-1",
     "evaluate": RUN,
@@ -90,6 +93,7 @@ RIGHT = {
     "doctor": "",
 }
 WITHOUT_PARAMS = {
+    "corrupt-media",
     "predict",
     "check",
     "methods",

@@ -262,7 +262,7 @@ def test_a_protocol_is_a_file_of_the_users_own(tmp_path):
         ("source: x\nreports: {}\n", r"reports: unknown key; did you mean report\?"),
         ("source: x\nreport: {deviation: none}\n", r"report\.deviation: Input should be 'means' or 'conditions'"),
         ("train: {}\n", "source: Field required"),
-        ("[1]\n", "should be a valid dictionary"),
+        ("[1]\n", "give a mapping of some of the keys"),
         ("a: b: c\n", "mine.yaml"),
     ],
 )

@@ -180,9 +180,9 @@ def user_files(wildcards):
     return [ancient(path) for path in files if not set(str(path)) & set("{}")]
 
 
-def of_pictures(wildcards):
-    """Tell whether a kind corrupts pictures."""
-    return medium.facts(wildcards.kind).medium == "picture"
+def changed(wildcards):
+    """Return the modality that a kind of corrupted media changes."""
+    return medium.MODALITY[medium.facts(wildcards.kind).medium]
 
 
 def recognised(wildcards):

@@ -37,15 +37,17 @@ rule corrupt_media:
     benchmark:
         RESULTS.benchmark("corrupt_media", "{dataset}", "{kind}", "{shard}")
     conda:
-        lambda w: f"../../envs/{'pyfeat' if PYFEAT and of_pictures(w) else 'features'}.yaml"
+        lambda w: f"../../envs/{'pyfeat' if PYFEAT and changed(w) == 'vision' else 'features'}.yaml"
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=480,
-        gpu=lambda w: int(GPUS > 0 and (PYFEAT if of_pictures(w) else recognised(w))),
+        gpu=lambda w: int(
+            GPUS > 0 and (PYFEAT if changed(w) == "vision" else recognised(w))
+        ),
     params:
         recipe=lambda w: RECIPES.corrupt_media(w.dataset, w.kind)["identity"],
     shell:
-        "python -m elision extract-corrupted --dataset {wildcards.dataset} --kind {wildcards.kind}"
+        "python -m elision corrupt-clips --dataset {wildcards.dataset} --kind {wildcards.kind}"
         " --shard {wildcards.shard} --recipe {params.recipe} > {log} 2>&1"
 
 
@@ -69,7 +71,7 @@ rule merge_media:
     params:
         recipe=lambda w: RECIPES.corrupt_media(w.dataset, w.kind)["identity"],
     shell:
-        "python -m elision merge-corrupted --dataset {wildcards.dataset} --kind {wildcards.kind}"
+        "python -m elision merge-clips --dataset {wildcards.dataset} --kind {wildcards.kind}"
         " --recipe {params.recipe} > {log} 2>&1"
 
 

@@ -132,7 +132,7 @@ def corrupt_media(
     ] = 1111,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
-    """Corrupt a clip, write the clip as a file, and print its measurements.
+    """Write a corrupted clip, and print its measurements.
 
     docs/media.md describes the kinds.
     """
@@ -406,7 +406,7 @@ def clean(
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """List or delete finished work that the params do not ask for."""
+    """List or delete finished work that no params ask for."""
     layout = Workspace(params, results).layout
     if not layout.root.exists():
         raise ElisionError(f"{layout.root} does not exist; give the folder of the results, or run the workflow first")

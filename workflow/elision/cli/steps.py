@@ -203,8 +203,8 @@ def corrupt(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, 
     write(store, settings.corruption_for(dataset), draws, description, provenance, spans)
 
 
-@app.command("extract-corrupted")
-def extract_corrupted(
+@app.command("corrupt-clips")
+def corrupt_clips(
     dataset: Dataset,
     kind: KindName,
     shard: Shard,
@@ -212,7 +212,7 @@ def extract_corrupted(
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Corrupt the test clips of one shard, and extract what is corrupted."""
+    """Extract the test clips of one shard, corrupted."""
     from elision.corruption import medium
     from elision.features import corrupted
     from elision.store import read_table
@@ -227,7 +227,7 @@ def extract_corrupted(
     made = made if made and kept.made_by(made).get("data") == provenance["data"] else None
     recogniser = settings.recogniser_for(dataset, kind)
     features, output = corrupted.as_long_as(settings.features, store), layout.corrupted_shard(dataset, kind, shard)
-    if made:  # which `merge-corrupted` gives back
+    if made:  # which `merge-clips` gives back
         corrupted.CorruptedClips([], {}, [], {}, provenance).write(output)
         return
     of_pictures = medium.facts(kind).medium == "picture"
@@ -249,11 +249,11 @@ def extract_corrupted(
     replace(found, provenance=provenance).write(output)
 
 
-@app.command("merge-corrupted")
-def merge_corrupted(
+@app.command("merge-clips")
+def merge_clips(
     dataset: Dataset, kind: KindName, recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = RESULTS
 ) -> None:
-    """Merge the shards of the test clips under one kind of corrupted media."""
+    """Merge the shards of one kind of corrupted media."""
     from elision.corruption.clips import CorruptedClips
     from elision.features.corrupted import finished
     from elision.provenance.recipe import check, check_data

@@ -252,21 +252,23 @@ def facts(name: str) -> Facts:
     """Return what a kind says of itself, without the libraries that it computes with.
 
     The params, the planning of the workflow and the report ask for the facts, and have no decoders: the attributes are
-    read from the file, where they are literals, or names of literals. Others are asked of the class.
+    read from the file, where they are literals, or names of literals.
 
     Raises
     ------
     ValueError
-        If the file does not define a kind of its name, or the class lacks an attribute.
+        If the file does not define a kind of its name, or an attribute is missing or no literal.
     """
     found = {}
     for attribute in ("medium", "levels", "names", "unit", "caption", "level", "about", "measured"):
         try:
             found[attribute] = _literal(f"{folder.__name__}.{name}", name, attribute)
-        except (LookupError, ValueError):
-            if not hasattr(kind(name), attribute):
-                raise ValueError(f"corruption/media/{name}.py: the class has no {attribute}; add it") from None
-            found[attribute] = getattr(kind(name), attribute)
+        except LookupError:
+            raise ValueError(f"corruption/media/{name}.py: the class has no {attribute}; add it") from None
+        except ValueError:
+            raise ValueError(
+                f"corruption/media/{name}.py: {attribute} is known only when the file runs; write it as a literal"
+            ) from None
     return Facts(name, **found)
 
 
@@ -351,7 +353,7 @@ def kind(name: str) -> type[MediaKind]:
     ValueError
         If the file does not define a kind of its name.
     """
-    members = vars(importlib.import_module(f"{folder.__name__}.{name}")).values()
+    members = vars(importlib.import_module(f"elision.corruption.media.{name}")).values()
     for each in members:
         if isinstance(each, type) and issubclass(each, MediaKind) and vars(each).get("name") == name:
             return each

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from elision.corruption.clips import CorruptedClips
+from elision.corruption.media._resampling import resampled
 from elision.corruption.medium import MODALITY, At, Box, Clip, MediaKind, PictureKind, SoundKind, WordsKind, made
 from elision.errors import ElisionError
 from elision.features.shards import extractor, shard_rows
@@ -120,12 +121,10 @@ class Corruptor:
         """The words of a sound at the rate of the features; None: words are not recognised."""
         if not self._recogniser:
             return None
-        import librosa
-
         from elision.features import recognise
 
         words_of, rate = recognise.recogniser(self._recogniser), self.features.audio.sample_rate
-        return lambda y: words_of(librosa.resample(y, orig_sr=rate, target_sr=recognise.SAMPLE_RATE))
+        return lambda y: words_of(resampled(y, rate, recognise.SAMPLE_RATE).astype(np.float32))
 
     def clip(self, row: Any) -> Clip:
         """Return what kinds may ask about a clip, each answer looked up when it is asked for."""

@@ -66,9 +66,9 @@ class Codec(SoundKind):
             decoded, encoded_size = _through(codec, sound)
         except av.codec.codec.UnknownCodecError as error:
             raise ElisionError(
-                f"corruption codec: severity {severity} is {self.names[severity - 1]}, and the FFmpeg of this PyAV has "
-                f"no {error}; install PyAV's own build (pip install --force-reinstall --no-deps av=={av.__version__}), "
-                f"or leave severity {severity} of codec out"
+                f"corruption codec: the FFmpeg of this PyAV has no {error}, for {self.names[severity - 1]}. Install "
+                f"PyAV's own build: pip install --force-reinstall --no-deps av=={av.__version__}. Or leave severity "
+                f"{severity} of codec out"
             ) from error
         back = resampled(decoded, codec.rate, rate)[: len(y)].astype(np.float32)
         return back, {"bitrate": 8 * encoded_size / 1000 / (len(sound) / codec.rate)}
