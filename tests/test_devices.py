@@ -207,7 +207,7 @@ def test_a_driver_that_fails_is_no_gpu(machine):
 def test_the_verbs_of_the_rules_that_count_a_gpu_lease_one():
     rules = "".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
     with_gpu = (rule for rule in re.split(r"^ *rule\b", rules, flags=re.M)[1:] if re.search(r"\n +gpu=", rule))
-    counted = {re.search(r"-m elision (\w+)", rule)[1] for rule in with_gpu}
+    counted = {re.search(r"-m elision ([\w-]+)", rule)[1].replace("-", "_") for rule in with_gpu}
     verbs = ast.parse((REPOSITORY / "workflow" / "elision" / "cli" / "steps.py").read_text()).body
     leasing = {
         verb.name
@@ -216,7 +216,7 @@ def test_the_verbs_of_the_rules_that_count_a_gpu_lease_one():
         for node in ast.walk(verb)
         if isinstance(node, ast.With) and ".gpu(" in ast.unparse(node.items[0])
     }
-    assert leasing == counted == {"train", "index", "evaluate", "extract", "encode"}
+    assert leasing == counted == {"train", "index", "evaluate", "extract", "encode", "corrupt_clips"}
 
 
 def test_the_doctor_tells_how_many_jobs_share_the_gpus(machine):

@@ -24,7 +24,7 @@ MISTAKES = {
     ),
     "drawing": (
         "refuse(settings.file, problems)",
-        "refuse(settings.file, problems)\n    np.random.shuffle(rows)",
+        'refuse(settings.file, problems)\n    rows = [row | {"mood": np.random.random()} for row in rows]',
         {"test_no_global_random_numbers_are_drawn", "test_preparing_twice_gives_the_same_bytes"},
     ),
     "hashing": (

@@ -200,4 +200,4 @@ def test_the_verbs_of_the_steps_are_those_that_rules_call():
     }
     from elision.cli.steps import app
 
-    assert verbs == {command.callback.__name__ for command in app.registered_commands}
+    assert verbs == {command.callback.__name__.replace("_", "-") for command in app.registered_commands}

@@ -412,7 +412,7 @@ class At(Section):
 
     model_config = ConfigDict(extra="allow")
 
-    severity: Severity
+    severity: Severity = Field(description="how strong the corruption is: 0 (the clean clip), 1 (mild) to 5 (strong)")
 
     @model_validator(mode="before")
     @classmethod
