@@ -1,7 +1,6 @@
 """The verbs that people type: inspect params, methods and results, and predict clips with a trained run."""
 
 import json
-import math
 import re
 import sys
 from pathlib import Path
@@ -138,7 +137,7 @@ def corrupt_media(
     """
     from elision.corruption import medium
     from elision.datasets.clips import opened
-    from elision.features.corrupted import Corruptor
+    from elision.features.corrupted import Corruptor, defined
     from elision.features.preview import write
 
     try:
@@ -156,7 +155,7 @@ def corrupt_media(
     fact = medium.facts(kind)
     if as_json:
         found = {"clip": str(preview), "kind": kind, "severity": severity, "level": fact.level_name(severity)}
-        print(json.dumps({**found, "file": str(out), "measured": _finite(measured), "clean": _finite(clean)}, indent=1))
+        print(json.dumps({**found, "file": str(out), "measured": defined(measured), "clean": defined(clean)}, indent=1))
         return
     at = "" if not severity else f" ({fact.level}: {fact.level_name(severity)})"
     print(f"{out}: {preview.name}, {fact.words}, severity {severity}{at}")
@@ -177,11 +176,6 @@ def _option(text: str) -> tuple[str, object]:
     if not (key and sign):
         raise ValueError(f"--option is {text!r}; write KEY=VALUE, such as voices=3")
     return key, strict_yaml.parse(value, f"--option {key}")
-
-
-def _finite(measured: dict[str, object]) -> dict[str, object]:
-    """Return measurements as JSON has them: what is not defined is null."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in measured.items()}
 
 
 @app.command()

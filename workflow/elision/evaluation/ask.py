@@ -22,7 +22,7 @@ from elision.corruption.plan import conditions, draw
 from elision.errors import ElisionError
 from elision.evaluation.loaded import Loaded, changed, check_code, modules
 from elision.features.align import spans_of
-from elision.features.corrupted import Corruptor, concerned
+from elision.features.corrupted import Corruptor, concerned, defined
 from elision.features.encode import hidden_states
 from elision.features.shards import Extractor, extractor
 from elision.methods.base import Method
@@ -195,11 +195,6 @@ def _features(record: Record) -> Features:
     return Features.model_validate({name: limits[name] for name in MODALITIES if name in limits})
 
 
-def _finite(measured: dict[str, Any]) -> dict[str, Any]:
-    """Return measurements as JSON has them: what is not defined is null."""
-    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in measured.items()}
-
-
 def _settings(kind: str, header: Header) -> dict[str, Any]:
     return {key: value for key, value in header.settings.items() if key in _SETTINGS[kind].model_fields}
 
@@ -353,7 +348,7 @@ def _answer(
     if not np.isfinite(outputs).all():
         raise ElisionError(f"{row.path or row.id}: the predictions are not finite; check the features of the clip")
     told: list[dict[str, Any]] = [{} for _ in listed[len(forms) :]]
-    told += [{"measured": _finite(form.measured)} for form in forms]
+    told += [{"measured": defined(form.measured)} for form in forms]
     return {
         "present": present,
         "absent": [name for name in trained.modalities if name not in present],

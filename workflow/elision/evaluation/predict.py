@@ -115,7 +115,7 @@ class Evaluation:
         media: Mapping[str, CorruptedClips] = MappingProxyType({}),
     ) -> None:
         self.run, self.weights, self.checkpoints = run, weights, record["checkpoints"]
-        self.classes, self._store, self._media = store.classes, store, media
+        self.classes, self._store = store.classes, store
         self._settings = run.params.corruption_for(run.tested_on)
         self.plan = plan.of_run(run.seed, store, self._settings, spans)
         self.model = run.build(TypeAdapter(DataSpec).validate_python(record["spec"]))
@@ -125,19 +125,18 @@ class Evaluation:
                 f"datasets.{run.dataset}.test_on: a dialogue of {run.tested_on} has {most} speakers, and {run.name} "
                 f"was trained with at most {self.model.spec.speakers}; leave out {run.tested_on} or {run.name}"
             )
+        # The store of each condition whose clips were corrupted and extracted again.
+        self._extracted = {
+            condition: media[condition.corruption].store(store, int(condition.level))
+            for condition in self.plan.conditions
+            if condition.corruption in media and condition.level
+        }
         self._scales = recorded_scales(record)
         self.data = run.split(store, "test", scales=self._scales, spans=spans)
 
-    def _extracted(self, condition: Condition) -> Store | None:
-        """Return the store of a condition whose clips were corrupted and extracted again; None for other conditions."""
-        clips = self._media.get(condition.corruption) if condition.level else None
-        if clips is None:
-            return None
-        return clips.store(self._store, int(condition.level))
-
     def _split(self, condition: Condition) -> SplitData:
         """Return the test split: where clips were corrupted, with the features that were extracted of them."""
-        store = self._extracted(condition)
+        store = self._extracted.get(condition)
         if store is None:
             return self.data
         run, words = self.run, self.run.hyperparameters.alignment == "words"
@@ -178,8 +177,7 @@ class Evaluation:
         """
         run, data, tables = self.run, self.data, []
         empty = self.plan.emptied(self._store, run.fold, self._settings)
-        extracted = ((condition, self._extracted(condition)) for condition in self.plan.conditions)
-        empty |= {condition: bare(store, run.fold) for condition, store in extracted if store is not None}
+        empty |= {condition: bare(store, run.fold) for condition, store in self._extracted.items()}
         epochs: dict[int, list[str]] = {}
         for checkpoint, kept in self.checkpoints.items():
             epochs.setdefault(kept["epoch"], []).append(checkpoint)
@@ -209,9 +207,10 @@ class Evaluation:
         with remembering(self.model):
             for condition in track(self.plan.conditions, description):
                 data = self._split(condition)
-                corrupted = self._corrupted(condition) if data is self.data else None
-                identity = corrupted.identity if corrupted else b""
-                identity = identity if data is self.data else None
+                corrupted = identity = None
+                if data is self.data:
+                    corrupted = self._corrupted(condition)
+                    identity = corrupted.identity if corrupted else b""
                 found = made.get(identity) or predict(self.model, data, corrupted)
                 if identity is not None:
                     made[identity] = found

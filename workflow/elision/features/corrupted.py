@@ -281,6 +281,11 @@ def measured_of(modality: str, values: np.ndarray) -> dict[str, float]:
     return {"faces": float(np.mean(~np.isnan(values).any(axis=1)))}
 
 
+def defined(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Return measurements as JSON has them: what is not defined is null."""
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in measured.items()}
+
+
 def _distortion(clean: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """Measure the signal-to-distortion ratio in dB; it is not defined for silence, and where nothing has changed."""
     power, changed = (float(np.square(each, dtype=np.float64).sum()) for each in (clean, y - clean))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from elision.corruption.media._antonyms import ANTONYMS
-from elision.corruption.media._sentiment import MEASURED, valence
+from elision.corruption.media._sentiment import MEASURED, carries
 from elision.corruption.media._words import WER, ByWord, cased_like
 
 
@@ -35,9 +35,9 @@ class Antonyms(ByWord):
         self, words: Sequence[str], severity: int, random: np.random.Generator
     ) -> tuple[list[str | None], dict[str, float]]:
         """Turn sentiment words round."""
-        carries = np.array([valence(word) != 0 for word in words], bool)
-        turned = carries & (random.random(len(words)) < self.level_of(severity) / 100)
-        counts = {"sentiment_words": float(carries.sum()), "replaced": 0.0, "negated": 0.0}
+        sentiment = carries(words)
+        turned = sentiment & (random.random(len(words)) < self.level_of(severity) / 100)
+        counts = {"sentiment_words": float(sentiment.sum()), "replaced": 0.0, "negated": 0.0}
         changed: list[str | None] = list(words)
         for i in np.flatnonzero(turned).tolist():
             word = words[i]

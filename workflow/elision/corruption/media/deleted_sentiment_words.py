@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from elision.corruption.media._sentiment import MEASURED, valence
+from elision.corruption.media._sentiment import MEASURED, carries
 from elision.corruption.media._words import WER, ByWord
 
 
@@ -26,7 +26,7 @@ class DeletedSentimentWords(ByWord):
         self, words: Sequence[str], severity: int, random: np.random.Generator
     ) -> tuple[list[str | None], dict[str, float]]:
         """Delete sentiment words."""
-        carries = np.array([valence(word) != 0 for word in words], bool)
-        gone = carries & (random.random(len(words)) < self.level_of(severity) / 100)
+        sentiment = carries(words)
+        gone = sentiment & (random.random(len(words)) < self.level_of(severity) / 100)
         changed = [None if lost else word for word, lost in zip(words, gone, strict=True)]
-        return changed, {"sentiment_words": float(carries.sum()), "deleted": float(gone.sum())}
+        return changed, {"sentiment_words": float(sentiment.sum()), "deleted": float(gone.sum())}
