@@ -1,6 +1,7 @@
 """Features: one job per modality and shard of the clips, then merged into the store; the text aligned and encoded."""
 
 SHARDS = range(PARAMS.features.shards)
+RECOGNISED = bool(PARAMS.features.text.recogniser)
 PYFEAT = PARAMS.features.vision.extractor == "pyfeat"
 
 
@@ -18,7 +19,9 @@ rule extract:
     resources:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=240,
-        gpu=lambda w: int(GPUS > 0 and PYFEAT and w.modality == "vision"),
+        gpu=lambda w: int(
+            GPUS > 0 and {"vision": PYFEAT, "text": RECOGNISED}.get(w.modality, False)
+        ),
     params:
         recipe=lambda w: RECIPES.extract(w.dataset, w.modality)["identity"],
     shell:

@@ -80,14 +80,16 @@ def extract(
     opened.check_shard(shard)
     provenance = stamp(opened.recipes.extract(dataset, modality), recipe)
     merged = kept.find(layout, layout.sequences(dataset, modality), provenance["identity"])
-    on_gpu = modality == "vision" and settings.features.vision.extractor == "pyfeat" and not merged
+    features = settings.features
+    by_network = {"vision": features.vision.extractor == "pyfeat", "text": bool(features.text.recogniser)}
+    on_gpu = by_network.get(modality, False) and not merged
     with opened.gpu("auto" if on_gpu else "cpu"):
         run_extract(
             modality,
             clips=layout.clips(dataset),
             clips_recipe=opened.recipes.prepare(dataset),
             shard=shard,
-            features=settings.features,
+            features=features,
             output=layout.shard(dataset, modality, shard),
             provenance=provenance,
             merged=merged,

@@ -303,9 +303,16 @@ class Recipes:
         read_from_files = modality == "vision" and self._settings["datasets"][dataset].get("openface")
         named = ["features.shards", "features.openface" if read_from_files else f"features.{modality}"]
         read = {"encoder": self._encoder(dataset)} if modality == "text" else {}
+        recogniser = features["text"]["recogniser"] if modality == "text" else None
+        if recogniser:  # which hears what audio features are made of
+            settings["audio"] = {key: features["audio"][key] for key in ("max_length", "sample_rate", "hop_length")}
+            settings["vision"] = {key: features["vision"][key] for key in ("max_length", "fps")}
+            named.append("features.recognise")
+            read["recogniser"] = self._named_files({"recogniser": recogniser})
         if modality == "vision":
             read = {"weights": self._face_weights(dataset)}
-        if steps := {n: at for n, at in self.params.datasets[dataset].media.items() if _changes(n) == modality}:
+        of = {modality, "audio"} if recogniser else {modality}
+        if steps := {n: at for n, at in self.params.datasets[dataset].media.items() if _changes(n) in of}:
             settings["media"] = [[name, at.model_dump(mode="json")] for name, at in steps.items()]
             settings["media_seed"] = self.params.media_seed(dataset)
             named += ["features.corrupted", *(f"corruption.media.{name}" for name in steps)]

@@ -265,6 +265,13 @@ class TextFeatures(Section):
         False,
         description="make text vectors of the transcripts, even if no method reads vectors (for export to MMSA)",
     )
+    recogniser: str | None = Field(
+        None,
+        min_length=1,
+        description="recogniser of the words of every clip: pocketsphinx, or a folder or Hugging Face id of Whisper, "
+        "such as openai/whisper-small; methods then read these words in place of the transcripts (docs/media.md). "
+        "null: methods read the transcripts",
+    )
 
 
 class AudioFeatures(Section):
@@ -277,6 +284,11 @@ class AudioFeatures(Section):
     f0_min: float = Field(65.0, gt=0, description="lowest fundamental frequency of pYIN, Hz")
     f0_max: float = Field(500.0, gt=0, le=100_000, description="highest fundamental frequency of pYIN, Hz")
     max_length: Length | None = Field(400, description=_MOST_FRAMES)
+    gating: bool = Field(
+        False,
+        description="reduce steady noise by spectral gating, before features are extracted: in all clips, and in "
+        "corrupted test clips (docs/media.md)",
+    )
 
     @model_validator(mode="after")
     def _check_range(self) -> "AudioFeatures":
@@ -300,6 +312,11 @@ class VisionFeatures(Section):
     )
     batch_size: int = Field(16, ge=1, le=100_000, description="frames per forward pass (pyfeat)")
     max_length: Length | None = Field(400, description=_MOST_FRAMES)
+    fill: Literal["none", "last", "interpolate"] = Field(
+        "none",
+        description="values of frames without a face. last: those of the last frame with a face. interpolate: those on "
+        "the line between the frames with a face around them. none: such frames are not observed (docs/media.md)",
+    )
 
 
 class Features(Section):
@@ -752,6 +769,12 @@ class Params(Section):
                     f"datasets.{name}.media: {found[0]} corrupts pictures, but the vision of {name} comes from the "
                     f"files of OpenFace in {short(openface)}; leave out {found[0]}"
                 )
+        heard = getattr(getattr(self.corruption, "media", None), "recogniser", None)
+        if heard and self.features.text.recogniser not in (None, heard):
+            raise ValueError(
+                f"corruption.media.recogniser is {heard!r}, but features.text.recogniser is "
+                f"{self.features.text.recogniser!r}; leave out corruption.media.recogniser"
+            )
         if getattr(self.corruption, "media", None) and not any(extracted(self, name) for name in self.datasets):
             raise ValueError(
                 "corruption.media: no dataset consists of clips, which alone can be corrupted; leave out "
@@ -786,8 +809,10 @@ class Params(Section):
         if media and not extracted(self, dataset):
             return found.model_copy(update={"media": None})
         if media and getattr(self.datasets[dataset], "openface", None):
-            return found.model_copy(update={"media": media.without("picture")})
-        return found
+            media = media.without("picture")
+        if media and self.features.text.recogniser:
+            media = media.model_copy(update={"recogniser": self.features.text.recogniser})
+        return found.model_copy(update={"media": media}) if media is not getattr(found, "media", None) else found
 
     def media_for(self, dataset: str) -> dict[str, Any]:
         """Return the kinds of corrupted media that a dataset is tested under, and what is set for each."""
