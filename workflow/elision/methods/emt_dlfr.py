@@ -218,12 +218,6 @@ class EMTDLFR(Method):
         "feed_forward_dropout": 0.0,
         "head_dropout": 0.0,
     }
-    exceptions: ClassVar[dict[str, dict[str, str]]] = {
-        "gradients": {
-            "fusion.pool.2.bias": "the softmax over modalities does not see what is added to all scores",
-            "projector.*.0.bias": "the batch norm behind the layer takes the mean away",
-        }
-    }
 
     class Hyperparameters(Method.Hyperparameters):
         """Those of the released configuration for MOSI."""
