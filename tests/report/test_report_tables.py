@@ -13,7 +13,7 @@ from elision.evaluation.metrics import family as family_of
 from elision.report import words
 from elision.report.headlines import headline, headlines
 from elision.report.table import KindTable, all_tables
-from elision.report.text import NAN, _latex_text, csv, filled, number
+from elision.report.text import NAN, _latex_text, _listed, csv, filled, number
 
 MARK = "checkpoints chosen on the TEST set"
 # Tables of what metrics alone do not hold, and of kinds of corruption that were not tested.
@@ -631,6 +631,11 @@ def test_the_table_of_every_rate_is_open_and_only_what_is_no_score_is_folded_in_
     shown = blocks("per_rate", frame("per_rate", results(metrics), methods).query("dataset == 'mosi_data'"))
     assert {block.title.split(" of ")[0] for block in shown if block.folded} == {"One-class share", "Entropy ratio"}
     assert {block.title for block in shown if not block.folded} >= {"Acc-7 ↑", "F1 neg/pos ↑", "MAE ↓", "Corr ↑"}
+
+
+def test_columns_of_kinds_that_are_left_out_are_named_together():
+    names = ["Corr ↑", "below lnln, random", "below lnln, black", "effective robustness, black"]
+    assert _listed(names) == "Corr ↑, below lnln (random, black), effective robustness (black)"
 
 
 def test_a_column_in_which_no_method_has_a_value_is_left_out_and_named(metrics, methods):

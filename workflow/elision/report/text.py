@@ -87,8 +87,17 @@ def filled(table: Table, frame: pd.DataFrame) -> tuple[list[list[Block]], list[s
         kept = [i for i in range(len(group[0].columns)) if not all(cells[i].empty for cells in rows)]
         empty |= dict.fromkeys(name for i, name in enumerate(group[0].columns) if i not in kept)
         groups.append([_with(block, kept) for block in group])
-    told = [f"Left out, because no method has a value: {', '.join(empty)}."] if empty else []
+    told = [f"Left out, because no method has a value: {_listed(empty)}."] if empty else []
     return groups, told
+
+
+def _listed(columns: Iterable[str]) -> str:
+    """List columns; those that differ in what follows a comma, such as the kind of corruption, are listed together."""
+    groups: dict[str, list[str]] = {}
+    for column in columns:
+        name, _, of = column.partition(", ")
+        groups.setdefault(name, []).extend([of] if of else [])
+    return ", ".join(f"{name} ({', '.join(of)})" if of else name for name, of in groups.items())
 
 
 def _with(block: Block, columns: list[int]) -> Block:
