@@ -109,6 +109,7 @@ class QDRF(ProxyMethod):
     )
     official_counts: ClassVar[dict[str, int]] = {"mosi": 8_236_420, "mosei": 8_263_172, "sims": 8_296_836}
     compared = "equal, and so are the teacher's 6,455,428, 6,482,180 and 6,515,844, which are no parameters here"
+    small: ClassVar[dict] = {**ProxyMethod.small, "distillation_wait": 0}
 
     class Hyperparameters(ProxyMethod.Hyperparameters):
         """Those of the released configuration for MOSI."""
@@ -212,7 +213,7 @@ class QDRF(ProxyMethod):
             return self.terms(batch, [each for each in (inputs, wanted) if each is not None], lesson)
 
     def terms(self, batch: Batch, inputs: list[list[Tensor]], lesson: Proxy | None) -> dict[str, Tensor]:
-        """Return the terms of the loss; ``inputs`` are the corrupted ones and, if a loss needs them, the complete ones."""
+        """Return the terms of the loss; ``inputs`` are the corrupted ones, and complete ones if needed."""
         h = self.hyperparameters
         embedded, *complete = self.embed(*inputs)
         proxy = self.propose(embedded)
