@@ -168,7 +168,7 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 def divergence_of_pairs(mean: Tensor, log_variance: Tensor) -> Tensor:
     """Return the mean of KL(vision || text), KL(audio || text) and KL(audio || vision); ``mean`` is [3, ...]."""
     (mean_p, mean_q), (log_p, log_q) = (
-        (stack([vision, audio, audio]), stack([text, text, vision]))
+        (torch.stack([vision, audio, audio]), torch.stack([text, text, vision]))
         for text, audio, vision in (mean.unbind(), log_variance.unbind())
     )
     distance = (mean_p - mean_q).square() * (-log_q).exp()

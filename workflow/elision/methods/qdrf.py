@@ -7,21 +7,22 @@ of those of the method. The proxy and the weights of the modalities come near th
 
 The file follows the released code. These are the differences:
 
-- The code encodes the complete text twice, with and without gradients. Here the text is encoded once. The targets of
-  the autoencoders are the same embeddings, without gradients. Only dropout of the text encoder differs.
-- The code compares the weights with the share of what is present, and never adds this loss (``align_weight``). Its
-  target is the share of what is *not* present, because a mask of the code is True where a frame is there. Here the
-  target is the share of valid positions that are observed.
-- The codes of the method are drawn to the continuous numbers of the teacher, before these are bounded, as in the code.
-  The loss is never zero then. ``teacher_proxy: quantised`` compares codes with codes.
-- The teacher runs only in epochs in which its losses have a weight. A frozen text encoder has no second copy.
-- The teacher is a copy of everything but the reconstructors, as in the code. Nothing reads its prediction, which the
-  code computes. Like the code, it has the dropout of the text encoder.
-- The sum of gradients is limited as in the code. Its paper reports seeds 1111, 1112 and 1115, and those of its rivals
-  are 1111 to 1113.
+- The code encodes the complete text three times per step: for the autoencoders, for the reconstructors and by the
+  teacher. Here the first two share one encoding, of which the autoencoders get no gradients. Only dropout of the text
+  encoder differs.
+- The code computes a loss that aligns the scores of the modalities with what is present, and never adds it. Its target
+  is the share of what is absent, because a mask of the code is 1 where a frame is there. Here the target is the share
+  of valid positions that are observed, and the loss has the weight 0 (``align_weight``).
+- The proxy of codes is drawn to the teacher's proxy of continuous numbers, which no tanh has bounded, as in the code.
+  This loss is never 0. ``teacher_proxy: quantised`` compares codes with codes.
+- The teacher computes only in epochs in which its losses have a weight. The code also computes a prediction of the
+  teacher, which nothing reads. The teacher has a copy of all weights but those of the reconstructors, as in the code.
+- The teacher has the dropout of the text encoder, as in the code. A frozen text encoder has neither dropout nor a copy.
+- The paper has the seeds 1111, 1112 and 1115. Its rivals have 1111 to 1113. Here all methods have the same seeds.
 
-Where embeddings are near 0, all codes are 0, and neither proxy nor weights tell anything. The average of the teacher is
-stored with the weights of the method, so that an interrupted training goes on as it was. Predictions do not need it.
+Where the numbers before the quantisation are near 0, all codes are 0, and neither proxy nor weights tell anything. The
+weights of the teacher are stored with those of the method, so that an interrupted training goes on as it was.
+Predictions do not need them.
 
 Classification is ours: the same network with cross-entropy in place of the squared error.
 """
