@@ -78,7 +78,7 @@ def equal(first, second):
     [
         *[
             (method, 1 << 40, [3, 4])
-            for method in ("self_mm", "lnln", "text_only", "mmim", "mult", "tfr_net", "linear_probe")
+            for method in ("self_mm", "lnln", "qdrf", "text_only", "mmim", "mult", "tfr_net", "linear_probe")
         ],
         ("self_mm", 0, [2, 3, 4]),  # what is not small is saved once, as `_SAVING` stands here
     ],

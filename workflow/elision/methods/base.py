@@ -147,7 +147,7 @@ class Method(nn.Module):
     sums_gradients : bool
         Whether ``accumulate`` does what `descend` says, and nothing else.
     counts : tuple of str
-        What `update` returns beside the terms of the loss: shares that ``history.csv`` tells.
+        What stands beside the terms of the loss and is no part of it: shares that ``history.csv`` tells.
     official_counts : dict of str to int
         Parameters at the official sizes of a corpus (key of ``OFFICIAL_SPECS``), without the text encoder.
     compared : str
@@ -372,7 +372,7 @@ class Method(nn.Module):
 
     def backward(self, terms: dict[str, Tensor]) -> None:
         """Add the gradient of the summed terms to those of the weights; each product is as precise as its forward."""
-        total = torch.stack(list(terms.values())).sum()
+        total = torch.stack([term for name, term in terms.items() if name not in self.counts]).sum()
         with in_float32(total):
             total.backward()
             self.after_backward()
