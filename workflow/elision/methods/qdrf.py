@@ -21,7 +21,9 @@ The file follows the released code. These are the differences:
 - The paper has the seeds 1111, 1112 and 1115. Its rivals have 1111 to 1113. Here all methods have the same seeds.
 
 Where the numbers before the quantisation are near 0, all codes are 0, and neither proxy nor weights tell anything.
-``history.csv`` tells the share of the codes that are 0 in training (``zeros``). The weights of the teacher are stored with those of the method, so that an interrupted training goes on as it was.
+``history.csv`` tells the share of the codes that are 0 in training (``zeros``).
+
+The weights of the teacher are stored with those of the method, so that an interrupted training goes on as it was.
 Predictions do not need them.
 
 Classification is ours: the same network with cross-entropy in place of the squared error.
