@@ -45,6 +45,7 @@ def test_all_leaves_out_what_a_dataset_cannot_serve_and_says_so():
         "gcnet",
         "mag_bert",
         "mctn",
+        "momke",
         "niat",
         "text_only",
     ]
