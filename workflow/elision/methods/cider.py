@@ -394,7 +394,8 @@ class CIDer(Method):
     def collect(self, batch: Batch) -> None:
         """Add the vectors, and the words, of complete utterances to those of their classes."""
         training = self.encoder.training
-        tokens = replace_values(batch.text, raised(self.encoder.eval()(batch.text)))
+        text = Sequence(batch.text.values, batch.text.valid, batch.text.observed)  # of the whole padded length
+        tokens = replace_values(text, raised(self.encoder.eval()(text)))
         self.encoder.train(training)
         target = self.classes_of(batch.label)
         member = self._member(target)
