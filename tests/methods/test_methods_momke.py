@@ -229,10 +229,19 @@ def test_the_mixture_sees_some_modalities_and_the_experts_all():
     assert not torch.equal(momke().eval().predict(whole).output, method.predict(whole).output)
 
 
-def test_patience_that_ends_the_first_stage_is_refused():
-    with pytest.raises(ValidationError, match="set patience above 150, or null"):
-        MoMKE.Hyperparameters(patience=150)
-    assert MoMKE.Hyperparameters(patience=151).patience == 151
+def test_weights_of_the_second_stage_alone_are_kept():
+    method = momke(epochs=6)
+    kept = []
+    for epoch in range(1, 7):
+        method.on_epoch_start(epoch)
+        kept.append(method.selectable)
+    assert kept == [False] * 3 + [True] * 3
+    assert momke(epochs=1).selectable
+
+
+def test_heads_that_do_not_divide_the_width_are_refused():
+    with pytest.raises(ValidationError, match="3 heads do not divide a width of 256"):
+        MoMKE.Hyperparameters(heads=3)
 
 
 def test_other_dialogues_of_a_batch_change_nothing_and_the_own_dialogue_does():

@@ -12,8 +12,8 @@ The file follows the released code, with these differences:
   code means to do so, but loads nothing. The best epoch has the smallest error of the expert on the training split.
   The released code compares training accuracy.
 - In training, the released code drops logits of the routers at random. ``drop_router_logits: true`` does the same.
-- Epochs are chosen on a validation split. The released code chooses them on the test split. Epochs of the first stage
-  are chosen from, too, as in the released code; their predictions come from a mixture that has not learnt yet.
+- Epochs of the second stage are chosen on a validation split, and patience counts them alone. The released code
+  chooses epochs of both stages on the test split, although the mixture does not learn in the first stage.
 - Frames and token vectors are averaged over time. The released code reads one vector per utterance.
 - An expert learns nothing from an utterance that never had its modality.
 - The experts are stored with the weights of their best epoch: the run file holds them twice.
@@ -22,7 +22,7 @@ The file follows the released code, with these differences:
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -124,18 +124,12 @@ class MoMKE(DialogueMethod):
         """Those of the released script for MOSI."""
 
         epochs: int = Field(300, ge=0, description="passes over the training split, in both stages together")
-        patience: int | None = Field(
-            None,
-            ge=1,
-            description="epochs without a better validation score after which training stops; more than the first "
-            "stage has",
-        )
         expert_share: float = Field(0.5, ge=0, lt=1, description="share of the epochs that train the experts alone")
         learning_rate: float = Field(1e-4, gt=0, description="learning rate of Adam")
         weight_decay: float = Field(1e-5, ge=0, description="weight decay of Adam, which is added to the gradient")
         width: int = Field(256, ge=1, description="width of the vectors of a modality")
         depth: int = Field(4, ge=1, description="units of each expert")
-        heads: int = Field(2, ge=1, description="attention heads; they must divide the width")
+        heads: int = Field(2, ge=1, validate_default=True, description="attention heads; they must divide the width")
         dropout: float = Field(
             0.5, ge=0, lt=1, description="dropout on the projected vectors, in all perceptrons and before the last head"
         )
@@ -158,16 +152,10 @@ class MoMKE(DialogueMethod):
             json_schema_extra={"released": "each set, in a model of its own"},
         )
 
-        @model_validator(mode="after")
-        def _reach_the_second_stage(self) -> "MoMKE.Hyperparameters":
-            first = int(self.expert_share * self.epochs)
-            if self.patience is not None and self.patience <= first:
-                raise ValueError(
-                    f"patience {self.patience} can end the training before the second stage, which begins after "
-                    f"{first} epochs; set patience above {first}, or null"
-                )
-            check_heads(self.heads, self.width)
-            return self
+        @field_validator("heads")
+        @classmethod
+        def _divide_the_width(cls, heads: int, info: ValidationInfo) -> int:
+            return check_heads(heads, info.data.get("width", heads))
 
     corpus_defaults: ClassVar[dict[str, dict]] = {
         "mosei": {"epochs": 100},
@@ -200,6 +188,11 @@ class MoMKE(DialogueMethod):
         if h.restore == "best":
             for number, parameter in enumerate(self._restored()):
                 self.register_buffer(f"best_{number}", parameter.detach().clone())
+
+    @property
+    def selectable(self) -> bool:
+        """Whether the mixture learns."""
+        return self.mixing
 
     def _restored(self) -> list[nn.Parameter]:
         """Return what goes back to its best epoch: of each modality in turn, expert and projection."""
