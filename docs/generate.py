@@ -197,6 +197,8 @@ def noted(released: object) -> bool:
 
 def value(of: object) -> str:
     """Return a value as it is typed in params.yaml."""
+    if isinstance(of, tuple):
+        return f"`[{', '.join(map(str, of))}]`"
     return f"`{'null' if of is None else str(of).lower() if isinstance(of, bool) else of}`"
 
 

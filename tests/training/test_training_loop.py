@@ -271,6 +271,21 @@ def test_training_stops_when_patience_is_exhausted(tiny, tmp_path):
     assert record["epochs"] == best + 2 < 40
 
 
+def test_a_stage_that_prepares_another_leaves_no_checkpoint_and_costs_no_patience(tiny, tmp_path, monkeypatch):
+    scores = iter([0.1, 0.2, 0.3, 0.9, 0.5, 0.6, 0.7, 0.8])
+    seen = []
+
+    def outputs(model, data, corrupted):
+        return data.labels.numpy() + np.float32(next(scores)), data.labels.numpy()
+
+    monkeypatch.setattr(load("text_only"), "on_epoch_start", lambda self, epoch: seen.append(epoch))
+    monkeypatch.setattr(load("text_only"), "selectable", property(lambda self: seen[-1] > 3))
+    monkeypatch.setattr(loop, "predict", outputs)
+    _, record = run(params("text_only", epochs=8, patience=2), tiny, tmp_path / "run")
+    assert record["checkpoints"]["valid"]["epoch"] == 5
+    assert record["epochs"] == 7
+
+
 def test_the_strength_of_the_linear_probe_is_the_best_of_all_on_the_validation_split(tiny, tmp_path):
     _, record = run(params("linear_probe", epochs=6), tiny, tmp_path / "run")
     errors = pd.read_csv(tmp_path / "run" / "history.csv").set_index("epoch")["valid_error"]

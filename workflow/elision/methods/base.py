@@ -244,6 +244,11 @@ class Method(nn.Module):
         """Whether the prediction of an utterance follows from that utterance alone, whatever else is in its batch."""
         return True
 
+    @property
+    def selectable(self) -> bool:
+        """Whether the weights after this epoch may be kept: False in a stage that only prepares the last one."""
+        return True
+
     def readout(self, x: Tensor) -> Tensor:
         """Turn the output [B, outputs] of a last layer into scores [B], or class logits [B, C]."""
         return x.squeeze(1) if self.spec.task is TaskKind.REGRESSION else x

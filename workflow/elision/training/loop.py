@@ -266,7 +266,7 @@ class _Loop:
         self.model.on_train_end()
 
     def _out_of_patience(self, epoch: int) -> bool:
-        patience = self.hyperparameters.patience
+        patience = self.hyperparameters.patience if VALID in self.selection.best else None
         return bool(patience and epoch and self.selection.epochs_without_improvement(epoch) >= patience)
 
     def _resume(self) -> int:
@@ -422,7 +422,7 @@ class _Loop:
             row |= {f"test_{name}": value for name, value in test.items()}
             scores |= test
         self.history.append(row)
-        for name in self.selection.improved(epoch, scores):
+        for name in self.selection.improved(epoch, scores) if self.model.selectable else ():
             checkpoint.save_weights(self.best_path(name), self.model)
         return row
 
