@@ -227,9 +227,7 @@ def tuned(wildcards, run):
     dataset = TRAINED_ON[wildcards.dataset]
     if wildcards.method not in PARAMS.tuned:
         return []
-    return [
-        RESULTS.trials(dataset, wildcards.method, PARAMS.tuning_run(dataset, run))
-    ]
+    return [RESULTS.trials(dataset, wildcards.method, PARAMS.tuning_run(dataset, run))]
 
 
 def trained(wildcards, run):

@@ -482,9 +482,9 @@ class Tune(Section):
         1,
         ge=1,
         le=1000,
-        description="1: one job makes all trials of a method, and each trial knows all trials before it. More: one job "
-        "makes one trial; trials run in rounds of this size, and know the trials of earlier rounds alone. Changes which "
-        "values are tried",
+        description="1: one job makes all trials of a method, and each trial knows all trials before it. More: one "
+        "job makes one trial; trials run in rounds of this size, and know the trials of earlier rounds alone. Changes "
+        "which values are tried",
     )
     prune_after: int | None = Field(
         5,

@@ -49,7 +49,7 @@ _ORACLE_RATE = 0.5  # LNLN scores the test split at this rate after every epoch
 Ends = Callable[[list[float]], bool]  # whether a training ends early, by the validation error of each epoch so far
 
 
-class NotFinite(ElisionError):
+class NotFiniteError(ElisionError):
     """A loss that is not finite: the fault of hyperparameters, not of the machine."""
 
 
@@ -94,7 +94,7 @@ def train(
 
     Raises
     ------
-    NotFinite
+    NotFiniteError
         A loss that is not finite.
     ElisionError
         Empty split, out of memory, settings that can never take a step, another score than promised.
@@ -377,7 +377,7 @@ class _Loop:
                 index = data.members(units)
                 for name, value in self._update(epoch, step, data, index).items():
                     if each_step and not value.isfinite():
-                        raise NotFinite(self._not_finite(name, value, epoch, step, data.ids[index.numpy()]))
+                        raise NotFiniteError(self._not_finite(name, value, epoch, step, data.ids[index.numpy()]))
                     sums[name] = sums.get(name, 0) + value * len(index)
                     counts[name] = counts.get(name, 0) + len(index)
         return sums, counts
@@ -395,7 +395,7 @@ class _Loop:
             self.model.on_epoch_end(errors[again])
         self._learn(epoch, each_step=True)
         name = next(name for name, value in terms.items() if not math.isfinite(value))
-        raise NotFinite(
+        raise NotFiniteError(
             f"{self.description}: the mean of loss term {name!r} is {terms[name]} in epoch {epoch}. The term was "
             f"finite in every batch when the epoch was repeated. Lower the learning rate; {self._kept()}"
         )
@@ -468,8 +468,8 @@ class _Loop:
         here = made_on(device, self.libraries)
         raise ElisionError(
             f"{self.description}: the validation score is {score!r} (epoch {epoch}), but tuning found "
-            f"{promised['score']!r} (epoch {promised['epoch']}) with the same hyperparameters and the same seed. Tuning "
-            f"ran on {promised['made']}; this training ran on {here}. Delete {promised['folder']} and start the "
+            f"{promised['score']!r} (epoch {promised['epoch']}) with the same hyperparameters and the same seed. "
+            f"Tuning ran on {promised['made']}; this training ran on {here}. Delete {promised['folder']} and start the "
             "workflow again: it then tunes and trains on this machine"
         )
 

@@ -22,7 +22,7 @@ from elision.methods import load, resolve_variant, search_space
 from elision.provenance.recipe import digest
 from elision.search import Range, Searched, is_whole
 from elision.store import Store
-from elision.training.loop import NotFinite, Starts, made_on, train
+from elision.training.loop import NotFiniteError, Starts, made_on, train
 from elision.training.run import Run
 from elision.training.selection import VALID
 
@@ -237,7 +237,7 @@ class Study:
 
         try:
             train(this, plan=None, folder=folder, recipe=recipe, ends=ends, **self._given)
-        except NotFinite as error:
+        except NotFiniteError as error:
             found = Trial(number, FAILED, values, math.nan, 0, [], 0.0, "", str(error))
         else:
             found = self._finished(number, values, folder, pruned=pruned)
