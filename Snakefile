@@ -35,16 +35,11 @@ onsuccess:
         print(told)
 
 
-if PARAMS.tune:
-
-    localrules:
-        tuning,
-
-
 localrules:
     all,
     datasets,
     corruptions,
+    tuning,
     models,
     predictions,
     representations,

@@ -1,5 +1,6 @@
 """What tuning searches: the space of a method, by rule from the fields of its hyperparameters."""
 
+import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -119,10 +120,9 @@ def _by_rule(name: str, value: Any, field: "FieldInfo", values: "BaseModel") -> 
 def _within(field: "FieldInfo", low: float, high: float, *, log: bool) -> Range | None:
     """Make a range inside the limits of a field; None, where a limit leaves nothing."""
     for limit in field.metadata:
-        for name in ("ge", "gt"):
-            low = max(low, getattr(limit, name, low))
-        for name in ("le", "lt"):
-            high = min(high, getattr(limit, name, high))
+        low, high = max(low, getattr(limit, "ge", low)), min(high, getattr(limit, "le", high))
+        low = max(low, math.nextafter(getattr(limit, "gt", -math.inf), math.inf))
+        high = min(high, math.nextafter(getattr(limit, "lt", math.inf), -math.inf))
     return Range(low=low, high=high, log=log) if low < high else None
 
 

@@ -1,4 +1,4 @@
-"""Tuning: a search per dataset, method and fold, before the trainings that it tunes. There are no rules without `tune`."""
+"""Tuning: a search per dataset, method and fold, before the trainings that it tunes. Nothing asks for it without `tune`."""
 
 ROUNDS = PARAMS.tune is not None and PARAMS.tune.trials_at_once > 1
 
@@ -48,18 +48,6 @@ if PARAMS.tune:
             "python -m elision tune --dataset {wildcards.dataset} --method {wildcards.method} --run {wildcards.run}"
             " --recipe {params.recipe} > {log} 2>&1"
 
-    rule tuning:
-        input:
-            FILES["tuning"],
-        output:
-            RESULTS.manifest("tuning"),
-        log:
-            RESULTS.log("collect", "tuning"),
-        conda:
-            "../../envs/report.yaml"
-        shell:
-            "python -m elision collect tuning > {log} 2>&1"
-
 
 if ROUNDS:
 
@@ -91,3 +79,16 @@ if ROUNDS:
         shell:
             "python -m elision tune --dataset {wildcards.dataset} --method {wildcards.method} --run {wildcards.run}"
             " --trial {wildcards.trial} --recipe {params.recipe} > {log} 2>&1"
+
+
+rule tuning:
+    input:
+        FILES["tuning"],
+    output:
+        RESULTS.manifest("tuning"),
+    log:
+        RESULTS.log("collect", "tuning"),
+    conda:
+        "../../envs/report.yaml"
+    shell:
+        "python -m elision collect tuning > {log} 2>&1"
