@@ -16,7 +16,7 @@ from elision.training.loop import NotFiniteError, train
 from elision.training.run import Run
 from elision.training.tuning import COMPLETE, FAILED, PRUNED, Study, Trial, best, promised, table, trials_of
 
-RECIPE = {"step": "trial", "identity": "abc"}
+RECIPE = {"step": "tune-trial", "identity": "abc"}
 ROW = {"method": "late_fusion", "modalities": ["audio", "vision"], "epochs": 4, "batch_size": 4}
 
 

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, WrapValidator, model_validator
 
-from elision.settings.fields import LONGEST, MOST_ENTRIES, Section
+from elision.settings.fields import LONGEST, MOST_ENTRIES, Section, explained, short
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -40,21 +40,25 @@ class Range(Section):
 
 Choices = list[str | bool | int | float | None]
 Searched = Range | Choices
-Entry = Range | Choices | None  # None: the hyperparameter is not searched
 
 
-def check_choices(name: str, choices: Choices) -> None:
-    """Refuse a list of values that nothing can be chosen from.
+def _entry(value: Any, _: Any) -> Searched | None:
+    """Read a range, a list of values, or null; pydantic would explain what is wrong with each of the three."""
+    if value is None or isinstance(value, Range):
+        return value
+    if isinstance(value, dict):
+        try:
+            return Range.model_validate(value)
+        except ValidationError as error:
+            raise ValueError("; ".join(explained(error, Range))) from None
+    if isinstance(value, list) and all(each is None or isinstance(each, str | bool | int | float) for each in value):
+        if 2 <= len(set(map(repr, value))) == len(value) <= MOST_ENTRIES:
+            return value
+        raise ValueError(f"a list needs at least two values, each once: found {short(value)}")
+    raise ValueError(f"give {{low: ..., high: ...}}, a list of values, or null (not searched); found {short(value)}")
 
-    Raises
-    ------
-    ValueError
-    """
-    values = [repr(value) for value in choices]
-    if len(values) < 2 or len(set(values)) < len(values) or len(values) > MOST_ENTRIES:
-        raise ValueError(
-            f"{name}: give at least two different values, or {{low: ..., high: ...}}; to leave it out, write null"
-        )
+
+Entry = Annotated[Searched | None, WrapValidator(_entry)]  # None: the hyperparameter is not searched
 
 
 def space(

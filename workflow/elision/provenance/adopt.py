@@ -27,7 +27,19 @@ from elision.settings.params import Params
 _LOCKS = Path(".snakemake/locks")
 _KNOWN = Path(".snakemake/elision")  # for each results folder, what Snakemake knows of it
 # What makes artifacts that are worth keeping, in the order of the workflow.
-STEPS = ("prepare", "extract", "assemble", "align", "encode", "corrupt", "trial", "tune", "train", "index", "evaluate")
+STEPS = (
+    "prepare",
+    "extract",
+    "assemble",
+    "align",
+    "encode",
+    "corrupt",
+    "tune-trial",
+    "tune",
+    "train",
+    "index",
+    "evaluate",
+)
 # The files after the stages, by the recipe of the job that makes them.
 _FINAL = {
     "metrics.parquet": "aggregate",

@@ -400,7 +400,7 @@ class Recipes:
         own = tune.model_dump(mode="json", include={"trials_at_once", "prune_after"})
         asked = tune.model_dump(mode="json")["space"].get(method, {})
         settings = {**settings, "tune": {**own, "space": asked}}
-        return self._recipe("trial", settings, digest([code_of, self._code("training.tuning")]), **inputs)
+        return self._recipe("tune-trial", settings, digest([code_of, self._code("training.tuning")]), **inputs)
 
     @_once
     def tune(self, dataset: str, method: str, run: str) -> dict:

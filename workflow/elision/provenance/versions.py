@@ -29,7 +29,7 @@ _LIBRARIES = {
         *("tokenizers", "transformers", "vaderSentiment", *_OPENCV),
     ),
     "train": (*_MODEL, "scikit-learn"),  # centres of SMIL
-    "trial": (*_MODEL, "optuna", "scikit-learn"),
+    "tune-trial": (*_MODEL, "optuna", "scikit-learn"),
     "tune": ("optuna", "scikit-learn"),  # importances
     "index": _MODEL,
     "evaluate": _MODEL,

@@ -33,7 +33,7 @@ from elision.corruption import medium
 from elision.corruption.kind import kinds
 from elision.corruption.plan import conditions
 from elision.errors import ElisionError, plural
-from elision.search import Entry, check_choices
+from elision.search import Entry
 from elision.settings import strict_yaml
 from elision.settings.fields import (
     AS_PROTOCOL,
@@ -503,9 +503,6 @@ class Tune(Section):
     @classmethod
     def _check_space(cls, space: dict[str, dict[str, Entry]]) -> dict[str, dict[str, Entry]]:
         for name, entries in space.items():
-            for key, entry in entries.items():
-                if isinstance(entry, list):
-                    check_choices(f"{name}.{key}", entry)
             _in_range(name, {key: entry for key, entry in entries.items() if isinstance(entry, list)})
         return space
 
