@@ -70,10 +70,19 @@ def test_params_show_names_tuning_as_the_origin_of_a_value(tuned):
     assert "tuned" not in tuned.elision("params", "show", "majority", "--dataset", "first").stdout
 
 
-def copied(tuned, folder, **tune):
-    """A copy of the finished workflow, with other settings of tuning, of which Snakemake knows all."""
+def copied(tuned, folder):
+    """A copy of the finished workflow, of which Snakemake knows all."""
     shutil.copytree(tuned.folder, folder, symlinks=True)
-    return Warm(folder, changed(TUNED, tune=tune))
+    return Warm(folder, TUNED)
+
+
+def test_results_that_came_from_elsewhere_are_adopted_with_their_trials(tuned, tmp_path):
+    project = copied(tuned, tmp_path / "elsewhere")
+    shutil.rmtree(project.folder / ".snakemake")
+    before = rows(project)
+    done = project.elision("adopt")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert project.jobs() == {} and rows(project) == before
 
 
 def test_a_search_goes_on_after_an_interruption_and_more_trials_begin_with_the_same_ones(tuned, tmp_path):
