@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from elision.corruption.plan import Plan, conditions, draw
 from elision.errors import ElisionError
 from elision.methods import check, load
 from elision.settings.params import Params
@@ -20,9 +21,10 @@ RECIPE = {"step": "tune-trial", "identity": "abc"}
 ROW = {"method": "late_fusion", "modalities": ["audio", "vision"], "epochs": 4, "batch_size": 4}
 
 
-def params(train=None, row=None, **tune):
+def params(train=None, row=None, corruption=None, **tune):
     return Params(
         datasets={"demo": {"source": "demo"}},
+        corruption=corruption or {},
         methods=[{"mine": {**ROW, **(row or {})}}],
         seeds=[3, 4],
         train={"device": "cpu", **(train or {})},
@@ -169,6 +171,21 @@ def test_a_run_with_the_values_of_a_trial_reaches_its_score_and_another_is_refus
         with pytest.raises(ElisionError, match=told):
             train(run, store=store, plan=None, folder=tmp_path / "b", recipe=RECIPE, promised={**word, **wrong})
         assert not (tmp_path / "b" / "run.json").exists()
+
+
+@pytest.mark.parametrize("masks", ["per_sample", "shared"])
+def test_a_score_is_reached_also_by_a_run_that_chooses_checkpoints_on_the_test_split(store, tmp_path, masks):
+    settings = params(train={"selection": "test_oracle"}, corruption={"masks": masks})
+    (won,) = searched(store, tmp_path, count=1, settings=settings)
+    corruption = settings.corruption_for("demo")
+    _, uniforms = draw(store, corruption)
+    plan = Plan(conditions(corruption, ("text", "audio", "vision")), corruption.seed, uniforms, {})
+    run = Run(settings.with_values({"mine": won.values}), "demo", "mine", "seed-3")
+    assert run.oracle
+    word = promised(won, tmp_path)
+    train(run, store=store, plan=plan, folder=tmp_path / "run", recipe=RECIPE, promised=word)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert len(record["checkpoints"]) > 1 and record["checkpoints"]["valid"]["score"] == won.score
 
 
 def fake(number, errors, state=COMPLETE, value=0.001):

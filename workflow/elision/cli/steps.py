@@ -1,6 +1,7 @@
 """The verbs that rules call. Each verb is one step of the workflow."""
 
 import json
+import shutil
 import sys
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
@@ -385,6 +386,8 @@ def tune(
         won = tuning.best(done, f"tune {dataset} {method} {run}")
         about = {"winner": tuning.winner(won), "importances": search.importances(done), **made_from}
         write_table(layout.trials(*study), tuning.table(done), {**provenance, **about})
+        for left in layout.study(*study).glob("trial-*/"):  # interrupted trainings that nothing goes on with
+            shutil.rmtree(left)
         print(f"best: {won}")
 
 
