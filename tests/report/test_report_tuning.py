@@ -74,7 +74,7 @@ def test_folds_have_a_block_each(source):
 def test_the_figure_has_bars_of_each_search_with_importances(source):
     figure = draw("tuning", source, "mosi_data", METHODS)
     shown = [axes for axes in figure.axes if axes.axison]
-    assert [axes.get_title() for axes in shown] == ["brittle_one"]
+    assert [axes.get_title("left") for axes in shown] == ["brittle_one"]
     assert [round(bar.get_width()) for bar in shown[0].patches] == [25, 75]
     assert [text.get_text() for text in shown[0].get_yticklabels()] == ["dropout", "learning_rate"]
     empty = draw("tuning", replace(source, tuning=trials("steady", importances={})), "mosi_data", METHODS)

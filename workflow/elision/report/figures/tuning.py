@@ -10,7 +10,7 @@ from elision.report.results import Asked, Results
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-_COLUMNS = 3
+_COLUMNS = 2
 _MOST = 6  # bars of a panel
 
 
@@ -47,7 +47,7 @@ class Tuning(Figure):
         names += sorted(set(shares) - set(names))
         lines = -(-len(names) // _COLUMNS)
         figure = drawing.figure_of(drawing.PAGE, 1.6 * lines)
-        panels = figure.subplots(lines, _COLUMNS, squeeze=False, sharex=True).ravel()
+        panels = figure.subplots(lines, _COLUMNS, squeeze=False).ravel()
         for axes, name in zip(panels, names, strict=False):
             values = 100 * shares[name][::-1]
             axes.barh(values.index, values, color=drawing.look(0)["color"], height=0.6)
