@@ -21,9 +21,9 @@ RECIPE = {"step": "tune-trial", "identity": "abc"}
 ROW = {"method": "late_fusion", "modalities": ["audio", "vision"], "epochs": 4, "batch_size": 4}
 
 
-def params(train=None, row=None, corruption=None, **tune):
+def params(train=None, row=None, corruption=None, dataset=None, **tune):
     return Params(
-        datasets={"demo": {"source": "demo"}},
+        datasets={"demo": {"source": "demo", **(dataset or {})}},
         corruption=corruption or {},
         methods=[{"mine": {**ROW, **(row or {})}}],
         seeds=[3, 4],
@@ -268,3 +268,17 @@ def test_a_space_that_cannot_be_searched_is_refused(space, told):
 def test_a_method_may_have_a_space_of_its_own(store, monkeypatch):
     monkeypatch.setattr(load("late_fusion"), "search_space", {"dropout": None, "patience": [2, 3]})
     assert list(study(store).space) == ["patience", "learning_rate", "weight_decay"]
+
+
+def test_each_fold_has_a_search_of_its_own_that_sees_the_fold(store, five, tmp_path):
+    split = store.samples["split"].to_numpy()
+    folds = {"fold-1": split, "fold-2": np.roll(split, 6)}
+    folded = replace(store, samples=store.samples.drop(columns="split").assign(**folds))
+    settings = params(dataset={"folds": {"by": "speaker", "count": 2}})
+    assert settings.tuning_runs("demo") == ["seed-3.fold-1", "seed-3.fold-2"]
+    first, second = (
+        Study(Run(settings, "demo", "mine", run), recipe=RECIPE, store=folded).trial(0, [], tmp_path / run)
+        for run in settings.tuning_runs("demo")
+    )
+    assert result(first) == result(five[0])
+    assert first.values == second.values and first.errors != second.errors

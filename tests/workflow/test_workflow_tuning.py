@@ -5,7 +5,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from workflow_project import TINY, Warm, changed, write_arrays
+from workflow_project import REPOSITORY, TINY, Warm, changed, write_arrays
 
 from elision.store import read_table, write_table
 
@@ -80,7 +80,7 @@ def test_results_that_came_from_elsewhere_are_adopted_with_their_trials(tuned, t
     project = copied(tuned, tmp_path / "elsewhere")
     shutil.rmtree(project.folder / ".snakemake")
     before = rows(project)
-    done = project.elision("adopt")
+    done = project.elision("adopt", "--", "-s", str(REPOSITORY / "Snakefile"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert project.jobs() == {} and rows(project) == before
 
