@@ -20,6 +20,7 @@ wildcard_constraints:
 include: "workflow/rules/data.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/corrupt.smk"
+include: "workflow/rules/tune.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
@@ -38,6 +39,7 @@ localrules:
     all,
     datasets,
     corruptions,
+    tuning,
     models,
     predictions,
     representations,
@@ -51,6 +53,7 @@ rule all:
         rules.report.output,
         RESULTS.manifest("datasets"),
         RESULTS.manifest("corruptions"),
+        RESULTS.manifest("tuning") if PARAMS.tune else [],
         RESULTS.manifest("models"),
         RESULTS.manifest("predictions"),
         RESULTS.manifest("representations"),

@@ -27,7 +27,7 @@ from environments import ENVIRONMENTS, NAMES, PYPI, REPOSITORY, document, from_c
 
 RULES = REPOSITORY / "workflow" / "rules"
 # What changes numbers, by the names of PyPI: the only exact versions.
-EXACT = {"av", "librosa", "numba", "numpy", "pandas", "scikit-learn", "scipy", "torch", "transformers"}
+EXACT = {"av", "librosa", "numba", "numpy", "optuna", "pandas", "scikit-learn", "scipy", "torch", "transformers"}
 EXACT_OF_PYFEAT = {"timm", "torchcodec", "torchvision", "xgboost"}
 # py-feat, and what nothing else needs: constraints.txt does not have it.
 OF_PYFEAT = EXACT_OF_PYFEAT | {"celluloid", "easing-functions", "numexpr", "plotly", "py-feat", "seaborn", "skops"}
@@ -191,8 +191,8 @@ def test_an_environment_holds_what_its_verbs_import(use):
             "mediapipe",
             {"corrupt-clips", "extract"},
         ),  # one of two extractors, and the other environment has the other
-        ("train-cpu", "transformers", {"encode", "examine", "train", "index", "evaluate"}),
-        ("train-gpu", "pytorch-gpu", {"encode", "examine", "train", "index", "evaluate"}),
+        ("train-cpu", "transformers", {"encode", "examine", "tune", "train", "index", "evaluate"}),
+        ("train-gpu", "pytorch-gpu", {"encode", "examine", "tune", "train", "index", "evaluate"}),
         ("pyfeat", "py-feat", {"corrupt-clips", "extract"}),
     ],
 )

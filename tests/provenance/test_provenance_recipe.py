@@ -396,3 +396,52 @@ def test_a_test_on_another_dataset_changes_no_identity_but_those_of_what_shows_i
         "corruptions": after.corrupt("other")["identity"],
         "alignment": after.align("other")["identity"],
     }
+
+
+TUNED = {"methods": ["short"], "trials": 3}
+
+
+@pytest.mark.parametrize(
+    ("tune", "changed"),
+    [
+        ({"methods": ["other"]}, set()),
+        (TUNED, {"train"} | DOWNSTREAM),
+    ],
+)
+def test_tuning_changes_the_trainings_of_the_methods_that_are_tuned_and_no_others(tune, changed):
+    rows = [*BASE["methods"], {"other": {"method": "text_only"}}]
+    before, after = (identities(recipes(methods=rows, **more)) for more in ({}, {"tune": tune}))
+    assert {name for name in before if before[name] != after[name]} - {"aggregate", "significance", "report"} == (
+        changed - {"aggregate", "significance", "report"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("sections", "changed"),
+    [
+        ({"tune": {**TUNED, "trials": 4}}, {"tune", "train"}),
+        ({"tune": {**TUNED, "seed": 2}}, {"trial", "tune", "train"}),
+        ({"tune": {**TUNED, "seed": 1}}, set()),
+        ({"tune": {**TUNED, "trials_at_once": 2}}, {"trial", "tune", "train"}),
+        ({"tune": {**TUNED, "prune_after": None}}, {"trial", "tune", "train"}),
+        ({"tune": {**TUNED, "space": {"short": {"weight_decay": None}}}}, {"trial", "tune", "train"}),
+        ({"tune": {**TUNED, "methods": ["majority", "short"]}}, set()),
+        ({"seeds": [1, 2, 3]}, set()),
+        ({"corruption": {"random": [0.0, 0.25]}}, set()),
+        ({"train": {"selection": "test_oracle"}}, {"trial", "tune", "train"}),
+        ({"train": {"seeds_per_job": "all"}}, set()),
+    ],
+)
+def test_a_setting_of_tuning_changes_the_trials_that_depend_on_it_and_more_trials_keep_the_first(sections, changed):
+    def made(found):
+        study = ("demo", "short", found.params.tuning_run("demo", "seed-2"))
+        made = {
+            "trial": found.trial(*study),
+            "tune": found.tune(*study),
+            "train": found.train("demo", "short", "seed-2"),
+        }
+        assert made["train"]["inputs"]["tuned"] == made["tune"]["identity"]
+        return {name: recipe["identity"] for name, recipe in made.items()}
+
+    before, after = made(recipes(tune=TUNED)), made(recipes(**{"tune": TUNED, **sections}))
+    assert {name for name in before if before[name] != after[name]} == changed

@@ -222,6 +222,14 @@ def database(wildcards, run):
     return RESULTS.database_files(dataset, teacher, run) if teacher else []
 
 
+def tuned(wildcards, run):
+    """Return the search that gives the hyperparameters of a run, if its method is tuned."""
+    dataset = TRAINED_ON[wildcards.dataset]
+    if wildcards.method not in PARAMS.tuned:
+        return []
+    return [RESULTS.trials(dataset, wildcards.method, PARAMS.tuning_run(dataset, run))]
+
+
 def trained(wildcards, run):
     """Return the weights, the history and the record of a run."""
     return RESULTS.model(TRAINED_ON[wildcards.dataset], wildcards.method, run)

@@ -13,6 +13,7 @@ for name, job in {**EVALUATION, **EVALUATION_OF_FIRST}.items():
             samples=lambda w: RESULTS.samples(TESTED_ON[w.dataset]),
             alignment=lambda w: RESULTS.alignment(TESTED_ON[w.dataset]),
             vectors=text_vectors,
+            tuned=job.each(tuned),
         output:
             job.output(RESULTS.predictions),
             (

@@ -46,6 +46,7 @@ rule report:
         [RESULTS.root / "checks.parquet"] if PARAMS.report.check else [],
         records=[p for p in FILES["models"] if p.name in ("run.json", "history.csv")],
         representations=FILES["representations"],
+        tuning=FILES["tuning"],
         measured=[
             RESULTS.corrupted(dataset, kind)[1]
             for dataset in PARAMS.datasets

@@ -10,6 +10,7 @@ for name, job in TRAINING.items():
             alignment=RESULTS.alignment("{dataset}"),
             vectors=text_vectors,
             starts=job.each(starts),
+            tuned=job.each(tuned),
             corruptions=lambda w: (
                 RESULTS.corruptions(w.dataset)
                 if PARAMS.chosen_on_test(w.dataset, w.method)

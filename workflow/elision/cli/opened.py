@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from elision.store import Store
     from elision.training.loop import Starts
     from elision.training.run import Run
+    from elision.training.tuning import Study
 
 ParamsFile = Annotated[Path, typer.Option("--params", envvar="ELISION_PARAMS", help="path of the params file")]
 Results = Annotated[
@@ -224,6 +225,78 @@ class Workspace:
         """Give an artifact back, if it was made earlier, or make room for it (see ``kept.make_room``)."""
         return kept.make_room(self.layout, path, provenance["identity"], **made_from)
 
+    def trials(self, dataset: str, method: str, run: str) -> "tuple[pd.DataFrame, dict]":
+        """Read the trials of a finished search, and how it was made; ``run`` is one that tunes, or is tuned."""
+        from elision.store import read_table
+
+        study = (dataset, method, self.params.tuning_run(dataset, run))
+        path = self.layout.trials(*study)
+        rows, found = read_table(path)
+        check(found, self.recipes.tune(*study), path)
+        return rows, found
+
+    def winners(self, dataset: str, methods: Iterable[str], run: str) -> dict[str, dict]:
+        """Return the trial and the values that tuning chose for a run, by method; nothing for methods not tuned."""
+        tuned = [name for name in self.params.tuned if name in methods]
+        return {name: self.trials(dataset, name, run)[1]["winner"] for name in tuned}
+
+    def run(self, dataset: str, method: str, run: str, tested_on: str = "", *, tuned: bool = True) -> "Run":
+        """Assemble a run with its tuned hyperparameters, and those of its teachers; without its own, if not ``tuned``.
+
+        Parameters as of ``training.run.Run``.
+        """
+        from elision.training.run import Run
+
+        names, waiting = {method} if tuned else set(), [method]
+        while waiting:
+            teachers = parameters.needs(self.params.trained[waiting.pop()].method)
+            names |= {*teachers}
+            waiting += teachers
+        values = {name: won["values"] for name, won in self.winners(dataset, names, run).items()}
+        return Run(self.params.with_values(values) if values else self.params, dataset, method, run, tested_on)
+
+    def tuned_by(self, dataset: str, method: str, run: str) -> dict[str, dict]:
+        """Return what the provenance of a run says of its tuning: nothing, where the method is not tuned."""
+        found = self.winners(dataset, [method], run)
+        return {"tuned": found[method]} if found else {}
+
+    def promised(self, dataset: str, method: str, run: str) -> dict | None:
+        """Return what the training of a run must reach: one with the seed of the tuning; None, if nothing is known."""
+        if method not in self.params.tuned or run != self.params.tuning_run(dataset, run):
+            return None
+        from elision.training.tuning import promised, trials_of
+
+        rows, found = self.trials(dataset, method, run)
+        return promised(trials_of(rows)[found["winner"]["trial"]], self.layout.study(dataset, method, run))
+
+    def has(self, path: Path, provenance: dict, **made_from: object) -> bool:
+        """Tell whether an artifact is there, or is given back; what was made otherwise becomes unused work."""
+        found = kept.made_by(path) if path.exists() else {}
+        if found.get("identity") == provenance["identity"]:
+            if all(found.get(name) == value for name, value in made_from.items()):
+                return True
+            kept.put_aside(self.layout, [path])
+        return kept.make_room(self.layout, path, provenance["identity"], **made_from)
+
+    def search(self, dataset: str, method: str, run: str, store: "Store", recipe: dict) -> "Study":
+        """Open what the trials of a search are made from."""
+        from elision.training.tuning import Study
+
+        this = self.run(dataset, method, run, tuned=False)
+        given = {"spans": self.spans(this, store), "starts": self.starts(this, store)}
+        return Study(this, recipe=recipe, store=self.seen(this, store), **given)
+
+    def tuning(self) -> "pd.DataFrame | None":
+        """Read all trials, as ``report.Results`` has them; None, if nothing is tuned."""
+        import pandas as pd
+
+        parts = []
+        for dataset, method, run in self.params.studies:
+            rows, found = self.trials(dataset, method, run)
+            facts = {"dataset": dataset, "method": method, "run": run, "winner": found["winner"]["trial"]}
+            parts.append(rows.assign(**facts, importances=json.dumps(found["importances"])))
+        return pd.concat(parts, ignore_index=True) if parts else None
+
     def digest_of_clips(self, dataset: str) -> str:
         """Return the digest of the content of a dataset's clips."""
         from elision.store import read_table
@@ -303,7 +376,13 @@ class Workspace:
         from elision.evaluation.predict import read_run
 
         *_, path = self.layout.model(dataset, method, run)
-        return read_run(path, self.recipes.train(dataset, method, run), store.provenance["data"])
+        record = read_run(path, self.recipes.train(dataset, method, run), store.provenance["data"])
+        if record["provenance"].get("tuned") != self.winners(dataset, [method], run).get(method):
+            raise ElisionError(
+                f"{path} was trained with other tuned hyperparameters than the search has now. Make the file again: "
+                f"snakemake --cores all --force {path}"
+            )
+        return record
 
     def database(self, run: "Run", store: "Store", starts: dict[str, str]) -> "Database | None":
         """Open the database that a run searches, if it does; ``starts`` are the digests of the weights of teachers."""
@@ -413,7 +492,8 @@ class Workspace:
         """Say what is to be known of the rows of tables; ``made_with`` as `predictions` gives it."""
         from elision.report.marks import marks
 
-        return marks(by_row(made_with), by_row(self.recipes.accepted), self.synthetic, self.known_from)
+        accepted = by_row(self.recipes.accepted)
+        return marks(by_row(made_with), accepted, self.synthetic, self.known_from, self.tuned)
 
     @property
     def synthetic(self) -> list[tuple[str, str]]:
@@ -421,6 +501,12 @@ class Workspace:
         params = self.params
         made = {name for name, entry in params.datasets.items() if parameters.synthetic(entry.source)}
         return [(test, method) for test, pair in params.tests.items() if made & {*pair} for method in params.trained]
+
+    @property
+    def tuned(self) -> dict[tuple[str, str], str]:
+        """By dataset and method: the budget of tuning; nothing for methods that are not tuned."""
+        budget = plural(self.params.tune.trials, "trial") if self.params.tune else ""
+        return {(test, name): budget for test in self.params.tests for name in self.params.tuned}
 
     @property
     def known_from(self) -> dict[tuple[str, str], str]:

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ from elision.provenance.contents import PYFEAT_WEIGHTS
 from elision.provenance.layout import Layout
 from elision.settings import params as parameters
 from elision.task import OFFICIAL_SPECS
+
+if TYPE_CHECKING:
+    from elision.search import Searched
 
 app = typer.Typer()
 params_app = typer.Typer(suggest_commands=False, help="Check or show params.yaml.")
@@ -273,23 +276,43 @@ def params_check(params: ParamsFile = PARAMS) -> None:
 def params_show(
     method: Annotated[str, typer.Argument(help="a name under methods: in params.yaml, or the name of any method")],
     dataset: Dataset,
+    run: Annotated[str, typer.Option(help="run id, for tuned values of one fold (default: the first run)")] = "",
     params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
 ) -> None:
     """Print the hyperparameters of a method on a dataset.
 
     The table shows the source of each value.
     """
-    from elision.methods import resolve_variant
+    from elision.methods import resolve_variant, search_space
 
-    settings = parameters.load(params)
+    opened = Workspace(params, results)
+    settings = opened.params
     known(dataset, list(settings.datasets), "dataset")
     variants = {name: settings.teacher(name) for name in parameters.method_names()} | settings.variants
     variant = variants[known(method, list(variants), "method")]
+    run = known(run, settings.runs(dataset), "run") if run else settings.runs(dataset)[0]
     hyperparameters, origins = resolve_variant(settings, variant, dataset)
-    table = Table("hyperparameter", "value", "from", "meaning", title=f"{variant.name} on {dataset}")
+    title = f"{variant.name} on {dataset}"
+    if method in settings.tuned:
+        title += f" ({run})" if settings.datasets[dataset].folds else ""
+        if opened.layout.trials(dataset, method, settings.tuning_run(dataset, run)).exists():
+            values = opened.winners(dataset, [method], run)[method]["values"]
+            changed = settings.with_values({method: values})
+            hyperparameters, _ = resolve_variant(changed, changed.trained[method], dataset)
+            origins |= dict.fromkeys(values, "tuned")
+        else:
+            space = search_space(settings, method, dataset)
+            origins |= {name: f"{origins[name]}; to be tuned: {_span(found)}" for name, found in space.items()}
+    table = Table("hyperparameter", "value", "from", "meaning", title=title)
     for name, field in type(hyperparameters).model_fields.items():
         table.add_row(name, str(getattr(hyperparameters, name)), origins[name], field.description or "")
     Console().print(table)
+
+
+def _span(found: "Searched") -> str:
+    """Print what tuning searches."""
+    return " or ".join(map(str, found)) if isinstance(found, list) else str(found)
 
 
 @app.command()

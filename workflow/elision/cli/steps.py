@@ -1,8 +1,9 @@
 """The verbs that rules call. Each verb is one step of the workflow."""
 
 import json
+import shutil
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from typing import Annotated
 
@@ -307,22 +308,89 @@ def train(
         provenance = expect(opened.recipes.train(dataset, method, name), identity)
         teachers = opened.weights(dataset, parameters.needs(settings.trained[method].method), name)
         *_, record = layout.model(dataset, method, name)
-        turns.ask(name, record, provenance["identity"], data=store.provenance["data"], starts=teachers)
+        won = opened.winners(dataset, [method], name).get(method)
+        turns.ask(name, record, provenance["identity"], data=store.provenance["data"], starts=teachers, tuned=won)
     with opened.gpu(settings.train.device) if turns.missing else nullcontext():
         for name, _ in turns:
             from elision.training.loop import train as run_train
-            from elision.training.run import Run
 
-            this = Run(settings, dataset, method, name)
+            this = opened.run(dataset, method, name)
             run_train(
                 this,
                 store=opened.seen(this, store),
                 plan=opened.plan(dataset, store) if this.oracle else None,
                 folder=layout.run(dataset, method, name),
-                recipe=opened.recipes.train(dataset, method, name),
+                recipe={**opened.recipes.train(dataset, method, name), **opened.tuned_by(dataset, method, name)},
                 spans=opened.spans(this, store),
                 starts=opened.starts(this, store),
+                promised=opened.promised(dataset, method, name),
             )
+
+
+@app.command()
+def tune(
+    dataset: Dataset,
+    method: MethodName,
+    run: RunName,
+    trial: Annotated[
+        int | None, typer.Option(min=0, help="make this trial alone (default: all trials, and the choice of the best)")
+    ] = None,
+    recipe: Recipe = "",
+    params: ParamsFile = PARAMS,
+    results: Results = RESULTS,
+) -> None:
+    """Search the hyperparameters of a method on the validation split.
+
+    An interrupted search continues after the last finished trial.
+    """
+    from elision.store import read_table, write_table
+    from elision.training import tuning
+
+    opened = Workspace(params, results)
+    settings, layout, recipes = opened.params, opened.layout, opened.recipes
+    opened.check_dataset(dataset)
+    known(method, settings.tuned, "tuned method")
+    known(run, settings.tuning_runs(dataset), "run that tunes")
+    count, study = settings.tune.trials, (dataset, method, run)
+    if trial is not None and trial >= count:
+        raise ElisionError(f"trial {trial} does not exist; give a number from 0 to {count - 1} (tune.trials - 1)")
+    provenance = stamp(recipes.tune(*study) if trial is None else recipes.trial(*study), recipe)
+    store = opened.store(dataset)
+    starts = opened.weights(dataset, parameters.needs(settings.trained[method].method), run)
+    made_from = {"data": store.provenance["data"], "starts": starts}
+    if trial is None and opened.make_room(layout.trials(*study), provenance, **made_from):
+        return
+    of_trial = {**stamped(recipes.trial(*study)), **made_from}
+    wanted = range(count) if trial is None else [*settings.tune.known_to(trial), trial]
+    done: list[tuning.Trial] = []
+    with ExitStack() as lease:
+        search = None
+        for number in wanted:
+            path = layout.trial(*study, number)
+            if opened.has(path, of_trial, **made_from):
+                done += tuning.trials_of(read_table(path)[0])
+                continue
+            if trial not in (None, number):
+                raise ElisionError(
+                    f"{path} does not exist, or was made otherwise, but trial {trial} must know it; make the file: "
+                    f"snakemake --cores all {path}"
+                )
+            if search is None:
+                lease.enter_context(opened.gpu(settings.train.device))
+                search = opened.search(*study, store, recipes.trial(*study))
+            earlier = [done[k] for k in settings.tune.known_to(number)]
+            found = search.trial(number, earlier, layout.study(*study) / f"trial-{number}")
+            write_table(path, tuning.table([found]), of_trial)
+            done.append(found)
+        if trial is not None:
+            return
+        search = search or opened.search(*study, store, recipes.trial(*study))
+        won = tuning.best(done, f"tune {dataset} {method} {run}")
+        about = {"winner": tuning.winner(won), "importances": search.importances(done), **made_from}
+        write_table(layout.trials(*study), tuning.table(done), {**provenance, **about})
+        for left in layout.study(*study).glob("trial-*/"):  # interrupted trainings that nothing goes on with
+            shutil.rmtree(left)
+        print(f"best: {won}")
 
 
 @app.command()
@@ -336,7 +404,6 @@ def index(
 ) -> None:
     """Write the retrieval database of a teacher."""
     from elision.training.index import index as run_index
-    from elision.training.run import Run
 
     opened = Workspace(params, results)
     settings, layout = opened.params, opened.layout
@@ -349,7 +416,7 @@ def index(
     *_, vectors = layout.database_files(dataset, teacher, run)
     if opened.make_room(vectors, provenance, **made_from):
         return
-    this = Run(settings, dataset, teacher, run)
+    this = opened.run(dataset, teacher, run)
     with opened.gpu(settings.train.device):
         run_index(
             this,
@@ -379,7 +446,6 @@ def evaluate(
     from elision.evaluation.metrics import family_name
     from elision.evaluation.predict import Evaluation
     from elision.store import write_table
-    from elision.training.run import Run
 
     opened = Workspace(params, results)
     settings, layout = opened.params, opened.layout
@@ -401,7 +467,7 @@ def evaluate(
             turns.ask(name, layout.representations(test, method, name), expected, **made_from)
     with opened.gpu(settings.train.device) if turns.missing else nullcontext():
         for name, missing in turns:
-            found = opened.trained(Run(settings, dataset, method, name, tested_on), store, tested, records[name])
+            found = opened.trained(opened.run(dataset, method, name, tested_on), store, tested, records[name])
             provenance = {
                 **stamped(opened.recipes.evaluate(test, method, name)),
                 "made_with": {**of_all(found["plan"].provenance), **of_run(records[name])},
@@ -441,6 +507,8 @@ def collect(
         for dataset in settings.datasets:
             files |= {layout.sequences(dataset, name) for name in opened.store(dataset).modalities}
             folders.append(layout.media(dataset))
+    if stage == "tuning":
+        folders += [layout.study(*study) for study in settings.studies]
     run_collect(layout, stage, sorted(files), folders=folders)
     remember(layout.root / stage)
 
@@ -554,6 +622,8 @@ def report(recipe: Recipe = "", params: ParamsFile = PARAMS, results: Results = 
             accepted=by_row(recipes.accepted),
             synthetic={dataset for dataset, _ in opened.synthetic},
             measured=opened.measured(),
+            tuned=opened.tuned,
+            tuning=opened.tuning(),
         ),
         layout.root,
         methods=list(settings.variants),

@@ -5,12 +5,14 @@ Nothing here imports PyTorch before a method is loaded.
 
 import dataclasses
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from elision.corruption.kind import kinds
 from elision.errors import ElisionError, plural
+from elision.search import OF_DATA, Searched, ends, is_whole, space
 from elision.settings.params import (
     is_floor,
     known_from,
@@ -36,7 +38,18 @@ if TYPE_CHECKING:
     from elision.methods.base import Method, TrainingHyperparameters
     from elision.settings.params import Params, Variant
 
-__all__ = ["build", "check", "counts", "load", "load_all", "method_names", "official", "resolve", "resolve_variant"]
+__all__ = [
+    "build",
+    "check",
+    "counts",
+    "load",
+    "load_all",
+    "method_names",
+    "official",
+    "resolve",
+    "resolve_variant",
+    "search_space",
+]
 
 _OFFICIAL_ENCODER_WIDTH = 768
 
@@ -163,6 +176,15 @@ def resolve_variant(
     return hyperparameters, origins
 
 
+def search_space(params: "Params", name: str, dataset: str) -> "dict[str, Searched]":
+    """Return what tuning searches for a row or a teacher on a dataset: see ``elision.search.space``."""
+    variant = params.trained[name]
+    values, _ = resolve_variant(params, variant, dataset)
+    asked = params.tune.space.get(name, {}) if params.tune else {}
+    fixed = {*params.decided_for(dataset, variant.method), *variant.overrides}
+    return space(values, fixed=fixed, own=load(variant.method).search_space, asked=asked)
+
+
 def build(
     name: str, hyperparameters: "TrainingHyperparameters", spec: DataSpec, encoder: "nn.Module | str | None" = None
 ) -> "Method":
@@ -286,6 +308,7 @@ def check(params: "Params") -> None:
     problems = problems or [
         *columns_unknown(params),
         *_untrainable(params),
+        *_untunable(params),
         *_teachers_that_see_otherwise(params),
         *(
             line
@@ -336,6 +359,45 @@ def _untrainable(params: "Params") -> list[str]:
                     f"{where}: {variant.method} {why}{for_what}, but train.clean is hidden; write clean: offered, or "
                     "leave the method out"
                 )
+    return list(dict.fromkeys(problems))
+
+
+def _untunable(params: "Params") -> list[str]:
+    """Find what keeps ``tune`` from working: no Optuna, no hyperparameter to search, values that are not allowed."""
+    if not params.tune:
+        return []
+    problems = []
+    if importlib.util.find_spec("optuna") is None:
+        problems.append(
+            "tune: needs Optuna, which is not installed; type pip install -e .[tune] -c constraints.txt, or leave out "
+            "tune"
+        )
+    for name in params.tuned:
+        variant, where = params.trained[name], f"tune.space.{name}"
+        fields = load(variant.method).Hyperparameters.model_fields
+        for key in params.tune.space.get(name, {}):
+            if key not in fields:
+                problems.append(f"{where}: unknown hyperparameter {key!r}; {suggestion(key, list(fields))}")
+            elif key in OF_DATA:
+                problems.append(
+                    f"{where}.{key}: {key} changes the validation data, so scores could not be compared; leave it out"
+                )
+        for dataset, settings in params.datasets.items():
+            found = search_space(params, name, dataset)
+            if not found:
+                problems.append(
+                    f"tune: {name} has no hyperparameter that is searched by rule (docs/tuning.md); write "
+                    f"tune.space.{name}, or list the rows to tune under tune.methods without {name}"
+                )
+                break
+            for key, entry in found.items():
+                for value in ends(entry):
+                    whole = is_whole(fields[key]) and isinstance(value, float) and value.is_integer()
+                    told = {**params.decided_for(dataset, variant.method), **variant.overrides}
+                    try:
+                        resolve(variant.method, settings.corpus, {**told, key: int(value) if whole else value})
+                    except ElisionError as error:
+                        problems += [f"{where}: {line}" for line in str(error).split("\n")]
     return list(dict.fromkeys(problems))
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from elision.batch import Batch
 from elision.corruption import noise as noises
 from elision.methods.layers.precision import bfloat16_where_it_can, in_float32, raised
+from elision.search import Entry
 from elision.settings.fields import Rates
 from elision.settings.params import TrainingCorruption
 from elision.task import MODALITIES, DataSpec, TaskKind
@@ -152,6 +153,9 @@ class Method(nn.Module):
         Parameters at the official sizes of a corpus (key of ``OFFICIAL_SPECS``), without the text encoder.
     compared : str
         How ``official_counts`` compare with the classes that the authors released.
+    search_space : dict
+        What tuning searches in place of the rule of ``elision.search``, by hyperparameter: a ``Range``, a list of
+        values, or None (not searched).
     small : dict
         Hyperparameters with which the checks train it in a moment; they change nothing else.
     exceptions : dict of str to dict
@@ -186,6 +190,7 @@ class Method(nn.Module):
     counts: ClassVar[tuple[str, ...]] = ()
     official_counts: ClassVar[dict[str, int]] = {}
     compared: ClassVar[str] = "equal"
+    search_space: ClassVar[dict[str, Entry]] = {}
     small: ClassVar[dict] = {}
     exceptions: ClassVar[dict[str, dict[str, str]]] = {}
 

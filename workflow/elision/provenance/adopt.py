@@ -27,7 +27,19 @@ from elision.settings.params import Params
 _LOCKS = Path(".snakemake/locks")
 _KNOWN = Path(".snakemake/elision")  # for each results folder, what Snakemake knows of it
 # What makes artifacts that are worth keeping, in the order of the workflow.
-STEPS = ("prepare", "extract", "assemble", "align", "encode", "corrupt", "train", "index", "evaluate")
+STEPS = (
+    "prepare",
+    "extract",
+    "assemble",
+    "align",
+    "encode",
+    "corrupt",
+    "tune-trial",
+    "tune",
+    "train",
+    "index",
+    "evaluate",
+)
 # The files after the stages, by the recipe of the job that makes them.
 _FINAL = {
     "metrics.parquet": "aggregate",
@@ -148,7 +160,9 @@ def _of_methods(params: Params) -> str:
         }
         for name, entry in params.datasets.items()
     }
-    return digest([[entry.model_dump(mode="json") for entry in entries], corpora, served, code("methods", *modules)])
+    tuned = params.tune and [params.tune.model_dump(mode="json"), params.tuned]
+    rows = [entry.model_dump(mode="json") for entry in entries]
+    return digest([rows, corpora, served, tuned, code("methods", *modules)])
 
 
 def unlock() -> bool:
@@ -268,7 +282,7 @@ class _Inventory:
         for stage in STAGES:
             self._manifest(stage, thorough=thorough)
 
-    def _look(self, path: Path, recipe: dict, **made_from: str | None) -> dict:
+    def _look(self, path: Path, recipe: dict, **made_from: object) -> dict:
         """Judge an artifact by its recipe and by digests of its data and weights, if these are known.
 
         Returns the recipe that the artifact carries, if the artifact is kept.
@@ -311,13 +325,19 @@ class _Inventory:
         return data
 
     def _runs(self, dataset: str, data: str | None) -> None:
-        """Judge what was trained."""
+        """Judge what was tuned and trained."""
         layout, recipes, params = self.layout, self.recipes, self.params
+        tuned = {}
+        for study in (study for study in params.studies if study[0] == dataset):
+            for number in range(params.tune.trials if params.tune else 0):
+                self._look(layout.trial(*study, number), recipes.trial(*study), data=data)
+            tuned[study] = self._look(layout.trials(*study), recipes.tune(*study), data=data).get("winner")
         for run in params.runs(dataset):
             for method in params.trained:
                 *_, record = layout.model(dataset, method, run)
+                winner = tuned.get((dataset, method, params.tuning_run(dataset, run)))
                 self.weights[dataset, method, run] = self._look(
-                    record, recipes.train(dataset, method, run), data=data
+                    record, recipes.train(dataset, method, run), data=data, tuned=winner
                 ).get("weights")
                 *_, vectors = layout.database_files(dataset, method, run)
                 if vectors.exists():
@@ -357,6 +377,7 @@ class _Inventory:
         """Tell whether a file is one of those that the params do not tell: media, or a modality that a source has."""
         datasets = self.params.datasets
         whole = {self.layout.media(dataset) for dataset in datasets}
+        whole |= {self.layout.study(*study) for study in self.params.studies}
         whole |= {self.layout.store(dataset) for dataset in datasets if not parameters.extracted(self.params, dataset)}
         return not whole.isdisjoint(file.parents)
 

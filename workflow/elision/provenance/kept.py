@@ -21,6 +21,7 @@ _COUNTED = (
     ("datasets", "samples.parquet", "dataset"),
     ("corruptions", ".json", "corruption plan"),
     ("corruptions", ".parquet", "media corruption"),
+    ("tuning", "trials.parquet", "tuned method"),
     ("models", "run.json", "trained run"),
     ("predictions", ".parquet", "prediction file"),
     ("representations", ".safetensors", "representation file"),

@@ -102,6 +102,18 @@ class Layout:
         """Files of the retrieval database of a teacher."""
         return [self.database(dataset, teacher, run) / "vectors.safetensors"]
 
+    def study(self, dataset: str, method: str, run: str) -> Path:
+        """Folder of the search of a method's hyperparameters, by the run that tunes (see ``Params.tuning_run``)."""
+        return self.root / "tuning" / dataset / method / run
+
+    def trial(self, dataset: str, method: str, run: str, number: int | str) -> Path:
+        """One trial of a search."""
+        return self.study(dataset, method, run) / f"trial-{number}.parquet"
+
+    def trials(self, dataset: str, method: str, run: str) -> Path:
+        """All trials of a finished search; the best one gives the hyperparameters of the runs."""
+        return self.study(dataset, method, run) / "trials.parquet"
+
     def predictions(self, test: str, method: str, run: str) -> Path:
         """Predictions of a run under every condition of a test (see ``Params.tests``)."""
         return self.root / "predictions" / test / method / f"{run}.parquet"
@@ -125,6 +137,8 @@ class Layout:
             corrupted = [(dataset, kind) for dataset in params.datasets for kind in params.media_for(dataset)]
             files = [path for dataset in params.datasets for path in self.corruptions(dataset)]
             return files + [path for pair in corrupted for path in self.corrupted(*pair)]
+        if name == "tuning":
+            return [self.trials(*study) for study in params.studies]
         if name == "models":
             trained = [(d, m, r) for d in params.datasets for m in params.trained for r in params.runs(d)]
             searched = {retrieves(variant.method) for variant in params.trained.values()} - {""}
@@ -138,4 +152,4 @@ class Layout:
         raise KeyError(name)
 
 
-STAGES = ("datasets", "corruptions", "models", "predictions", "representations")
+STAGES = ("datasets", "corruptions", "tuning", "models", "predictions", "representations")

@@ -390,6 +390,37 @@ class Recipes:
     @_once
     def train(self, dataset: str, method: str, run: str) -> dict:
         """A trained run."""
+        settings, code_of, inputs = self._training(dataset, method, run)
+        if method in self.params.tuned:
+            inputs["tuned"] = self.tune(dataset, method, self.params.tuning_run(dataset, run))
+        return self._recipe("train", settings, code_of, **inputs)
+
+    @_once
+    def trial(self, dataset: str, method: str, run: str) -> dict:
+        """One trial of a search: all that decides which values it tries, and how they do on the validation split.
+
+        The number of trials is left out: more trials begin with the same ones.
+        """
+        tune = self.params.tune
+        assert tune is not None, "only what the params tune has trials"
+        settings, code_of, inputs = self._training(dataset, method, run, on_test=False)
+        own = tune.model_dump(mode="json", include={"trials_at_once", "prune_after"})
+        asked = tune.model_dump(mode="json")["space"].get(method, {})
+        settings = {**settings, "tune": {**own, "space": asked}}
+        return self._recipe("tune-trial", settings, digest([code_of, self._code("training.tuning")]), **inputs)
+
+    @_once
+    def tune(self, dataset: str, method: str, run: str) -> dict:
+        """A finished search."""
+        tune = self.params.tune
+        assert tune is not None, "only what the params tune has trials"
+        settings = {"trials": tune.trials}
+        return self._recipe("tune", settings, self._code("training.tuning"), trial=self.trial(dataset, method, run))
+
+    def _training(
+        self, dataset: str, method: str, run: str, *, on_test: bool | None = None
+    ) -> tuple[dict, str, dict[str, dict]]:
+        """Return settings, code and inputs of a training; ``on_test``: whether checkpoints are chosen on test."""
         variant = self.params.trained[method]
         train = self.params.train_for(dataset)
         corruption = self.params.corruption_for(dataset)
@@ -414,12 +445,12 @@ class Recipes:
         inputs = {"store": self.store(dataset), "alignment": self.align(dataset), **self.starts(dataset, method, run)}
         if reads_encoded(self.params, dataset, method):
             inputs["text_vectors"] = self.encode(dataset)
-        on_test = self.params.chosen_on_test(dataset, method)
+        on_test = self.params.chosen_on_test(dataset, method) if on_test is None else on_test
         if on_test:
             inputs["corruptions"] = self.corrupt(dataset)
         named = ("training.loop", f"methods.{variant.method}", f"corruption.kinds.{kind}")
         code_of = self._code(*named, *self._selecting(dataset, on_test=on_test))
-        return self._recipe("train", settings, code_of, **inputs)
+        return settings, code_of, inputs
 
     # Metrics are found by their place, so that no import leads to their code.
 

@@ -29,6 +29,8 @@ _LIBRARIES = {
         *("tokenizers", "transformers", "vaderSentiment", *_OPENCV),
     ),
     "train": (*_MODEL, "scikit-learn"),  # centres of SMIL
+    "tune-trial": (*_MODEL, "optuna", "scikit-learn"),
+    "tune": ("optuna", "scikit-learn"),  # importances
     "index": _MODEL,
     "evaluate": _MODEL,
     "examine": _MODEL,

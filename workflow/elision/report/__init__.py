@@ -34,8 +34,9 @@ def asked(params: "Params") -> dict[str, Asked]:
             params.datasets[name].task,
             frozenset(kind_of(condition.corruption).name for condition in listed[name]),
             params.report.check,
+            bool(params.tuned) and trained_on == name,
         )
-        for test, (_, name) in params.tests.items()
+        for test, (trained_on, name) in params.tests.items()
     }
 
 

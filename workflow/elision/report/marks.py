@@ -84,6 +84,13 @@ KINDS = (
         "These numbers are not those of the published method.",
         "¶ {methods}: built without the paper, from {text}.",
     ),
+    Kind(
+        "tuned",
+        "◊",
+        "hyperparameters tuned on the validation split",
+        "Compare tuned methods with methods that had equal budgets.",
+        "◊ {methods}: tuned: {text}.",
+    ),
 )
 
 # What each step makes, for sentences.
@@ -108,6 +115,7 @@ def marks(
     accepted: Mapping[tuple[str, str], Iterable[str]],
     synthetic: Iterable[tuple[str, str]] = (),
     known_from: Mapping[tuple[str, str], str] | None = None,
+    tuned: Mapping[tuple[str, str], str] | None = None,
 ) -> dict[tuple[str, str], dict[str, str]]:
     """Say what is to be known of rows.
 
@@ -121,6 +129,8 @@ def marks(
         Dataset and method, where the dataset is synthetic.
     known_from : mapping of (str, str) to str, optional
         By (dataset, method): what the method was built from without its paper (``Method.known_from``), if it was.
+    tuned : mapping of (str, str) to str, optional
+        By (dataset, method): the budget of its tuning, such as "30 trials", if it was tuned.
 
     Returns
     -------
@@ -136,9 +146,10 @@ def marks(
         if names := ", ".join(steps):
             text = f"made in part by older code, which the user accepted ({names})"
             found.setdefault(row, {})["code"] = text
-    for row, text in (known_from or {}).items():
-        if text:
-            found.setdefault(row, {})["known_from"] = text
+    for column, texts in {"known_from": known_from, "tuned": tuned}.items():
+        for row, text in (texts or {}).items():
+            if text:
+                found.setdefault(row, {})[column] = text
     return found
 
 

@@ -23,11 +23,14 @@ class Asked:
         The kinds of corruption that the dataset is tested under.
     checked : bool
         Whether its runs are checked (``report.check``).
+    tuned : bool
+        Whether methods are tuned on it (``tune``).
     """
 
     task: TaskKind
     kinds: frozenset[str] = frozenset()
     checked: bool = False
+    tuned: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,11 @@ class Results:
     measured : pd.DataFrame or None
         Means over the test clips of what was measured of corrupted media: columns ``dataset``, ``kind``, ``severity``
         (0: the clean clips), ``measurement``, ``mean`` and ``clips`` (that have such a value).
+    tuned : mapping of (str, str) to str
+        By (dataset, method): the budget of its tuning, such as "30 trials"; nothing for methods that are not tuned.
+    tuning : pd.DataFrame or None
+        Every trial (columns of ``training.tuning.Trial``, and ``dataset``, ``method``, ``run``, ``winner``: number of
+        the best, ``importances``: JSON); None: nothing was tuned.
     """
 
     metrics: "pd.DataFrame"
@@ -81,6 +89,8 @@ class Results:
     synthetic: Collection[str] = ()
     tests: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     measured: "pd.DataFrame | None" = None
+    tuned: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    tuning: "pd.DataFrame | None" = None
 
     def trained_on(self, dataset: str) -> str:
         """Return the dataset of the records of the runs that a dataset of the tables shows."""
@@ -98,7 +108,7 @@ class Results:
             rows = {key[:2] for key in trained} | set(zip(self.metrics["dataset"], self.metrics["method"], strict=True))
             synthetic = sorted(row for row in rows if row[0] in self.synthetic)
         known_from = {key[:2]: record.get("known_from", "") for key, record in self.records.items()}
-        return marks({**trained, **self.made_with}, self.accepted, synthetic, known_from)
+        return marks({**trained, **self.made_with}, self.accepted, synthetic, known_from, self.tuned)
 
     @cached_property
     def ranked(self) -> "pd.DataFrame":
@@ -118,6 +128,7 @@ class Results:
                 TaskKind.CLASSIFICATION if family(rows["family"].iloc[0]).labels else TaskKind.REGRESSION,
                 frozenset(kind_of(name).name for name in rows["corruption"].unique()),
                 self.checks is not None,
+                self.tuning is not None and dataset in set(self.tuning["dataset"]),
             )
             for dataset, rows in self.metrics.groupby("dataset")
         }

@@ -33,6 +33,7 @@ from elision.corruption import medium
 from elision.corruption.kind import kinds
 from elision.corruption.plan import conditions
 from elision.errors import ElisionError, plural
+from elision.search import Entry
 from elision.settings import strict_yaml
 from elision.settings.fields import (
     AS_PROTOCOL,
@@ -476,6 +477,57 @@ class Report(Section):
     )
 
 
+class Tune(Section):
+    """Search of hyperparameters on the validation split. Every tuned method gets the same number of trials."""
+
+    trials: int = Field(30, ge=1, le=10_000, description="trainings of each tuned method on each dataset (and fold)")
+    methods: list[Name] | None = Field(
+        None,
+        min_length=1,
+        max_length=MOST_ENTRIES,
+        description="rows and teachers to tune (null: all rows that are no floors)",
+    )
+    space: dict[Name, dict[str, Entry]] = Field(
+        {},
+        description="what is searched in place of the default space, by row: {hyperparameter: {low: ..., high: ..., "
+        "log: true}}, a list of values, or null (not searched)",
+    )
+    seed: Seed | None = Field(
+        None, description="seed of the search and of its trainings; one of the seeds of the runs (null: the first seed)"
+    )
+    trials_at_once: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="1: one job makes all trials of a method, and each trial knows all trials before it. More: one "
+        "job makes one trial; trials run in rounds of this size, and know the trials of earlier rounds alone. Changes "
+        "which values are tried",
+    )
+    prune_after: int | None = Field(
+        5,
+        ge=1,
+        le=LONGEST,
+        description="epochs after which a trial ends early if its best validation score is worse than the median of "
+        "the finished trials at the same epoch (null: no trial ends early)",
+    )
+
+    @field_validator("methods")
+    @classmethod
+    def _each_once(cls, methods: list[str] | None) -> list[str] | None:
+        return methods and unique(methods)
+
+    @field_validator("space")
+    @classmethod
+    def _check_space(cls, space: dict[str, dict[str, Entry]]) -> dict[str, dict[str, Entry]]:
+        for name, entries in space.items():
+            _in_range(name, {key: entry for key, entry in entries.items() if isinstance(entry, list)})
+        return space
+
+    def known_to(self, trial: int) -> range:
+        """Return the numbers of the trials that a trial knows: those of earlier rounds of ``trials_at_once``."""
+        return range(trial - trial % self.trials_at_once)
+
+
 def check_cluster(cluster: str, columns: Iterable[str], where: str = "") -> None:
     """Refuse a unit of resampling that is no column of the samples; ``where`` is the dataset, for messages.
 
@@ -607,6 +659,9 @@ class Params(Section):
     train: Train = Train()
     statistics: Statistics = Statistics()
     report: Report = Report()
+    tune: Tune | None = Field(
+        None, description="search of hyperparameters on the validation split (docs/tuning.md; null: none)"
+    )
 
     @field_validator("results")
     @classmethod
@@ -781,6 +836,76 @@ class Params(Section):
                 "corruption.media, or add a dataset of clips (docs/own-data.md)"
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_tune(self) -> "Params":
+        if self.tune is None:
+            return self
+        for name in self.tune.methods or ():
+            try:
+                _known(name, list(self.trained), "method")
+            except ValueError as error:
+                raise ValueError(f"tune.methods: {error}") from None
+        if not self.tuned:
+            raise ValueError("tune: all rows of methods are floors; name the rows to tune under tune.methods")
+        for name in self.tune.space:
+            try:
+                _known(name, self.tuned, "tuned method")
+            except ValueError as error:
+                raise ValueError(f"tune.space.{name}: {error}") from None
+        for dataset, settings in self.datasets.items():
+            seeds = self.seeds_for(dataset)
+            if self.tune.seed not in (None, *seeds):
+                raise ValueError(
+                    f"tune.seed is {self.tune.seed}, but the runs on dataset {dataset!r} have the seeds "
+                    f"{', '.join(map(str, seeds))}; choose one of them, so that a run can reproduce the tuned score"
+                )
+            if settings.scale_by == "all":
+                raise ValueError(
+                    f"datasets.{dataset}.scale_by: all measures test samples, which tuning must not see; write "
+                    "scale_by: training, or leave out tune"
+                )
+        return self
+
+    @cached_property
+    def tuned(self) -> list[str]:
+        """What is tuned: names of rows and teachers, in the order of the trainings; nothing without ``tune``."""
+        if self.tune is None:
+            return []
+        chosen = self.tune.methods
+        if chosen is None:
+            chosen = [name for name, variant in self.variants.items() if not is_floor(variant.method)]
+        return [name for name in self.trained if name in chosen]
+
+    def tuning_run(self, dataset: str, run: str) -> str:
+        """Return the run whose training, split and seed tune the hyperparameters of a run: of the same fold."""
+        seeds, (_, dot, fold) = self.seeds_for(dataset), run.partition(".")
+        seed = self.tune.seed if self.tune and self.tune.seed is not None else seeds[0]
+        return f"seed-{seed}{dot}{fold}"
+
+    def tuning_runs(self, dataset: str) -> list[str]:
+        """Return the runs that tune hyperparameters on a dataset: one, or one per fold; none without ``tune``."""
+        return list(dict.fromkeys(self.tuning_run(dataset, run) for run in self.runs(dataset))) if self.tune else []
+
+    @property
+    def studies(self) -> list[tuple[str, str, str]]:
+        """Dataset, method and tuning run of each search."""
+        return [(d, name, run) for d in self.datasets for name in self.tuned for run in self.tuning_runs(d)]
+
+    def with_values(self, values: dict[str, dict[str, Any]]) -> "Params":
+        """Return params whose rows and teachers have these hyperparameters in place of their own, by name."""
+        starts = teacher_names()
+        teachers = {n: {**self.teachers.get(n, {}), **found} for n, found in values.items() if n in starts}
+        rows = [
+            row.model_copy(update={"overrides": {**row.overrides, **values[row.name]}})
+            if row.name in values and row.name not in starts
+            else row
+            for row in self.methods
+        ]
+        made = self.model_copy(update={"methods": rows, "teachers": {**self.teachers, **teachers}})
+        for name in ("variants", "trained"):  # which follow from what was replaced
+            made.__dict__.pop(name, None)
+        return made
 
     @cached_property
     def tests(self) -> dict[str, tuple[str, str]]:

@@ -7,7 +7,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +46,12 @@ _SAVING = 0.1  # of the time, at most, goes into saving states: BERT's with Adam
 _SMALL = 1 << 24  # bytes of a state that is saved after every epoch whatever it takes
 _ORACLE_RATE = 0.5  # LNLN scores the test split at this rate after every epoch
 
+Ends = Callable[[list[float]], bool]  # whether a training ends early, by the validation error of each epoch so far
+
+
+class NotFiniteError(ElisionError):
+    """A loss that is not finite: the fault of hyperparameters, not of the machine."""
+
 
 def train(
     run: Run,
@@ -56,6 +62,8 @@ def train(
     recipe: dict,
     spans: dict[str, np.ndarray] | None = None,
     starts: "Starts | None" = None,
+    ends: Ends | None = None,
+    promised: dict | None = None,
 ) -> None:
     """Train one run and leave ``model.safetensors``, ``history.csv`` and ``run.json`` in its folder.
 
@@ -78,11 +86,18 @@ def train(
         corruption that is ``timed``.
     starts : Starts, optional
         What a method with ``needs`` starts from.
+    ends : function, optional
+        Asked before every epoch but the first; true ends the training, as after the last epoch.
+    promised : dict, optional
+        ``epoch`` and ``score`` of the checkpoint that tuning found with these hyperparameters and this seed, and
+        ``made``: where and with what.
 
     Raises
     ------
+    NotFiniteError
+        A loss that is not finite.
     ElisionError
-        Empty split, out of memory, a loss that is not finite, settings that can never take a step.
+        Empty split, out of memory, settings that can never take a step, another score than promised.
     """
     device = run.device
     if device.type == "cuda":
@@ -116,13 +131,19 @@ def train(
         loop = _Loop(
             run,
             model,
-            {split: run.split(store, split, scales=measured, spans=spans) for split in SPLITS},
+            {
+                split: run.split(store, split, scales=measured, spans=spans)
+                for split in SPLITS
+                if split != "test" or run.oracle  # no other training sees the test split
+            },
             metrics=family_name(dataset.corpus, store.classes),
             test_uniforms=plan.shared(store, run.fold) if run.oracle else None,
             folder=folder,
             identity=recipe["identity"],
         )
-        loop.train()
+        loop.train(ends)
+        if promised is not None:
+            loop.check(promised)
         description = describe(run, store=store, model=model)
         if encoder and description["encoder"] != encoder:
             raise ElisionError(
@@ -242,8 +263,8 @@ class _Loop:
     def best_path(self, name: str) -> Path:
         return self.folder / f"best.{name}.safetensors"
 
-    def train(self) -> None:
-        """Train to the last epoch, or until patience is exhausted."""
+    def train(self, ends: Ends | None = None) -> None:
+        """Train to the last epoch, until patience is exhausted, or until ``ends`` says so."""
         first = self._resume() + 1
         if first == 1:
             self.model.begin_training(self.splits["train"].labels)
@@ -259,6 +280,8 @@ class _Loop:
             reporter.advance(steps=first - 1)
             for epoch in range(first, self.hyperparameters.epochs + 1):
                 if self._out_of_patience(epoch - 1):
+                    break
+                if ends and self.history and ends([row["valid_error"] for row in self.history]):
                     break
                 row = self._epoch(epoch)
                 name = "error" if self.watches_loss else self.family.selection[0]
@@ -354,7 +377,7 @@ class _Loop:
                 index = data.members(units)
                 for name, value in self._update(epoch, step, data, index).items():
                     if each_step and not value.isfinite():
-                        raise ElisionError(self._not_finite(name, value, epoch, step, data.ids[index.numpy()]))
+                        raise NotFiniteError(self._not_finite(name, value, epoch, step, data.ids[index.numpy()]))
                     sums[name] = sums.get(name, 0) + value * len(index)
                     counts[name] = counts.get(name, 0) + len(index)
         return sums, counts
@@ -372,7 +395,7 @@ class _Loop:
             self.model.on_epoch_end(errors[again])
         self._learn(epoch, each_step=True)
         name = next(name for name, value in terms.items() if not math.isfinite(value))
-        raise ElisionError(
+        raise NotFiniteError(
             f"{self.description}: the mean of loss term {name!r} is {terms[name]} in epoch {epoch}. The term was "
             f"finite in every batch when the epoch was repeated. Lower the learning rate; {self._kept()}"
         )
@@ -436,6 +459,20 @@ class _Loop:
         protocol = self.run.params.protocol_name(self.run.dataset)
         return score_outputs(outputs, labels, self.metrics, protocol=protocol)
 
+    def check(self, promised: dict) -> None:
+        """Refuse a training that does not reach what tuning found with the same hyperparameters and the same seed."""
+        epoch, score = self.selection.best[VALID]
+        if (epoch, score) == (promised["epoch"], promised["score"]):
+            return
+        device = device_name(self.splits["train"].device, self.run.params.train.threads)
+        here = made_on(device, self.libraries)
+        raise ElisionError(
+            f"{self.description}: the validation score is {score!r} (epoch {epoch}), but tuning found "
+            f"{promised['score']!r} (epoch {promised['epoch']}) with the same hyperparameters and the same seed. "
+            f"Tuning ran on {promised['made']}; this training ran on {here}. Delete {promised['folder']} and start the "
+            "workflow again: it then tunes and trains on this machine"
+        )
+
     def finish(self, provenance: dict, measured: dict[str, Scale], description: dict) -> None:
         """Write what the run leaves; ``run.json``, which completes it, last."""
         names = list(self.selection.best)
@@ -469,9 +506,7 @@ class _Loop:
             "seconds_per_epoch": round(float(np.mean(self.seconds or [0])), 3),
             "seconds_per_sample": round(predicting, 9),
             "peak_memory_mb": round(_peak_memory(device) / 2**20),
-            "device": torch.cuda.get_device_name(device)
-            if device.type == "cuda"
-            else f"{device.type}, {self.run.params.train.threads} thread(s)",
+            "device": device_name(device, self.run.params.train.threads),
             "versions": {
                 "elision": elision.__version__,
                 "python": platform.python_version(),
@@ -482,6 +517,16 @@ class _Loop:
             temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         for path in [self.state_path, *map(self.best_path, names)]:
             path.unlink(missing_ok=True)
+
+
+def device_name(device: torch.device, threads: int) -> str:
+    """Return where a training is computed: the name of the GPU, or the device and its threads."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {threads} thread(s)"
+
+
+def made_on(device: str, libraries: Mapping[str, str]) -> str:
+    """Say where and with what a training was computed."""
+    return f"{device} with {', '.join(f'{name} {version}' for name, version in sorted(libraries.items()))}"
 
 
 def _peak_memory(device: torch.device) -> int:
