@@ -1,8 +1,8 @@
 """DiCMoR: distribution-consistent modal recovering.
 
 A normalising flow of each modality maps its projection to a latent space. In this space, all modalities share one
-Gaussian per class. A missing modality is recovered from the latents of another one, which run backwards through the flow
-of the missing one. A network with channel attention refines the outcome, and MulT fuses the three.
+Gaussian per class. The latents of another modality run backwards through the flow of a missing one and recover it. A
+network with channel attention refines the outcome, and MulT fuses the three.
 
 The file follows the released code. What differs from code and paper:
 

@@ -9,9 +9,10 @@ The file follows the released code. What differs from code and paper:
 - The number of denoising steps is ours (``sampler_steps: 20``). The code has 100. Each step evaluates a network of 3.5
   million weights for every batch in which a modality may be missing.
 - The steps are those of ancestral sampling, appendix F of Song et al. 2021, arXiv 2011.13456 (``sampler: ancestral``).
-  The code has steps of Euler and Maruyama (``sampler: euler``). The last of them is longer than the variance of the noise
-  that is left, and overshoots where data vary little. For Gaussian data of standard deviation 0.1 and their true score,
-  20 steps give samples of standard deviation 1.04, and 100 steps those of 0.01. Ancestral sampling gives 0.05 and 0.07.
+  The code has steps of Euler and Maruyama (``sampler: euler``). The last of them is longer than the variance of the
+  noise that is left, and overshoots where data vary little. For Gaussian data of standard deviation 0.1 and their true
+  score, 20 steps give samples of standard deviation 1.04, and 100 steps those of 0.01. Ancestral sampling gives 0.05
+  and 0.07.
 - In training, the condition has noise of its own (``condition_noise: independent``), as it has in sampling. The code
   adds the same noise to modality and condition in training (``shared``), and their difference then has none.
 - The last level that is told the time has a norm of 16 groups. The code has a group for each of its 32 channels
