@@ -41,7 +41,7 @@ def array(x: torch.Tensor) -> np.ndarray:
 
 def test_a_refinement_weighs_the_channels_of_each_residual_block_by_their_means():
     torch.manual_seed(0)
-    block, x = ChannelBlock(8), torch.randn(2, 8, 5)
+    block, x = ChannelBlock(8, 2), torch.randn(2, 8, 5)
     changed = array(block.convolutions[2](block.convolutions[0](x).relu()))
     means = changed.mean(2)
     first, second = block.attention[0], block.attention[2]
@@ -49,7 +49,7 @@ def test_a_refinement_weighs_the_channels_of_each_residual_block_by_their_means(
     weight = 1 / (1 + np.exp(-(inner @ array(second.weight)[:, :, 0].T + array(second.bias))))
     np.testing.assert_allclose(array(block(x)), array(x) + changed * weight[..., None], atol=1e-6)
 
-    refinement, x = Refinement(4, 2), torch.randn(2, 5, 4)
+    refinement, x = Refinement(4, 2, 4), torch.randn(2, 5, 4)
     assert x.shape == refinement(x).shape
     for layer in refinement.blocks[:-1]:
         torch.nn.init.zeros_(layer.convolutions[2].weight)

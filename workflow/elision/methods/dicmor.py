@@ -188,7 +188,13 @@ class DiCMoR(RecoveringMethod):
         "equal with `unused_modules: true` (mosi: 3,524,817; mosei: 13,760,673), where 33,344 (mosei: 132,224) more "
         "weights never learn"
     )
-    small: ClassVar[dict] = {**DiCMoRTeacher.small, "flow_steps": 2, "flow_hidden": 8, "refinement_blocks": 1}
+    small: ClassVar[dict] = {
+        **DiCMoRTeacher.small,
+        "flow_steps": 2,
+        "flow_hidden": 8,
+        "refinement_blocks": 1,
+        "refinement_reduction": 2,
+    }
 
     class Hyperparameters(RecoveryHyperparameters, DiCMoRTeacher.Hyperparameters):
         """Those of the released code for MOSI."""

@@ -165,7 +165,12 @@ class IMDer(RecoveringMethod):
     needs = ("imder_teacher",)
     needs_complete = True
     official_counts: ClassVar[dict[str, int]] = {"mosi": 13_001_809, "mosei": 13_462_225}
-    small: ClassVar[dict] = {**IMDerTeacher.small, "sampler_steps": 2, "refinement_blocks": 1}
+    small: ClassVar[dict] = {
+        **IMDerTeacher.small,
+        "sampler_steps": 2,
+        "refinement_blocks": 1,
+        "refinement_reduction": 2,
+    }
 
     class Hyperparameters(RecoveryHyperparameters, IMDerTeacher.Hyperparameters):
         """Those of the released code for MOSI."""
@@ -234,7 +239,7 @@ class IMDer(RecoveringMethod):
     def sample(self, name: str, condition: Tensor, row: Tensor) -> Tensor:
         """Draw projections of a modality [B, S, width], given its condition [B, S, width]."""
         h = self.hyperparameters
-        draws = self.noise(name, condition, row)
+        draws = self.noise(f"sample {name}", (2 * h.sampler_steps, *condition.shape[1:]), row)
         x = draws[:, 0] * deviation(torch.ones((), device=draws.device))
         for step, (time, gain, spread) in enumerate(steps(h.sampler, h.sampler_steps)):
             at = torch.full((1,), time, device=draws.device)
@@ -244,18 +249,17 @@ class IMDer(RecoveringMethod):
                 x = x + spread * draws[:, 2 + 2 * step]
         return x
 
-    def noise(self, name: str, like: Tensor, row: Tensor) -> Tensor:
-        """Draw what sampling needs [B, 2 sampler_steps, S, width]; at evaluation, rows and noise_seed decide it.
+    def noise(self, key: str, shape: tuple[int, ...], row: Tensor) -> Tensor:
+        """Draw Gaussian noise [B, *shape]; outside training, ``key``, ``row`` [B] and ``noise_seed`` decide it.
 
         All is drawn on the CPU, so that it is the same on every device.
         """
-        shape = 2 * self.hyperparameters.sampler_steps, *like.shape[1:]
         if self.training:
-            drawn = torch.randn(len(like), *shape)
+            drawn = torch.randn(len(row), *shape)
         else:
-            each = generators("imder", int(self.noise_seed), name, names=row.tolist())
+            each = generators("imder", int(self.noise_seed), key, names=row.tolist())
             drawn = torch.from_numpy(np.stack([random.standard_normal(shape, np.float32) for random in each]))
-        return drawn.to(like.device, non_blocking=True)
+        return drawn.to(row.device, non_blocking=True)
 
     def generator_terms(
         self, projected: dict[str, Tensor], truth: dict[str, Tensor], counted: dict[str, Tensor], batch: Batch
@@ -264,11 +268,13 @@ class IMDer(RecoveringMethod):
         given, lost = self.flags(batch)
         conditions = self.conditions({name: x.detach() for name, x in projected.items()}, given)
         return {
-            f"score_{name}": self.score_loss(name, truth[name], conditions[name], counted[name] & lost[name][..., 0])
+            f"score_{name}": self.score_loss(
+                name, truth[name], conditions[name], counted[name] & lost[name][..., 0], batch.row
+            )
             for name in self.recovered
         }
 
-    def score_loss(self, name: str, x: Tensor, condition: Tensor, counted: Tensor) -> Tensor:
+    def score_loss(self, name: str, x: Tensor, condition: Tensor, counted: Tensor, row: Tensor) -> Tensor:
         """Return the mean over samples of the summed squared error of the noise that the score implies.
 
         Parameters
@@ -277,12 +283,13 @@ class IMDer(RecoveringMethod):
         x, condition : Tensor [B, S, width]
         counted : Tensor [B, S] bool
             Positions of which the error is summed.
+        row : Tensor [B] int64
         """
-        time = (torch.rand(len(x)) * (1 - _SMALLEST) + _SMALLEST).to(x.device, non_blocking=True)
-        z = torch.randn(x.shape).to(x.device, non_blocking=True)
-        own = z
-        if self.hyperparameters.condition_noise == "independent":
-            own = torch.randn(x.shape).to(x.device, non_blocking=True)
+        uniform = torch.special.ndtr(self.noise(f"time {name}", (), row))
+        time = uniform * (1 - _SMALLEST) + _SMALLEST
+        z, own = self.noise(f"score {name}", (2, *x.shape[1:]), row).unbind(1)
+        if self.hyperparameters.condition_noise == "shared":
+            own = z
         spread = deviation(time)[:, None, None]
         score = self.scores[name](x + z * spread, time, condition + own * spread)
         return summed(score * spread + z, counted)

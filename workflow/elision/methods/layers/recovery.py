@@ -24,7 +24,6 @@ from elision.task import MODALITIES, DataSpec
 if TYPE_CHECKING:
     from elision.methods.layers.retrieval import Database
 
-_REDUCTION = 16  # channels of a refinement per channel of its attention
 # What a modality is recovered from, in the order in which both are put side by side.
 SOURCES = {"text": ("vision", "audio"), "audio": ("text", "vision"), "vision": ("text", "audio")}
 
@@ -34,15 +33,16 @@ class ChannelBlock(nn.Module):
 
     Parameters
     ----------
-    width : int
+    width, reduction : int
+        Of the channels, and how many of them share a hidden unit of the attention.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, reduction: int) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
             nn.Conv1d(width, width, 3, padding=1), nn.ReLU(), nn.Conv1d(width, width, 3, padding=1)
         )
-        inner = max(1, width // _REDUCTION)
+        inner = max(1, width // reduction)
         self.attention = nn.Sequential(nn.Conv1d(width, inner, 1), nn.ReLU(), nn.Conv1d(inner, width, 1), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,14 +56,15 @@ class Refinement(nn.Module):
 
     Parameters
     ----------
-    width, blocks : int
+    width, blocks, reduction : int
+        Of the sequence; number of blocks; see `ChannelBlock`.
     """
 
-    def __init__(self, width: int, blocks: int) -> None:
+    def __init__(self, width: int, blocks: int, reduction: int) -> None:
         super().__init__()
         self.expand, self.contract = nn.Conv1d(width, 2 * width, 1), nn.Conv1d(2 * width, width, 1)
         self.blocks = nn.Sequential(
-            *(ChannelBlock(2 * width) for _ in range(blocks)), nn.Conv1d(2 * width, 2 * width, 3, padding=1)
+            *(ChannelBlock(2 * width, reduction) for _ in range(blocks)), nn.Conv1d(2 * width, 2 * width, 3, padding=1)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -152,6 +153,9 @@ class RecoveryHyperparameters(BaseModel):
         json_schema_extra={"released": False},
     )
     refinement_blocks: int = Field(20, ge=1, description="residual blocks that refine a recovered projection")
+    refinement_reduction: int = Field(
+        16, ge=1, description="channels of a refinement that share a hidden unit of its channel attention"
+    )
     recovery_weight: float = Field(
         0.1, ge=0, description="weight of the loss of the generator, and of the error of the recovered projections"
     )
@@ -175,7 +179,8 @@ class RecoveringMethod(AlignedMulT):
         # A modality that the dataset does not have is 1 wide. What no sample has cannot be learnt.
         self.recovered = [name for name in MODALITIES if name == "text" or getattr(spec, name) > 1]
         self.join = nn.ModuleDict({name: nn.Linear(2 * h.width, h.width) for name in self.recovered})
-        self.refine = nn.ModuleDict({name: Refinement(h.width, h.refinement_blocks) for name in self.recovered})
+        sizes = h.width, h.refinement_blocks, h.refinement_reduction
+        self.refine = nn.ModuleDict({name: Refinement(*sizes) for name in self.recovered})
 
     def start(self, teachers: dict[str, Method], database: "Database | None") -> None:
         """Take the text encoder, the projections and the fusion of the teacher.
