@@ -8,6 +8,7 @@ from tiny_methods import SPEC, assert_counts, make, make_batch
 from torch import nn
 
 from elision.methods.imder import ScoreNetwork, deviation, steps
+from elision.methods.layers import transformer
 from elision.task import MODALITIES
 
 ALIGNED = SPEC.aligned("words")
@@ -95,7 +96,7 @@ def test_ancestral_sampling_does_not_overshoot_in_few_steps(sampler, count, lowe
     method.scores["audio"] = Scores(0.3, 0.1)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        found = method.sample("audio", torch.zeros(40, 5, 8), torch.arange(40))
+        found = method.sample("audio", torch.zeros(40, 5, 8), torch.randn(40, 2 * count, 5, 8))
     assert found.mean().item() == pytest.approx(0.3, abs=5 * highest / math.sqrt(found.numel()))
     assert lowest < found.std().item() < highest
     assert len(method.scores["audio"].asked) == count
@@ -104,10 +105,9 @@ def test_ancestral_sampling_does_not_overshoot_in_few_steps(sampler, count, lowe
 def test_a_sample_starts_as_noise_and_its_condition_has_the_noise_of_each_step():
     method = make("imder", sampler_steps=3).eval()
     scores = method.scores["audio"] = Scores(0.0, 0.5)
-    condition, rows = torch.ones(2, 5, 8), torch.tensor([4, 9])
-    draws = method.noise("sample audio", (6, 5, 8), rows)
+    condition, draws = torch.ones(2, 5, 8), torch.randn(2, 6, 5, 8)
     x = draws[:, 0] * deviation(torch.ones(()))
-    found = method.sample("audio", condition, rows)
+    found = method.sample("audio", condition, draws)
     for number, (time, gain, spread) in enumerate(steps("ancestral", 3)):
         seen, at, noisy = scores.asked[number]
         torch.testing.assert_close(seen, x)
@@ -122,19 +122,49 @@ def test_at_evaluation_noise_follows_from_row_run_and_purpose_and_global_generat
     method = make("imder").eval()
     rows = torch.tensor([7, 3, 7])
     before = torch.random.get_rng_state()
-    found = method.noise("sample text", (4, 2), rows)
+
+    def drawn(key="sample text", rows=rows, needed=slice(None), method=method):
+        return method.noise(key, (4, 2), rows, needed)
+
+    found = drawn()
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.equal(found[0], found[2])
-    assert torch.equal(found[1], method.noise("sample text", (4, 2), rows[1:2])[0])
-    others = (
-        found[1],
-        method.noise("sample audio", (4, 2), rows)[0],
-        make("imder", seed=1).eval().noise("sample text", (4, 2), rows)[0],
-    )
-    assert not any(torch.equal(found[0], other) for other in others)
-    copy = make("imder", seed=1)
-    copy.load_state_dict(method.state_dict())
-    assert torch.equal(copy.eval().noise("sample text", (4, 2), rows), found)
+    assert torch.equal(found[1], drawn(rows=rows[1:2])[0])
+    assert torch.equal(found[1], drawn(needed=torch.tensor([1]))[0])
+    other = make("imder", seed=1).eval()
+    different = found[1], drawn("sample audio")[0], drawn(method=other)[0]
+    assert not any(torch.equal(found[0], each) for each in different)
+    other.load_state_dict(method.state_dict())
+    assert torch.equal(drawn(method=other), found)
+
+
+def test_in_training_the_noise_of_a_sample_is_the_same_whatever_others_need():
+    method, rows = make("imder").train(), torch.arange(4)
+    found = []
+    for needed in (slice(None), torch.tensor([0, 3])):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            found.append(method.noise("a", (3, 2), rows, needed))
+    assert torch.equal(found[0][[0, 3]], found[1])
+
+
+@pytest.mark.parametrize("absent", [{}, {"audio"}])
+def test_a_gpu_and_a_cpu_learn_the_same(absent, monkeypatch):
+    batch = make_batch(7, spec=ALIGNED, lost=0.0, absent=absent)
+    found = []
+    for gpu in (False, True):
+        monkeypatch.setattr(transformer, "shares", lambda _, gpu=gpu: gpu)
+        method = make("imder", embedding_dropout=0.0, attention_dropout_audio=0.0).train()
+        assert isinstance(method.needed(torch.ones(3, 1, 1, dtype=torch.bool)), slice) == gpu
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            terms = method.loss(batch)
+        sum(terms.values()).backward()
+        gradients = {key: p.grad for key, p in method.named_parameters() if p.grad is not None}
+        found.append({**{key: term.detach() for key, term in terms.items()}, **gradients})
+    assert set(found[0]) == set(found[1])
+    for key, value in found[0].items():
+        torch.testing.assert_close(value, found[1][key], atol=1e-4, rtol=1e-3, msg=key)
 
 
 def test_a_prediction_depends_on_row_alone_and_training_draws_anew():
@@ -148,12 +178,13 @@ def test_a_prediction_depends_on_row_alone_and_training_draws_anew():
         same = method.predict(complete).output
         assert torch.equal(method.predict(replace(complete, row=complete.row + 1)).output, same)
         method.train()
-        assert not torch.equal(method.noise("a", (4,), batch.row), method.noise("a", (4,), batch.row))
+        first, second = (method.noise("a", (4,), batch.row, slice(None)) for _ in range(2))
+        assert not torch.equal(first, second)
 
 
 def test_noise_in_training_is_normal_and_times_are_uniform():
     method = make("imder").eval()
-    drawn = method.noise("score text", (50,), torch.arange(400))
+    drawn = method.noise("score text", (50,), torch.arange(400), slice(None))
     assert drawn.mean().item() == pytest.approx(0, abs=0.03)
     assert drawn.std().item() == pytest.approx(1, abs=0.03)
     scores = method.scores["text"] = Scores()
@@ -170,7 +201,7 @@ def test_the_true_score_has_no_loss_and_no_score_that_of_the_noise():
     method.scores["text"] = Scores(0.7)
     assert method.score_loss("text", x, x, counted, rows).item() == pytest.approx(0, abs=1e-5)
     method.scores["text"].forward = lambda x, time, condition: torch.zeros_like(x)
-    z = method.noise("score text", (2, 5, 8), rows)[:, 0]
+    z = method.noise("score text", (2, 5, 8), rows, slice(None))[:, 0]
     expected = (z.square().sum(2) * counted).sum(1).mean().item()
     assert method.score_loss("text", x, x, counted, rows).item() == pytest.approx(expected)
 
@@ -231,7 +262,7 @@ def test_at_evaluation_only_the_samples_that_need_it_are_generated():
 @pytest.mark.parametrize("length", [1, 2, 5, 8, 11])
 def test_a_score_network_takes_sequences_of_any_length(length):
     torch.manual_seed(0)
-    network = ScoreNetwork(8, 2, channel_norm=False)
+    network = ScoreNetwork(8, 2, 1, channel_norm=False)
     x, condition, time = torch.randn(3, length, 8), torch.randn(3, length, 8), torch.tensor([0.1, 0.5, 0.9])
     found = network(x, time, condition)
     assert found.shape == x.shape and found.isfinite().all()
@@ -242,7 +273,7 @@ def test_a_score_network_takes_sequences_of_any_length(length):
 @pytest.mark.parametrize("channel_norm", [True, False])
 def test_a_norm_of_single_channels_takes_away_what_the_time_adds(channel_norm):
     torch.manual_seed(0)
-    network = ScoreNetwork(8, 2, channel_norm=channel_norm).double()
+    network = ScoreNetwork(8, 2, 1, channel_norm=channel_norm).double()
     x = torch.randn(3, 12, 8, dtype=torch.float64)
     network(x, torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64), x.flip(0)).square().sum().backward()
     sizes = [level.time.weight.grad.abs().max().item() for level in [*network.down, *network.up[:-1]]]

@@ -7,7 +7,7 @@ outcome, and MulT fuses the three.
 The file follows the released code. What differs from code and paper:
 
 - The number of denoising steps is ours (``sampler_steps: 20``). The code has 100. Each step evaluates a network of 3.5
-  million weights for every batch in which a modality may be missing.
+  million weights. On a CPU, the steps are most of the cost.
 - The steps are those of ancestral sampling, appendix F of Song et al. 2021, arXiv 2011.13456 (``sampler: ancestral``).
   The code has steps of Euler and Maruyama (``sampler: euler``). The last of them is longer than the variance of the
   noise that is left, and overshoots where data vary little. For Gaussian data of standard deviation 0.1 and their true
@@ -47,6 +47,7 @@ from torch.nn import functional as F
 from elision.batch import Batch
 from elision.corruption.missing import generators
 from elision.methods.imder_teacher import IMDerTeacher
+from elision.methods.layers import transformer
 from elision.methods.layers.crossmodal import CrossmodalEncoder
 from elision.methods.layers.precision import float32, raised
 from elision.methods.layers.recovery import SOURCES, RecoveringMethod, RecoveryHyperparameters
@@ -55,7 +56,6 @@ from elision.task import DataSpec
 _SIGMA = 25.0  # of the variance exploding diffusion
 _FREQUENCY = 30.0  # standard deviation of the frequencies that tell the time
 _SMALLEST, _END = 1e-5, 1e-3  # time: the smallest in training, and that of the last step of sampling
-_ATTENTION_LAYERS = 2
 
 
 def deviation(time: Tensor) -> Tensor:
@@ -70,18 +70,26 @@ class Level(nn.Module):
     ----------
     convolve, condition : nn.Module
         Convolutions of the sequence, and of the condition.
-    width, heads, embedding : int
-        Of the outcome; of its attention; of the embedded time.
+    width, heads, layers, embedding : int
+        Of the outcome; of its attention, twice; of the embedded time.
     groups : int
         Of the group norm; 0: the level is the last one, which has neither norm nor time.
     """
 
     def __init__(
-        self, convolve: nn.Module, condition: nn.Module, width: int, *, heads: int, embedding: int, groups: int
+        self,
+        convolve: nn.Module,
+        condition: nn.Module,
+        width: int,
+        *,
+        heads: int,
+        layers: int,
+        embedding: int,
+        groups: int,
     ) -> None:
         super().__init__()
         self.convolve, self.condition = convolve, condition
-        self.attention = CrossmodalEncoder(width, heads, _ATTENTION_LAYERS, positions=True)
+        self.attention = CrossmodalEncoder(width, heads, layers, positions=True)
         if groups:
             self.time, self.norm = nn.Linear(embedding, width), nn.GroupNorm(groups, width)
         self.last = not groups
@@ -98,16 +106,16 @@ class ScoreNetwork(nn.Module):
 
     Parameters
     ----------
-    width, heads : int
-        The levels are ``width``, twice, four times and eight times as wide.
+    width, heads, layers : int
+        The levels are ``width``, twice, four times and eight times as wide; their attention has heads and layers.
     channel_norm : bool
         Normalise each channel of the last level that is told the time by itself. What the time adds is then taken away.
     """
 
-    def __init__(self, width: int, heads: int, *, channel_norm: bool) -> None:
+    def __init__(self, width: int, heads: int, layers: int, *, channel_norm: bool) -> None:
         super().__init__()
         widths = [width, 2 * width, 4 * width, 8 * width]
-        told = {"heads": heads, "embedding": 8 * width}
+        told = {"heads": heads, "layers": layers, "embedding": 8 * width}
         self.frequencies = nn.Parameter(torch.randn(4 * width) * _FREQUENCY, requires_grad=False)
         self.embed = nn.Linear(8 * width, 8 * width)
 
@@ -168,6 +176,7 @@ class IMDer(RecoveringMethod):
     small: ClassVar[dict] = {
         **IMDerTeacher.small,
         "sampler_steps": 2,
+        "score_layers": 1,
         "refinement_blocks": 1,
         "refinement_reduction": 2,
     }
@@ -175,6 +184,7 @@ class IMDer(RecoveringMethod):
     class Hyperparameters(RecoveryHyperparameters, IMDerTeacher.Hyperparameters):
         """Those of the released code for MOSI."""
 
+        score_layers: int = Field(2, ge=1, description="layers of each attention of a score network to the condition")
         sampler: Literal["ancestral", "euler"] = Field(
             "ancestral",
             description="steps of sampling. ancestral: their noise and their length follow from the noise before and "
@@ -208,8 +218,9 @@ class IMDer(RecoveringMethod):
     def __init__(self, hyperparameters: Hyperparameters, spec: DataSpec, encoder: nn.Module) -> None:
         super().__init__(hyperparameters, spec, encoder)
         h = hyperparameters
+        sizes = h.width, h.heads, h.score_layers
         self.scores = nn.ModuleDict(
-            {name: ScoreNetwork(h.width, h.heads, channel_norm=h.channel_norm) for name in self.recovered}
+            {name: ScoreNetwork(*sizes, channel_norm=h.channel_norm) for name in self.recovered}
         )
         self.register_buffer("noise_seed", torch.randint(2**62, ()))
 
@@ -223,23 +234,37 @@ class IMDer(RecoveringMethod):
         self, known: dict[str, Tensor], given: dict[str, Tensor], lost: dict[str, Tensor], row: Tensor
     ) -> dict[str, Tensor]:
         """Denoise the missing modalities, given those that are there."""
+        size = 2 * self.hyperparameters.sampler_steps, *known["text"].shape[1:]
         made = {}
         with torch.no_grad():
             for name, condition in self.conditions(known, given).items():
-                if self.training or torch.compiler.is_compiling():
-                    made[name] = self.sample(name, condition, row)
-                    continue
-                # Outside training, the processor may wait to know which samples need it, and leave out the others.
-                needed = lost[name].flatten().nonzero().squeeze(1)
+                needed = self.needed(lost[name])
+                draws = self.noise(f"sample {name}", size, row, needed)
                 made[name] = torch.zeros_like(condition)
-                if len(needed):
-                    made[name][needed] = self.sample(name, condition[needed], row[needed]).to(condition.dtype)
+                if len(draws):
+                    made[name][needed] = self.sample(name, condition[needed], draws).to(condition.dtype)
         return made
 
-    def sample(self, name: str, condition: Tensor, row: Tensor) -> Tensor:
-        """Draw projections of a modality [B, S, width], given its condition [B, S, width]."""
+    def needed(self, lost: Tensor) -> Tensor | slice:
+        """Return the samples that need a modality, which ``lost`` [B, 1, 1] tells; or all, where that is quicker.
+
+        While it trains on a GPU, the processor would have to wait for the answer; and so would a compiler.
+        """
+        if torch.compiler.is_compiling() or (self.training and transformer.shares(lost)):
+            return slice(None)
+        return lost.flatten().nonzero().squeeze(1)
+
+    def sample(self, name: str, condition: Tensor, draws: Tensor) -> Tensor:
+        """Draw projections of a modality [B, S, width].
+
+        Parameters
+        ----------
+        name : str
+        condition : Tensor [B, S, width]
+        draws : Tensor [B, 2 sampler_steps, S, width]
+            Gaussian noise: of the start; and of each step, that of the condition and the one after the step.
+        """
         h = self.hyperparameters
-        draws = self.noise(f"sample {name}", (2 * h.sampler_steps, *condition.shape[1:]), row)
         x = draws[:, 0] * deviation(torch.ones((), device=draws.device))
         for step, (time, gain, spread) in enumerate(steps(h.sampler, h.sampler_steps)):
             at = torch.full((1,), time, device=draws.device)
@@ -249,16 +274,18 @@ class IMDer(RecoveringMethod):
                 x = x + spread * draws[:, 2 + 2 * step]
         return x
 
-    def noise(self, key: str, shape: tuple[int, ...], row: Tensor) -> Tensor:
-        """Draw Gaussian noise [B, *shape]; outside training, ``key``, ``row`` [B] and ``noise_seed`` decide it.
+    def noise(self, key: str, shape: tuple[int, ...], row: Tensor, needed: Tensor | slice) -> Tensor:
+        """Draw Gaussian noise [n, *shape] for the samples that need it.
 
-        All is drawn on the CPU, so that it is the same on every device.
+        Outside training, ``key``, ``row`` [B] and ``noise_seed`` decide it. All is drawn on the CPU, and in training
+        for all samples, so that it is the same on every device.
         """
         if self.training:
-            drawn = torch.randn(len(row), *shape)
+            drawn = torch.randn(len(row), *shape)[needed]
         else:
-            each = generators("imder", int(self.noise_seed), key, names=row.tolist())
-            drawn = torch.from_numpy(np.stack([random.standard_normal(shape, np.float32) for random in each]))
+            each = generators("imder", int(self.noise_seed), key, names=row[needed].tolist())
+            normals = [random.standard_normal(shape, np.float32) for random in each]
+            drawn = torch.from_numpy(np.array(normals, np.float32).reshape(-1, *shape))
         return drawn.to(row.device, non_blocking=True)
 
     def generator_terms(
@@ -285,14 +312,17 @@ class IMDer(RecoveringMethod):
             Positions of which the error is summed.
         row : Tensor [B] int64
         """
-        uniform = torch.special.ndtr(self.noise(f"time {name}", (), row))
+        needed = self.needed(counted.any(1)[:, None, None])
+        if not len(row[needed]):
+            needed = slice(1)  # one that counts nothing, so that weights have gradients of 0 on every device
+        uniform = torch.special.ndtr(self.noise(f"time {name}", (), row, needed))
         time = uniform * (1 - _SMALLEST) + _SMALLEST
-        z, own = self.noise(f"score {name}", (2, *x.shape[1:]), row).unbind(1)
+        z, own = self.noise(f"score {name}", (2, *x.shape[1:]), row, needed).unbind(1)
         if self.hyperparameters.condition_noise == "shared":
             own = z
         spread = deviation(time)[:, None, None]
-        score = self.scores[name](x + z * spread, time, condition + own * spread)
-        return summed(score * spread + z, counted)
+        score = self.scores[name](x[needed] + z * spread, time, condition[needed] + own * spread)
+        return summed(score * spread + z, counted[needed]) / len(row)
 
     def reconstruction(self, errors: Tensor, lost: dict[str, Tensor]) -> Tensor:
         """Return the mean over samples of the summed errors of the modalities that each has recovered."""
@@ -301,8 +331,8 @@ class IMDer(RecoveringMethod):
 
 @float32
 def summed(x: Tensor, counted: Tensor) -> Tensor:
-    """Return the mean over samples of the sum of squares of [B, S, d] over the positions that count [B, S]."""
-    return torch.where(counted[..., None], x, 0.0).square().sum((1, 2)).mean()
+    """Return the sum of squares of [B, S, d] over the positions that count [B, S]."""
+    return torch.where(counted[..., None], x, 0.0).square().sum()
 
 
 def steps(sampler: str, count: int) -> list[tuple[float, float, float]]:
