@@ -6,20 +6,20 @@ network with channel attention refines the outcome, and MulT fuses the three.
 
 The file follows the released code. What differs from code and paper:
 
-- A step of the flow has an activation norm, an invertible linear layer and an affine coupling, as in the paper
+- A step of the flow has an activation norm, an invertible linear layer and an affine coupling, as in Glow
   (``flow: full``). The code builds all three and calls the coupling alone (``flow: coupling``). Every coupling then
   keeps the first half of the channels, and half of a recovered modality equals the modality that it is recovered from.
   The activation norm starts as the identity. That of the code would start from the first batch.
-- The code has layers that nothing calls: a prior in each flow, a layer after each modality's last step, and weights of
-  the class priors, which are multiplied by zeros. ``unused_modules: true`` builds these layers, which never learn.
+- The code has layers that nothing calls: a prior in each flow, and a layer after the last step of each modality. It
+  multiplies the weights of the class priors by zeros. ``unused_modules: true`` builds all of these, which never learn.
 - Which modalities are missing is drawn for each sample (``corruption: absent``), and all sets have equal chances. The
-  code draws one set per batch of 4, in order of the batches, and draws again at every evaluation. The code trains one
-  model for each missing rate.
+  code draws one set per batch, in order of the batches, and draws again at every evaluation. The code trains one model
+  for each missing rate.
 - A modality is missing if nothing of it is observed. A modality of which something is observed is not recovered: its
   lost positions are zeros, or [UNK]. A sample that has nothing at all is predicted as it is. A modality that the
   dataset does not have is not recovered.
-- The likelihood and the error of what is recovered leave padding out (``mask_padding``). The aligned files of MOSI are
-  mostly padding, where audio and vision are zeros. The network itself reads padding, as MulT does.
+- The likelihood and the error of what is recovered leave padding out (``mask_padding``). Most utterances of MOSI are
+  far shorter than the 50 positions of the aligned file. The network itself reads padding, as MulT does.
 - A score outside -3 to 3 has the nearest class. The code leaves such samples out. Scores of a corpus with another range
   are first stretched to -3 to 3. With classes as labels, each has a Gaussian.
 - The code computes the likelihood at evaluation, too, and needs labels there. Here it is part of the loss alone.
@@ -201,8 +201,8 @@ class DiCMoR(RecoveringMethod):
 
         flow: Literal["full", "coupling"] = Field(
             "full",
-            description="steps of the flows. full: activation norm, invertible linear layer and coupling, as in the "
-            "paper. coupling: the coupling alone; half of a recovered projection is then a copy of its source",
+            description="steps of the flows. full: activation norm, invertible linear layer and coupling, as in "
+            "Glow. coupling: the coupling alone; half of a recovered projection is then a copy of its source",
             json_schema_extra={"released": "coupling"},
         )
         flow_steps: int = Field(32, ge=1, description="steps of each flow")
