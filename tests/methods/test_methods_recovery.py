@@ -5,14 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_methods import SPEC, make, make_batch, starting_points
+from tiny_methods import SPEC, make, make_batch, starting_points, tiny_encoder
 
 from elision.batch import Sequence
 from elision.errors import ElisionError
-from elision.methods import resolve
+from elision.methods import build, resolve
 from elision.methods.layers.crossmodal import Convolution
 from elision.methods.layers.recovery import SOURCES, ChannelBlock, Refinement, squared_error, windows
 from elision.task import MODALITIES
+from elision.training.checkpoint import load_run_weights, merge_weights, save_weights
 
 METHODS = ("dicmor", "imder")
 ALIGNED = SPEC.aligned("words")
@@ -147,6 +148,20 @@ def test_a_method_starts_from_its_teacher_and_keeps_text_encoder_and_projections
     frozen = {key.partition(".")[0] for key, p in method.named_parameters() if not p.requires_grad}
     assert frozen - {"scores"} == {"encoder", "projections"}  # of a score network, the frequencies
     assert all(p.requires_grad for p in make(name, finetune_text_encoder=True).encoder.parameters())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_text_encoder_of_the_teacher_is_stored_with_the_weights(name, tmp_path):
+    method, batch = make(name).eval(), whole({1: ("audio",)})
+    save_weights(tmp_path / "best.safetensors", method)
+    merge_weights({"valid": tmp_path / "best.safetensors"}, tmp_path / "model.safetensors")
+    # Before an evaluation there is no teacher, and the text encoder is the one that everybody has.
+    evaluated = build(name, method.hyperparameters, ALIGNED, tiny_encoder(7)).eval()
+    with torch.no_grad():
+        before = evaluated.projected(batch)["text"]
+        load_run_weights(tmp_path / "model.safetensors", "valid", evaluated)
+        torch.testing.assert_close(evaluated.predict(batch).output, method.predict(batch).output)
+        assert not torch.allclose(evaluated.projected(batch)["text"], before)
 
 
 @pytest.mark.parametrize("name", METHODS)

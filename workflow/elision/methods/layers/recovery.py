@@ -169,6 +169,8 @@ class RecoveryHyperparameters(BaseModel):
 class RecoveringMethod(AlignedMulT):
     """A method that recovers the projections of missing modalities from those that are given."""
 
+    stores_encoder = True
+
     class Hyperparameters(RecoveryHyperparameters, AlignedMulT.Hyperparameters):
         """Those of the teacher, and what a method has beside them."""
 
