@@ -74,6 +74,7 @@ WRITERS = {
 def _method() -> torch.nn.Module:
     method = torch.nn.Module()
     method.encoder, method.head = torch.nn.Identity(), torch.nn.Linear(200, 100)
+    method.stores_encoder = False
     return method
 
 

@@ -130,6 +130,8 @@ class Method(nn.Module):
         literal; a method that starts from a teacher need not say so, if the teacher is trained on complete data.
     uses_pooler : bool
         Whether the text encoder keeps its pooler (``encoder.pool``).
+    stores_encoder : bool
+        Whether the text encoder is stored with the weights though it is frozen, because a teacher has trained it.
     compiled : tuple of str
         Functions of the method that ``train.compile`` compiles: those that `update` and the trainer call.
     optimizer : type of torch.optim.Optimizer
@@ -179,6 +181,7 @@ class Method(nn.Module):
     requires: ClassVar[tuple[str, ...]] = ()
     needs_complete: ClassVar[bool] = False
     uses_pooler: ClassVar[bool] = False
+    stores_encoder: ClassVar[bool] = False
     compiled: ClassVar[tuple[str, ...]] = ("loss", "predict")
     optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.AdamW
     corpus_defaults: ClassVar[dict[str, dict]] = {}

@@ -43,8 +43,8 @@ def load_state(path: Path, identity: str) -> dict | None:
 
 
 def save_weights(path: Path, method: nn.Module) -> None:
-    """Write the weights and buffers of a method, atomically; a frozen text encoder is left out."""
-    frozen = not any(p.requires_grad for p in method.encoder.parameters())
+    """Write the weights and buffers of a method, atomically; without the text encoder, if it is as it was loaded."""
+    frozen = not (method.stores_encoder or any(p.requires_grad for p in method.encoder.parameters()))
     state = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in method.state_dict().items()
