@@ -5,7 +5,7 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,6 +108,8 @@ def extract(
             print(f"skipped clip {clip.id!r}: {error}", file=sys.stderr)
             failed[clip.id] = str(error)
             extracted.append(describe(None))
+    if modality == "text" and features.text.recogniser:
+        _compare(rows, extracted, failed)
     header.settings = {**header.settings, "failed": failed}
     header.facts = {i: each.facts for i, each in zip(rows["id"], extracted, strict=True) if each.facts}
     header.provenance = {**provenance, "clips": found["data"]}
@@ -350,21 +352,24 @@ def assemble(
     )
 
 
+def _compare(rows: pd.DataFrame, extracted: Sequence[Extracted], failed: Collection[str]) -> None:
+    """Note how far recognised words are from the transcripts: ``wer``, the word error rate in percent."""
+    word_error_rate = _module("recognise").word_error_rate
+    for clip, each in zip(rows.itertuples(), extracted, strict=True):
+        if clip.text and clip.has_audio and clip.id not in failed:
+            each.facts["wer"] = 100 * word_error_rate(clip.text, each.facts["words"])
+
+
 def _recognised(text: Sequences, table: pd.DataFrame) -> pd.DataFrame | None:
     """Return the words that were recognised (``text``; None without sound), and how far the transcript is (``wer``).
 
-    ``wer`` is the word error rate in percent, NaN for a clip without a transcript. None: transcripts are read.
+    ``wer`` is NaN for a clip without a transcript. None: transcripts are read.
     """
     if not text.header.settings.get("recogniser"):
         return None
-    word_error_rate = _module("recognise").word_error_rate
-    facts_of = text.header.facts
-    said = dict(zip(table["id"], table["text"], strict=True))
-    heard = [facts_of[row.id]["words"] if row.has_audio and row.id in facts_of else None for row in table.itertuples()]
-    rates = [
-        100 * word_error_rate(said[clip], words) if words is not None and said[clip] else np.nan
-        for clip, words in zip(table["id"], heard, strict=True)
-    ]
+    facts_of = [text.header.facts.get(clip, {}) for clip in table["id"]]
+    heard = [found.get("words") if has else None for found, has in zip(facts_of, table["has_audio"], strict=True)]
+    rates = [found.get("wer", np.nan) for found in facts_of]
     return pd.DataFrame({"text": pd.Series(heard, table.index, dtype=object), "wer": rates}, table.index)
 
 

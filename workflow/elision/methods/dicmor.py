@@ -209,8 +209,8 @@ class DiCMoR(RecoveringMethod):
         flow_hidden: int = Field(64, ge=1, description="width of the hidden layers of a coupling")
         unused_modules: bool = Field(
             False,
-            description="true builds the layers that the released code counts and never trains; no number changes "
-            "but that of the parameters, and the random weights of a seed",
+            description="true builds the layers that the released code counts and never trains. The random weights of "
+            "a seed then differ",
             json_schema_extra={"released": True},
         )
 

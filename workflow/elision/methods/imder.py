@@ -205,8 +205,8 @@ class IMDer(RecoveringMethod):
         )
         channel_norm: bool = Field(
             False,
-            description="true normalises each channel of the last level of a score network that is told the time by "
-            "itself, so that the level is not told",
+            description="last level of a score network that is told the time. true: each channel is normalised by "
+            "itself, so that the level does not know the time",
             json_schema_extra={"released": True},
         )
 

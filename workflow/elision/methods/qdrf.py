@@ -140,8 +140,8 @@ class QDRF(ProxyMethod):
         align_weight: float = Field(
             0.0,
             ge=0,
-            description="weight of the squared difference between the sigmoid of the score of a modality and the share "
-            "of its positions that are observed; 0 drops the loss",
+            description="weight of a loss that draws the sigmoid of the score of a modality to the observed share of "
+            "its positions; 0 drops the loss",
             json_schema_extra={"released": "0, of the share that is not observed"},
         )
 

@@ -507,8 +507,8 @@ class Tune(Section):
         5,
         ge=1,
         le=LONGEST,
-        description="epochs after which a trial ends early if its best validation score is worse than the median of "
-        "the finished trials at the same epoch (null: no trial ends early)",
+        description="epochs after which a trial can end early. A trial ends if its best validation score is worse "
+        "than the median of the finished trials at the same epoch. null: no trial ends early",
     )
 
     @field_validator("methods")
@@ -858,7 +858,7 @@ class Params(Section):
             if self.tune.seed not in (None, *seeds):
                 raise ValueError(
                     f"tune.seed is {self.tune.seed}, but the runs on dataset {dataset!r} have the seeds "
-                    f"{', '.join(map(str, seeds))}; choose one of them, so that a run can reproduce the tuned score"
+                    f"{', '.join(map(str, seeds))}; choose one of them"
                 )
             if settings.scale_by == "all":
                 raise ValueError(
