@@ -123,8 +123,8 @@ class MPLMM(MPLMMBackbone):
         "iemocap": 1_243_956,
     }
     compared = (
-        "equal; trained on SIMS: 382,595; with MulT's files (300 values, 50 steps) mosi 1,149,421 (trained: 88,141) and "
-        "mosei 1,156,981, equal, too"
+        "equal; trained on SIMS: 382,595; with files of MulT (300 values, 50 steps) mosi 1,149,421 (trained: 88,141) "
+        "and mosei 1,156,981, equal, too"
     )
     exceptions: ClassVar[dict[str, dict[str, str]]] = {
         "gradients": {
