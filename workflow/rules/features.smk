@@ -1,7 +1,22 @@
 """Features: one job per modality and shard of the clips, then merged into the store; the text aligned and encoded."""
 
 SHARDS = range(PARAMS.features.shards)
-PYFEAT = PARAMS.features.vision.extractor == "pyfeat"
+
+
+def of_pyfeat(dataset):
+    """Tell whether py-feat extracts the vision of a dataset."""
+    return PARAMS.features_for(dataset).vision.extractor == "pyfeat"
+
+
+def of_hub(dataset, modality):
+    """Tell whether a model of the hub extracts a modality; vectors of text are made by `encode`."""
+    return modality != "text" and getattr(PARAMS.features_for(dataset), modality).hub
+
+
+def extraction_gpus(dataset, modality):
+    """Return the GPUs that a job needs which extracts a modality: 1 or 0."""
+    device = PARAMS.features_for(dataset).device_of(modality)
+    return int(devices.takes_gpu(device, GPUS))
 
 
 rule extract:
@@ -14,11 +29,12 @@ rule extract:
     benchmark:
         RESULTS.benchmark("extract", "{dataset}", "{modality}", "{shard}")
     conda:
-        lambda w: f"../../envs/{'pyfeat' if PYFEAT and w.modality == 'vision' else 'features'}.yaml"
+        lambda w: f"../../envs/{'pyfeat' if of_pyfeat(w.dataset) and w.modality == 'vision' else 'hf' if of_hub(w.dataset, w.modality) else 'features'}.yaml"
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
+        mem_mb=lambda w, attempt: (8000 if of_hub(w.dataset, w.modality) else 4000)
+        * attempt,
         runtime=240,
-        gpu=lambda w: int(GPUS > 0 and PYFEAT and w.modality == "vision"),
+        gpu=lambda w: extraction_gpus(w.dataset, w.modality),
     params:
         recipe=lambda w: RECIPES.extract(w.dataset, w.modality)["identity"],
     shell:

@@ -184,7 +184,7 @@ class Corruptor:
         for name, signal in self.corrupted(row, steps, read, measured).items():
             with self.seconds.of("extraction"):
                 found[name] = self.extractor(name)[0].describe(signal)
-            measured |= measured_of(name, found[name].values)
+            measured |= measured_of(self.extractor(name)[1], found[name].values)
         return found, measured
 
     def corrupted(self, row: Any, steps: Steps, read: Mapping[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
@@ -265,19 +265,20 @@ class Corruptor:
         return words
 
 
-def measured_of(modality: str, values: np.ndarray) -> dict[str, float]:
+def measured_of(header: Header, values: np.ndarray) -> dict[str, float]:
     """Measure what is extracted: the share of voiced frames (log F0 is not 0), or of frames with a face.
 
     Parameters
     ----------
-    modality : str
+    header : Header
+        Of the sequences. Without a column of log F0, nothing tells which frames are voiced.
     values : np.ndarray [shape=(T, d)] or [shape=(T,)]
         Of a clip; without frames there is no share.
     """
-    if not len(values) or modality == "text":
+    if not len(values) or header.modality == "text":
         return {}
-    if modality == "audio":
-        return {"voiced": float(np.mean(values[:, -1] != 0))}
+    if header.modality == "audio":
+        return {"voiced": float(np.mean(values[:, -1] != 0))} if header.features[-1:] == ["log_f0"] else {}
     return {"faces": float(np.mean(~np.isnan(values).any(axis=1)))}
 
 
@@ -404,9 +405,10 @@ def finished(parts: Sequence[CorruptedClips], clean: Store, features: Features, 
             found = sequences[key]
             timed = None if found.times is None else [found.times_of(row) for row in range(len(found))]
             sequences[key] = Sequences.of(centre(found, speakers), found.header, timed)
+    headers = {name: sequences.header for name, sequences in clean.modalities.items()}
     measured = [
         {"id": name, "severity": 0}
-        | {k: v for m in whole.modalities for k, v in measured_of(m, clean.modalities[m][row]).items()}
+        | {k: v for m in whole.modalities for k, v in measured_of(headers[m], clean.modalities[m][row]).items()}
         for name, row in zip(whole.ids, rows, strict=True)
     ]
     return replace(whole, sequences=sequences, measured=[*measured, *whole.measured])
