@@ -530,7 +530,10 @@ def fetch_weights(
         ),
     ] = None,
 ) -> None:
-    """Download the weights of a model, for extraction without a network (docs/features.md, docs/pyfeat.md)."""
+    """Download the weights of a model.
+
+    Extraction then needs no network (docs/features.md, docs/pyfeat.md).
+    """
     if model == "pyfeat":
         from elision.features.pyfeat import fetch
 
