@@ -65,6 +65,13 @@ def test_settings_that_make_no_sense_are_refused_with_what_to_write():
     refused("corruption.media.black.severities.0: .*less than or equal to 5", media={"black": [7]})
     refused("corruption.media.black: found 'strong'; give severities", media={"black": "strong"})
     refused("duplicate entry: 1", media={"black": [1, 1]})
+    refused("corruption.media: .*no kind corrupts sound", media={"black": [1], "recogniser": "pocketsphinx"})
+    refused("corruption.media.recogniser", media={"muted": [1], "recogniser": ""})
+    refused(
+        "recogniser is 'pocketsphinx', but features.text.recogniser is 'openai/whisper-small'; leave out",
+        media={"muted": [1], "recogniser": "pocketsphinx"},
+        features={"text": {"recogniser": "openai/whisper-small"}},
+    )
     refused(r"babble.voice: unknown key; did you mean voices\?", media={"babble": {"voice": 2}})
     refused(
         "datasets.demo.media: unknown kind .*did you mean black",
@@ -117,6 +124,24 @@ def test_a_dataset_of_corrupted_clips_is_extracted_anew_as_far_as_its_kinds_go()
         for order in ([("low_pass", 1), ("white_noise", 3)], [("white_noise", 3), ("low_pass", 1)])
     ]
     assert len({identities(params(datasets=order))["extract audio"] for order in orders}) == 2
+
+
+def test_defences_make_what_they_change_anew():
+    def changed(datasets=DEMO, **features):
+        before, after = identities(params(datasets=datasets)), identities(params(datasets=datasets, features=features))
+        return {name for name in MODALITIES if before[f"extract {name}"] != after[f"extract {name}"]}
+
+    assert changed(audio={"gating": True}) == {"audio"}
+    assert changed(vision={"fill": "last"}) == {"vision"}
+    assert changed(text={"recogniser": "pocketsphinx"}) == {"text"}
+    heard = {"text": {"recogniser": "pocketsphinx"}}
+    noisy = {"demo": {"source": "demo", "media": {"white_noise": 3}}}
+    clean, loud = (identities(params(datasets=each, features=heard)) for each in (DEMO, noisy))
+    assert clean["extract text"] != loud["extract text"]  # of the corrupted sound
+    whole = params({"white_noise": [1], "black": [1]}, features=heard)
+    (black, white) = [c for c in conditions(whole.corruption_for("demo"), MODALITIES) if c.kind.name == "media"]
+    assert (black.modalities, white.modalities) == (("vision",), ("text", "audio"))
+    assert whole.recogniser_for("demo", "white_noise") == "pocketsphinx"
 
 
 def test_the_seed_of_media_is_that_of_all_runs():

@@ -93,6 +93,10 @@ def test_vectors_are_made_anew_of_corrupted_words_of_test_samples_alone(store, t
     found = by_condition(evaluation.predictions())
     np.testing.assert_array_equal(found["truncation", 1.0], found["random", 0.0])
     assert (found["truncation", 2.0] != found["random", 0.0]).any()
+    count = len(encoded)
+    again = by_condition(evaluation.predictions())  # as for another checkpoint
+    assert len(encoded) == count == 2  # once for each severity
+    np.testing.assert_array_equal(again["truncation", 2.0], found["truncation", 2.0])
     tested = set(store.rows("test"))
     assert all((length > 0) <= (row in tested) for lengths in encoded for row, length in enumerate(lengths))
 

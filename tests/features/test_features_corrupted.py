@@ -8,9 +8,11 @@ import pytest
 from skimage import data
 
 from elision.corruption.clips import CorruptedClips, means
-from elision.corruption.medium import At, WordsKind, kind
+from elision.corruption.medium import At, PictureKind, WordsKind, kind
 from elision.errors import ElisionError
+from elision.features.audio import of_sound
 from elision.features.corrupted import Corruptor, as_long_as, concerned, corrupt, finished, of_test, part
+from elision.features.gating import spectral_gating
 from elision.features.shards import extract, extractor
 from elision.settings.params import Features
 from elision.store import Sequences, Store, read_sequences, write_table
@@ -29,6 +31,16 @@ class Shouted(WordsKind):
     def corrupt(self, text, severity, clip):
         words = text.split()
         return " ".join(words[:-severity]), {"lost": float(min(severity, len(words)))}
+
+
+class Blink(PictureKind):
+    """The fourth to sixth picture are black."""
+
+    name = "blink"
+
+    def corrupt(self, frames, severity, clip, measured):
+        for number, (second, picture) in enumerate(frames):
+            yield second, np.zeros_like(picture) if 3 <= number < 6 else picture
 
 
 def film(path, tone):
@@ -242,15 +254,86 @@ def test_a_kind_that_fails_names_the_clip_and_with_skip_is_counted(clips):
 def test_recognised_words_of_corrupted_sound_are_text(clips, monkeypatch):
     from elision.features import recognise
 
-    monkeypatch.setattr(recognise, "recogniser", lambda name: lambda y: f"{name} heard {len(y)}")
+    monkeypatch.setattr(
+        recognise, "recogniser", lambda name, sample_rate: lambda y: f"{name} heard {len(y)} at {sample_rate}"
+    )
     corruptor = Corruptor(clips, FEATURES, seed=1, recogniser="ear")
     made = corrupt(corruptor, kind("white_noise")(), [1], clips[:1])
     assert made.modalities == ["text", "audio"]
     (row,) = made.measured
     assert row["text"].startswith("ear heard ")
-    assert int(row["text"].split()[-1]) == pytest.approx(0.8 * recognise.SAMPLE_RATE, rel=0.05)  # as the video is cut
+    heard, rate = map(int, row["text"].split()[2::2])
+    assert rate == FEATURES.audio.sample_rate
+    assert heard == pytest.approx(0.8 * rate, rel=0.05)  # as the video is cut
     assert row["wer"] > 0
     assert concerned([(kind("black")(), 1)], recognised=True) == ["vision"]
+
+
+def test_words_that_are_recognised_in_every_clip_are_those_of_the_corrupted_sound(clips, tmp_path, monkeypatch):
+    from elision.features import recognise
+
+    def hears(name, sample_rate):
+        return lambda y: f"{name} {np.sqrt(np.mean(y.astype(np.float64) ** 2)):.9f}"
+
+    monkeypatch.setattr(recognise, "recogniser", hears)
+    features = Features.model_validate({**FEATURES.model_dump(), "shards": 1, "text": {"recogniser": "ear"}})
+    describe, header = extractor("text", features)
+    of_clean = {row.id: describe(row) for row in clips.itertuples()}
+    assert header.settings["recogniser"] == "ear"
+    assert of_clean["c"].facts["words"] == ""  # no sound
+    assert len(of_clean["c"].values) == 0
+    assert of_clean["d"].facts["words"].startswith("ear 0.")  # no transcript
+
+    corruptor = Corruptor(clips, features, seed=1)
+    row = next(clips.itertuples())
+    for modalities in (["text"], ["audio", "text"]):
+        found, _ = corruptor.extracted(row, [], corruptor.read(row, modalities))
+        assert found["text"].facts == of_clean["a"].facts
+    made = corrupt(corruptor, kind("white_noise")(), [5], clips)
+    assert made.modalities == ["text", "audio"]
+    noisy = {each["id"]: each.get("text") for each in made.measured}
+    assert noisy["a"] != of_clean["a"].facts["words"]
+    assert noisy["c"] is None
+    assert made.measured[0]["wer"] == 100.0
+    lost = corrupt(corruptor, Shouted(), [1], clips)  # of the recognised words
+    assert [each.get("text") for each in lost.measured] == ["ear", "ear", None, "ear"]
+    assert lost.measured[0]["wer"] == 100.0  # against the transcript
+
+    recipe = {"identity": "clips", "step": "prepare", "settings": {}, "code": "", "inputs": {}}
+    write_table(tmp_path / "clips.parquet", clips, {**recipe, "data": "d"})
+    where = {"clips": tmp_path / "clips.parquet", "clips_recipe": recipe, "shard": 0, "features": features}
+    extract(
+        "text", **where, output=tmp_path / "t.safetensors", provenance={}, media={"white_noise": At(severity=5)}, seed=1
+    )
+    facts = read_sequences(tmp_path / "t.safetensors").header.facts
+    assert {name: facts[name]["words"] for name in "abd"} == {name: noisy[name] for name in "abd"}
+
+
+def test_gating_happens_after_corruption(clips):
+    features = Features.model_validate({**FEATURES.model_dump(), "audio": {"max_length": 60, "gating": True}})
+    corruptor, steps = Corruptor(clips, features, seed=1), [(kind("white_noise")(), 5)]
+    row = next(clips.itertuples())
+    found, measured = corruptor.extracted(row, steps, corruptor.read(row, ["audio"]))
+    plain = Corruptor(clips, FEATURES, seed=1)
+    other, same_measures = plain.extracted(row, steps, plain.read(row, ["audio"]))
+    assert measured["snr"] == same_measures["snr"]
+    assert not np.array_equal(found["audio"].values, other["audio"].values)
+    signal = plain.corrupted(row, steps, plain.read(row, ["audio"]), {})["audio"]
+    gated = replace(signal, y=spectral_gating(signal.y, FEATURES.audio.sample_rate))
+    np.testing.assert_array_equal(found["audio"].values, of_sound(gated, FEATURES.audio).values)
+
+
+def test_filled_frames_are_not_counted_as_faces(clips):
+    features = Features.model_validate({**FEATURES.model_dump(), "vision": {"max_length": 8, "fill": "last"}})
+    corruptor = Corruptor(clips, features, seed=1)
+    row = next(clips.itertuples())
+    found, measured = corruptor.extracted(row, [(Blink(), 1)], corruptor.read(row, ["vision"]))
+    assert found["vision"].facts["filled_frames"] == 3
+    assert not np.isnan(found["vision"].values).any()
+    assert measured["faces"] == 5 / 8
+    found, measured = corruptor.extracted(row, [(kind("black")(), 5)], corruptor.read(row, ["vision"]))
+    assert measured["faces"] == 0.0
+    assert "filled_frames" not in found["vision"].facts  # there is nothing to fill with
 
 
 def test_the_face_of_the_clean_clip_is_where_it_is(clips):

@@ -93,6 +93,15 @@ def test_vision_may_be_centred(here, centre):
     np.testing.assert_allclose(found[0][0, 0], -0.005, atol=1e-6)
 
 
+def test_frames_without_success_may_be_filled(here):
+    plain, found = vision(), vision(vision={"fill": "last"})
+    lost = np.isnan(plain[0]).any(axis=1)
+    assert lost.any() and not np.isnan(found[0][np.flatnonzero(~lost)[0] :]).any()
+    np.testing.assert_array_equal(found[0][~lost], plain[0][~lost])
+    assert found.header.settings["fill"] == "last"
+    assert {each["filled_frames"] for each in found.header.facts.values()} == {int(lost[np.argmin(lost) :].sum())}
+
+
 def test_every_file_is_an_input_and_its_content_is_part_of_the_identity(here):
     settings = params().datasets["interviews"]
     assert set(clips.inputs(settings)) == {Path("data/interviews/clips.csv"), *here.glob("*.csv")}

@@ -172,6 +172,32 @@ def test_what_was_filled_chosen_and_not_found_is_counted(extracted):
     assert store.provenance["warnings"] == []
 
 
+def test_words_can_be_recognised_in_place_of_the_transcripts(films, tmp_path, monkeypatch):
+    from elision.features import recognise
+
+    heard = iter(["good", "bed time", "long text", "", "the end"])
+    monkeypatch.setattr(recognise, "recogniser", lambda name, sample_rate: lambda y: next(heard))
+    features = FEATURES.model_copy(update={"text": FEATURES.text.model_copy(update={"recogniser": "ear"})})
+    clips = tmp_path / "clips.parquet"
+    clips.write_bytes(films.read_bytes())
+    sequences = run(clips, "text", features)
+    samples = tmp_path / "samples.parquet"
+    assemble(
+        settings=SETTINGS,
+        clips=clips,
+        modalities={"text": sequences},
+        recipes={"text": TEXT},
+        output=samples,
+        provenance={"identity": "store"},
+    )
+    found, told = read_table(samples)
+    assert found["text"].tolist() == ["good", "bed time", "long text", "", "the end"]
+    assert found["wer"].tolist() == pytest.approx([0, 200, 100 * 5 / 7, np.nan, 0], nan_ok=True)
+    assert told["read"][0] == (
+        "ear recognised the words of 4 clips; their mean word error rate is 67.9 % in 4 clips with a transcript."
+    )
+
+
 def test_the_times_of_frames_are_stored(extracted):
     store, _ = extracted
     vision = store.modalities["vision"]

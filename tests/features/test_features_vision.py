@@ -16,8 +16,12 @@ EXPRESSION = slice(6, 35)
 SETTINGS = VisionFeatures(max_length=None)
 
 
+def of_clip(path, settings, **kw):
+    return vision.extract(path, settings, **kw)
+
+
 def extract(path, settings, **kw):
-    return vision.extract(path, settings, **kw).values
+    return of_clip(path, settings, **kw).values
 
 
 def column(features, name):
@@ -270,6 +274,19 @@ def test_a_clip_gives_a_row_per_frame_and_nan_while_the_face_is_gone(clip):
     absent = np.isnan(features).all(axis=1)
     np.testing.assert_array_equal(np.flatnonzero(absent), np.arange(20, 30))
     assert np.isfinite(features[~absent]).all()
+
+
+@pytest.mark.parametrize("fill", ["last", "interpolate"])
+def test_frames_without_a_face_can_be_filled_and_are_counted(clip, fill):
+    plain = of_clip(clip, SETTINGS)
+    found = of_clip(clip, SETTINGS.model_copy(update={"fill": fill}))
+    gone = np.isnan(plain.values).any(axis=1)
+    np.testing.assert_array_equal(found.values[~gone], plain.values[~gone])
+    assert found.facts["filled_frames"] == gone.sum() == 10
+    before, after = plain.values[19], plain.values[30]
+    expected = [before] * 10 if fill == "last" else [before + (after - before) * k / 11 for k in range(1, 11)]
+    np.testing.assert_allclose(found.values[20:30], expected, atol=1e-4)
+    assert found.values.dtype == np.float32
 
 
 def test_two_extractions_are_equal_to_the_bit_whatever_came_before(clip, photograph):

@@ -10,8 +10,17 @@ from tiny_methods import assert_counts
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from elision.methods.layers.batch_norm import BatchNorm
-from elision.methods.layers.crossmodal import CrossmodalEncoder, CrossmodalLayer, Job, encode, sinusoids
+from elision.methods.layers.crossmodal import (
+    CrossmodalEncoder,
+    CrossmodalLayer,
+    Job,
+    encode,
+    pairwise,
+    sinusoids,
+    summarised,
+)
 from elision.methods.layers.plateau import Plateau
+from elision.task import MODALITIES
 
 DROPOUTS = ("attention_dropout", "relu_dropout", "residual_dropout", "embedding_dropout")
 LENGTHS = [(4, 4), (3, 7), (7, 3), (1, 5), (5, 1), (1, 1)]
@@ -310,3 +319,15 @@ def test_encoders_of_one_length_and_kind_share_their_operations(monkeypatch):
         encode([Job(encoder(), x, source) for _ in range(number)])
         counts.append(len(multiplied))
     assert counts[0] == counts[1] > 0
+
+
+def test_appended_steps_follow_what_came_of_the_others_before_a_sequence_attends_to_itself():
+    crossmodal = pairwise(lambda _: encoder())
+    memory = torch.nn.ModuleDict({name: encoder(12) for name in MODALITIES})
+    x = {name: torch.randn(2, length, 6).double() for name, length in zip(MODALITIES, (4, 7, 3), strict=True)}
+    prompts = {name: torch.randn(2, 3, 12).double() for name in MODALITIES}
+    found = summarised(crossmodal, memory, x, prompts)
+    for name in MODALITIES:
+        both = [crossmodal[f"{name}_from_{other}"](x[name], x[other]) for other in MODALITIES if other != name]
+        steps = memory[name](torch.cat([torch.cat(both, 2), prompts[name]], 1))
+        torch.testing.assert_close(found[name], steps[:, -1])

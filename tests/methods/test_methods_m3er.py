@@ -52,6 +52,19 @@ def test_parameters_of_the_sizes_of_the_paper():
     assert method.pairs["text_audio"].canonical_1.shape == (74, 74)
 
 
+def test_what_is_replaced_in_training_is_counted_and_no_part_of_the_loss():
+    method = fitted().train()
+    good, noisy = related(10, seed=3), related(10, noise="audio", seed=3)
+    shares = []
+    for batch in (good, noisy):
+        taken = (method.available(batch) & ~method.effectual(batch)).sum() / method.available(batch).sum()
+        terms = method.update(batch, method.optimizers(), 0)
+        assert {*terms} - {*method.counts} == {*method.loss(batch)}
+        shares.append(float(terms["replaced"]))
+        assert shares[-1] == pytest.approx(float(taken))
+    assert shares[0] < 0.2 < 0.3 < shares[1] < 0.5
+
+
 def test_moments_are_those_of_the_samples_that_count():
     torch.manual_seed(0)
     first, second, counts = 5 + 2 * torch.randn(50, 2), torch.randn(50, 3), torch.rand(50) < 0.7
@@ -116,7 +129,7 @@ def test_only_the_first_epoch_collects_and_collecting_teaches_nothing():
     assert not any(pair.fitted for pair in method.pairs.values())
     method.on_pass_start(1)
     assert all(pair.fitted for pair in method.pairs.values())
-    assert set(method.update(related(8), method.optimizers(), 0)) == {"emotion", "unimodal"}
+    assert set(method.update(related(8), method.optimizers(), 0)) == {"emotion", "unimodal", "replaced"}
     method.on_epoch_start(2)
     assert method.passes(3) == [3]
     resumed = make("m3er", seed=1)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from elision import cli
 from elision.evaluation.metrics import family, metric
-from elision.published import AVERAGES, CORPORA, FOLDER, SOURCES, WHERE, check, errata, load, matching
+from elision.published import AREAS, AVERAGES, CORPORA, FOLDER, SOURCES, WHERE, check, errata, load, matching
 from elision.settings.protocols import names
 from elision.task import MODALITIES
 
@@ -41,6 +41,8 @@ def one(numbers, **where):
             4,
         ),
         ({"source": "nmer", "method": "men", "level": 100.0}, 0.5325, 4),
+        ({"table": "6", "method": "emt_dlfr", "dataset": "mosei", "metric": "acc2_negpos"}, 0.769, 3),
+        ({"table": "7", "method": "misa", "dataset": "sims", "source": "emt_dlfr", "metric": "corr"}, 0.053, 3),
     ],
 )
 def test_a_number_is_the_one_that_is_printed(numbers, where, value, decimals):
@@ -72,7 +74,7 @@ def test_the_names_are_those_of_our_metrics(numbers):
             assert name in family("sims" if corpus == "sims" else "mosi").reported
     sets = set(numbers["modalities"]) - {""}
     assert sets == {"+".join(m for m in MODALITIES if m in joined.split("+")) for joined in sets}
-    assert set(numbers["corruption"]) <= {"random", "absent", *AVERAGES}
+    assert set(numbers["corruption"]) <= {"random", "absent", *AVERAGES, *AREAS}
     for corpus, rows in numbers.groupby("source"):
         assert set(rows["dataset"]) <= set(SOURCES[corpus].inputs)
 
@@ -123,6 +125,16 @@ def test_an_erratum_stands_beside_the_number_and_changes_nothing(numbers):
     ).all()
 
 
+def test_an_area_is_that_of_a_series_trained_at_each_rate_up_to_its_level(numbers):
+    areas = numbers[numbers["corruption"].isin(AREAS)]
+    assert set(areas["source"]) == {"emt_dlfr"}
+    assert areas.groupby("dataset")["level"].unique().map(list).to_dict() == {"mosi": [1], "mosei": [1], "sims": [0.5]}
+    assert areas.groupby("dataset").size().to_dict() == {"mosi": 64, "mosei": 64, "sims": 48}
+    # No metric of a share is above 1: with 0.5, the mean over the rates of CH-SIMS would not be one without the range.
+    shares = areas[areas["metric"].str.startswith(("acc", "f1"))]
+    assert (shares["value"] / shares["level"]).between(0.2, 0.8).all()
+
+
 def test_the_checks_find_the_known_errata_and_nothing_else(numbers):
     found = check.findings(numbers)
     assert check.unexpected(found) == ([], [])
@@ -145,6 +157,8 @@ def test_the_order_of_rows_of_other_sources_does_not_matter(numbers):
             "outlier",
         ),
         ("lnln", {"table": "10", "method": "misa", "level": 0.9, "metric": "f1"}, 0.8201, "swapped_f1"),
+        ("emt_dlfr", {"table": "6", "method": "mult", "dataset": "mosi", "metric": "f1_negpos"}, 0.65, "swapped_f1"),
+        ("emt_dlfr", {"table": "7", "method": "lmf", "metric": "f1"}, 0.42, "swapped_f1"),
     ],
 )
 def test_one_altered_number_is_found(numbers, source, where, value, finding):

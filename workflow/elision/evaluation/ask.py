@@ -241,7 +241,9 @@ def ask(
     wrong: dict[int, list[str]] = {}
     for row, problem in problems:
         wrong.setdefault(row, []).append(problem)
-    given = {"text": clips["text"].notna(), "audio": clips["has_audio"], "vision": clips["has_vision"]}
+    recognised = bool(_features(record).text.recogniser)
+    said = clips["has_audio"] if recognised else clips["text"].notna()
+    given = {"text": said, "audio": clips["has_audio"], "vision": clips["has_vision"]}
     seen = [name for name in trained.headers() if name in MODALITIES]
     needed = [name for name in seen if name in record.present and given[name].any()]
     functions = _extractors(trained, needed)
@@ -295,12 +297,14 @@ def _corrupted(
     forms = []
     for name, severity in media:
         steps = [(medium.kind(name)(), severity)]
-        (modality,) = concerned(steps)
+        wanted = [each for each in concerned(steps, recognised=corruptor.recognises) if each in functions]
         found: dict[str, Extracted] = {}
         measured: dict[str, Any] = {}
-        if modality in functions and severity:
-            found, measured = corruptor.extracted(clip, steps, corruptor.read(clip, [modality]))
-            found = found if len(found[modality].values) else {}
+        if wanted and severity:
+            # Words that are recognised are those of the corrupted sound, also if the model does not see sound.
+            read = corruptor.read(clip, {*wanted, "audio"} if corruptor.recognises and "text" in wanted else wanted)
+            found, measured = corruptor.extracted(clip, steps, read)
+            found = {each: found[each] for each in wanted if len(found[each].values)}
         forms.append(_Form(Condition(name, float(severity), tuple(found)), found, measured))
     return forms
 
@@ -334,6 +338,8 @@ def _answer(
     label = None if trained.record.spec.classes else np.nan
     cut = [each.facts["cut"] for each in extracted.values() if each.facts and "cut" in each.facts]
     samples = clip.iloc[[0] * len(listed)].assign(split="test", label=label, cut_at=min(cut, default=np.nan))
+    if "text" in extracted and "words" in (heard := extracted["text"].facts or {}):
+        samples = samples.assign(text=heard["words"], words=None)
     if any("text" in form.measured for form in forms):  # words that are no longer those of the transcript have no times
         samples = samples.reset_index(drop=True).astype({"text": object, "words": object})
         for number, form in enumerate(forms, start=len(listed) - len(forms)):
@@ -396,6 +402,10 @@ def _notes(trained: Trained, clip: Any, extracted: dict[str, Extracted]) -> list
             continue
         values, facts = extracted[name].values, extracted[name].facts or {}
         length = len(values)
+        if "words" in facts:
+            notes.append(f"words are recognised, as in training: {facts['words']!r}")
+        elif name == "text" and not length and clip.text is not None:
+            notes.append("the given text is not used: the model reads words that are recognised in the sound")
         if "tokens" in facts:
             notes.append(f"text is cut from {facts['tokens']} to {length} tokens, the longest of the training")
         if "cut" in facts:
@@ -403,6 +413,8 @@ def _notes(trained: Trained, clip: Any, extracted: dict[str, Extracted]) -> list
         if "track" in facts:
             kind = "video" if name == "vision" else name
             notes.append(f"{kind} track {facts['track']} is read, FFmpeg's choice")
+        if "filled_frames" in facts:
+            notes.append(f"{facts['filled_frames']} of {length} frames have no face and are filled, as in training")
         if "filled" in facts:
             notes.append(f"audio starts late or pauses: silence fills {facts['filled']:.2f} s")
         if "silent" in facts:

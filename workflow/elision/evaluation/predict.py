@@ -141,17 +141,19 @@ class Evaluation:
             return self.data
         run, words = self.run, self.run.hyperparameters.alignment == "words"
         text = store.modalities.get("text")
-        if "text_features" in store.modalities and text and text is not self._store.modalities["text"]:
+        of_clean = store.modalities.get("text_features") is self._store.modalities.get("text_features")
+        if text and "text_features" in store.modalities and of_clean and text is not self._store.modalities["text"]:
             tested = set(store.rows("test", run.fold).tolist())
             ids = [tokens if row in tested else tokens[:0] for row, tokens in enumerate(text)]
             device, threads = self.data.device, run.params.train.threads
             header = store.modalities["text_features"].header
-            words = store.samples["text"].tolist()
-            states = vectors_of(
-                words, ids, encoder=text.header.extractor, header=header, device=device, threads=threads
-            )
+            texts, encoder = store.samples["text"].tolist(), text.header.extractor
+            states = vectors_of(texts, ids, encoder=encoder, header=header, device=device, threads=threads)
             vectors = Sequences.of(states, header)
-            store = replace(store, modalities={**store.modalities, "text_features": vectors})
+            # Kept for the next checkpoint.
+            self._extracted[condition] = store = replace(
+                store, modalities={**store.modalities, "text_features": vectors}
+            )
         spans = spans_of(store, where=f"{run.tested_on} under {condition}")[0] if words else None
         return run.split(store, "test", scales=self._scales, spans=spans)
 

@@ -15,6 +15,7 @@ import librosa
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from elision.features.gating import spectral_gating
 from elision.features.media import kept_until, read_audio
 from elision.features.pyin import pyin
 from elision.settings.params import AudioFeatures, VisionFeatures
@@ -78,6 +79,7 @@ def of_sound(sound: Sound, settings: AudioFeatures) -> Extracted:
     ----------
     sound : Sound
     settings : AudioFeatures
+        ``gating``: steady noise is reduced first.
 
     Returns
     -------
@@ -96,7 +98,8 @@ def of_sound(sound: Sound, settings: AudioFeatures) -> Extracted:
     facts = dict(sound.facts)
     if is_silent(sound.y):
         facts["silent"] = True
-    values = describe(sound.y, settings)
+    y = spectral_gating(sound.y, settings.sample_rate) if settings.gating else sound.y
+    values = describe(y, settings)
     if sound.end is not None:  # the last frame is centred on the end of the signal, or beyond
         values = values[: math.ceil(sound.end * settings.sample_rate / settings.hop_length)]
     return Extracted(values, facts=facts)

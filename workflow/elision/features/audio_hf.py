@@ -12,6 +12,7 @@ import numpy as np
 
 from elision.errors import ElisionError
 from elision.features import audio, hf
+from elision.features.gating import spectral_gating
 from elision.features.hf import Loaded
 from elision.settings.params import AudioFeatures
 from elision.store import Extracted
@@ -80,6 +81,7 @@ def of_sound(sound: audio.Sound, settings: AudioFeatures) -> Extracted:
     ----------
     sound : audio.Sound
     settings : AudioFeatures
+        ``gating``: steady noise is reduced first.
 
     Returns
     -------
@@ -97,7 +99,8 @@ def of_sound(sound: audio.Sound, settings: AudioFeatures) -> Extracted:
     facts = dict(sound.facts)
     if audio.is_silent(sound.y):
         facts["silent"] = True
-    values = describe(sound.y, settings)
+    y = spectral_gating(sound.y, settings.sample_rate) if settings.gating else sound.y
+    values = describe(y, settings)
     if sound.end is not None:
         values = values[: ceil(sound.end * settings.sample_rate / settings.hop_length)]
     return Extracted(hf.mean(values) if settings.pool == "mean" else values, facts=facts)

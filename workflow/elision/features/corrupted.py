@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 
 from elision.corruption.clips import CorruptedClips
-from elision.corruption.media._resampling import resampled
 from elision.corruption.medium import MODALITY, At, Box, Clip, MediaKind, PictureKind, SoundKind, WordsKind, made
 from elision.errors import ElisionError
 from elision.features.shards import extractor, shard_rows
@@ -94,7 +93,8 @@ class Corruptor:
     seed : int
         Of the corruption.
     recogniser : str, optional
-        What recognises the words of corrupted sound (see ``features.recognise``); by default words stay as they are.
+        What recognises the words of corrupted sound (see ``features.recognise``); by default
+        ``features.text.recogniser``, and without one words stay as they are.
 
     Raises
     ------
@@ -105,7 +105,8 @@ class Corruptor:
     def __init__(self, table: pd.DataFrame, features: Features, *, seed: int, recogniser: str | None = None) -> None:
         self.features, self.seed, self.seconds = features, seed, Seconds()
         self._paths = {row.id: row.path for row in table.itertuples() if row.path is not None and row.has_audio}
-        self._recogniser, self.recognises = recogniser, bool(recogniser)
+        self._recogniser = recogniser or features.text.recogniser
+        self.recognises = bool(self._recogniser)
         self._sound_of = lru_cache(_SOUNDS)(_sound)
         self._faces: dict[str, Callable[[Fraction], Box | None]] = {}
         self._extractors: dict[str, tuple[Any, Header]] = {}
@@ -123,8 +124,7 @@ class Corruptor:
             return None
         from elision.features import recognise
 
-        words_of, rate = recognise.recogniser(self._recogniser), self.features.audio.sample_rate
-        return lambda y: words_of(resampled(y, rate, recognise.SAMPLE_RATE).astype(np.float32))
+        return recognise.recogniser(self._recogniser, sample_rate=self.features.audio.sample_rate)
 
     def clip(self, row: Any) -> Clip:
         """Return what kinds may ask about a clip, each answer looked up when it is asked for."""
@@ -154,8 +154,11 @@ class Corruptor:
 
     def read(self, row: Any, modalities: Iterable[str]) -> dict[str, Any]:
         """Decode what is concerned of a clip; pictures are decoded anew for each form, since they may fill a memory."""
+        wanted = [*modalities]
+        # Where the sound is corrupted, words are recognised in `corrupted`.
+        later = {"text"} if self.features.text.recogniser and "audio" in wanted else set()
         with self.seconds.of("decoding"):
-            return {name: self.extractor(name)[0].read(row) for name in modalities}
+            return {name: None if name in later else self.extractor(name)[0].read(row) for name in wanted}
 
     def extracted(self, row: Any, steps: Steps, read: Mapping[str, Any]) -> tuple[dict[str, Extracted], dict[str, Any]]:
         """Corrupt a clip, and extract what is corrupted.
@@ -184,7 +187,7 @@ class Corruptor:
         for name, signal in self.corrupted(row, steps, read, measured).items():
             with self.seconds.of("extraction"):
                 found[name] = self.extractor(name)[0].describe(signal)
-            measured |= measured_of(self.extractor(name)[1], found[name].values)
+            measured |= measured_of(self.extractor(name)[1], found[name].values, found[name].facts)
         return found, measured
 
     def corrupted(self, row: Any, steps: Steps, read: Mapping[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
@@ -199,17 +202,17 @@ class Corruptor:
         -------
         signals : dict of str to signal
         """
-        clip, signals = self.clip(row), {}
+        clip, signals, anew = self.clip(row), {}, bool(self.features.text.recogniser)
         steps = [step for step in steps if step[1]]
         for name in sorted(read, key=lambda each: each == "text"):  # words may be those of the corrupted sound
             signal, mine = read[name], [step for step in steps if MODALITY[step[0].medium] == name]
             if name == "text":
                 signal = measured["text"] = self._words(measured.get("text", signal), mine, clip, measured)
-                if signal is not None and row.text and steps:
-                    measured.setdefault("wer", _word_error_rate(row.text, signal))
+                if signal is not None and row.text and steps and ("wer" not in measured or anew):
+                    measured["wer"] = _word_error_rate(row.text, signal)
             elif name == "audio" and signal is not None and signal.y is not None:
                 signal = self._sound(signal, mine, clip, measured)
-                if "text" in read and self.recognise is not None and steps:
+                if "text" in read and self.recognise is not None and (steps or anew):
                     with self.seconds.of("recognition"):
                         measured["text"] = self.recognise(signal.y)
             elif name == "vision" and signal is not None:
@@ -220,11 +223,13 @@ class Corruptor:
     def describer(self, modality: str, steps: Steps) -> Callable[[Any], Extracted]:
         """Return what extracts a modality of a clip (None: no data) after some steps."""
         describe, _ = self.extractor(modality)
+        # Words that are recognised are those of the corrupted sound.
+        wanted = ["audio", "text"] if modality == "text" and self.recognises else [modality]
 
         def extracted(row: Any) -> Extracted:
-            return (
-                describe(None) if row is None else self.extracted(row, steps, self.read(row, [modality]))[0][modality]
-            )
+            if row is None:
+                return describe(None)
+            return describe.describe(self.corrupted(row, steps, self.read(row, wanted), {})[modality])
 
         return extracted
 
@@ -265,7 +270,7 @@ class Corruptor:
         return words
 
 
-def measured_of(header: Header, values: np.ndarray) -> dict[str, float]:
+def measured_of(header: Header, values: np.ndarray, facts: Mapping[str, Any] | None) -> dict[str, float]:
     """Measure what is extracted: the share of voiced frames (log F0 is not 0), or of frames with a face.
 
     Parameters
@@ -274,12 +279,15 @@ def measured_of(header: Header, values: np.ndarray) -> dict[str, float]:
         Of the sequences. Without a column of log F0, nothing tells which frames are voiced.
     values : np.ndarray [shape=(T, d)] or [shape=(T,)]
         Of a clip; without frames there is no share.
+    facts : mapping
+        Of the clip: ``filled_frames`` have no face.
     """
     if not len(values) or header.modality == "text":
         return {}
     if header.modality == "audio":
         return {"voiced": float(np.mean(values[:, -1] != 0))} if header.features[-1:] == ["log_f0"] else {}
-    return {"faces": float(np.mean(~np.isnan(values).any(axis=1)))}
+    seen = np.count_nonzero(~np.isnan(values).any(axis=1)) - (facts or {}).get("filled_frames", 0)
+    return {"faces": seen / len(values)}
 
 
 def defined(measured: Mapping[str, Any]) -> dict[str, Any]:
@@ -405,10 +413,11 @@ def finished(parts: Sequence[CorruptedClips], clean: Store, features: Features, 
             found = sequences[key]
             timed = None if found.times is None else [found.times_of(row) for row in range(len(found))]
             sequences[key] = Sequences.of(centre(found, speakers), found.header, timed)
-    headers = {name: sequences.header for name, sequences in clean.modalities.items()}
-    measured = [
-        {"id": name, "severity": 0}
-        | {k: v for m in whole.modalities for k, v in measured_of(headers[m], clean.modalities[m][row]).items()}
-        for name, row in zip(whole.ids, rows, strict=True)
-    ]
+    spoken = clean.samples["wer"].to_numpy()[rows] if "wer" in clean.samples and "text" in whole.modalities else None
+    measured = []
+    for place, (name, row) in enumerate(zip(whole.ids, rows, strict=True)):
+        found = {} if spoken is None else {"wer": float(spoken[place])}
+        for each in (clean.modalities[modality] for modality in whole.modalities):
+            found |= measured_of(each.header, each[row], each.header.facts.get(name))
+        measured.append({"id": name, "severity": 0, **found})
     return replace(whole, sequences=sequences, measured=[*measured, *whole.measured])

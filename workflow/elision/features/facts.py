@@ -53,9 +53,16 @@ def sentences(sequences: Sequences, ids: list[str]) -> list[str]:
     if modality == "vision" and len(sequences.values):
         faces = share_of_faces(sequences)
         faceless = [clip for clip, share in zip(ids, faces, strict=True) if share == 0]
-        seen = float(np.mean(~np.isnan(sequences.values).any(axis=1)))
+        filled = _with(facts, "filled_frames")
+        seen = float(np.mean(~np.isnan(sequences.values).any(axis=1))) - sum(filled.values()) / len(sequences.values)
         rows = "clips" if sequences.header.settings.get("pool") == "mean" else "frames"
         said.append(f"A face is observed in {100 * seen:.4g} % of the {rows}.")
+        if filled:
+            frames = plural(sum(filled.values()), "frame")
+            said.append(
+                f"features.vision.fill gives values to {frames} without a face, in {plural(len(filled), 'clip')}: "
+                f"{_named(filled)}."
+            )
         if faceless:
             said.append(f"No face is observed in {len(faceless)} of {_filmed(faces)}: {_named(faceless)}.")
     return said

@@ -1,6 +1,34 @@
 """Filling of frames that are not observed: what a practitioner does to features before a model sees them."""
 
+from typing import Literal
+
 import numpy as np
+
+
+def fill(values: np.ndarray, how: Literal["none", "last", "interpolate"], times: np.ndarray) -> tuple[np.ndarray, int]:
+    """Fill the frames of a clip that are not observed, as ``features.vision.fill`` says.
+
+    Parameters
+    ----------
+    values : np.ndarray [shape=(T, d), dtype=float32]
+        NaN in the rows of frames that are not observed.
+    how : str
+        ``none``, ``last`` (`fill_last`) or ``interpolate`` (`interpolate`).
+    times : np.ndarray [shape=(T,)]
+        Second of each frame, rising.
+
+    Returns
+    -------
+    filled : np.ndarray [shape=(T, d), dtype=float32]
+        NaN in the rows that cannot be filled.
+    count : int
+        How many rows were filled.
+    """
+    if how == "none":
+        return values, 0
+    observed = ~np.isnan(values).any(axis=1)
+    filled, known = fill_last(values, observed) if how == "last" else interpolate(values, observed, times=times)
+    return filled.astype(np.float32), int(known.sum() - observed.sum())
 
 
 def fill_last(values: np.ndarray, observed: np.ndarray, *, longest: int | None = None) -> tuple[np.ndarray, np.ndarray]:

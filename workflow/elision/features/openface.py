@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from elision.errors import ElisionError
+from elision.features.fill import fill
 from elision.features.media import kept_until
 from elision.readers import Frames, opened
 from elision.settings.params import Features
@@ -68,7 +69,8 @@ def reader(table: pd.DataFrame, features: Features) -> tuple[Callable[[Any], Ext
     table : pd.DataFrame
         Of the clips; ``openface`` is the path of the file of a clip, or None.
     features : Features
-        ``vision.centre == "clip"``: the mean of the observed frames of a clip is subtracted.
+        ``vision.fill``: what frames without success are filled with. ``vision.centre == "clip"``: the mean of the
+        observed frames of a clip is subtracted.
 
     Raises
     ------
@@ -91,6 +93,9 @@ def reader(table: pd.DataFrame, features: Features) -> tuple[Callable[[Any], Ext
         frames, times, facts = found.values, found.times[:, 0], {}
         if end is not None and (times >= end).any():
             frames, times, facts = frames[times < end], times[times < end], {"cut": float(end)}
+        frames, filled = fill(frames, features.vision.fill, times)
+        if filled:
+            facts["filled_frames"] = filled
         seen = frames[~np.isnan(frames).any(axis=1)]
         return Extracted(frames - seen.mean(0) if centre and len(seen) else frames, times, facts)
 
@@ -101,6 +106,6 @@ def reader(table: pd.DataFrame, features: Features) -> tuple[Callable[[Any], Ext
         rate=round(1 / float(np.median(steps)), 3) if len(steps) and np.median(steps) > 0 else None,
         features=first.features,
         extractor=EXTRACTOR,
-        settings={"centre": "clip" if centre else "none"},
+        settings={"centre": "clip" if centre else "none", "fill": features.vision.fill},
     )
     return values, header

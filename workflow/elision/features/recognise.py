@@ -84,7 +84,9 @@ def word_error_rate(reference: str, hypothesis: str) -> float:
     return float(jiwer.wer(" ".join(said), " ".join(heard)))
 
 
-def recogniser(name: str, *, language: str | None = None, device: str = "cpu") -> Recogniser:
+def recogniser(
+    name: str, *, language: str | None = None, device: str | None = None, sample_rate: int = SAMPLE_RATE
+) -> Recogniser:
     """Load a recogniser of speech.
 
     Parameters
@@ -94,13 +96,16 @@ def recogniser(name: str, *, language: str | None = None, device: str = "cpu") -
     language : str or None
         Language that is spoken, such as ``de``; None: a multilingual Whisper detects it. The other recognisers know
         one language.
-    device : str
-        Device of PyTorch on which Whisper runs.
+    device : str, optional
+        Device of PyTorch on which Whisper runs; by default a GPU, if the process sees one.
+    sample_rate : int
+        Hz, of the sounds.
 
     Returns
     -------
     recognise : callable
-        From a mono sound at 16 kHz [shape=(n,), dtype=float32], nominally in [-1, 1], to its words, which may be none.
+        From a mono sound at ``sample_rate`` [shape=(n,), dtype=float32], nominally in [-1, 1], to its words, which may
+        be none.
         The words depend on the sound alone, not on sounds before it.
 
     Raises
@@ -108,7 +113,12 @@ def recogniser(name: str, *, language: str | None = None, device: str = "cpu") -
     ElisionError
         If a package or the weights are missing, the model is not a Whisper, or it does not know the language.
     """
-    return _pocketsphinx(language) if name == POCKETSPHINX else _whisper(name, language, device)
+    of_speech = _pocketsphinx(language) if name == POCKETSPHINX else _whisper(name, language, device)
+    if sample_rate == SAMPLE_RATE:
+        return of_speech
+    from elision.corruption.media._resampling import resampled
+
+    return lambda y: of_speech(resampled(y, sample_rate, SAMPLE_RATE).astype(np.float32))
 
 
 def _pocketsphinx(language: str | None) -> Recogniser:
@@ -133,7 +143,7 @@ def _pocketsphinx(language: str | None) -> Recogniser:
     return recognise
 
 
-def _whisper(name: str, language: str | None, device: str) -> Recogniser:
+def _whisper(name: str, language: str | None, device: str | None) -> Recogniser:
     import torch
     from transformers import AutoConfig, AutoModelForSpeechSeq2Seq, AutoProcessor
 
@@ -144,6 +154,7 @@ def _whisper(name: str, language: str | None, device: str) -> Recogniser:
     if kind != "whisper":
         raise ElisionError(f"speech recogniser {name!r} is a {kind}, not a Whisper; choose an openai/whisper model")
     processor = load_encoder_part(AutoProcessor, name, what)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = load_encoder_part(AutoModelForSpeechSeq2Seq, name, what).eval().to(device)
     settings: dict[str, Any] = {"do_sample": False, "num_beams": 1}
     if language:

@@ -146,10 +146,11 @@ def extractor(modality: str, features: Features) -> tuple[Extractor, Header]:
 
         def tokens(words: str | None) -> Extracted:
             ids = text.extract(words, encoder=settings.encoder, max_length=settings.max_length)
-            if len(ids) < settings.max_length:
-                return Extracted(ids)
-            whole = len(text.extract(words, encoder=settings.encoder, max_length=_NO_LIMIT))
-            return Extracted(ids, facts={"tokens": whole} if whole > len(ids) else {})
+            found: dict[str, Any] = {"words": words or ""} if settings.recogniser else {}
+            if len(ids) == settings.max_length:
+                whole = len(text.extract(words, encoder=settings.encoder, max_length=_NO_LIMIT))
+                found |= {"tokens": whole} if whole > len(ids) else {}
+            return Extracted(ids, facts=found)
 
         header = Header(
             modality=modality,
@@ -157,7 +158,7 @@ def extractor(modality: str, features: Features) -> tuple[Extractor, Header]:
             extractor=settings.encoder,
             settings={**settings.tokens(), **special},
         )
-        return Extractor(lambda clip: clip and clip.text, tokens), header
+        return Extractor(_words(features), tokens), header
 
     settings = getattr(features, modality)
     named = extracting(modality, settings.extractor)
@@ -189,6 +190,24 @@ def extractor(modality: str, features: Features) -> tuple[Extractor, Header]:
         settings=module.described(settings),
     )
     return Extractor(read, lambda signal: nothing if signal is None else of_signal(signal, settings)), header
+
+
+def _words(features: Features) -> Callable[[Any], str | None]:
+    """Return what gives the words of a clip: its transcript, or what a recogniser hears in its sound."""
+    if not features.text.recogniser:
+        return lambda clip: clip and clip.text
+    rate = features.audio.sample_rate
+    heard = _module("recognise").recogniser(features.text.recogniser, sample_rate=rate)
+    media = _module("media")
+
+    def words(clip: Any) -> str | None:
+        if clip is None or clip.path is None or not clip.has_audio:
+            return None
+        end = media.kept_until(clip.path, audio=features.audio, vision=features.vision)
+        sound = media.read_audio(clip.path, sample_rate=rate, end=end)
+        return None if sound is None else heard(sound)
+
+    return words
 
 
 @contextmanager
@@ -304,8 +323,14 @@ def assemble(
     of_files = [name for name in table if name.startswith("openface")]
     samples = table.drop(columns=["path", "has_audio", "has_vision", "sha256", *of_files])
     samples = samples.assign(**_read(read, table["id"]))
+    heard = _recognised(read["text"], table) if "text" in read else None
+    if heard is not None:  # word times are those of the transcript
+        samples = samples.assign(**heard, **({"words": None} if "words" in samples else {}))
     ids = table["id"].tolist()
-    said = [sentence for sequences in read.values() for sentence in facts.sentences(sequences, ids)]
+    said = [] if heard is None else [_told_recognised(heard["wer"], read["text"])]
+    for sentence in said:
+        print(f"text: {sentence}")
+    said += [sentence for sequences in read.values() for sentence in facts.sentences(sequences, ids)]
     warnings = [told for sequences in read.values() if (told := facts.warning(sequences))]
     made_with = of_all(found)
     for sequences in read.values():
@@ -324,6 +349,32 @@ def assemble(
             "warnings": warnings,
         },
     )
+
+
+def _recognised(text: Sequences, table: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the words that were recognised (``text``; None without sound), and how far the transcript is (``wer``).
+
+    ``wer`` is the word error rate in percent, NaN for a clip without a transcript. None: transcripts are read.
+    """
+    if not text.header.settings.get("recogniser"):
+        return None
+    word_error_rate = _module("recognise").word_error_rate
+    facts_of = text.header.facts
+    said = dict(zip(table["id"], table["text"], strict=True))
+    heard = [facts_of[row.id]["words"] if row.has_audio and row.id in facts_of else None for row in table.itertuples()]
+    rates = [
+        100 * word_error_rate(said[clip], words) if words is not None and said[clip] else np.nan
+        for clip, words in zip(table["id"], heard, strict=True)
+    ]
+    return pd.DataFrame({"text": pd.Series(heard, table.index, dtype=object), "wer": rates}, table.index)
+
+
+def _told_recognised(rates: pd.Series, text: Sequences) -> str:
+    known = rates.dropna()
+    error = f"their mean word error rate is {known.mean():.1f} % in {plural(len(known), 'clip')} with a transcript"
+    clips = plural(int((text.lengths > 0).sum()), "clip")
+    who = text.header.settings["recogniser"]
+    return f"{who} recognised the words of {clips}; {error if len(known) else 'no clip has a transcript'}."
 
 
 def _read(read: dict[str, Sequences], ids: pd.Series) -> dict[str, np.ndarray]:
@@ -347,4 +398,7 @@ def _read(read: dict[str, Sequences], ids: pd.Series) -> dict[str, np.ndarray]:
         "silent": fact("silent", False, "audio").astype(bool),
         "other_faces": fact("others", 0, "vision"),
     }
-    return columns | ({"faces": facts.share_of_faces(read["vision"])} if "vision" in read else {})
+    if "vision" not in read:
+        return columns
+    filled = fact("filled_frames", 0, "vision") / np.maximum(read["vision"].lengths, 1)
+    return columns | {"faces": facts.share_of_faces(read["vision"]) - filled}

@@ -23,6 +23,7 @@ from scipy.spatial.transform import Rotation
 
 from elision.errors import ElisionError
 from elision.features import pyfeat
+from elision.features.fill import fill
 from elision.features.media import kept_until, read_frames
 from elision.settings.params import AudioFeatures, VisionFeatures
 from elision.store import Extracted
@@ -150,7 +151,8 @@ def of_pictures(pictures: Pictures, settings: VisionFeatures, analyse: Analyse |
     ----------
     pictures : Pictures
     settings : VisionFeatures
-        ``centre == "clip"``: subtract the mean of the clip (see ``centre``).
+        ``fill``: what frames without the face are filled with. ``centre == "clip"``: subtract the mean of the clip
+        (see ``centre``), of which filled frames are a part.
     analyse : callable, optional
         See `Backend`; by default that of the extractor.
 
@@ -158,8 +160,8 @@ def of_pictures(pictures: Pictures, settings: VisionFeatures, analyse: Analyse |
     -------
     extracted : Extracted
         Values [shape=(T, d), dtype=float32] have a row per frame, NaN where there is no face or another person's; no
-        rows without a video track. Facts are those of `media.read_frames`, and ``others``: the number of frames with
-        the face of another person.
+        rows without a video track. Facts are those of `media.read_frames`, ``others``: the number of frames with the
+        face of another person, and ``filled_frames``: the number of frames that were filled.
 
     Raises
     ------
@@ -180,6 +182,9 @@ def of_pictures(pictures: Pictures, settings: VisionFeatures, analyse: Analyse |
     if others.any():
         features[others] = np.nan
         facts["others"] = int(others.sum())
+    features, filled = fill(features, settings.fill, np.array(times))
+    if filled:
+        facts["filled_frames"] = filled
     if settings.centre == "clip":
         (features,) = centre([features], [0])
     return Extracted(features, np.array(times, np.float64), facts)

@@ -146,6 +146,8 @@ class Method(nn.Module):
         Whether it predicts from the modalities together, and can learn what only all of them tell.
     sums_gradients : bool
         Whether ``accumulate`` does what `descend` says, and nothing else.
+    counts : tuple of str
+        What `update` returns beside the terms of the loss: shares that ``history.csv`` tells.
     official_counts : dict of str to int
         Parameters at the official sizes of a corpus (key of ``OFFICIAL_SPECS``), without the text encoder.
     compared : str
@@ -181,6 +183,7 @@ class Method(nn.Module):
     sees_padding: ClassVar[str] = ""
     combines: ClassVar[bool] = True
     sums_gradients: ClassVar[bool] = True
+    counts: ClassVar[tuple[str, ...]] = ()
     official_counts: ClassVar[dict[str, int]] = {}
     compared: ClassVar[str] = "equal"
     small: ClassVar[dict] = {}

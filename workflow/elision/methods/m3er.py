@@ -22,6 +22,7 @@ What the paper leaves open, or what this file does otherwise:
 - Canonical vectors and proxies are regularised (``ridge``), on features of variance 1.
 - The correlation of two projected vectors is their cosine (``correlation``). Projections are centred on training data.
 - An absent modality is ineffectual and is not asked about others. If all modalities are ineffectual, all are kept.
+- ``history.csv`` tells the share of observed modalities that are replaced in training (``replaced``).
 - A proxy is made frame by frame, and is the mean over what the effectual modalities say of the frame. A frame that is
   lost from an effectual modality stays zeros. Without ``proxy``, an ineffectual modality is zeros.
 - Sequences must have one step in common: ``alignment`` gives one vector of audio and vision per text position.
@@ -192,6 +193,7 @@ class M3ER(Method):
     )
     reads_text = "vectors"
     optimizer = torch.optim.Adam
+    counts = ("replaced",)
     official_counts: ClassVar[dict[str, int]] = {"iemocap": 322_832}
     compared = "no code was released"
     # The modalities of the checks are random, so that the check would find all of them to be noise.
@@ -303,11 +305,14 @@ class M3ER(Method):
         self._moments, self._collects = {}, self._first_epoch and number == 0
 
     def update(self, batch: Batch, optimizers: list[torch.optim.Optimizer], step: int) -> dict[str, Tensor]:
-        """Collect moments of a batch, or learn from it."""
-        if not self._collects:
-            return super().update(batch, optimizers, step)
-        self.collect(batch)
-        return {}
+        """Collect moments of a batch, or learn from it; returns the share of observed modalities that are replaced."""
+        if self._collects:
+            self.collect(batch)
+            return {}
+        with torch.no_grad():
+            there, good = self.available(batch), self.effectual(batch)
+            replaced = (there & ~good).sum() / there.sum().clamp(min=1)
+        return super().update(batch, optimizers, step) | {"replaced": replaced}
 
     @torch.no_grad()
     def collect(self, batch: Batch) -> None:

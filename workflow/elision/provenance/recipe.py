@@ -310,20 +310,27 @@ class Recipes:
         described = features.text.tokens() if modality == "text" else section.described()
         settings = {"on_error": features.on_error, "shards": features.shards, **described}
         # Audio and vision of a clip are cut at the same second.
+        of_sound = features.audio.model_dump(mode="json", include={"max_length", "sample_rate", "hop_length"})
+        of_pictures = features.vision.model_dump(mode="json", include={"max_length", "fps"})
         if modality == "audio":
-            settings["vision"] = {key: getattr(features.vision, key) for key in ("max_length", "fps")}
+            settings["vision"] = of_pictures
         if modality == "vision":
-            settings["audio"] = {
-                key: getattr(features.audio, key) for key in ("max_length", "sample_rate", "hop_length")
-            }
+            settings["audio"] = of_sound
         named = ["features.shards", f"features.{self._extracting(dataset, modality)}"]
+        read: dict[str, dict | str] = {}
+        recogniser = features.text.recogniser if modality == "text" else None
         if modality == "text":
             read = {"encoder": self._encoder(dataset)}
         elif section.hub:
             read = {"model": self._hub_weights(dataset, modality)}
-        else:
-            read = {"weights": self._face_weights(dataset)} if modality == "vision" else {}
-        if steps := {n: at for n, at in self.params.datasets[dataset].media.items() if _changes(n) == modality}:
+        elif modality == "vision":
+            read = {"weights": self._face_weights(dataset)}
+        if recogniser:  # which hears what audio features are made of
+            settings["audio"], settings["vision"] = of_sound, of_pictures
+            named.append("features.recognise")
+            read["recogniser"] = self._named_files({"recogniser": recogniser})
+        of = {modality, "audio"} if recogniser else {modality}
+        if steps := {n: at for n, at in self.params.datasets[dataset].media.items() if _changes(n) in of}:
             settings["media"] = [[name, at.model_dump(mode="json")] for name, at in steps.items()]
             settings["media_seed"] = self.params.media_seed(dataset)
             named += ["features.corrupted", *(f"corruption.media.{name}" for name in steps)]

@@ -20,6 +20,9 @@ WHERE = ("source", "table", "method", "dataset", "corruption", "level", "modalit
 
 # What each printed average is over: the corruption, and how many numbers there are (of noise: at the same intensity).
 AVERAGES = {"mean_random": ("random", 10), "mean_absent": ("absent", 6), "mean_gaussian": ("gaussian", 6)}
+# Printed areas under a metric over the random missing rates, where each rate has a model that was trained at this rate.
+# They are by trapezoids, from rate 0 to the rate in ``level``, and not divided by it. No number of ours is made so.
+AREAS = ("area_random_trained_per_rate",)
 RATES = tuple(rate / 10 for rate in range(10))
 
 
@@ -81,6 +84,22 @@ SOURCES = {
         "averaged on IEMOCAP; it is put beside our F1 without them, and our weighted F1 of one class against the rest. "
         "IEMOCAP is that of MulT, 4,453 utterances.",
     ),
+    "emt_dlfr": Source(
+        "EMT-DLFR",
+        "Sun et al., Efficient Multimodal Transformer with Dual-Level Feature Restoration for Robust Multimodal "
+        "Sentiment Analysis, IEEE TAFFC 2023",
+        "arXiv 2208.07589, Tables 6 and 7, as shown in the repository of its code",
+        "mmsa",
+        {
+            "mosi": Inputs("bert-base-uncased", 5, 20),
+            "mosei": Inputs("bert-base-uncased", 74, 35),
+            "sims": Inputs("bert-base-chinese", 33, 709),
+        },
+        "Areas under the metric over the missing rates. One model is trained per rate and tested at the same rate. The "
+        "captions name the rates 0.1 to 1 (CH-SIMS: 0.1 to 0.5), but the code adds the trapezoids from rate 0 on. The "
+        "area is not divided by the range, so that CH-SIMS has half of a mean. The second of two printed Acc-2 and F1 "
+        "leaves out labels of 0: this is our reading, in the order of the code.",
+    ),
     "nmer": Source(
         "NMER",
         "Fan et al., Learning Noise-Robust Joint Representation for Multimodal Emotion Recognition under Incomplete "
@@ -136,10 +155,10 @@ def load() -> "pd.DataFrame":
     numbers : pd.DataFrame
         Columns ``source`` (key of ``SOURCES``), ``table``, ``protocol``, ``method`` (our name, or one in our manner),
         ``printed`` (as in the table), ``dataset`` (corpus), ``corruption`` (as in the metrics of runs; "mean_random",
-        "mean_absent", "mean_gaussian": an average that is printed), ``level`` (nan for a mean over levels),
-        ``modalities`` (those corrupted), ``metric`` (our name), ``value`` (shares as fractions of 1), ``decimals`` (of
-        the value, as printed), ``corrected`` (nan without), ``swapped`` (an F1 with swapped arguments), ``erratum``
-        (what is wrong and who says so, or "").
+        "mean_absent", "mean_gaussian": an average that is printed; of ``AREAS``: an area), ``level`` (nan for a mean
+        over levels; the last rate of an area), ``modalities`` (those corrupted), ``metric`` (our
+        name), ``value`` (shares as fractions of 1), ``decimals`` (of the value, as printed), ``corrected`` (nan
+        without), ``swapped`` (an F1 with swapped arguments), ``erratum`` (what is wrong and who says so, or "").
     """
     import pandas as pd
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from elision.corruption.kind import kind_of, kinds
-from elision.published import AVERAGES, WHERE, errata
+from elision.published import AREAS, AVERAGES, WHERE, errata
 
 # F1, the accuracy from the same predictions, and the share of the largest class of the test split in both.
 LARGEST_CLASS = {
@@ -32,8 +32,8 @@ LARGEST_CLASS = {
 _FAR = 0.1
 # As many numbers in a row are no coincidence: in LNLN's tables none stand twice in a run of 3 to 5.
 _RUN = 6
-# Accuracy and F1 were both rounded to four decimals twice: in each run, and in print.
-_ROUNDED = 4 * 0.5e-4
+# Accuracy and F1 were both rounded twice: in each run, and in print. Of the last printed decimal:
+_ROUNDED = 4 * 0.5
 
 _SERIES = ["source", "method", "dataset", "metric", "corruption"]
 
@@ -186,9 +186,13 @@ def _swapped_f1(numbers: pd.DataFrame) -> Iterator[Finding]:
         both = rows[rows["metric"] == f1].merge(beside, on=place, suffixes=("", "_accuracy"))
         if both.empty:
             continue
-        bound = highest_f1(both["value_accuracy"].to_numpy(), largest)
-        swapped = 2 * both["value_accuracy"] / (1 + both["value_accuracy"])
-        both = both.assign(above=both["value"] > bound + _ROUNDED, constant=(both["value"] - swapped).abs() <= _ROUNDED)
+        # An area divided by its range is a mean over runs.
+        span = both["level"].where(both["corruption"].isin(AREAS), 1.0)
+        value, right = both["value"] / span, both["value_accuracy"] / span
+        rounded = _ROUNDED * 10.0 ** -both["decimals"] / span
+        bound = highest_f1(right.to_numpy(), largest)
+        swapped = 2 * right / (1 + right)
+        both = both.assign(above=value > bound + rounded, constant=(value - swapped).abs() <= rounded)
         for (source, method), cells in both.groupby(["source", "method"], sort=False):
             if not cells["above"].any():
                 continue

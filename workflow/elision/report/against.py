@@ -51,6 +51,7 @@ def against_published(results: Results, methods: Sequence[str]) -> pd.DataFrame:
         return pd.DataFrame(columns=COLUMNS)
     metrics = results.metrics[results.metrics["dataset"].isin(datasets) & results.metrics["method"].isin(methods)]
     numbers = published.load().rename(columns={"method": "file", "dataset": "published", "protocol": "their_protocol"})
+    numbers = numbers[~numbers["corruption"].isin(published.AREAS)]  # ours have one model for all rates
     swapped = numbers[numbers["swapped"]]
     numbers = pd.concat([numbers, swapped.assign(metric=swapped["metric"] + "_swapped")], ignore_index=True)
     numbers = _keyed(numbers, numbers).rename(columns={"value": "theirs"}).assign(place=numbers.index)

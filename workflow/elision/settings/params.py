@@ -327,6 +327,13 @@ class TextFeatures(_OfHub):
         False,
         description="make text vectors of the transcripts, even if no method reads vectors (for export to MMSA)",
     )
+    recogniser: str | None = Field(
+        None,
+        min_length=1,
+        description="recogniser of the words of every clip: pocketsphinx, or a folder or Hugging Face id of Whisper, "
+        "such as openai/whisper-small; methods then read these words in place of the transcripts (docs/media.md). "
+        "null: methods read the transcripts",
+    )
 
     def described(self) -> dict[str, Any]:
         """Return the settings that decide token ids and vectors."""
@@ -334,7 +341,7 @@ class TextFeatures(_OfHub):
 
     def tokens(self) -> dict[str, Any]:
         """Return the settings that decide token ids."""
-        return self.model_dump(include={"encoder", "max_length"})
+        return self.model_dump(include={"encoder", "max_length", "recogniser"})
 
     def vectors(self) -> dict[str, Any]:
         """Return the settings of the model of the hub that makes vectors of tokens; none without such a model."""
@@ -374,6 +381,11 @@ class AudioFeatures(_FramesOfHub):
     f0_max: float = Field(500.0, gt=0, le=100_000, description="highest fundamental frequency of pYIN, Hz")
     batch_size: int = Field(4, ge=1, le=100_000, description="extractor hf: pieces of a long clip per forward pass")
     max_length: Length | None = Field(400, description=_MOST_FRAMES)
+    gating: bool = Field(
+        False,
+        description="reduce steady noise by spectral gating, before features are extracted: in all clips, and in "
+        "corrupted test clips (docs/media.md)",
+    )
 
     _WITHOUT_HUB: ClassVar[tuple[str, ...]] = ("mfcc", "chroma", "f0_min", "f0_max")
 
@@ -413,6 +425,11 @@ class VisionFeatures(_FramesOfHub):
     )
     batch_size: int = Field(16, ge=1, le=100_000, description="frames per forward pass (pyfeat, hf)")
     max_length: Length | None = Field(400, description=_MOST_FRAMES)
+    fill: Literal["none", "last", "interpolate"] = Field(
+        "none",
+        description="values of frames without a face. last: those of the last frame with a face. interpolate: those on "
+        "the line between the frames with a face around them. none: such frames are not observed (docs/media.md)",
+    )
 
     _WITH_HUB: ClassVar[tuple[str, ...]] = (*_OfHub._WITH_HUB, "pool", "device")
 
@@ -423,6 +440,10 @@ class VisionFeatures(_FramesOfHub):
 
     @model_validator(mode="after")
     def _check_centre(self) -> "VisionFeatures":
+        if self.pool == "mean" and self.fill != "none":
+            raise ValueError(
+                f"fill: {self.fill} has no effect with pool: mean, the mean of observed frames; leave it out"
+            )
         if self.pool == "mean" and self.centre == "clip":
             raise ValueError(
                 "centre: clip subtracts the mean of a clip, which is all that pool: mean keeps; leave one out"
@@ -445,7 +466,7 @@ class Features(Section):
         """Return the device on which a modality is extracted, as ``train.device``."""
         section = getattr(self, modality)
         if modality == "text":
-            return "cpu"
+            return "auto" if section.recogniser else "cpu"
         return str(section.device) if section.hub else "auto" if section.extractor == "pyfeat" else "cpu"
 
 
@@ -912,6 +933,14 @@ class Params(Section):
                     f"datasets.{name}.media: {found[0]} corrupts pictures, but the vision of {name} comes from the "
                     f"files of OpenFace in {short(openface)}; leave out {found[0]}"
                 )
+        heard = getattr(getattr(self.corruption, "media", None), "recogniser", None)
+        for name in self.datasets:
+            own = self.features_for(name).text.recogniser
+            if heard and own not in (None, heard):
+                raise ValueError(
+                    f"corruption.media.recogniser is {heard!r}, but features.text.recogniser is {own!r}; leave out "
+                    "corruption.media.recogniser"
+                )
         if getattr(self.corruption, "media", None) and not any(extracted(self, name) for name in self.datasets):
             raise ValueError(
                 "corruption.media: no dataset consists of clips, which alone can be corrupted; leave out "
@@ -946,8 +975,10 @@ class Params(Section):
         if media and not extracted(self, dataset):
             return found.model_copy(update={"media": None})
         if media and getattr(self.datasets[dataset], "openface", None):
-            return found.model_copy(update={"media": media.without("picture")})
-        return found
+            media = media.without("picture")
+        if media and (recogniser := self.features_for(dataset).text.recogniser):
+            media = media.model_copy(update={"recogniser": recogniser})
+        return found.model_copy(update={"media": media}) if media is not getattr(found, "media", None) else found
 
     def features_for(self, dataset: str) -> Features:
         """Return how the clips of a dataset are extracted: as ``features`` says, or its own entry."""

@@ -297,7 +297,7 @@ class _Loop:
         terms = self._learn(epoch)
         if not all(map(math.isfinite, terms.values())):
             self._find_what_is_not_finite(epoch, terms)
-        loss = {"loss": sum(terms.values()), **terms}
+        loss = {"loss": sum(v for name, v in terms.items() if name not in self.model.counts), **terms}
         row = self._validate(epoch, {"learning_rate_factor": factor, **loss, **self.gradients.read()})
         self.model.on_epoch_end(row["valid_error"])
         self.seconds.append(time.perf_counter() - start)

@@ -51,6 +51,7 @@ class Setting(Section):
 
     recogniser: str | None = Field(
         None,
+        min_length=1,
         description="recogniser of the words of corrupted sound: pocketsphinx, or a folder or Hugging Face id of "
         "Whisper, such as openai/whisper-small; methods then read these words in place of the transcript. null: the "
         "transcript stays as it is",
@@ -71,6 +72,11 @@ class Setting(Section):
     def _know_options(self) -> "Setting":
         for name, entry in self.kinds.items():
             medium.check_options(name, entry.options)
+        if self.recogniser is not None and not any(medium.facts(name).medium == "sound" for name in self.kinds):
+            raise ValueError(
+                "recogniser hears corrupted sound, but no kind corrupts sound; add one, such as white_noise, or leave "
+                "out recogniser"
+            )
         return self
 
     def without(self, medium_of: str) -> "Setting | None":

@@ -151,7 +151,12 @@ def pairwise(build: Callable[[str], CrossmodalEncoder]) -> nn.ModuleDict:
     return nn.ModuleDict({f"{target}_from_{source}": build(source) for target, source in pairs})
 
 
-def summarised(crossmodal: nn.ModuleDict, memory: nn.ModuleDict, sequences: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def summarised(
+    crossmodal: nn.ModuleDict,
+    memory: nn.ModuleDict,
+    sequences: Mapping[str, Tensor],
+    appended: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
     """Let each modality attend to both others, and what comes of them, side by side, to itself.
 
     Parameters
@@ -161,6 +166,8 @@ def summarised(crossmodal: nn.ModuleDict, memory: nn.ModuleDict, sequences: Mapp
     memory : nn.ModuleDict
         Encoders of twice the width, by modality.
     sequences : mapping of str to Tensor [B, T, width]
+    appended : mapping of str to Tensor [B, n, 2 width], optional
+        Steps that follow what came of the others, by modality.
 
     Returns
     -------
@@ -170,8 +177,10 @@ def summarised(crossmodal: nn.ModuleDict, memory: nn.ModuleDict, sequences: Mapp
     pairs = [name.split("_from_") for name in crossmodal]
     jobs = zip(crossmodal.values(), pairs, strict=True)
     found = encode([Job(encoder, sequences[x], sequences[source]) for encoder, (x, source) in jobs])
-    both = {name: [y for y, (x, _) in zip(found, pairs, strict=True) if x == name] for name in memory}
-    last = encode([Job(encoder, torch.cat(both[name], 2)) for name, encoder in memory.items()], last=True)
+    both = {name: torch.cat([y for y, (x, _) in zip(found, pairs, strict=True) if x == name], 2) for name in memory}
+    if appended is not None:
+        both = {name: torch.cat([x, appended[name]], 1) for name, x in both.items()}
+    last = encode([Job(encoder, both[name]) for name, encoder in memory.items()], last=True)
     return {name: x.squeeze(1) for name, x in zip(memory, last, strict=True)}
 
 

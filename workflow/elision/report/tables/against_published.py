@@ -76,7 +76,7 @@ class AgainstPublished(Table):
         """Say where the printed numbers are from, and in what they are not ours; nothing is ranked."""
         from elision.evaluation.aggregate import CONDITION
         from elision.evaluation.metrics import metric
-        from elision.published import SOURCES, load
+        from elision.published import AREAS, SOURCES, load
         from elision.report import wide
 
         sentences = wide.made(frame)
@@ -102,9 +102,17 @@ class AgainstPublished(Table):
         corpus, there = frame["published"].iloc[0], ["source", "table", "printed", *CONDITION]
         swapped = frame["metric"].str.endswith("_swapped")
         count = len(frame[~swapped].drop_duplicates([*there, "metric"]))
-        total = int((load()["dataset"] == corpus).sum())
+        printed = load()
+        printed = printed[printed["dataset"] == corpus]
+        areas, total = int(printed["corruption"].isin(AREAS).sum()), len(printed)
         alone = f"{total - count} of {total} printed numbers of {corpus}"
-        return [*sentences, f"{alone} have no number of ours: the method or the condition was not run."]
+        sentences.append(f"{alone} have no number of ours: the method or the condition was not run.")
+        if areas:
+            sentences.append(
+                f"{areas} of these numbers are areas over missing rates, with a model trained at each rate. Our runs "
+                "have one model for all rates, and are not compared with these areas."
+            )
+        return sentences
 
 
 def _summed_up(frame: "pd.DataFrame") -> "pd.DataFrame":
