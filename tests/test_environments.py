@@ -187,6 +187,27 @@ def test_an_environment_holds_what_its_verbs_import(use):
 
 
 @pytest.mark.parametrize(
+    ("name", "module"), [("hf", "audio_hf"), ("hf", "vision_hf"), ("train-cpu", "text_hf"), ("train-gpu", "text_hf")]
+)
+def test_an_environment_holds_what_models_of_the_hub_need(name, module):
+    """Jobs of other extractors do without some of these packages, so that verbs alone do not tell."""
+    root = f"elision.features.{module}"
+    other = {"elision.features.pyfeat"}
+    packages = {
+        found.package
+        for part in reach.parts(root)
+        for found in reach.imports(reach.Part(root, part), foreign=other)
+        if found.without != "goes on"
+    }
+    packages = packages - set(sys.stdlib_module_names) - {"elision"}
+    assert {"torch", "transformers"} <= packages
+    there = set(held(name))
+    for package in packages:
+        owners = {canonicalize_name(owner) for owner in distributions_of_packages().get(package, [package])}
+        assert owners & there, package
+
+
+@pytest.mark.parametrize(
     ("name", "package", "verbs"),
     [
         ("report", "psutil", {"collect", "aggregate", "significance", "report"}),  # imported by what the verb imports
