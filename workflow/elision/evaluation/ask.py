@@ -188,11 +188,20 @@ def _extractors(trained: Trained, names: list[str]) -> dict[str, Extractor]:
 def _features(record: Record) -> Features:
     """Return how clips are extracted: as in training, and no longer than there."""
     limits = {
-        name: {**_settings(name, header), "max_length": max(header.length, _LEAST[name])}
+        name: {**_settings(name, header), **_longest(name, header)}
         for name, header in record.sequences.items()
         if name in record.present
     }
     return Features.model_validate({name: limits[name] for name in MODALITIES if name in limits})
+
+
+def _longest(name: str, header: Header) -> dict[str, int]:
+    """Return ``max_length`` that cuts no clip which is no longer than those of training; nothing: as in training."""
+    if header.settings.get("pool") == "mean":  # the length is that of what is left of a clip
+        return {}
+    # Frames of a speech model end before the sound does, by less than two frames.
+    more = 2 if name == "audio" and header.extractor == "hf" else 0
+    return {"max_length": max(header.length, _LEAST[name]) + more}
 
 
 def _settings(kind: str, header: Header) -> dict[str, Any]:

@@ -229,14 +229,16 @@ def loaded(settings: Settings, *, device: str | None = None) -> Loaded:
     ElisionError
         If the model is not on this machine, lacks weights, or is of a kind that extracts nothing of the modality.
     """
-    return _loaded(settings, device or getattr(settings, "device", "cpu"))
+    modality = _MODALITY[type(settings)]
+    place = device or getattr(settings, "device", "cpu")
+    found = _loaded(modality, _folder(settings), settings.precision, place)
+    return Loaded(*found, settings)
 
 
 @lru_cache(maxsize=3)
-def _loaded(settings: Settings, device: str) -> Loaded:
-    modality = _MODALITY[type(settings)]
+def _loaded(modality: str, folder: Path, precision: str, device: str) -> tuple[Any, Any, Any, "torch.device"]:
+    """Return model, processor, config and device of `Loaded`."""
     setting = f"features.{modality}.model"
-    folder = _folder(settings)
     with installed():
         import torch
         import transformers
@@ -247,7 +249,7 @@ def _loaded(settings: Settings, device: str) -> Loaded:
     try:
         processor = _processor(modality, folder)
         model, report = transformers.AutoModel.from_pretrained(
-            folder, local_files_only=True, dtype=getattr(torch, settings.precision), output_loading_info=True
+            folder, local_files_only=True, dtype=getattr(torch, precision), output_loading_info=True
         )
     except Exception as error:  # an odd file makes transformers fail in many ways
         why = (str(error) or type(error).__name__).splitlines()[0]
@@ -267,7 +269,7 @@ def _loaded(settings: Settings, device: str) -> Loaded:
             "fetch` again, or give another model"
         )
     place = _device(device)
-    return Loaded(part.eval().to(place), processor, part.config, place, settings)
+    return part.eval().to(place), processor, part.config, place
 
 
 def _processor(modality: str, folder: Path) -> Any:
