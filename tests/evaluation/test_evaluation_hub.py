@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import hub_models
 from elision import cli
+from elision.features.align import Alignment
 from elision.provenance.layout import Layout
 from elision.store import read_sequences
 
@@ -59,7 +60,11 @@ def project(tmp_path_factory):
     }
     source = {"source": "clips", "folder": str(folder / "clips")}
     params = {
-        "datasets": {"plain": source, "hub": {**source, "features": models}},
+        "datasets": {
+            "plain": source,
+            "hub": {**source, "features": models},
+            "means": {**source, "features": {m: {**models[m], "pool": "mean"} for m in ("audio", "vision")}},
+        },
         "methods": [{"ae": {"epochs": 1, "batch_size": 4}}],
         "seeds": [1],
         "features": {"shards": 1},
@@ -73,18 +78,20 @@ def project(tmp_path_factory):
         result = runner.invoke(cli.app, [*arguments, *options], catch_exceptions=False)
         assert result.exit_code == 0, result.output
 
-    for dataset, modalities in (("plain", ["audio"]), ("hub", ["text", "audio", "vision"])):
+    every = ["text", "audio", "vision"]
+    for dataset, modalities in (("plain", ["audio"]), ("hub", every), ("means", every)):
         typed("prepare", "--dataset", dataset)
         for modality in modalities:
             typed("extract", modality, "--dataset", dataset, "--shard", "0")
             typed("merge", modality, "--dataset", dataset)
-    for verb in ("assemble", "align", "encode", "corrupt"):
-        typed(verb, "--dataset", "hub")
-    for kind in ("white_noise", "recognition_errors"):
-        typed("corrupt-clips", "--dataset", "hub", "--kind", kind, "--shard", "0")
-        typed("merge-clips", "--dataset", "hub", "--kind", kind)
-    for verb in ("train", "evaluate"):
-        typed(verb, "--dataset", "hub", "--method", "ae", "--run", RUN)
+    for dataset in ("hub", "means"):
+        for verb in ("assemble", "align", "encode", "corrupt"):
+            typed(verb, "--dataset", dataset)
+        for kind in ("white_noise", "recognition_errors"):
+            typed("corrupt-clips", "--dataset", dataset, "--kind", kind, "--shard", "0")
+            typed("merge-clips", "--dataset", dataset, "--kind", kind)
+        for verb in ("train", "evaluate"):
+            typed(verb, "--dataset", dataset, "--method", "ae", "--run", RUN)
     return folder, Layout(folder / "results")
 
 
@@ -104,24 +111,34 @@ def test_a_run_tells_the_models_of_its_features_with_their_licences(project):
         assert f"/{family} (" in told
 
 
-def test_corrupted_sound_and_words_are_evaluated_with_the_same_models(project):
+def test_all_tokens_see_the_mean_of_a_clip(project):
     _, layout = project
-    found = pd.read_parquet(layout.predictions("hub", "ae", RUN))
+    for modality in ("audio", "vision"):
+        assert set(read_sequences(layout.sequences("means", modality)).lengths) == {1}
+        spans = Alignment.open(layout.alignment("means")).spans[modality]
+        assert (spans == [0, 1]).all()
+
+
+@pytest.mark.parametrize("dataset", ["hub", "means"])
+def test_corrupted_sound_and_words_are_evaluated_with_the_same_models(project, dataset):
+    _, layout = project
+    found = pd.read_parquet(layout.predictions(dataset, "ae", RUN))
     by = {key: rows["prediction"].to_numpy() for key, rows in found.groupby(["corruption", "level"])}
     for kind, severity in (("white_noise", 3.0), ("recognition_errors", 5.0)):
         assert (by[kind, severity] != by["random", 0.0]).any(), kind
 
 
-def test_a_clip_is_predicted_as_in_the_evaluation(project):
+@pytest.mark.parametrize("dataset", ["hub", "means"])
+def test_a_clip_is_predicted_as_in_the_evaluation(project, dataset):
     folder, layout = project
     clip = str(folder / "clips" / "test_1.mkv")
     words = ["--text", "I liked the music and the acting"]
-    model = ["--model", str(layout.run("hub", "ae", RUN)), "--device", "cpu", "--json"]
+    model = ["--model", str(layout.run(dataset, "ae", RUN)), "--device", "cpu", "--json"]
     result = runner.invoke(cli.app, ["predict", clip, *words, *model], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     (answer,) = json.loads(result.stdout)["clips"]
     assert answer["present"] == ["text", "audio", "vision"]
     whole = next(each["prediction"] for each in answer["predictions"] if not each["level"])
-    found = pd.read_parquet(layout.predictions("hub", "ae", RUN))
+    found = pd.read_parquet(layout.predictions(dataset, "ae", RUN))
     clean = found[(found["id"] == "test_1") & (found["corruption"] == "random") & (found["level"] == 0)]
     assert whole == pytest.approx(clean["prediction"].item(), abs=1e-4)
