@@ -250,7 +250,8 @@ def ask(
     wrong: dict[int, list[str]] = {}
     for row, problem in problems:
         wrong.setdefault(row, []).append(problem)
-    recognised = bool(_features(record).text.recogniser)
+    text = record.sequences.get("text")
+    recognised = text is not None and bool(text.settings.get("recogniser"))
     said = clips["has_audio"] if recognised else clips["text"].notna()
     given = {"text": said, "audio": clips["has_audio"], "vision": clips["has_vision"]}
     seen = [name for name in trained.headers() if name in MODALITIES]
