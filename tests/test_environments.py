@@ -169,6 +169,14 @@ def test_the_environments_of_training_differ_in_the_build_of_pytorch_alone():
     assert from_pip("train-cpu") == from_pip("train-gpu")
 
 
+def test_the_environment_of_the_hub_is_that_of_features_with_a_pytorch_for_gpus_and_pillow():
+    features, hub = from_conda("features"), from_conda("hf")
+    assert features.pop("pytorch-cpu") == hub.pop("pytorch")
+    assert hub.pop("pillow")
+    assert hub == features
+    assert from_pip("hf") == from_pip("features")
+
+
 def test_every_rule_runs_in_an_environment_that_is_there():
     assert {use.environment for use in uses()} == set(NAMES)
 
@@ -179,6 +187,27 @@ def test_an_environment_holds_what_its_verbs_import(use):
 
 
 @pytest.mark.parametrize(
+    ("name", "module"), [("hf", "audio_hf"), ("hf", "vision_hf"), ("train-cpu", "text_hf"), ("train-gpu", "text_hf")]
+)
+def test_an_environment_holds_what_models_of_the_hub_need(name, module):
+    """Jobs of other extractors do without some of these packages, so that verbs alone do not tell."""
+    root = f"elision.features.{module}"
+    other = {"elision.features.pyfeat"}
+    packages = {
+        found.package
+        for part in reach.parts(root)
+        for found in reach.imports(reach.Part(root, part), foreign=other)
+        if found.without != "goes on"
+    }
+    packages = packages - set(sys.stdlib_module_names) - {"elision"}
+    assert {"torch", "transformers"} <= packages
+    there = set(held(name))
+    for package in packages:
+        owners = {canonicalize_name(owner) for owner in distributions_of_packages().get(package, [package])}
+        assert owners & there, package
+
+
+@pytest.mark.parametrize(
     ("name", "package", "verbs"),
     [
         ("report", "psutil", {"collect", "aggregate", "significance", "report"}),  # imported by what the verb imports
@@ -186,23 +215,21 @@ def test_an_environment_holds_what_its_verbs_import(use):
         ("data", "scikit-image", {"prepare"}),  # imported in a function of a dataset, found by its name
         ("features", "h5py", {"prepare"}),
         ("features", "librosa", {"corrupt-clips", "extract", "merge"}),  # of a modality, found by its name
-        (
-            "features",
-            "mediapipe",
-            {"corrupt-clips", "extract"},
-        ),  # one of two extractors, and the other environment has the other
+        # One of several extractors, and another environment has another.
+        ("features and hf", "mediapipe", {"corrupt-clips", "extract"}),
         ("train-cpu", "transformers", {"encode", "examine", "tune", "train", "index", "evaluate"}),
         ("train-gpu", "pytorch-gpu", {"encode", "examine", "tune", "train", "index", "evaluate"}),
         ("pyfeat", "py-feat", {"corrupt-clips", "extract"}),
     ],
 )
 def test_a_package_that_an_environment_loses_is_missed(tmp_path, name, package, verbs):
+    names = name.split(" and ")
     for path in ENVIRONMENTS.iterdir():
         lines = path.read_text().splitlines(keepends=True)
-        if path.name.startswith(f"{name}."):
+        if path.name.split(".")[0] in names:
             lines = [re.sub(rf" {package}==\S+", "", line) for line in lines if not line.startswith(f"  - {package} ")]
         (tmp_path / path.name).write_text("".join(lines))
-    missed = {use.verb for use in uses() if use.environment == name and lacking(use, tmp_path)}
+    missed = {use.verb for use in uses() if use.environment in names and lacking(use, tmp_path)}
     assert missed == verbs
 
 

@@ -101,7 +101,7 @@ WITHOUT_PARAMS = {
     "import-data",
     "params schema",
     "profile",
-    "fetch pyfeat",
+    "fetch",
     "published check",
 }
 OF_RESULTS = [verb for verb in RIGHT if "results" in {parameter.name for parameter in VERBS[verb].params}]

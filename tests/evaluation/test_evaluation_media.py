@@ -76,14 +76,15 @@ def test_clean_features_give_the_predictions_of_complete_data_and_corrupted_ones
 def test_vectors_are_made_anew_of_corrupted_words_of_test_samples_alone(store, tmp_path, monkeypatch):
     encoded = []
 
-    def states(utterances, *, encoder, device, threads):
+    def states(words, utterances, *, encoder, header, device, threads):
+        assert len(words) == len(utterances)
         encoded.append([len(ids) for ids in utterances])
         return [np.repeat(ids[:, None] % 97, 3, 1).astype(np.float32) for ids in utterances]
 
-    monkeypatch.setattr(module, "hidden_states", states)
+    monkeypatch.setattr(module, "vectors_of", states)
     text = store.modalities["text"]
     vectors = Sequences.of(
-        states(list(text), encoder="", device="", threads=1),
+        states([None] * len(text), list(text), encoder="", header=None, device="", threads=1),
         Header(modality="text_features", length=text.header.length, extractor="minilm"),
     )
     encoded.clear()

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from skimage import data
 
+import hub_models
 from elision.corruption.clips import CorruptedClips, means
 from elision.corruption.medium import At, PictureKind, WordsKind, kind
 from elision.errors import ElisionError
@@ -14,7 +15,7 @@ from elision.features.audio import of_sound
 from elision.features.corrupted import Corruptor, as_long_as, concerned, corrupt, finished, of_test, part
 from elision.features.gating import spectral_gating
 from elision.features.shards import extract, extractor
-from elision.settings.params import Features
+from elision.settings.params import AudioFeatures, Features, VisionFeatures
 from elision.store import Sequences, Store, read_sequences, write_table
 from elision.task import MODALITIES
 
@@ -106,6 +107,32 @@ def same(one, other):
     assert one.values.dtype == other.values.dtype
     if one.times is not None:
         np.testing.assert_array_equal(one.times, other.times)
+
+
+@pytest.mark.parametrize("pool", ["frames", "mean"])
+def test_models_of_the_hub_extract_corrupted_clips(clips, tmp_path, pool):
+    """Clean clips are those of extraction, a corruption changes the modality, and no share of voiced frames is told."""
+    features = Features(
+        audio=AudioFeatures(extractor="hf", model=hub_models.make("wavlm", tmp_path / "wavlm"), pool=pool),
+        vision=VisionFeatures(extractor="hf", model=hub_models.make("dinov2", tmp_path / "dinov2"), pool=pool),
+    )
+    clips = clips.iloc[[0, 2]]
+    corruptor = Corruptor(clips, features, seed=1)
+    for name, of_kind in (("audio", kind("white_noise")()), ("vision", kind("sensor_noise")())):
+        describe, _ = extractor(name, features)
+        row = next(clips.itertuples())
+        read = corruptor.read(row, [name])
+        (found, measured), (noisy, told) = (
+            corruptor.extracted(row, [(of_kind, severity)], read) for severity in (0, 3)
+        )
+        same(found[name], describe(row))
+        assert noisy[name].values.shape == found[name].values.shape
+        assert np.nanmax(np.abs(noisy[name].values - found[name].values)) > 1e-3
+        assert "voiced" not in measured | told
+        whole = corrupt(corruptor, of_kind, [3], clips)
+        assert whole.sequences[3, name].header.settings["licence"] == "apache-2.0"
+        assert whole.sequences[3, name].lengths.tolist() == [len(noisy[name].values), 0]
+        assert (whole.sequences[3, name].times is None) == (name == "audio" or pool == "mean")
 
 
 def test_at_severity_0_and_without_steps_features_are_the_clean_ones_to_the_bit(clips, clean):

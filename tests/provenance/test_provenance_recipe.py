@@ -6,6 +6,7 @@ import sys
 from copy import deepcopy
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,7 +14,7 @@ from elision.errors import ElisionError
 from elision.provenance import recipe
 from elision.provenance.recipe import Recipes, check
 from elision.settings.params import Params
-from elision.store import write_table
+from elision.store import Header, Sequences, write_sequences, write_table
 from elision.training.run import Run
 
 BASE = {
@@ -327,6 +328,66 @@ def test_fetched_weights_of_py_feat_are_an_input_of_vision(tmp_path, monkeypatch
     first = vision()
     path.write_text("other weights")
     assert len({before, first, vision()}) == 3
+
+
+def of_hub(modality, own=False, **given):
+    """Return the identities of the steps of a dataset, a modality of which a model of the hub extracts."""
+    section = {"extractor": "hf", "model": "some/model", **given}
+    features = {"features": {modality: section}}
+    found = recipes(datasets={"demo": {"source": "demo", **features}}) if own else recipes(**features)
+    return identities(found) | {"encode": found.encode("demo")["identity"]}
+
+
+@pytest.mark.parametrize("modality", ["audio", "vision"])
+def test_a_model_of_the_hub_changes_its_own_modality_and_what_follows(modality):
+    before = identities(recipes()) | {"encode": recipes().encode("demo")["identity"]}
+    after = of_hub(modality)
+    # Vision is cut where audio is, so the rate of audio counts.
+    follows = {modality, "vision", "store", "align", "encode", "corrupt", "train"} | DOWNSTREAM
+    assert {step for step in before if before[step] != after[step]} == follows
+    assert of_hub(modality, own=True) == after  # wherever it is said
+    assert of_hub(modality, device="cpu") == after
+    for given in ({"layers": [-1]}, {"pool": "mean"}, {"precision": "bfloat16"}, {"revision": "v1"}):
+        assert of_hub(modality, **given)[modality] != after[modality], given
+
+
+def test_a_model_of_the_hub_for_text_changes_vectors_alone():
+    before = identities(recipes()) | {"encode": recipes().encode("demo")["identity"]}
+    after = of_hub("text")
+    assert {step for step in before if before[step] != after[step]} == {"encode"}
+
+
+@pytest.mark.parametrize("modality", ["text", "audio", "vision"])
+def test_the_weights_of_a_model_of_the_hub_are_an_input(tmp_path, monkeypatch, modality):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    step = "encode" if modality == "text" else modality
+    cached = tmp_path / "hub" / "models--some--model"
+    found = [of_hub(modality)[step]]
+    for commit in ("a" * 40, "b" * 40):
+        (cached / "snapshots" / commit).mkdir(parents=True)
+        (cached / "refs").mkdir(exist_ok=True)
+        (cached / "refs" / "main").write_text(commit)
+        found.append(of_hub(modality)[step])
+    assert len(set(found)) == 3
+    pinned = of_hub(modality, revision="a" * 40)[step]
+    shutil.rmtree(cached)
+    assert of_hub(modality, revision="a" * 40)[step] == pinned  # known without its weights
+
+
+def test_weights_that_are_not_here_count_as_those_that_the_features_were_made_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("model").mkdir()
+    Path("model/weights").write_text("weights")
+    sections = {"features": {"audio": {"extractor": "hf", "model": "model"}}}
+    before = recipes(**sections)
+    made = before.extract("demo", "audio")
+    write_sequences(
+        before.layout.sequences("demo", "audio"),
+        Sequences.of([np.zeros((1, 2))], Header(modality="audio", length=1, extractor="hf", provenance=made)),
+    )
+    shutil.rmtree("model")
+    assert recipes(**sections).extract("demo", "audio")["identity"] == made["identity"]
 
 
 @pytest.mark.parametrize(

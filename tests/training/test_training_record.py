@@ -67,7 +67,15 @@ def test_weights_of_another_run_are_refused(folder):
 
 
 def test_the_digest_of_a_method_is_of_what_predicts_and_not_of_what_stores():
-    found = digests("lnln", ["audio", "text"])
+    found = digests("lnln", ["audio", "text"], {})
     assert set(found) == {"method", "audio", "text"}
     assert found["text"] == code("features.text", within=("elision.batch", "elision.features", "elision.methods"))
-    assert found["method"] != code("methods.lnln") != digests("almt", [])["method"] != found["method"]
+    assert found["method"] != code("methods.lnln") != digests("almt", [], {})["method"] != found["method"]
+
+
+def test_the_digest_of_a_modality_is_that_of_the_module_that_extracted_it():
+    header = Header(modality="audio", length=1, extractor="hf")
+    of_hub, of_librosa = (digests("lnln", ["audio"], given)["audio"] for given in ({"audio": header}, {}))
+    within = ("elision.batch", "elision.features", "elision.methods")
+    assert of_hub == code("features.audio_hf", within=within)
+    assert of_librosa == code("features.audio", within=within)

@@ -180,6 +180,22 @@ def user_files(wildcards):
     return [ancient(path) for path in files if not set(str(path)) & set("{}")]
 
 
+def of_pyfeat(dataset):
+    """Tell whether py-feat extracts the vision of a dataset."""
+    return PARAMS.features_for(dataset).vision.extractor == "pyfeat"
+
+
+def of_hub(dataset, modality):
+    """Tell whether a model of the hub extracts a modality; vectors of text are made by `encode`."""
+    return modality != "text" and getattr(PARAMS.features_for(dataset), modality).hub
+
+
+def extraction_gpus(dataset, modality):
+    """Return the GPUs that a job needs which extracts a modality: 1 or 0."""
+    device = PARAMS.features_for(dataset).device_of(modality)
+    return int(devices.takes_gpu(device, GPUS))
+
+
 def changed(wildcards):
     """Return the modality that a kind of corrupted media changes."""
     return medium.MODALITY[medium.facts(wildcards.kind).medium]
@@ -228,6 +244,14 @@ def tuned(wildcards, run):
     if wildcards.method not in PARAMS.tuned:
         return []
     return [RESULTS.trials(dataset, wildcards.method, PARAMS.tuning_run(dataset, run))]
+
+
+def trials_before(wildcards):
+    """Return the trials that a trial knows."""
+    return [
+        RESULTS.trial(wildcards.dataset, wildcards.method, wildcards.run, number)
+        for number in PARAMS.tune.known_to(int(wildcards.trial))
+    ]
 
 
 def trained(wildcards, run):

@@ -37,12 +37,13 @@ rule corrupt_media:
     benchmark:
         RESULTS.benchmark("corrupt_media", "{dataset}", "{kind}", "{shard}")
     conda:
-        lambda w: f"../../envs/{'pyfeat' if PYFEAT and changed(w) == 'vision' else 'features'}.yaml"
+        lambda w: f"../../envs/{'pyfeat' if of_pyfeat(w.dataset) and changed(w) == 'vision' else 'hf' if of_hub(w.dataset, changed(w)) else 'features'}.yaml"
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
+        mem_mb=lambda w, attempt: (8000 if of_hub(w.dataset, changed(w)) else 4000)
+        * attempt,
         runtime=480,
-        gpu=lambda w: int(
-            GPUS > 0 and (PYFEAT if changed(w) == "vision" else recognised(w))
+        gpu=lambda w: max(
+            extraction_gpus(w.dataset, changed(w)), int(GPUS > 0 and recognised(w))
         ),
     params:
         recipe=lambda w: RECIPES.corrupt_media(w.dataset, w.kind)["identity"],

@@ -1,8 +1,6 @@
 """Features: one job per modality and shard of the clips, then merged into the store; the text aligned and encoded."""
 
 SHARDS = range(PARAMS.features.shards)
-RECOGNISED = bool(PARAMS.features.text.recogniser)
-PYFEAT = PARAMS.features.vision.extractor == "pyfeat"
 
 
 rule extract:
@@ -15,13 +13,12 @@ rule extract:
     benchmark:
         RESULTS.benchmark("extract", "{dataset}", "{modality}", "{shard}")
     conda:
-        lambda w: f"../../envs/{'pyfeat' if PYFEAT and w.modality == 'vision' else 'features'}.yaml"
+        lambda w: f"../../envs/{'pyfeat' if of_pyfeat(w.dataset) and w.modality == 'vision' else 'hf' if of_hub(w.dataset, w.modality) else 'features'}.yaml"
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
+        mem_mb=lambda w, attempt: (8000 if of_hub(w.dataset, w.modality) else 4000)
+        * attempt,
         runtime=240,
-        gpu=lambda w: int(
-            GPUS > 0 and {"vision": PYFEAT, "text": RECOGNISED}.get(w.modality, False)
-        ),
+        gpu=lambda w: extraction_gpus(w.dataset, w.modality),
     params:
         recipe=lambda w: RECIPES.extract(w.dataset, w.modality)["identity"],
     shell:

@@ -3,14 +3,6 @@
 ROUNDS = PARAMS.tune is not None and PARAMS.tune.trials_at_once > 1
 
 
-def trials_before(wildcards):
-    """Return the trials that a trial knows."""
-    return [
-        RESULTS.trial(wildcards.dataset, wildcards.method, wildcards.run, number)
-        for number in PARAMS.tune.known_to(int(wildcards.trial))
-    ]
-
-
 if PARAMS.tune:
 
     rule tune:

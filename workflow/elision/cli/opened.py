@@ -321,6 +321,7 @@ class Workspace:
         """Return a store with its text vectors: its own, or those of its tokens, which the step `encode` made."""
         if "text_features" in store.modalities or "text" not in store.modalities:
             return store
+        from elision.features import facts
         from elision.store import read_sequences
 
         path = self.layout.text_vectors(dataset)
@@ -329,6 +330,8 @@ class Workspace:
         check(found, self.recipes.encode(dataset), path)
         check_data(found["data"], store.provenance["data"], path)
         provenance = {**store.provenance, "made_with": {**store.provenance.get("made_with", {}), **of_all(found)}}
+        if said := facts.sentences(vectors, []):
+            provenance["read"] = [*provenance.get("read", []), *said]
         return replace(store, modalities={**store.modalities, "text_features": vectors}, provenance=provenance)
 
     def seen(self, run: "Run", store: "Store") -> "Store":

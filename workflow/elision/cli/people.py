@@ -23,11 +23,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 params_app = typer.Typer(suggest_commands=False, help="Check or show params.yaml.")
-fetch_app = typer.Typer(suggest_commands=False, help="Download model weights for machines without a network.")
 export_app = typer.Typer(suggest_commands=False, help="Write a dataset in the format of another tool.")
 published_app = typer.Typer(suggest_commands=False, help="Check published numbers.")
 app.add_typer(params_app, name="params")
-app.add_typer(fetch_app, name="fetch")
 app.add_typer(export_app, name="export")
 app.add_typer(published_app, name="published")
 
@@ -541,16 +539,37 @@ def import_data(
     print(run_import(path, name or (path.stem if path.is_file() else path.resolve().name), given), end="")
 
 
-@fetch_app.command("pyfeat")
-def fetch_pyfeat(
+@app.command("fetch")
+def fetch_weights(
+    model: Annotated[
+        str, typer.Argument(help="id of a model on the Hugging Face hub, such as facebook/hubert-base-ls960; or pyfeat")
+    ],
+    revision: Annotated[str | None, typer.Option(help="commit, branch or tag of the model (default: main)")] = None,
     folder: Annotated[
-        Path, typer.Option(help="folder for the downloads; you can copy the folder to other machines")
-    ] = PYFEAT_WEIGHTS,
+        Path | None,
+        typer.Option(
+            help="folder for the download, which you can copy to other machines (default: the cache of Hugging Face; "
+            f"for pyfeat {PYFEAT_WEIGHTS})"
+        ),
+    ] = None,
 ) -> None:
-    """Download the weights of py-feat and install them."""
-    from elision.features.pyfeat import fetch
+    """Download the weights of a model.
 
-    fetch(folder)
+    Extraction then needs no network (docs/features.md, docs/pyfeat.md).
+    """
+    if model == "pyfeat":
+        from elision.features.pyfeat import fetch
+
+        if revision:
+            raise ElisionError("--revision: the weights of pyfeat have no choice of revisions; leave out --revision")
+        fetch(folder or PYFEAT_WEIGHTS)
+        return
+    from elision.features import hf
+
+    place, commit = hf.fetch(model, revision=revision, folder=folder)
+    print(f"{model}: {place}, licence: {hf.licence(place)}")
+    pinned = f"model: {place}" if folder else f"model: {model}, revision: {commit}"
+    print(f"In params.yaml, for example: features: {{audio: {{extractor: hf, {pinned}}}}}")
 
 
 @export_app.command("mmsa")

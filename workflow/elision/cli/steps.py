@@ -81,10 +81,8 @@ def extract(
     opened.check_shard(shard)
     provenance = stamp(opened.recipes.extract(dataset, modality), recipe)
     merged = kept.find(layout, layout.sequences(dataset, modality), provenance["identity"])
-    features = settings.features
-    by_network = {"vision": features.vision.extractor == "pyfeat", "text": bool(features.text.recogniser)}
-    on_gpu = by_network.get(modality, False) and not merged
-    with opened.gpu("auto" if on_gpu else "cpu"):
+    features = settings.features_for(dataset)
+    with opened.gpu("cpu" if merged else features.device_of(modality)):
         run_extract(
             modality,
             clips=layout.clips(dataset),
@@ -121,7 +119,7 @@ def merge(
         modality,
         [layout.shard(dataset, modality, k) for k in range(settings.features.shards)],
         clips=layout.clips(dataset),
-        features=settings.features,
+        features=settings.features_for(dataset),
         output=output,
         recipe=provenance,
     )
@@ -186,7 +184,14 @@ def encode(dataset: Dataset, recipe: Recipe = "", params: ParamsFile = PARAMS, r
 
             compute_in_float32()
             device = choose_device(settings.device)
-        run_encode(store, output=output, provenance=provenance, device=device, threads=settings.threads)
+        run_encode(
+            store,
+            output=output,
+            provenance=provenance,
+            settings=opened.params.features_for(dataset).text,
+            device=device,
+            threads=settings.threads,
+        )
 
 
 @app.command()
@@ -229,13 +234,13 @@ def corrupt_clips(
     made = kept.find(layout, layout.corrupted(dataset, kind)[0], provenance["identity"])
     made = made if made and kept.made_by(made).get("data") == provenance["data"] else None
     recogniser = settings.recogniser_for(dataset, kind)
-    features, output = corrupted.as_long_as(settings.features, store), layout.corrupted_shard(dataset, kind, shard)
+    features = corrupted.as_long_as(settings.features_for(dataset), store)
+    output = layout.corrupted_shard(dataset, kind, shard)
     if made:  # which `merge-clips` gives back
         corrupted.CorruptedClips([], {}, [], {}, provenance).write(output)
         return
-    of_pictures = medium.facts(kind).medium == "picture"
-    on_gpu = recogniser or (of_pictures and features.vision.extractor == "pyfeat")
-    with opened.gpu("auto" if on_gpu else "cpu"):
+    device = features.device_of(medium.MODALITY[medium.facts(kind).medium])
+    with opened.gpu("auto" if recogniser else device):
         clips = corrupted.of_test(read_table(layout.clips(dataset))[0], store.samples)
         print(
             f"{dataset}: {plural(len(clips), 'test clip')} under {kind} at severities "
@@ -276,7 +281,7 @@ def merge_clips(
         check(part.provenance, expected, path)
         check_data(part.provenance["data"], data, path)
     libraries = joined(part.provenance.get("versions", {}) for part in parts)
-    whole = finished(parts, store, settings.features, {**parts[0].provenance, "versions": libraries})
+    whole = finished(parts, store, settings.features_for(dataset), {**parts[0].provenance, "versions": libraries})
     write_table(measured, whole.table(), whole.provenance)
     whole.write(output)
     print(f"{kind}: {plural(len(whole.ids), 'clip')} at {plural(len(whole.severities), 'severity level')}")

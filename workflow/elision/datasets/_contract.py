@@ -4,7 +4,8 @@ A source is a file ``datasets/NAME.py`` with these names:
 
 =================== ===============================================================================================
 ``MAKES``           ``"clips"`` or ``"sequences"``
-``Settings``        subclass of `DatasetSettings`; its field ``source`` is ``Literal["NAME"]``
+``Settings``        subclass of `DatasetSettings`, for clips of `ClipSettings`; its field ``source`` is
+                    ``Literal["NAME"]``
 ``inputs``          function of the settings: the user's files, and folders of files, that ``prepare`` reads
 ``prepare``         function of the settings and a folder; clips: it returns a table (`COLUMNS`); sequences: it returns
                     a table and a dict of `Sequences` (`PARTS`)

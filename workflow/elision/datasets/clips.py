@@ -41,7 +41,7 @@ from elision.datasets._word_times import outside as words_outside
 from elision.errors import ElisionError, plural
 from elision.files import is_file, sha256
 from elision.progress import track
-from elision.settings.params import DatasetSettings, suggestion
+from elision.settings.params import ClipSettings, suggestion
 from elision.task import SPLITS
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ log = logging.getLogger(__name__)
 Reader = Callable[[Path, "Settings"], tuple[_tables.Table, list[str]]]
 
 
-class Settings(DatasetSettings):
+class Settings(ClipSettings):
     """A folder of clips with a table."""
 
     source: Literal["clips"] = Field(description="a folder of clips with a table")

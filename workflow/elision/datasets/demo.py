@@ -33,7 +33,7 @@ from pydantic import Field, model_validator
 from elision.datasets import _face, _speech
 from elision.files import replacing
 from elision.progress import track
-from elision.settings.params import DatasetSettings
+from elision.settings.params import ClipSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +86,7 @@ TURNS = 5  # of a dialogue
 VARIANTS = ("f2", "f1", "f5", "f3", "linda", "f4")  # of espeak-ng: women, as the face is
 
 
-class Settings(DatasetSettings):
+class Settings(ClipSettings):
     """Settings of the synthetic clips."""
 
     source: Literal["demo"] = Field(description="synthetic clips, made on the spot")

@@ -23,7 +23,7 @@ from elision.errors import ElisionError
 from elision.evaluation.loaded import Loaded, changed, check_code, modules
 from elision.features.align import spans_of
 from elision.features.corrupted import Corruptor, concerned, defined
-from elision.features.encode import hidden_states
+from elision.features.encode import vectors_of
 from elision.features.shards import Extractor, extractor
 from elision.methods.base import Method
 from elision.progress import track
@@ -188,11 +188,20 @@ def _extractors(trained: Trained, names: list[str]) -> dict[str, Extractor]:
 def _features(record: Record) -> Features:
     """Return how clips are extracted: as in training, and no longer than there."""
     limits = {
-        name: {**_settings(name, header), "max_length": max(header.length, _LEAST[name])}
+        name: {**_settings(name, header), **_longest(name, header)}
         for name, header in record.sequences.items()
         if name in record.present
     }
     return Features.model_validate({name: limits[name] for name in MODALITIES if name in limits})
+
+
+def _longest(name: str, header: Header) -> dict[str, int]:
+    """Return ``max_length`` that cuts no clip which is no longer than those of training; nothing: as in training."""
+    if header.settings.get("pool") == "mean":  # the length is that of what is left of a clip
+        return {}
+    # Frames of a speech model end before the sound does, by less than two frames.
+    more = 2 if name == "audio" and header.extractor == "hf" else 0
+    return {"max_length": max(header.length, _LEAST[name]) + more}
 
 
 def _settings(kind: str, header: Header) -> dict[str, Any]:
@@ -241,7 +250,8 @@ def ask(
     wrong: dict[int, list[str]] = {}
     for row, problem in problems:
         wrong.setdefault(row, []).append(problem)
-    recognised = bool(_features(record).text.recogniser)
+    text = record.sequences.get("text")
+    recognised = text is not None and bool(text.settings.get("recogniser"))
     said = clips["has_audio"] if recognised else clips["text"].notna()
     given = {"text": said, "audio": clips["has_audio"], "vision": clips["has_vision"]}
     seen = [name for name in trained.headers() if name in MODALITIES]
@@ -321,7 +331,7 @@ def _answer(
     headers, extracted = trained.headers(), {}
     for name, header in headers.items():
         extracted[name] = functions[name](row) if name in functions else _nothing(header, trained.record)
-    extracted = _with_vectors(trained, extracted)
+    extracted = _with_vectors(trained, extracted, row.text)
     sequences = {name: each.values for name, each in extracted.items()}
     present = [name for name in trained.modalities if len(sequences[name])]
     if not present:
@@ -331,7 +341,9 @@ def _answer(
         )
     listed = sorted(conditions(settings, tuple(present)), key=lambda condition: bool(condition.modalities))
     # A row for each condition and each corrupted form, so that all are predicted in one batch.
-    rows = [extracted] * len(listed) + [_with_vectors(trained, {**extracted, **form.extracted}) for form in forms]
+    rows = [extracted] * len(listed) + [
+        _with_vectors(trained, {**extracted, **form.extracted}, form.measured.get("text", row.text)) for form in forms
+    ]
     listed += [form.condition for form in forms]
     label = None if trained.record.spec.classes else np.nan
     cut = [each.facts["cut"] for each in extracted.values() if each.facts and "cut" in each.facts]
@@ -367,13 +379,14 @@ def _answer(
     }
 
 
-def _with_vectors(trained: Trained, extracted: dict[str, Extracted]) -> dict[str, Extracted]:
+def _with_vectors(trained: Trained, extracted: dict[str, Extracted], words: str | None) -> dict[str, Extracted]:
     """Return what is extracted with the vectors of its tokens, if the model sees vectors."""
     if "text_features" not in extracted or not len(ids := extracted["text"].values):
         return extracted
     device, threads = trained.assembled.device, trained.record.threads
-    encoder = trained.headers()["text"].extractor
-    states = hidden_states([ids], encoder=encoder, device=device, threads=threads)
+    headers = trained.headers()
+    encoder, header = headers["text"].extractor, headers["text_features"]
+    states = vectors_of([words], [ids], encoder=encoder, header=header, device=device, threads=threads)
     return {**extracted, "text_features": Extracted(states[0])}
 
 

@@ -103,7 +103,7 @@ def modules(record: Record) -> list[str]:
 
 def changed(record: Record, names: list[str]) -> list[str]:
     """Return which of some modules have other code than in the training."""
-    here = digests(record.method, [name for name in names if name != "method"])
+    here = digests(record.method, [name for name in names if name != "method"], record.sequences)
     return [name for name in names if record.code.get(name) != here[name]]
 
 

@@ -19,7 +19,7 @@ from elision.dialogues import speakers
 from elision.errors import ElisionError
 from elision.evaluation.representations import RATES, choose
 from elision.features.align import spans_of
-from elision.features.encode import hidden_states
+from elision.features.encode import vectors_of
 from elision.files import sha256
 from elision.methods.base import Method
 from elision.progress import track
@@ -146,8 +146,10 @@ class Evaluation:
             tested = set(store.rows("test", run.fold).tolist())
             ids = [tokens if row in tested else tokens[:0] for row, tokens in enumerate(text)]
             device, threads = self.data.device, run.params.train.threads
-            states = hidden_states(ids, encoder=text.header.extractor, device=device, threads=threads)
-            vectors = Sequences.of(states, store.modalities["text_features"].header)
+            header = store.modalities["text_features"].header
+            texts, encoder = store.samples["text"].tolist(), text.header.extractor
+            states = vectors_of(texts, ids, encoder=encoder, header=header, device=device, threads=threads)
+            vectors = Sequences.of(states, header)
             # Kept for the next checkpoint.
             self._extracted[condition] = store = replace(
                 store, modalities={**store.modalities, "text_features": vectors}

@@ -148,11 +148,11 @@ def frame_rates(store: Store, modality: str) -> np.ndarray:
     """Return the frames per second of each sample [shape=(N,), dtype=float64]; NaN where they are not known.
 
     The header of the sequences tells them. A video of which every frame is analysed, or that has fewer frames than are
-    asked for, keeps its own rate: the column ``fps`` of the samples.
+    asked for, keeps its own rate: the column ``fps`` of the samples. The mean of a clip has no rate.
     """
-    rate = store.modalities[modality].header.rate
-    rates = np.full(len(store.samples), np.nan if rate is None else rate)
-    if modality == "vision" and "fps" in store.samples:
+    header = store.modalities[modality].header
+    rates = np.full(len(store.samples), np.nan if header.rate is None else header.rate)
+    if modality == "vision" and "fps" in store.samples and header.settings.get("pool") != "mean":
         rates = np.fmin(rates, store.samples["fps"].to_numpy(np.float64))
     return rates
 

@@ -96,13 +96,18 @@ def of_sound(sound: Sound, settings: AudioFeatures) -> Extracted:
     if sound.y is None:
         return Extracted(np.zeros((0, len(feature_names(settings))), np.float32))
     facts = dict(sound.facts)
-    if np.abs(sound.y).max() < _SILENT:
+    if is_silent(sound.y):
         facts["silent"] = True
     y = spectral_gating(sound.y, settings.sample_rate) if settings.gating else sound.y
     values = describe(y, settings)
     if sound.end is not None:  # the last frame is centred on the end of the signal, or beyond
         values = values[: math.ceil(sound.end * settings.sample_rate / settings.hop_length)]
     return Extracted(values, facts=facts)
+
+
+def is_silent(y: np.ndarray) -> bool:
+    """Return whether no sample of a signal is above -80 dB."""
+    return bool(np.abs(y).max() < _SILENT)
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")  # with more threads, matrix products are rounded otherwise
@@ -174,6 +179,11 @@ def _filter_length(sr: int, bins_per_octave: int, n_octaves: int) -> int:
     return 2 ** int(np.ceil(np.log2(lengths.max()) + 1 / bins_per_octave))  # tuning lowers it by up to half a bin
 
 
+def prepare(settings: AudioFeatures) -> None:
+    """Compile every function: describe a tone, which is voiced."""
+    describe(np.sin(0.06 * np.arange(settings.sample_rate)).astype(np.float32), settings)
+
+
 def feature_names(settings: AudioFeatures) -> list[str]:
     """Return a name for each column."""
     mfcc = [f"mfcc_{i}" for i in range(settings.mfcc)]
@@ -193,3 +203,8 @@ def extractor(settings: AudioFeatures) -> str:
 def version(settings: AudioFeatures) -> str:
     """Return the version of the software."""
     return librosa.__version__
+
+
+def described(settings: AudioFeatures) -> dict[str, Any]:
+    """Return what the header tells of the extractor: the settings that decide values."""
+    return settings.described()

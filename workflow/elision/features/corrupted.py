@@ -187,7 +187,7 @@ class Corruptor:
         for name, signal in self.corrupted(row, steps, read, measured).items():
             with self.seconds.of("extraction"):
                 found[name] = self.extractor(name)[0].describe(signal)
-            measured |= measured_of(name, found[name].values, found[name].facts)
+            measured |= measured_of(self.extractor(name)[1], found[name].values, found[name].facts)
         return found, measured
 
     def corrupted(self, row: Any, steps: Steps, read: Mapping[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
@@ -270,22 +270,23 @@ class Corruptor:
         return words
 
 
-def measured_of(modality: str, values: np.ndarray, facts: Mapping[str, Any]) -> dict[str, float]:
+def measured_of(header: Header, values: np.ndarray, facts: Mapping[str, Any] | None) -> dict[str, float]:
     """Measure what is extracted: the share of voiced frames (log F0 is not 0), or of frames with a face.
 
     Parameters
     ----------
-    modality : str
+    header : Header
+        Of the sequences. Without a column of log F0, nothing tells which frames are voiced.
     values : np.ndarray [shape=(T, d)] or [shape=(T,)]
         Of a clip; without frames there is no share.
     facts : mapping
         Of the clip: ``filled_frames`` have no face.
     """
-    if not len(values) or modality == "text":
+    if not len(values) or header.modality == "text":
         return {}
-    if modality == "audio":
-        return {"voiced": float(np.mean(values[:, -1] != 0))}
-    seen = np.count_nonzero(~np.isnan(values).any(axis=1)) - facts.get("filled_frames", 0)
+    if header.modality == "audio":
+        return {"voiced": float(np.mean(values[:, -1] != 0))} if header.features[-1:] == ["log_f0"] else {}
+    seen = np.count_nonzero(~np.isnan(values).any(axis=1)) - (facts or {}).get("filled_frames", 0)
     return {"faces": seen / len(values)}
 
 
@@ -413,13 +414,10 @@ def finished(parts: Sequence[CorruptedClips], clean: Store, features: Features, 
             timed = None if found.times is None else [found.times_of(row) for row in range(len(found))]
             sequences[key] = Sequences.of(centre(found, speakers), found.header, timed)
     spoken = clean.samples["wer"].to_numpy()[rows] if "wer" in clean.samples and "text" in whole.modalities else None
-    measured = [
-        {"id": name, "severity": 0, **({} if spoken is None else {"wer": float(spoken[place])})}
-        | {
-            k: v
-            for m in whole.modalities
-            for k, v in measured_of(m, clean.modalities[m][row], clean.modalities[m].header.facts.get(name, {})).items()
-        }
-        for place, (name, row) in enumerate(zip(whole.ids, rows, strict=True))
-    ]
+    measured = []
+    for place, (name, row) in enumerate(zip(whole.ids, rows, strict=True)):
+        found = {} if spoken is None else {"wer": float(spoken[place])}
+        for each in (clean.modalities[modality] for modality in whole.modalities):
+            found |= measured_of(each.header, each[row], each.header.facts.get(name))
+        measured.append({"id": name, "severity": 0, **found})
     return replace(whole, sequences=sequences, measured=[*measured, *whole.measured])

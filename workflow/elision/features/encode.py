@@ -1,5 +1,6 @@
-"""Text vectors: last hidden states of a text encoder that is not trained, made once for all jobs of a dataset.
+"""Text vectors, made once for all jobs of a dataset: hidden states of a text encoder that is not trained.
 
+They are the last ones of the encoder of the tokens, or those of a model of the hub (``features.text_hf``).
 Methods that read vectors (``Method.reads_text``) and the export to MMSA read them. Token ids stay what a dataset is
 made of: an encoder that is part of a method reads these.
 """
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from elision.errors import plural
+from elision.features import facts
 from elision.features.text import load_encoder_part, special_tokens
 from elision.progress import track
+from elision.settings.params import TextFeatures
 from elision.store import Header, Sequences, Store, write_sequences
 from elision.task import SPLITS, split_columns
 
@@ -27,7 +30,13 @@ _ALIKE = 4  # tokens by which lengths in a batch differ, fewer: what is padded i
 
 
 def encode(
-    store: Store, *, output: Path, provenance: dict, device: "torch.device | str" = "cpu", threads: int = 1
+    store: Store,
+    *,
+    output: Path,
+    provenance: dict,
+    settings: TextFeatures | None = None,
+    device: "torch.device | str" = "cpu",
+    threads: int = 1,
 ) -> None:
     """Encode the tokens of every sample that is in a split, and write a vector for each.
 
@@ -39,6 +48,8 @@ def encode(
     output : Path
         Sequences of ``text_features``, as many as the store has samples.
     provenance : dict
+    settings : TextFeatures, optional
+        Of ``extractor: hf``, whose model makes the vectors; by default the encoder of the tokens makes them.
     device, threads
         See `hidden_states`.
     """
@@ -50,12 +61,54 @@ def encode(
     else:
         read = store.samples[split_columns(store.samples)].isin([*SPLITS, UNLABELLED]).any(axis=1).to_numpy()
         ids = [tokens if used else tokens[:0] for tokens, used in zip(text, read, strict=True)]
-        name = text.header.extractor
-        header = Header(modality="text_features", length=text.header.length, extractor=name)
-        vectors = Sequences.of(hidden_states(ids, encoder=name, device=device, threads=threads), header)
+        header = Header(modality="text_features", length=text.header.length, extractor=text.header.extractor)
+        if settings is not None and settings.hub:
+            from elision.features import text_hf
+
+            header = text_hf.header(settings, length=text.header.length, device=str(device))
+        words, name = _words(store), text.header.extractor
+        made = vectors_of(words, ids, encoder=name, header=header, device=device, threads=threads)
+        vectors = Sequences.of(made, header)
+        for sentence in facts.sentences(vectors, store.samples["id"].tolist()):
+            print(f"text: {sentence}")
         print(f"encoded the text of {plural(int(read.sum()), 'sample')}; {int((~read).sum())} are in no split")
     header.provenance = {**provenance, "data": store.provenance["data"]}
     write_sequences(output, vectors)
+
+
+def _words(store: Store) -> list[str | None]:
+    return store.samples["text"].tolist() if "text" in store.samples else [None] * len(store.samples)
+
+
+def vectors_of(
+    words: Iterable[str | None],
+    ids: Iterable[np.ndarray],
+    *,
+    encoder: str,
+    header: Header,
+    device: "torch.device | str" = "cpu",
+    threads: int = 1,
+) -> list[np.ndarray]:
+    """Return a vector for each token of utterances, made as a header says.
+
+    Parameters
+    ----------
+    words : iterable of str or None
+        Transcripts.
+    ids, encoder, device, threads
+        See `hidden_states`.
+    header : Header
+        Of ``text_features``, as `encode` writes it.
+
+    Returns
+    -------
+    vectors : list of np.ndarray [shape=(T, width), dtype=float32]
+    """
+    if header.settings.get("extractor") != "hf":
+        return hidden_states(ids, encoder=encoder, device=device, threads=threads)
+    from elision.features import text_hf
+
+    return text_hf.vectors(words, ids, encoder=encoder, made_as=header, device=str(device))
 
 
 def hidden_states(

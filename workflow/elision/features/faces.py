@@ -54,7 +54,7 @@ def face_boxes(
 
     end = kept_until(path, audio=audio, vision=settings)
     with closing(read_frames(path, fps=settings.fps, end=end)) as frames:
-        _, places = BACKENDS[settings.extractor].analyse(noted(), settings)
+        _, places = BACKENDS[settings.faces].analyse(noted(), settings)
     x, y, side = places.T
     boxes = np.stack([x - side / 2, y - side / 2, x + side / 2, y + side / 2], axis=1) / (width, height, width, height)
     followed = one_person(places)

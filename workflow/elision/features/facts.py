@@ -21,7 +21,7 @@ def sentences(sequences: Sequences, ids: list[str]) -> list[str]:
         The clips.
     """
     modality, facts = sequences.header.modality, sequences.header.facts
-    said = []
+    said = _of_model(sequences)
     if modality == "text":
         if cut := _with(facts, "tokens"):
             lost = sum(cut.values()) - len(cut) * sequences.header.length
@@ -55,7 +55,8 @@ def sentences(sequences: Sequences, ids: list[str]) -> list[str]:
         faceless = [clip for clip, share in zip(ids, faces, strict=True) if share == 0]
         filled = _with(facts, "filled_frames")
         seen = float(np.mean(~np.isnan(sequences.values).any(axis=1))) - sum(filled.values()) / len(sequences.values)
-        said.append(f"A face is observed in {100 * seen:.4g} % of the frames.")
+        rows = "clips" if sequences.header.settings.get("pool") == "mean" else "frames"
+        said.append(f"A face is observed in {100 * seen:.4g} % of the {rows}.")
         if filled:
             frames = plural(sum(filled.values()), "frame")
             said.append(
@@ -65,6 +66,21 @@ def sentences(sequences: Sequences, ids: list[str]) -> list[str]:
         if faceless:
             said.append(f"No face is observed in {len(faceless)} of {_filmed(faces)}: {_named(faceless)}.")
     return said
+
+
+def _of_model(sequences: Sequences) -> list[str]:
+    """Say which model of the hub made the features, its licence, and their width and rate."""
+    header = sequences.header
+    settings = header.settings
+    if header.extractor != "hf":
+        return []
+    modality = header.modality.removesuffix("_features")
+    each = "clip" if settings.get("pool") == "mean" else "token" if modality == "text" else "frame"
+    rate = f", {header.rate:g} frames per second" if header.rate else ""
+    return [
+        f"The {modality} features are hidden states of {settings['model']} ({header.version}; licence: "
+        f"{settings['licence']}): {plural(sequences.width, 'number')} per {each}{rate}."
+    ]
 
 
 def warning(sequences: Sequences) -> str | None:

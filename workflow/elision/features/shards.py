@@ -22,7 +22,7 @@ from elision.features import facts, text
 from elision.progress import track
 from elision.provenance.recipe import check, check_data
 from elision.provenance.versions import differing, joined, of_all
-from elision.settings.params import DatasetSettings, Features
+from elision.settings.params import DatasetSettings, Features, extracting
 from elision.store import Extracted, Header, Sequences, read_sequences, read_table, write_sequences
 
 _NO_LIMIT = 10**6  # tokens
@@ -158,21 +158,22 @@ def extractor(modality: str, features: Features) -> tuple[Extractor, Header]:
             modality=modality,
             length=settings.max_length,
             extractor=settings.encoder,
-            settings={**settings.model_dump(exclude={"frozen"}), **special},
+            settings={**settings.tokens(), **special},
         )
         return Extractor(_words(features), tokens), header
 
     settings = getattr(features, modality)
+    named = extracting(modality, settings.extractor)
     if modality == "audio":
         with _alone():
-            module = _module(modality)
-            tone = np.sin(0.06 * np.arange(settings.sample_rate))  # voiced: every function is compiled
-            module.describe(tone.astype(np.float32), settings)
+            module = _module(named)
+            module.prepare(settings)
     else:
-        module = _module(modality)
+        module = _module(named)
     names = module.feature_names(settings)
     (other,) = {"audio", "vision"} - {modality}
-    nothing = Extracted(np.zeros((0, len(names)), np.float32), np.zeros(0) if modality == "vision" else None)
+    timed = modality == "vision" and settings.pool == "frames"
+    nothing = Extracted(np.zeros((0, len(names)), np.float32), np.zeros(0) if timed else None)
 
     def read(clip: Any) -> Any:
         if clip is None or clip.path is None or not getattr(clip, f"has_{modality}"):
@@ -188,7 +189,7 @@ def extractor(modality: str, features: Features) -> tuple[Extractor, Header]:
         features=names,
         extractor=module.extractor(settings),
         version=module.version(settings),
-        settings=settings.model_dump(),
+        settings=module.described(settings),
     )
     return Extractor(read, lambda signal: nothing if signal is None else of_signal(signal, settings)), header
 
@@ -265,7 +266,7 @@ def merge(modality: str, shards: list[Path], *, clips: Path, features: Features,
             f"delete {shards[0].parent} and run again"
         )
     if modality == "vision" and features.vision.centre == "speaker":
-        sequences = _module(modality).centre(sequences, table["speaker"].tolist())
+        sequences = _module("vision").centre(sequences, table["speaker"].tolist())
     times = None if parts[0].times is None else [part.times_of(i) for part in parts for i in range(len(part))]
     header = parts[0].header.model_copy()
     header.length = max(1, max(len(sequence) for sequence in sequences))

@@ -78,6 +78,9 @@ _CERTAIN = 0.75  # that there is a small face; what looks like one to the detect
 _REST = 16  # most frames between two searches for small faces that find none
 
 
+Analyse = Callable[[Iterable[np.ndarray], VisionFeatures], tuple[np.ndarray, np.ndarray]]
+
+
 @dataclass(frozen=True)
 class Backend:
     """What analyses faces.
@@ -96,7 +99,7 @@ class Backend:
 
     names: tuple[str, ...]
     version: Callable[[], str]
-    analyse: Callable[[Iterable[np.ndarray], VisionFeatures], tuple[np.ndarray, np.ndarray]]
+    analyse: Analyse
 
 
 Frames = Iterator[tuple[Fraction, np.ndarray]]
@@ -141,7 +144,7 @@ def extract(path: str | Path, settings: VisionFeatures, *, audio: AudioFeatures 
     return of_pictures(read(path, settings, audio=audio), settings)
 
 
-def of_pictures(pictures: Pictures, settings: VisionFeatures) -> Extracted:
+def of_pictures(pictures: Pictures, settings: VisionFeatures, analyse: Analyse | None = None) -> Extracted:
     """Analyse the face in pictures.
 
     Parameters
@@ -150,6 +153,8 @@ def of_pictures(pictures: Pictures, settings: VisionFeatures) -> Extracted:
     settings : VisionFeatures
         ``fill``: what frames without the face are filled with. ``centre == "clip"``: subtract the mean of the clip
         (see ``centre``), of which filled frames are a part.
+    analyse : callable, optional
+        See `Backend`; by default that of the extractor.
 
     Returns
     -------
@@ -172,7 +177,7 @@ def of_pictures(pictures: Pictures, settings: VisionFeatures) -> Extracted:
             yield frame
 
     with closing(pictures.frames(facts)) as frames:
-        features, places = BACKENDS[settings.extractor].analyse(noted(frames), settings)
+        features, places = (analyse or BACKENDS[settings.extractor].analyse)(noted(frames), settings)
     others = ~np.isnan(places).any(axis=1) & ~one_person(places)
     if others.any():
         features[others] = np.nan
@@ -243,6 +248,11 @@ def extractor(settings: VisionFeatures) -> str:
 def version(settings: VisionFeatures) -> str:
     """Return the version of the backend and its weights."""
     return BACKENDS[settings.extractor].version()
+
+
+def described(settings: VisionFeatures) -> dict[str, Any]:
+    """Return what the header tells of the extractor: the settings that decide values."""
+    return settings.described()
 
 
 def centre(sequences: Iterable[np.ndarray], groups: Iterable[Hashable]) -> list[np.ndarray]:
@@ -356,6 +366,28 @@ def descriptor(meshes: np.ndarray, *, width: int, height: int) -> np.ndarray:
     return features
 
 
+def pose(mesh: np.ndarray, *, width: int, height: int) -> tuple[float, np.ndarray, np.ndarray]:
+    """Fit MediaPipe's canonical face model to a mesh; see `descriptor`.
+
+    Parameters
+    ----------
+    mesh : np.ndarray [shape=(478, 3)]
+    width, height : int
+        Of the image in pixels.
+
+    Returns
+    -------
+    scale : float
+        Pixels per centimetre of a face of canonical size.
+    rotation : np.ndarray [shape=(3, 3)]
+    translation : np.ndarray [shape=(3,)]
+        Place of the model's origin, in pixels.
+    """
+    points = mesh[None, list(_RIGID)].astype(np.float64) * (width, height, width)
+    scale, rotation, translation = _similarity(points, np.array(list(_RIGID.values())))
+    return float(scale[0]), rotation[0], translation[0]
+
+
 def _similarity(points: np.ndarray, model: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fit points = scale * rotation @ model + translation by least squares (Umeyama, 1991): [T], [T, 3, 3], [T, 3]."""
     mean, model_mean = points.mean(axis=1), model.mean(axis=0)
@@ -431,25 +463,46 @@ def _expression(head: np.ndarray) -> np.ndarray:
 
 def _mediapipe(frames: Iterable[np.ndarray], settings: VisionFeatures) -> tuple[np.ndarray, np.ndarray]:
     """Track one face through the frames with MediaPipe's face mesh and describe it."""
-    meshes, magnified, width, height = [], [], 1, 1
-    absent = np.full((478, 3), np.nan, np.float32)
-    # The tracker carries state from frame to frame: each video gets a graph of its own.
-    with ExitStack() as stack:
-        graph, small = stack.enter_context(_face_mesh()), _SmallFaces(stack)
-        for frame in frames:
-            height, width = frame.shape[:2]
-            mesh = _mesh(graph, frame)
-            if mesh is None and (mesh := small.mesh(frame)) is not None:
-                magnified.append(len(meshes))
-            meshes.append(absent if mesh is None else mesh)
-    if len(magnified) < min(_STAYS, len(meshes)):
-        for number in magnified:
-            meshes[number] = absent
-    meshes = np.reshape(meshes, (-1, 478, 3))
-    pixels = meshes[:, :, :2].astype(np.float64) * (width, height)
-    low, high = pixels.min(axis=1), pixels.max(axis=1)
-    places = np.column_stack([(low + high) / 2, (high - low).max(axis=1)])
-    return descriptor(meshes, width=width, height=height), places
+    track = Track()
+    for _ in track.follow(frames):
+        pass
+    return descriptor(track.meshes(), width=track.width, height=track.height), track.places()
+
+
+class Track:
+    """A face that is followed through the frames of a video with MediaPipe's face mesh."""
+
+    def __init__(self) -> None:
+        self.width = self.height = 1
+        self._meshes: list[np.ndarray] = []
+        self._magnified: list[int] = []  # frames with a small face
+
+    def follow(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Pass frames on, each with the landmarks of its face [478, 3] as in `descriptor`, or None without one."""
+        absent = np.full((478, 3), np.nan, np.float32)
+        # The tracker carries state from frame to frame: each video gets a graph of its own.
+        with ExitStack() as stack:
+            graph, small = stack.enter_context(_face_mesh()), _SmallFaces(stack)
+            for frame in frames:
+                self.height, self.width = frame.shape[:2]
+                mesh = _mesh(graph, frame)
+                if mesh is None and (mesh := small.mesh(frame)) is not None:
+                    self._magnified.append(len(self._meshes))
+                self._meshes.append(absent if mesh is None else mesh)
+                yield frame, mesh
+
+    def meshes(self) -> np.ndarray:
+        """Return the landmarks in all frames [T, 478, 3]; NaN without a face, and for a false alarm."""
+        meshes = np.reshape(self._meshes, (-1, 478, 3))
+        if len(self._magnified) < min(_STAYS, len(meshes)):
+            meshes[self._magnified] = np.nan
+        return meshes
+
+    def places(self) -> np.ndarray:
+        """Return the places of the faces [T, 3]; see `Backend`."""
+        pixels = self.meshes()[:, :, :2].astype(np.float64) * (self.width, self.height)
+        low, high = pixels.min(axis=1), pixels.max(axis=1)
+        return np.column_stack([(low + high) / 2, (high - low).max(axis=1)])
 
 
 def _mesh(graph, frame: np.ndarray) -> np.ndarray | None:  # noqa: ANN001

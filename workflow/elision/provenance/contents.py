@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,8 @@ _EMBEDDED_FILES = (
 
 # Where `elision fetch pyfeat` keeps the weights that py-feat reads.
 PYFEAT_WEIGHTS = Path("data/pyfeat")
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 # Checksums of files by their size, times and inode. The folder is Snakemake's: without it, nothing is kept.
 _KEPT = Path(".snakemake/elision-checksums.json")
@@ -98,6 +101,44 @@ def encoder(name: str) -> str:
         return files([Path(name)]) or ""
     reference = _hub() / f"models--{name.replace('/', '--')}" / "refs" / "main"
     return reference.read_text(encoding="utf-8").strip() if reference.is_file() else ""
+
+
+def staged(name: str, revision: str | None = None) -> Path | None:
+    """Return the folder on this machine that holds a model.
+
+    Parameters
+    ----------
+    name : str
+        A local folder, or an id on the Hugging Face hub.
+    revision : str, optional
+        Commit, branch or tag of the id; by default main, as it was fetched.
+
+    Returns
+    -------
+    folder : Path or None
+        The local folder, or a snapshot in the cache of Hugging Face; None, where there is none.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    cached = _hub() / f"models--{name.replace('/', '--')}"
+    reference = cached / "refs" / (revision or "main")
+    commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
+    folder = cached / "snapshots" / commit if commit else None
+    return folder if folder and folder.is_dir() else None
+
+
+def model(name: str, revision: str | None = None) -> str:
+    """Return what the weights of a model are known by (parameters as of `staged`).
+
+    Returns
+    -------
+    digest : str
+        A digest of the files of a local folder, or the commit of an id. Empty, where the model is not on this machine
+        and the revision is no commit.
+    """
+    if (folder := staged(name, revision)) is not None:
+        return (files([folder]) or "") if Path(name).is_dir() else folder.name
+    return revision if revision and _COMMIT.fullmatch(revision) else ""
 
 
 @cache

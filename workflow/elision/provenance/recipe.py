@@ -27,6 +27,7 @@ from elision.settings.params import (
     Params,
     asks_for_times,
     extracted,
+    extracting,
     needs,
     reads_encoded,
     retrieves,
@@ -56,6 +57,7 @@ _THIS = Path(__file__).read_bytes()  # how digests are made
 _CONTENT = {
     "encoder": "the content of the text encoder",
     "files": "the content of the user's files",
+    "model": "the weights of the model of the hub",
     "weights": "the content of the weights of py-feat",
 }
 
@@ -257,10 +259,19 @@ class Recipes:
     @_once_per_params
     def _face_weights(self, dataset: str) -> str:
         """Digest of the weights of py-feat that were fetched; where they are not here, of those of the artifacts."""
-        if self.params.features.vision.extractor != "pyfeat":
+        if self.params.features_for(dataset).vision.extractor != "pyfeat":
             return ""
         fetched = contents.files([contents.PYFEAT_WEIGHTS]) if contents.PYFEAT_WEIGHTS.is_dir() else None
         return fetched or self._recorded(self.layout.sequences(dataset, "vision"), "weights")
+
+    @_once_per_params
+    def _hub_weights(self, dataset: str, modality: str) -> str:
+        """Digest of the weights of a model of the hub; where they are not here, of those of the artifacts."""
+        section = getattr(self.params.features_for(dataset), modality)
+        if not section.hub:
+            return ""
+        made = self.layout.text_vectors(dataset) if modality == "text" else self.layout.sequences(dataset, modality)
+        return contents.model(section.model, section.revision) or self._recorded(made, "model")
 
     @staticmethod
     def _recorded(path: Path, name: str) -> str:
@@ -275,6 +286,7 @@ class Recipes:
         settings = {k: v for k, v in self._settings["datasets"][dataset].items() if k not in later}
         if not extracted(self.params, dataset):
             return settings
+        settings.pop("features", None)
         names = {"labels_are_names": self.params.datasets[dataset].labels_are_names}
         # A class may be called none, which is no label otherwise: classes then say which clips are left out.
         late = _LATE - {"classes"} if settings["skip_unlabelled"] else _LATE
@@ -292,25 +304,31 @@ class Recipes:
     @_once
     def extract(self, dataset: str, modality: str) -> dict:
         """Features of one modality."""
-        features = self._settings["features"]
-        settings = {"on_error": features["on_error"], "shards": features["shards"], **features[modality]}
-        settings.pop("frozen", None)  # it changes no tokens
+        features = self.params.features_for(dataset)
+        section = getattr(features, modality)
+        # Vectors of tokens are made by the step `encode`.
+        described = features.text.tokens() if modality == "text" else section.described()
+        settings = {"on_error": features.on_error, "shards": features.shards, **described}
         # Audio and vision of a clip are cut at the same second.
+        of_sound = features.audio.model_dump(mode="json", include={"max_length", "sample_rate", "hop_length"})
+        of_pictures = features.vision.model_dump(mode="json", include={"max_length", "fps"})
         if modality == "audio":
-            settings["vision"] = {key: features["vision"][key] for key in ("max_length", "fps")}
+            settings["vision"] = of_pictures
         if modality == "vision":
-            settings["audio"] = {key: features["audio"][key] for key in ("max_length", "sample_rate", "hop_length")}
-        read_from_files = modality == "vision" and self._settings["datasets"][dataset].get("openface")
-        named = ["features.shards", "features.openface" if read_from_files else f"features.{modality}"]
-        read = {"encoder": self._encoder(dataset)} if modality == "text" else {}
-        recogniser = features["text"]["recogniser"] if modality == "text" else None
+            settings["audio"] = of_sound
+        named = ["features.shards", f"features.{self._extracting(dataset, modality)}"]
+        read: dict[str, dict | str] = {}
+        recogniser = features.text.recogniser if modality == "text" else None
+        if modality == "text":
+            read = {"encoder": self._encoder(dataset)}
+        elif section.hub:
+            read = {"model": self._hub_weights(dataset, modality)}
+        elif modality == "vision":
+            read = {"weights": self._face_weights(dataset)}
         if recogniser:  # which hears what audio features are made of
-            settings["audio"] = {key: features["audio"][key] for key in ("max_length", "sample_rate", "hop_length")}
-            settings["vision"] = {key: features["vision"][key] for key in ("max_length", "fps")}
+            settings["audio"], settings["vision"] = of_sound, of_pictures
             named.append("features.recognise")
             read["recogniser"] = self._named_files({"recogniser": recogniser})
-        if modality == "vision":
-            read = {"weights": self._face_weights(dataset)}
         of = {modality, "audio"} if recogniser else {modality}
         if steps := {n: at for n, at in self.params.datasets[dataset].media.items() if _changes(n) in of}:
             settings["media"] = [[name, at.model_dump(mode="json")] for name, at in steps.items()]
@@ -319,6 +337,12 @@ class Recipes:
             read["media"] = self._named_files(*(at.options for at in steps.values()))
         code_of = self._code(*named)
         return self._recipe(f"extract {modality}", settings, code_of, clips=self.prepare(dataset), **read)
+
+    def _extracting(self, dataset: str, modality: str) -> str:
+        """Name the module of ``features`` that extracts a modality."""
+        if modality == "vision" and self._settings["datasets"][dataset].get("openface"):
+            return "openface"
+        return extracting(modality, getattr(self.params.features_for(dataset), modality).extractor)
 
     @_once
     def modalities(self, dataset: str) -> dict[str, dict]:
@@ -341,8 +365,10 @@ class Recipes:
     @_once
     def encode(self, dataset: str) -> dict:
         """Text vectors of a dataset of tokens."""
-        settings = {"threads": self.params.train.threads}
-        return self._recipe("encode", settings, self._code("features.encode"), store=self.store(dataset))
+        hub = self.params.features_for(dataset).text.vectors()
+        settings = {"threads": self.params.train.threads, **hub}
+        read = {"model": self._hub_weights(dataset, "text")}
+        return self._recipe("encode", settings, self._code("features.encode"), store=self.store(dataset), **read)
 
     @_once
     def corrupt(self, dataset: str) -> dict:
@@ -366,7 +392,8 @@ class Recipes:
             "on_error": self.params.features.on_error,
             "shards": self.params.features.shards,
         }
-        named = ["features.corrupted", f"features.{_changes(kind)}", f"corruption.media.{kind}"]
+        extracted_by = self._extracting(dataset, _changes(kind))
+        named = ["features.corrupted", f"features.{extracted_by}", f"corruption.media.{kind}"]
         read = {"media": self._named_files(asked.options, {"recogniser": recogniser})}
         return self._recipe("corrupt media", settings, self._code(*named), store=self.store(dataset), **read)
 

@@ -20,13 +20,15 @@ _LIBRARIES = {
         *("av", "numpy", "pandas", "py-feat", "scikit-image", "scikit-learn", "scipy", "timm", "torch", "torchvision"),
         "xgboost",
     ),
+    "extract audio by hf": ("av", "librosa", *_MODEL),
+    "extract vision by hf": ("av", "mediapipe", "pandas", "pillow", "scipy", *_OPENCV, *_MODEL),
     "assemble": ("numpy", "pandas"),
     "align": ("numpy", "tokenizers", "transformers"),
     "encode": _MODEL,
     "corrupt": ("numpy",),
     "corrupt media": (
-        *("av", "jiwer", "librosa", "llvmlite", "mediapipe", "numba", "numpy", "pandas", "pocketsphinx", "scipy"),
-        *("tokenizers", "transformers", "vaderSentiment", *_OPENCV),
+        *("av", "jiwer", "librosa", "llvmlite", "mediapipe", "numba", "numpy", "pandas", "pillow", "pocketsphinx"),
+        *("scipy", "tokenizers", "torch", "transformers", "vaderSentiment", *_OPENCV),
     ),
     "train": (*_MODEL, "scikit-learn"),  # centres of SMIL
     "tune-trial": (*_MODEL, "optuna", "scikit-learn"),
@@ -55,7 +57,7 @@ def versions(*steps: str) -> dict[str, str]:
     Parameters
     ----------
     *steps : str
-        As recipes name them; also "extract vision by pyfeat".
+        As recipes name them; also "extract vision by pyfeat", "extract audio by hf" and "extract vision by hf".
 
     Examples
     --------
@@ -74,8 +76,8 @@ def stamped(recipe: Mapping) -> dict:
     recipe : mapping
     """
     step = recipe["step"]
-    if step == "extract vision" and recipe["settings"].get("extractor") == "pyfeat":
-        step = "extract vision by pyfeat"
+    if (named := f"{step} by {recipe['settings'].get('extractor')}") in _LIBRARIES:
+        step = named
     return {**recipe, "versions": versions(step)}
 
 

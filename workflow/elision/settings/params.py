@@ -79,6 +79,10 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _once_each(values: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(unique(list(values)))
+
+
 def _is_protocol(name: str) -> str:
     try:
         protocol(name)
@@ -255,9 +259,67 @@ class DatasetSettings(Section):
 _MOST_FRAMES = "most frames; audio and vision of a longer clip are cut at the same second (null: no limit)"
 
 
-class TextFeatures(Section):
-    """Tokenisation of the transcripts."""
+class _OfHub(Section):
+    """Settings of a model of the Hugging Face hub that extracts features (``extractor: hf``).
 
+    A class that extends this one names in ``_WITHOUT_HUB`` its settings that such a model does not have, in
+    ``_WITH_HUB`` those that only such a model has, and in ``_OF_MACHINE`` those that change no value.
+    """
+
+    extractor: str
+    model: str | None = Field(
+        None, min_length=1, description="extractor hf: id of a model on the Hugging Face hub, or a local folder"
+    )
+    revision: str | None = Field(
+        None,
+        min_length=1,
+        pattern=r"^[\w.-]+$",
+        description="extractor hf: commit, branch or tag of the model (null: main, as it was fetched)",
+    )
+    layers: Annotated[tuple[int, ...], AfterValidator(_once_each)] = Field(
+        (-4, -3, -2, -1),
+        min_length=1,
+        max_length=MOST_ENTRIES,
+        description="extractor hf: hidden states whose mean is taken; 0 is the input of the first layer, -1 the last",
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="extractor hf: number format of the model; features are float32 in each"
+    )
+
+    _WITHOUT_HUB: ClassVar[tuple[str, ...]] = ()
+    _WITH_HUB: ClassVar[tuple[str, ...]] = ("model", "revision", "layers", "precision")
+    _OF_MACHINE: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def hub(self) -> bool:
+        """Whether a model of the hub extracts the features."""
+        return self.extractor == "hf"
+
+    def described(self) -> dict[str, Any]:
+        """Return the settings that decide values, as a JSON value: none that the extractor does not have."""
+        foreign = self._WITHOUT_HUB if self.hub else self._WITH_HUB
+        return self.model_dump(mode="json", exclude={*foreign, *self._OF_MACHINE})
+
+    @model_validator(mode="after")
+    def _check_hub(self) -> "_OfHub":
+        if self.hub and self.model is None:
+            raise ValueError("extractor: hf needs a model; give the id of a model on the Hugging Face hub, or a folder")
+        for key in self._WITHOUT_HUB if self.hub else self._WITH_HUB:
+            field = type(self).model_fields[key]
+            if key in self.model_fields_set and getattr(self, key) != field.default:
+                needs = "belongs to another extractor than hf" if self.hub else "needs extractor: hf"
+                raise ValueError(f"{key} {needs}; leave out {key}, or change the extractor")
+        return self
+
+
+class TextFeatures(_OfHub):
+    """Tokenisation of the transcripts, and the vectors of tokens."""
+
+    extractor: Literal["encoder", "hf"] = Field(
+        "encoder",
+        description="what makes text vectors of the transcripts: the encoder, or a model of the Hugging Face hub "
+        "(hf: docs/features.md)",
+    )
     encoder: str = Field("minilm", description="minilm (embedded), a Hugging Face id, or a local folder")
     max_length: int = Field(
         50, ge=3, le=LONGEST, description="largest number of tokens, with [CLS] and [SEP]; longer transcripts are cut"
@@ -274,22 +336,71 @@ class TextFeatures(Section):
         "null: methods read the transcripts",
     )
 
+    def described(self) -> dict[str, Any]:
+        """Return the settings that decide token ids and vectors."""
+        return {**self.tokens(), **self.vectors()}
 
-class AudioFeatures(Section):
-    """MFCC, CQT chroma and log F0 (the CH-SIMS set)."""
+    def tokens(self) -> dict[str, Any]:
+        """Return the settings that decide token ids."""
+        return self.model_dump(include={"encoder", "max_length", "recogniser"})
 
-    sample_rate: int = Field(22050, ge=8000, le=400_000, description="sampling rate, Hz")
-    hop_length: int = Field(512, ge=64, le=100_000, description="samples between frames")
+    def vectors(self) -> dict[str, Any]:
+        """Return the settings of the model of the hub that makes vectors of tokens; none without such a model."""
+        return self.model_dump(mode="json", include={"extractor", *self._WITH_HUB}) if self.hub else {}
+
+
+class _FramesOfHub(_OfHub):
+    """Settings of a model of the hub that makes a sequence of vectors, of sound or of pictures."""
+
+    pool: Literal["frames", "mean"] = Field(
+        "frames", description="extractor hf: a vector per frame, or the mean of the observed frames of a clip"
+    )
+    device: str = Field("auto", pattern=DEVICE, description="extractor hf: auto, cpu, mps, cuda or cuda:N")
+
+    _WITH_HUB: ClassVar[tuple[str, ...]] = (*_OfHub._WITH_HUB, "pool", "device", "batch_size")
+    _OF_MACHINE: ClassVar[tuple[str, ...]] = ("device",)
+
+
+# Samples between two frames of wav2vec 2.0, HuBERT, WavLM and Whisper, and their sampling rate.
+_OF_SOUND_MODELS = {"sample_rate": 16000, "hop_length": 320}
+
+
+class AudioFeatures(_FramesOfHub):
+    """MFCC, CQT chroma and log F0 (the CH-SIMS set), or the hidden states of a model of the hub."""
+
+    extractor: Literal["librosa", "hf"] = Field(
+        "librosa",
+        description="librosa (MFCC, chroma and log F0), or a model of the Hugging Face hub (hf: docs/features.md)",
+    )
+    sample_rate: int = Field(22050, ge=8000, le=400_000, description="sampling rate, Hz (extractor hf: 16000)")
+    hop_length: int = Field(
+        512, ge=64, le=100_000, description="samples between frames (extractor hf: 320, or as the model has it)"
+    )
     mfcc: int = Field(20, ge=1, le=1000, description="number of mel-frequency cepstral coefficients")
     chroma: int = Field(12, ge=12, le=120, description="number of constant-Q chroma bins")
     f0_min: float = Field(65.0, gt=0, description="lowest fundamental frequency of pYIN, Hz")
     f0_max: float = Field(500.0, gt=0, le=100_000, description="highest fundamental frequency of pYIN, Hz")
+    batch_size: int = Field(4, ge=1, le=100_000, description="extractor hf: pieces of a long clip per forward pass")
     max_length: Length | None = Field(400, description=_MOST_FRAMES)
     gating: bool = Field(
         False,
         description="reduce steady noise by spectral gating, before features are extracted: in all clips, and in "
         "corrupted test clips (docs/media.md)",
     )
+
+    _WITHOUT_HUB: ClassVar[tuple[str, ...]] = ("mfcc", "chroma", "f0_min", "f0_max")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_sound_models(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("extractor") == "hf":
+            return {**_OF_SOUND_MODELS, **content}
+        return content
+
+    def described(self) -> dict[str, Any]:
+        """Return the settings that decide values; without the name of librosa, which was once the only extractor."""
+        found = super().described()
+        return found if self.hub else {key: value for key, value in found.items() if key != "extractor"}
 
     @model_validator(mode="after")
     def _check_range(self) -> "AudioFeatures":
@@ -298,11 +409,13 @@ class AudioFeatures(Section):
         return self
 
 
-class VisionFeatures(Section):
+class VisionFeatures(_FramesOfHub):
     """Face analysis."""
 
-    extractor: Literal["mediapipe", "pyfeat"] = Field(
-        "mediapipe", description="mediapipe (embedded, CPU) or pyfeat (GPU, downloaded weights)"
+    extractor: Literal["mediapipe", "pyfeat", "hf"] = Field(
+        "mediapipe",
+        description="mediapipe (embedded, CPU), pyfeat (GPU, downloaded weights), or a model of the Hugging Face hub "
+        "that sees the face (hf: docs/features.md)",
     )
     fps: float | None = Field(
         None, gt=0, le=1000, description="number of frames to analyse per second (null: every frame)"
@@ -311,13 +424,32 @@ class VisionFeatures(Section):
         "none",
         description="mean to subtract from the frames: none, of the clip, or of all clips of the speaker",
     )
-    batch_size: int = Field(16, ge=1, le=100_000, description="frames per forward pass (pyfeat)")
+    batch_size: int = Field(16, ge=1, le=100_000, description="frames per forward pass (pyfeat, hf)")
     max_length: Length | None = Field(400, description=_MOST_FRAMES)
     fill: Literal["none", "last", "interpolate"] = Field(
         "none",
         description="values of frames without a face. last: those of the last frame with a face. interpolate: those on "
         "the line between the frames with a face around them. none: such frames are not observed (docs/media.md)",
     )
+
+    _WITH_HUB: ClassVar[tuple[str, ...]] = (*_OfHub._WITH_HUB, "pool", "device")
+
+    @property
+    def faces(self) -> str:
+        """What finds faces: the extractor, or mediapipe for a model of the hub."""
+        return "mediapipe" if self.hub else self.extractor
+
+    @model_validator(mode="after")
+    def _check_centre(self) -> "VisionFeatures":
+        if self.pool == "mean" and self.fill != "none":
+            raise ValueError(
+                f"fill: {self.fill} has no effect with pool: mean, the mean of observed frames; leave it out"
+            )
+        if self.pool == "mean" and self.centre == "clip":
+            raise ValueError(
+                "centre: clip subtracts the mean of a clip, which is all that pool: mean keeps; leave one out"
+            )
+        return self
 
 
 class Features(Section):
@@ -330,6 +462,31 @@ class Features(Section):
     text: TextFeatures = TextFeatures()
     audio: AudioFeatures = AudioFeatures()
     vision: VisionFeatures = VisionFeatures()
+
+    def device_of(self, modality: str) -> str:
+        """Return the device on which a modality is extracted, as ``train.device``."""
+        section = getattr(self, modality)
+        if modality == "text":
+            return "auto" if section.recogniser else "cpu"
+        return str(section.device) if section.hub else "auto" if section.extractor == "pyfeat" else "cpu"
+
+
+class OwnFeatures(Section):
+    """Extraction of single modalities of one dataset: each replaces that of ``features`` as a whole."""
+
+    text: TextFeatures | None = None
+    audio: AudioFeatures | None = None
+    vision: VisionFeatures | None = None
+
+
+class ClipSettings(DatasetSettings):
+    """What every dataset of clips has; ``Settings`` of a source of clips extends it."""
+
+    features: OwnFeatures = Field(
+        OwnFeatures(),
+        description="extraction of text, audio or vision for this dataset alone; what is given for a modality replaces "
+        "features.MODALITY as a whole (docs/features.md)",
+    )
 
 
 class _Corruption(Section):
@@ -773,6 +930,13 @@ class Params(Section):
                             f"{where}: the {what} of {name} and of {other} differ ({ours}; {theirs}); give both the "
                             f"same, or leave {other} out"
                         )
+                for modality in MODALITIES if extracted(self, name) and extracted(self, other) else ():
+                    ways = [getattr(self.features_for(each), modality).described() for each in (name, other)]
+                    if ways[0] != ways[1]:
+                        raise ValueError(
+                            f"{where}: the {modality} of {name} and of {other} is extracted in two ways; give both the "
+                            f"same features.{modality}, or leave {other} out"
+                        )
                 if with_folds := [each for each in (name, other) if self.datasets[each].folds]:
                     raise ValueError(
                         f"{where}: {with_folds[0]} has folds in place of a test split; leave folds out, or leave "
@@ -825,11 +989,13 @@ class Params(Section):
                     f"files of OpenFace in {short(openface)}; leave out {found[0]}"
                 )
         heard = getattr(getattr(self.corruption, "media", None), "recogniser", None)
-        if heard and self.features.text.recogniser not in (None, heard):
-            raise ValueError(
-                f"corruption.media.recogniser is {heard!r}, but features.text.recogniser is "
-                f"{self.features.text.recogniser!r}; leave out corruption.media.recogniser"
-            )
+        for name in self.datasets:
+            own = self.features_for(name).text.recogniser
+            if heard and own not in (None, heard):
+                raise ValueError(
+                    f"corruption.media.recogniser is {heard!r}, but features.text.recogniser is {own!r}; leave out "
+                    "corruption.media.recogniser"
+                )
         if getattr(self.corruption, "media", None) and not any(extracted(self, name) for name in self.datasets):
             raise ValueError(
                 "corruption.media: no dataset consists of clips, which alone can be corrupted; leave out "
@@ -935,9 +1101,16 @@ class Params(Section):
             return found.model_copy(update={"media": None})
         if media and getattr(self.datasets[dataset], "openface", None):
             media = media.without("picture")
-        if media and self.features.text.recogniser:
-            media = media.model_copy(update={"recogniser": self.features.text.recogniser})
+        if media and (recogniser := self.features_for(dataset).text.recogniser):
+            media = media.model_copy(update={"recogniser": recogniser})
         return found.model_copy(update={"media": media}) if media is not getattr(found, "media", None) else found
+
+    def features_for(self, dataset: str) -> Features:
+        """Return how the clips of a dataset are extracted: as ``features`` says, or its own entry."""
+        settings = self.datasets[dataset]
+        own = settings.features if isinstance(settings, ClipSettings) else OwnFeatures()
+        given = {name: getattr(own, name) for name in MODALITIES if getattr(own, name) is not None}
+        return self.features.model_copy(update=given)
 
     def media_for(self, dataset: str) -> dict[str, Any]:
         """Return the kinds of corrupted media that a dataset is tested under, and what is set for each."""
@@ -1285,7 +1458,7 @@ def text_encoder(params: Params, dataset: str) -> str | None:
     A source of sequences that has one says which in a function ``encoder(settings)``.
     """
     if extracted(params, dataset):
-        return params.features.text.encoder
+        return params.features_for(dataset).text.encoder
     settings = params.datasets[dataset]
     names = getattr(dataset_source(settings.source), "encoder", None)
     return names and names(settings)
@@ -1320,6 +1493,11 @@ def extracted(params: Params, dataset: str) -> list[str]:
     return ["text", "audio", "vision"]
 
 
+def extracting(modality: str, extractor: str | None) -> str:
+    """Name the module of ``features`` that extracts a modality by an extractor."""
+    return f"{modality}_hf" if extractor == "hf" and modality != "text" else modality
+
+
 def reads_encoded(params: Params, dataset: str, name: str) -> bool:
     """Tell whether a variant or teacher reads text vectors, and the dataset may have tokens to make them of."""
     return reads_text(params.trained[name].method) == "vectors" and text_encoder(params, dataset) is not None
@@ -1327,7 +1505,8 @@ def reads_encoded(params: Params, dataset: str, name: str) -> bool:
 
 def encoded(params: Params, dataset: str) -> bool:
     """Tell whether the step `encode` makes text vectors of a dataset: a method reads them, or the user wants them."""
-    asked = params.features.text.frozen and text_encoder(params, dataset) is not None
+    text = params.features_for(dataset).text
+    asked = (text.frozen or text.hub) and text_encoder(params, dataset) is not None
     return asked or any(reads_encoded(params, dataset, name) for name in params.trained)
 
 

@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from elision.files import sha256
 from elision.methods.base import Method
 from elision.provenance import contents
 from elision.provenance.recipe import code
-from elision.settings.params import extracted, synthetic
+from elision.settings.params import extracted, extracting, synthetic
 from elision.store import Header, Store
 from elision.task import DataSpec
 from elision.training.run import Run
@@ -149,7 +150,9 @@ def describe(run: Run, *, store: Store, model: Method) -> dict[str, Any]:
         "encoder": encoder_of(store),
         "read": store.provenance.get("read", []),
         "warnings": store.provenance.get("warnings", []),
-        "code": digests(model.name, [*made, "align", "encode"]),
+        "code": digests(
+            model.name, [*made, "align", "encode"], {k: each.header for k, each in store.modalities.items()}
+        ),
         "threads": run.params.train.threads,
     }
 
@@ -159,7 +162,9 @@ def encoder_of(store: Store) -> str:
     return contents.encoder(store.modalities["text"].header.extractor) if "text" in store.modalities else ""
 
 
-def digests(method: str, features: list[str]) -> dict[str, str]:
-    """Return digests of the code of a method and of modules of ``features``."""
-    modules = {"method": f"methods.{method}", **{key: f"features.{key}" for key in features}}
+def digests(method: str, features: list[str], sequences: Mapping[str, Header]) -> dict[str, str]:
+    """Return digests of the code of a method and of modules of ``features``; headers tell the extractor of each."""
+    extractors = {name: header.extractor for name, header in sequences.items()}
+    modules = {"method": f"methods.{method}"}
+    modules |= {key: f"features.{extracting(key, extractors.get(key))}" for key in features}
     return {key: code(module, within=_PREDICTING) for key, module in modules.items()}
