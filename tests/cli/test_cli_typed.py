@@ -21,6 +21,7 @@ PARAMS = {
     "methods": ["majority", "ramer", {"short": {"method": "lnln", "epochs": 1}}],
     "seeds": [1],
     "corruption": {"media": {"white_noise": [1]}},
+    "tune": {"trials": 2, "methods": ["short"]},
 }
 
 
@@ -76,6 +77,7 @@ RIGHT = {
     "corrupt-clips": "--dataset mine --kind white_noise --shard 0",
     "merge-clips": "--dataset mine --kind white_noise",
     "train": RUN,
+    "tune": "--dataset mine --method short --run seed-1",
     "index": "--dataset mine --teacher ramer_encoders --run seed-1",
     "evaluate": RUN,
     "collect": "models",
@@ -125,13 +127,15 @@ def test_a_wrong_params_file_is_named(refused, verb, file, message):
     assert message in refused(f"{verb} {RIGHT[verb]} --params {file}")
 
 
-@pytest.mark.parametrize("verb", OF_RESULTS)
+@pytest.mark.parametrize("verb", sorted({*OF_RESULTS} - {"params show"}))  # which reads results only if there are some
 def test_results_are_a_folder(refused, verb):
     assert "a_file is a file; give a folder" in refused(f"{verb} {RIGHT[verb]} --results a_file")
     assert "a_file" in refused(f"{verb} {RIGHT[verb]} --results a_file/below")
 
 
-@pytest.mark.parametrize("verb", sorted({*OF_RESULTS} - {"prepare", "adopt", "plan"}))  # may be the first
+@pytest.mark.parametrize(
+    "verb", sorted({*OF_RESULTS} - {"prepare", "adopt", "plan", "params show"})
+)  # may be the first
 def test_results_that_are_missing_are_named(refused, folder, verb):
     assert "nowhere" in refused(f"{verb} {RIGHT[verb]} --results nowhere")
     assert not (folder / "nowhere").exists()

@@ -539,8 +539,8 @@ def import_data(
     print(run_import(path, name or (path.stem if path.is_file() else path.resolve().name), given), end="")
 
 
-@app.command("fetch")
-def fetch_weights(
+@app.command()
+def fetch(
     model: Annotated[
         str, typer.Argument(help="id of a model on the Hugging Face hub, such as facebook/hubert-base-ls960; or pyfeat")
     ],
@@ -558,11 +558,11 @@ def fetch_weights(
     Extraction then needs no network (docs/features.md, docs/pyfeat.md).
     """
     if model == "pyfeat":
-        from elision.features.pyfeat import fetch
+        from elision.features import pyfeat
 
         if revision:
             raise ElisionError("--revision: the weights of pyfeat have no choice of revisions; leave out --revision")
-        fetch(folder or PYFEAT_WEIGHTS)
+        pyfeat.fetch(folder or PYFEAT_WEIGHTS)
         return
     from elision.features import hf
 

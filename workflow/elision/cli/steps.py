@@ -344,9 +344,9 @@ def tune(
     params: ParamsFile = PARAMS,
     results: Results = RESULTS,
 ) -> None:
-    """Search the hyperparameters of a method on the validation split.
+    """Search the hyperparameters of a method.
 
-    An interrupted search continues after the last finished trial.
+    The validation split alone judges the values. An interrupted search continues after the last finished trial.
     """
     from elision.store import read_table, write_table
     from elision.training import tuning
@@ -355,7 +355,7 @@ def tune(
     settings, layout, recipes = opened.params, opened.layout, opened.recipes
     opened.check_dataset(dataset)
     known(method, settings.tuned, "tuned method")
-    known(run, settings.tuning_runs(dataset), "run that tunes")
+    known(run, settings.tuning_runs(dataset), "run")
     count, study = settings.tune.trials, (dataset, method, run)
     if trial is not None and trial >= count:
         raise ElisionError(f"trial {trial} does not exist; give a number from 0 to {count - 1} (tune.trials - 1)")
