@@ -127,7 +127,7 @@ def test_a_wrong_params_file_is_named(refused, verb, file, message):
     assert message in refused(f"{verb} {RIGHT[verb]} --params {file}")
 
 
-@pytest.mark.parametrize("verb", sorted({*OF_RESULTS} - {"params show"}))  # which reads results only if there are some
+@pytest.mark.parametrize("verb", sorted({*OF_RESULTS} - {"params show"}))  # which may read none
 def test_results_are_a_folder(refused, verb):
     assert "a_file is a file; give a folder" in refused(f"{verb} {RIGHT[verb]} --results a_file")
     assert "a_file" in refused(f"{verb} {RIGHT[verb]} --results a_file/below")
