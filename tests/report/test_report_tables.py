@@ -18,7 +18,7 @@ from elision.report.text import NAN, _latex_text, _listed, csv, filled, number
 MARK = "checkpoints chosen on the TEST set"
 # Tables of what metrics alone do not hold, and of kinds of corruption that were not tested.
 EMPTY = {name for name, table in all_tables().items() if isinstance(table, KindTable) and not table.kind.always}
-EMPTY |= {"against_published", "checks", "cost", "selection", "area", "intervals", "comparisons", "ranks"}
+EMPTY |= {"against_published", "checks", "cost", "selection", "area", "intervals", "comparisons", "ranks", "tuning"}
 
 
 def test_a_row_is_the_mean_over_rates_and_then_over_runs(metrics, methods):

@@ -474,9 +474,9 @@ class Features(Section):
 class OwnFeatures(Section):
     """Extraction of single modalities of one dataset: each replaces that of ``features`` as a whole."""
 
-    text: TextFeatures | None = None
-    audio: AudioFeatures | None = None
-    vision: VisionFeatures | None = None
+    text: TextFeatures | None = Field(None, description="text of this dataset (null: as features.text)")
+    audio: AudioFeatures | None = Field(None, description="audio of this dataset (null: as features.audio)")
+    vision: VisionFeatures | None = Field(None, description="vision of this dataset (null: as features.vision)")
 
 
 class ClipSettings(DatasetSettings):

@@ -289,8 +289,10 @@ class _Loop:
         self.model.on_train_end()
 
     def _out_of_patience(self, epoch: int) -> bool:
-        patience = self.hyperparameters.patience if VALID in self.selection.best else None
-        return bool(patience and epoch and self.selection.epochs_without_improvement(epoch) >= patience)
+        patience = self.hyperparameters.patience
+        if not patience or VALID not in self.selection.best:
+            return False
+        return self.selection.epochs_without_improvement(epoch) >= patience
 
     def _resume(self) -> int:
         state = checkpoint.load_state(self.state_path, self.identity)
