@@ -15,10 +15,9 @@ from elision.methods.cider import (
     Compression,
     Pooling,
     divergence,
-    reconstruction_error,
-    words_of,
 )
-from elision.methods.layers.text_encoder import StubEncoder
+from elision.methods.layers.reconstruction import reconstruction_error
+from elision.methods.layers.text_encoder import StubEncoder, words_of
 from elision.task import MODALITIES, OFFICIAL_SPECS
 
 MOSI = {

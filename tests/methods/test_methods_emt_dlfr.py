@@ -9,7 +9,9 @@ from torch.nn import functional as F
 
 from elision.batch import Batch, Sequence
 from elision.methods import load
-from elision.methods.emt_dlfr import Fusion, PromotionUnit, attraction, positions, reconstruction_error, words
+from elision.methods.emt_dlfr import Fusion, PromotionUnit, attraction, words
+from elision.methods.layers.crossmodal import interleaved_sinusoids
+from elision.methods.layers.reconstruction import reconstruction_error
 from elision.task import MODALITIES
 
 VECTORS = (*MODALITIES, "context")
@@ -155,7 +157,7 @@ def test_a_layer_reads_what_the_layer_before_has_made_and_pools_the_three_contex
     given = {name: torch.randn(2, length, 4) for name, length in zip(MODALITIES, (5, 3, 4), strict=True)}
     seen = {name: torch.arange(x.shape[1]) < torch.tensor([[2], [x.shape[1]]]) for name, x in given.items()}
     found, found_sequences = fusion(context, given, seen)
-    x = {name: x + positions(x.shape[1], 4, device=x.device) for name, x in given.items()}
+    x = {name: x + interleaved_sinusoids(torch.arange(x.shape[1], device=x.device), 4) for name, x in given.items()}
     for _ in range(2):
         contexts = [fusion.unit(context, x[name], None, seen[name]).reshape(2, 12) for name in MODALITIES]
         x = {name: fusion.unit(x[name], context, seen[name], None) for name in MODALITIES}
@@ -168,7 +170,7 @@ def test_a_layer_reads_what_the_layer_before_has_made_and_pools_the_three_contex
 
 
 def test_positions_have_sines_at_even_and_cosines_at_odd_channels():
-    table = array(positions(7, 6, device=torch.device("cpu")))
+    table = array(interleaved_sinusoids(torch.arange(7), 6))
     for t in range(7):
         for k in range(3):
             angle = t / 10000 ** (2 * k / 6)

@@ -59,7 +59,8 @@ def test_what_is_replaced_in_training_is_counted_and_no_part_of_the_loss():
     for batch in (good, noisy):
         taken = (method.available(batch) & ~method.effectual(batch)).sum() / method.available(batch).sum()
         terms = method.update(batch, method.optimizers(), 0)
-        assert {*terms} - {*method.counts} == {*method.loss(batch)}
+        assert {*terms} - {*method.counts} == {"emotion", "unimodal"}
+        assert not method.loss(batch)["replaced"].requires_grad
         shares.append(float(terms["replaced"]))
         assert shares[-1] == pytest.approx(float(taken))
     assert shares[0] < 0.2 < 0.3 < shares[1] < 0.5
@@ -263,12 +264,14 @@ def test_with_a_gradient_in_the_factor_small_chances_become_smaller(chance, fall
 def test_the_loss_is_the_joint_error_and_that_of_the_modalities_alone(spec):
     batch, method = make_batch(7, spec=spec), make("m3er", spec=spec, unimodal_weight=0.5).eval()
     joint, last = method.represent(batch)
+    there = method.available(batch)
     output, scores = method.predict(batch).output, spec is SPEC
     target = (batch.label >= 0).long() if scores else batch.label
     alone = [F.cross_entropy(method.alone[name](last[name]), target, reduction="none") for name in MODALITIES]
     expected = {
         "emotion": (F.l1_loss if scores else F.cross_entropy)(output, batch.label).item(),
         "unimodal": 0.5 * sum((torch.exp(-loss) * loss).mean().item() for loss in alone),
+        "replaced": ((there & ~method.effectual(batch)).sum() / there.sum()).item(),
     }
     assert {k: v.item() for k, v in method.loss(batch).items()} == pytest.approx(expected, rel=1e-5)
     torch.testing.assert_close(output, method.readout(method.head(joint)))

@@ -3,6 +3,8 @@
 import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -78,3 +80,23 @@ def stop(error: ElisionError | str) -> NoReturn:
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)  # or the last flush, at exit, changes the exit code
     sys.exit(2)
+
+
+@contextmanager
+def installed(told: str) -> Iterator[None]:
+    """Import packages inside: a missing one is an error that says what to type.
+
+    Parameters
+    ----------
+    told : str
+        The message; ``{name}`` in it stands for the package.
+
+    Raises
+    ------
+    ElisionError
+        If a package is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise ElisionError(told.format(name=error.name)) from None

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from elision import errors
 from elision.errors import ElisionError
 from elision.provenance import contents
 from elision.settings.params import AudioFeatures, TextFeatures, VisionFeatures
@@ -33,22 +34,11 @@ _UNUSED = re.compile(r"(^|\.)(pooler|masked_spec_embed|mask_token|logit_scale|\w
 _OTHER_FORMATS = ("*.h5", "*.msgpack", "*.ot", "*.onnx*", "*.tflite", "*.gguf", "onnx/*", "openvino/*", "coreml/*")
 
 
-@contextmanager
-def installed() -> Iterator[None]:
-    """Import PyTorch and transformers inside: a missing one is an error that says what to do.
-
-    Raises
-    ------
-    ElisionError
-        If a package is not installed.
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise ElisionError(
-            f"extractor: hf needs the package {error.name}, which is not installed here; run the workflow with "
-            "`snakemake --use-conda`, or install Elision with pip"
-        ) from None
+installed = partial(
+    errors.installed,
+    "extractor: hf needs the package {name}, which is not installed here; run the workflow with "
+    "`snakemake --use-conda`, or install Elision with pip",
+)
 
 
 def licence(folder: Path) -> str:

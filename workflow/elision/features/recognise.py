@@ -6,12 +6,13 @@ needs them.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from elision import errors
 from elision.errors import ElisionError
 
 POCKETSPHINX = "pocketsphinx"
@@ -26,19 +27,8 @@ _LETTER = rf"(?:[^\W_{HAN}][\u0300-\u036f]*)"
 WORD = re.compile(rf"[{HAN}]|{_LETTER}+(?:(?:['’]|(?<=\d)[.,](?=\d)){_LETTER}+)*")
 
 
-@contextmanager
-def installed() -> Iterator[None]:
-    """Import packages of the extra ``media`` inside: a missing one is an error that says what to type.
-
-    Raises
-    ------
-    ElisionError
-        If a package is not installed.
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise ElisionError(f"the package {error.name} is not installed; run {INSTALL}") from None
+# A package of the extra ``media`` that is missing is an error.
+installed = partial(errors.installed, f"the package {{name}} is not installed; run {INSTALL}")
 
 
 def normalised(text: str) -> list[str]:

@@ -29,7 +29,6 @@ The file has the hyperparameters of the released script for MOSI. Differences fr
   shortens audio and vision is left out, too.
 """
 
-import math
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -39,8 +38,10 @@ from torch.nn import functional as F
 
 from elision.batch import Batch, Sequence
 from elision.methods.base import Method, Prediction
-from elision.methods.layers.crossmodal import check_heads
+from elision.methods.layers.crossmodal import check_heads, interleaved_sinusoids
 from elision.methods.layers.precision import float32, raised
+from elision.methods.layers.reconstruction import reconstruction_error
+from elision.methods.layers.text_encoder import words_of
 from elision.methods.layers.utterance import mean_over_time
 from elision.task import MODALITIES, DataSpec, TaskKind
 
@@ -418,15 +419,13 @@ class CIDer(Method):
 
     def _positions(self, like: Tensor, length: int) -> Tensor:
         """Return sines and cosines, taking turns, of what is numbered: [1, 3 length, width], or [B, 1, width]."""
-        width, device = like.shape[2], like.device
+        device = like.device
         if self.one_by_one:
             steps = torch.arange(length, device=device)
             number = torch.cat([steps + part * self.spec.length["text"] for part in range(len(MODALITIES))])
         else:
             number = torch.arange(len(like), device=device)
-        frequency = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10000.0) / width))
-        angle = number[:, None] * frequency
-        table = torch.stack([angle.sin(), angle.cos()], 2).flatten(1)[:, :width]
+        table = interleaved_sinusoids(number, like.shape[2])
         return table[None] if self.one_by_one else table[:, None]
 
     def view(self, batch: Batch, text: Sequence) -> View:
@@ -545,12 +544,6 @@ def replace_values(sequence: Sequence, values: Tensor) -> Sequence:
     return Sequence(values, sequence.valid, sequence.observed, sequence.known_lengths)
 
 
-def words_of(valid: Tensor) -> Tensor:
-    """Return where a text has a word [B, L]: all valid positions but the first and the last one, [CLS] and [SEP]."""
-    place = torch.arange(valid.shape[1], device=valid.device)
-    return valid & (place > 0) & (place < valid.sum(1, keepdim=True) - 1)
-
-
 @float32
 def cosine_distance(x: Tensor, y: Tensor) -> Tensor:
     """Return one minus the mean cosine of vectors [B, d]."""
@@ -571,10 +564,3 @@ def divergence(scores: Tensor, target: Tensor, attended: Tensor) -> Tensor:
     mine, its = (each.masked_fill(hidden, _NEVER).log_softmax(3) for each in (scores, target))
     of_steps = (its.exp() * (its - mine)).sum(3) * attended[:, None]
     return of_steps.sum() / (scores.shape[0] * scores.shape[1])
-
-
-@float32
-def reconstruction_error(made: Tensor, target: Tensor, lost: Tensor) -> Tensor:
-    """Return the mean smooth absolute error of values [B, T, d] where they are ``lost`` [B, T]; 0 without any."""
-    lost = lost[..., None].expand_as(made).to(made.dtype)
-    return F.smooth_l1_loss(made * lost, target * lost, reduction="sum") / (lost.sum() + _EPSILON)

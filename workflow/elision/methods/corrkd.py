@@ -34,6 +34,7 @@ from elision.batch import Batch
 from elision.errors import ElisionError
 from elision.methods.base import Method
 from elision.methods.corrkd_teacher import CorrKDTeacher, Responses
+from elision.methods.layers.distillation import divergence
 from elision.methods.layers.information import StatisticsNetwork
 from elision.methods.layers.precision import float32
 from elision.task import DataSpec, TaskKind
@@ -209,12 +210,6 @@ def similarities(joint: Tensor, category: Tensor, classes: int) -> Tensor:
     members = one_hot(category, classes).to(joint)
     means = members.T @ joint / members.sum(0)[:, None].clamp(min=1)
     return F.cosine_similarity(joint[:, None], means, dim=2)
-
-
-@float32
-def divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return KL(teacher || student) of logits [B, C], averaged over samples."""
-    return F.kl_div(student.log_softmax(1), teacher.log_softmax(1), reduction="batchmean", log_target=True)
 
 
 @float32

@@ -24,7 +24,6 @@ The text is rebuilt as the text encoder reads the complete text at that step of 
 therefore move while the text encoder is trained, as in the code.
 """
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -36,12 +35,13 @@ from torch.nn import functional as F
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
 from elision.methods.layers.batch_norm import BatchNorm
-from elision.methods.layers.crossmodal import check_heads
+from elision.methods.layers.crossmodal import check_heads, interleaved_sinusoids
 from elision.methods.layers.packing import read
 from elision.methods.layers.precision import float32
+from elision.methods.layers.reconstruction import reconstruction_error
+from elision.methods.layers.text_encoder import words_of
 from elision.task import MODALITIES, DataSpec
 
-_EPSILON = 1e-6
 _CONTEXT = "context"
 
 
@@ -162,7 +162,10 @@ class Fusion(nn.Module):
         context : Tensor [B, 3, width]
         sequences : dict of str to Tensor [B, T, width]
         """
-        sequences = {name: x + positions(x.shape[1], x.shape[2], device=x.device) for name, x in sequences.items()}
+        sequences = {
+            name: x + interleaved_sinusoids(torch.arange(x.shape[1], device=x.device), x.shape[2])
+            for name, x in sequences.items()
+        }
         for _ in range(self.layers):
             # Both directions read what the layer before has made: the context sees the old sequences.
             found = torch.stack([self.unit(context, x, None, seen[name]) for name, x in sequences.items()], 1).flatten(
@@ -413,31 +416,13 @@ class EMTDLFR(Method):
 
 def words(batch: Batch) -> Tensor:
     """Return where the text holds a word, from its second position on [B, T]: neither [CLS] nor [SEP] nor padding."""
-    length = batch.text.valid.shape[1]
-    return torch.arange(length, device=batch.text.valid.device) < batch.text.lengths[:, None] - 2
-
-
-def positions(length: int, width: int, *, device: torch.device) -> Tensor:
-    """Return sinusoidal positions [length, width]; ``width`` is even.
-
-    Position t (from 0) has sin(t f_k) at channel 2k and cos(t f_k) at channel 2k + 1, with f_k = 10000^(-2k / width).
-    """
-    frequency = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10000.0) / width))
-    angle = torch.arange(length, device=device)[:, None] * frequency
-    return torch.stack([angle.sin(), angle.cos()], 2).flatten(1)
+    return words_of(batch.text.valid).roll(-1, 1)
 
 
 @float32
 def attraction(prediction: Tensor, target: Tensor) -> Tensor:
     """Return the negative mean cosine of predictions and targets [B, d]; no gradient reaches the targets."""
     return -F.cosine_similarity(prediction, target.detach(), dim=1).mean()
-
-
-@float32
-def reconstruction_error(x: Tensor, target: Tensor, missing: Tensor) -> Tensor:
-    """Return the mean smooth absolute error of [B, T, d] over the ``missing`` [B, T] positions; 0 without any."""
-    mask = missing.unsqueeze(2).expand_as(x)
-    return F.smooth_l1_loss(x * mask, target * mask, reduction="sum") / (mask.sum() + _EPSILON)
 
 
 def _linear_or_nothing(inputs: int, outputs: int, *, bias: bool = False) -> nn.Module:

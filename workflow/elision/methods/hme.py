@@ -35,9 +35,9 @@ from torch.nn import functional as F
 
 from elision.batch import Batch
 from elision.methods.base import Method, Prediction
-from elision.methods.cider import words_of
 from elision.methods.layers.crossmodal import CrossmodalEncoder, Job, check_heads, encode
 from elision.methods.layers.precision import float32, raised
+from elision.methods.layers.text_encoder import words_of
 from elision.methods.layers.transformer import attend
 from elision.task import MODALITIES, DataSpec
 

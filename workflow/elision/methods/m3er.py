@@ -305,14 +305,11 @@ class M3ER(Method):
         self._moments, self._collects = {}, self._first_epoch and number == 0
 
     def update(self, batch: Batch, optimizers: list[torch.optim.Optimizer], step: int) -> dict[str, Tensor]:
-        """Collect moments of a batch, or learn from it; returns the share of observed modalities that are replaced."""
-        if self._collects:
-            self.collect(batch)
-            return {}
-        with torch.no_grad():
-            there, good = self.available(batch), self.effectual(batch)
-            replaced = (there & ~good).sum() / there.sum().clamp(min=1)
-        return super().update(batch, optimizers, step) | {"replaced": replaced}
+        """Collect moments of a batch, or learn from it."""
+        if not self._collects:
+            return super().update(batch, optimizers, step)
+        self.collect(batch)
+        return {}
 
     @torch.no_grad()
     def collect(self, batch: Batch) -> None:
@@ -349,9 +346,9 @@ class M3ER(Method):
         good = there & (fits | ~asked)
         return torch.where(good.any(1, keepdim=True), good, there)
 
-    def repair(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the frames [B, T, d] of each modality; proxies, or zeros, of those that are ineffectual."""
-        good, repaired = self.effectual(batch), {}
+    def repair(self, batch: Batch, good: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the frames [B, T, d] of each modality; proxies, or zeros, of those that are not `effectual`."""
+        good, repaired = self.effectual(batch) if good is None else good, {}
         for place, name in enumerate(MODALITIES):
             own = getattr(batch, name).values
             proxy, count = torch.zeros_like(own), own.new_zeros(own.shape[:2])
@@ -366,12 +363,12 @@ class M3ER(Method):
             repaired[name] = torch.where(good[:, place, None, None], own, proxy / count.clamp(min=1)[..., None])
         return repaired
 
-    def represent(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def represent(self, batch: Batch, good: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the joint vector [B, head_width], and the last hidden state [B, width] of each modality."""
         valid = torch.stack([getattr(batch, name).valid for name in MODALITIES]).any(0)
         end = (valid * torch.arange(1, valid.shape[1] + 1, device=valid.device)).amax(1).clamp(min=1) - 1
         rows = torch.arange(len(valid), device=valid.device)
-        states = {name: self.lstms[name](x)[0] for name, x in self.repair(batch).items()}
+        states = {name: self.lstms[name](x)[0] for name, x in self.repair(batch, good).items()}
         last = {name: x[rows, end] for name, x in states.items()}
         memory = self.memory(torch.cat(list(states.values()), 2), valid)
         return self.hidden(torch.cat([*last.values(), memory], 1)), last
@@ -382,15 +379,19 @@ class M3ER(Method):
         return Prediction(self.readout(self.head(joint)), joint)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the error of the joint prediction, and the multiplicative loss of the modalities."""
-        h = self.hyperparameters
-        joint, last = self.represent(batch)
+        """Return the error of the joint prediction, and the multiplicative loss of the modalities.
+
+        ``replaced`` counts: the share of observed modalities that are.
+        """
+        h, there, good = self.hyperparameters, self.available(batch), self.effectual(batch)
+        joint, last = self.represent(batch, good)
         terms = {"emotion": self.error(self.readout(self.head(joint)), batch.label)}
         target = batch.label if self.spec.task is TaskKind.CLASSIFICATION else (batch.label >= 0).long()
         logits = torch.stack([self.alone[name](last[name]) for name in MODALITIES], 1)
         chances = logits.log_softmax(2).gather(2, target[:, None, None].expand(-1, len(MODALITIES), 1)).squeeze(2)
         alone = multiplicative_loss(chances, beta=h.beta, combination=h.combination, detach=h.detach_factor)
-        return terms | {"unimodal": h.unimodal_weight * alone}
+        replaced = (there & ~good).sum() / there.sum().clamp(min=1)
+        return terms | {"unimodal": h.unimodal_weight * alone, "replaced": replaced}
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam, without weight decay."""

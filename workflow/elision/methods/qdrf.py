@@ -41,6 +41,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from elision.batch import Batch
 from elision.methods.base import Prediction
+from elision.methods.layers.distillation import divergence
 from elision.methods.layers.precision import float32
 from elision.methods.layers.proxy import ProxyMethod, code
 from elision.methods.layers.stack import stack
@@ -259,12 +260,6 @@ def quantise(x: Tensor, levels: int) -> Tensor:
     half = (levels - 1) / 2
     bounded = half * _INSIDE * x.tanh()
     return (bounded.detach().round() + (bounded - bounded.detach())) / half
-
-
-@float32
-def divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return KL(teacher || student) of the weights that scores [B, 3] give, averaged over samples."""
-    return F.kl_div(student.log_softmax(1), teacher.log_softmax(1), reduction="batchmean", log_target=True)
 
 
 def observed_shares(batch: Batch) -> Tensor:

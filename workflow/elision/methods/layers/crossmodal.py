@@ -320,3 +320,13 @@ def sinusoids(x: Tensor) -> Tensor:
     angle = torch.arange(1, x.shape[1] + 1, device=x.device)[:, None] * frequency
     table = F.pad(torch.cat([angle.sin(), angle.cos()], 1), (0, x.shape[-1] % 2))
     return torch.where(x[..., :1] != 0, table, 0.0)
+
+
+def interleaved_sinusoids(number: Tensor, width: int) -> Tensor:
+    """Return sinusoidal positions [T, width] of what has a ``number`` [T].
+
+    Number t has sin(t f_k) at channel 2k and cos(t f_k) at channel 2k + 1, with f_k = 10000^(-2k / width).
+    """
+    frequency = torch.exp(torch.arange(0, width, 2, device=number.device) * (-math.log(10000.0) / width))
+    angle = number[:, None] * frequency
+    return torch.stack([angle.sin(), angle.cos()], 2).flatten(1)[:, :width]

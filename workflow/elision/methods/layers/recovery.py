@@ -18,6 +18,7 @@ from elision.methods.base import Method, Prediction
 from elision.methods.layers.crossmodal import Convolution, summarised
 from elision.methods.layers.plateau import Plateau
 from elision.methods.layers.precision import float32
+from elision.methods.layers.text_encoder import words_of
 from elision.methods.mult import MulT
 from elision.task import MODALITIES, DataSpec
 
@@ -207,9 +208,7 @@ class RecoveringMethod(AlignedMulT):
 
         [CLS] and [SEP], the ends of a text, are never lost, and are no text.
         """
-        place = torch.arange(batch.text.valid.shape[1], device=batch.text.valid.device)
-        inner = (place > 0) & (place < batch.text.lengths[:, None] - 1)
-        observed = batch.text.observed & inner, batch.audio.observed, batch.vision.observed
+        observed = batch.text.observed & words_of(batch.text.valid), batch.audio.observed, batch.vision.observed
         return torch.stack([each.any(1) for each in observed], 1)
 
     def generate(

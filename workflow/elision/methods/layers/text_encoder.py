@@ -131,3 +131,9 @@ class StubEncoder(nn.Module):
     def forward(self, text: Sequence) -> Tensor:
         """Return zeros [B, T, width]."""
         return torch.zeros(*text.valid.shape, self.width, device=text.valid.device)
+
+
+def words_of(valid: Tensor) -> Tensor:
+    """Return where a text has a word [B, L]: all valid positions but the first and the last one, [CLS] and [SEP]."""
+    place = torch.arange(valid.shape[1], device=valid.device)
+    return valid & (place > 0) & (place < valid.sum(1, keepdim=True) - 1)
